@@ -1,0 +1,51 @@
+# make demo                      the whole program on sample photos
+# make demo PHOTOS=~/Pictures    the same on your own; nothing is written into that folder
+# make test                      ruff, mypy and the tests
+#
+# Each does its own set-up in .venv. Where PyPI's torch is a large CUDA build (Linux), `make test` takes a smaller one
+# from any index that has it, for instance by PIP_EXTRA_INDEX_URL.
+
+PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3.14 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+PHOTOS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test docs clean
+
+demo: $(VENV)/.stamp-demo
+	$(BIN)/python benchmarks/demo.py $(PHOTOS)
+
+test: $(VENV)/.stamp-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+docs: $(VENV)/.stamp-test
+	$(BIN)/python docs/make_cli.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The build tool is pinned and installed first, so that building fc7 itself fetches nothing unpinned.
+$(VENV)/.stamp-python: constraints.txt
+	@test -n "$(PYTHON)" || { \
+	echo "fc7 needs Python 3.11 or newer and found none. Install it, or name it: make PYTHON=/path/to/python3.11" >&2; \
+	exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "fc7 needs Python 3.11 or newer; $(PYTHON) is older or no Python. Name another: make PYTHON=/path/to/python3.11" >&2; \
+	exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) setuptools
+	@touch $@
+
+$(VENV)/.stamp-demo: pyproject.toml $(VENV)/.stamp-python
+	$(INSTALL) --no-build-isolation --editable '.[cpu,demo]'
+	@touch $@
+
+$(VENV)/.stamp-test: pyproject.toml $(VENV)/.stamp-python
+	$(INSTALL) --no-build-isolation --editable '.[cpu,demo,heif,raw,parquet,train,dev]'
+	@touch $@

@@ -1,0 +1,77 @@
+"""The layers hold: imports point down only, and each heavyweight is imported in the one place it belongs to."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+LAYERS = ("index", "retrieval", "training", "cli")
+HOMES = {
+    "torch": "training/",
+    "onnx": "training/",
+    "faiss": "index/vectors.py",
+    "sqlite3": "index/",
+    "onnxruntime": "retrieval/model.py",
+    "PIL": "retrieval/",
+    "click": "cli.py",
+}
+
+
+def source_files() -> list[str]:
+    packages = [path for layer in LAYERS[:-1] for path in sorted((REPOSITORY / layer).rglob("*.py"))]
+    return [path.relative_to(REPOSITORY).as_posix() for path in [*packages, REPOSITORY / "cli.py"]]
+
+
+def imported_modules(source: str, *, top_level: bool = False) -> Iterator[str]:
+    """Full names of the modules that `source` imports, anywhere or only when it is itself imported."""
+    pending: list[ast.AST] = [ast.parse(source)]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield "." * node.level + (node.module or "")
+        elif top_level and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        elif top_level and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            pending.extend(node.orelse)
+            continue
+        pending.extend(ast.iter_child_nodes(node))
+
+
+@pytest.mark.parametrize("file", source_files())
+def test_imports_point_down(file: str) -> None:
+    above = LAYERS[LAYERS.index(file.split("/")[0].removesuffix(".py")) + 1 :]
+    imported = set(imported_modules((REPOSITORY / file).read_text("utf-8")))
+    assert not {name for name in imported if name.startswith(".")}, "imports are absolute"
+    assert not {name for name in imported if name.split(".")[0] in above}
+    assert not imported & set(LAYERS) - {"cli"}, "write `from index.vectors import VectorIndex`, never `import index`"
+
+
+@pytest.mark.parametrize("file", source_files())
+def test_each_heavyweight_stays_at_home(file: str) -> None:
+    names = {name.split(".")[0] for name in imported_modules((REPOSITORY / file).read_text("utf-8"))}
+    assert {name for name in names if name in HOMES and not file.startswith(HOMES[name])} == set()
+
+
+@pytest.mark.parametrize("file", [file for file in source_files() if not file.startswith("training/")])
+def test_optional_packages_are_imported_late(file: str) -> None:
+    optional = {"faiss", "onnxruntime", "pillow_heif", "rawpy", "pyarrow", "torch", "onnx"}
+    names = {name.split(".")[0] for name in imported_modules((REPOSITORY / file).read_text("utf-8"), top_level=True)}
+    assert names & optional == set()
+
+
+@pytest.mark.parametrize("file", [file for file in source_files() if file.endswith("__init__.py")])
+def test_packages_hold_a_docstring_only(file: str) -> None:
+    body = ast.parse((REPOSITORY / file).read_text("utf-8")).body
+    assert len(body) == 1
+    assert isinstance(body[0], ast.Expr)
+    assert isinstance(body[0].value, ast.Constant)
+
+
+def test_the_walk_sees_what_it_should() -> None:
+    source = "import index.vectors as v\nfrom torch import nn\ndef f():\n    import faiss\n"
+    assert set(imported_modules(source)) == {"index.vectors", "torch", "faiss"}
+    assert set(imported_modules(source, top_level=True)) == {"index.vectors", "torch"}
