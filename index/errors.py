@@ -1,0 +1,70 @@
+"""Everything that can go wrong for a reason the user can act on.
+
+UserError
+├── MissingPackageError     an optional package is not installed
+├── PhotoError              a photo named explicitly cannot be read
+├── ModelError              a model file is missing, damaged or not one of ours
+├── PhotoIndexError         an index cannot be used as asked
+│   ├── IndexNotFoundError  there is none in this folder
+│   ├── IndexLockedError    another process is writing it
+│   ├── IndexFormatError    its catalogue is newer, damaged or another program's
+│   ├── IndexStorageError   its folder cannot be read or written: disk full, read-only, no permission
+│   └── ModelMismatchError  it was made with another model
+├── DatasetError            a folder of labelled pictures is not what training needs
+├── CheckpointError         a checkpoint is missing, damaged or of another network
+└── ExportError             an exported model does not do what the network does
+
+Each message names the thing and the next command to run. Any other exception is a bug and keeps its traceback.
+"""
+
+
+class UserError(Exception):
+    """Base of every error that is shown to the user as one sentence."""
+
+
+class MissingPackageError(UserError):
+    """An optional package is not installed; the message holds the command that installs it."""
+
+
+class PhotoError(UserError):
+    """A photo named explicitly cannot be read."""
+
+
+class ModelError(UserError):
+    """A model file is missing, damaged or not one of ours."""
+
+
+class PhotoIndexError(UserError):
+    """An index cannot be used as asked."""
+
+
+class IndexNotFoundError(PhotoIndexError):
+    """There is no index in this folder."""
+
+
+class IndexLockedError(PhotoIndexError):
+    """Another process is writing this index."""
+
+
+class IndexFormatError(PhotoIndexError):
+    """The catalogue is newer than this program, damaged or another program's."""
+
+
+class IndexStorageError(PhotoIndexError):
+    """The index folder cannot be read or written: disk full, read-only, no permission."""
+
+
+class ModelMismatchError(PhotoIndexError):
+    """The index was made with another model."""
+
+
+class DatasetError(UserError):
+    """A folder of labelled pictures is not what training needs."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing, damaged or of another network."""
+
+
+class ExportError(UserError):
+    """An exported model does not do what the network does."""

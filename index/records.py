@@ -1,0 +1,101 @@
+"""What goes into an index and what comes out of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.sync import FileStamp
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A label with its probability, and its WordNet id where there is one."""
+
+    label: str
+    id: str | None
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """A photo that looks like the query; the higher the score the better, 1 is the same."""
+
+    path: Path
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedPhoto:
+    """A file that could not be used, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NewPhoto:
+    """A photo as it goes into the catalogue: embedding (dim,) or the reason why it was skipped, one of the two.
+
+    `path` is relative to the root being brought up to date, as bytes (`os.fsencode`); width and height are of the
+    upright picture, in pixels. Only the direction of the embedding is kept. Raises ValueError for both or neither.
+    """
+
+    path: bytes
+    stamp: FileStamp
+    content_hash: bytes | None
+    width: int | None = None
+    height: int | None = None
+    embedding: NDArray[np.float32] | None = None
+    labels: tuple[Prediction, ...] | None = None
+    skipped: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.embedding is None) == (self.skipped is None):
+            raise ValueError(f"{self.path!r} needs an embedding or a reason why it was skipped, one of the two")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredPhoto:
+    """A photo as the catalogue has it: embedding (dim,) of unit length, or the reason why it was skipped."""
+
+    id: int
+    path: Path
+    stamp: FileStamp
+    content_hash: bytes | None
+    width: int | None
+    height: int | None
+    embedding: NDArray[np.float32] | None
+    labels: tuple[Prediction, ...] | None
+    skipped: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SyncCounts:
+    """What a sync did, in photos; all but `removed` add up to the number of photos found in the folder."""
+
+    new: int = 0
+    changed: int = 0
+    moved: int = 0
+    copied: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSummary:
+    """The state of an index; `photos` have an embedding, `skipped` have none, `kind` is the kind of FAISS index."""
+
+    photos: int
+    skipped: int
+    roots: tuple[Path, ...]
+    model_name: str
+    fingerprint: str
+    dim: int
+    kind: str
+    bytes_on_disk: int
+    created: datetime
+    generation: int
