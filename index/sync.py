@@ -51,7 +51,8 @@ def plan_sync(
     def was_looked_for(path: bytes) -> bool:
         return not any(path.startswith(folder.rstrip(b"/") + b"/") for folder in unlisted)
 
-    unchanged, to_read = [], []
+    unchanged: list[bytes] = []
+    to_read: list[bytes] = []
     for path in sorted(found):
         (unchanged if is_unchanged(path) else to_read).append(path)
     missing = sorted(path for path in known.keys() - found.keys() if was_looked_for(path))
