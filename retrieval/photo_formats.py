@@ -1,0 +1,49 @@
+"""Which files are photos: by suffix when a folder is searched, by their first bytes when they are opened."""
+
+_CAMERA_RAW = "arw cr2 cr3 dng nef nrw orf pef raf rw2 srw"
+_PICTURES = "avif bmp dib gif heic heif hif j2k jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tif tiff webp"
+
+PHOTO_SUFFIXES = frozenset(f".{suffix}" for suffix in f"{_CAMERA_RAW} {_PICTURES}".split())
+"""Suffixes, in lower case, of the files that a search of a folder takes for photos."""
+
+RAW = "camera RAW"
+HEIF = "HEIF"
+
+# An allow-list: a file can be named anything, and Pillow also reads formats that start other programs (EPS) or have no
+# signature at all (TGA), so that any text could be one.
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"BM", "BMP"),
+    *((b"P%d%c" % (kind, space), "PPM") for kind in range(1, 7) for space in b" \t\n\r#"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
+    (b"\xff\x4f\xff\x51", "JPEG2000"),
+    (b"FUJIFILMCCD-RAW", RAW),
+    *((magic, RAW) for magic in (b"IIRO", b"IIRS", b"MMOR", b"IIU\0")),  # Olympus, then Panasonic
+)
+_BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"), HEIF),
+    b"crx ": RAW,  # Canon's CR3
+}
+
+
+def photo_format(data: bytes) -> str | None:
+    """Return the format of a file's bytes, in Pillow's name for it, or RAW; None for what is not a photo."""
+    if data[4:8] == b"ftyp":
+        # AVIF, HEIC, CR3 and most videos share one container: the major brand tells which, or a compatible one.
+        box = data[: int.from_bytes(data[:4], "big")][:256]
+        brands = [box[8:12], *(box[start : start + 4] for start in range(16, len(box), 4))]
+        formats = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
+        return min(formats, key=("AVIF", RAW, HEIF).index, default=None)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data[:4] == b"II*\0" and data[8:10] == b"CR":  # Canon's CR2
+        return RAW
+    return next((name for signature, name in _SIGNATURES if data.startswith(signature)), None)
