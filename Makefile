@@ -8,6 +8,7 @@
 PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3.14 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 PHOTOS ?=
+export PHOTOS
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -15,7 +16,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 .PHONY: demo test docs clean
 
 demo: $(VENV)/.stamp-demo
-	$(BIN)/python benchmarks/demo.py $(PHOTOS)
+	$(BIN)/python docs/demo.py "$$PHOTOS"
 
 test: $(VENV)/.stamp-test
 	$(BIN)/ruff check .

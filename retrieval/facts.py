@@ -1,0 +1,92 @@
+"""What `fc7 info` tells: the facts of a model file, of an index, or of this installation."""
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from index.errors import UserError
+from index.photo_index import PhotoIndex
+from retrieval.model import BUILTIN, Model
+
+PACKAGES = (
+    *("onnxruntime", "onnxruntime-gpu", "faiss-cpu", "faiss-gpu", "numpy", "pillow"),
+    *("pillow-heif", "rawpy", "pyarrow", "torch", "onnx"),
+)
+
+Facts = dict[str, object]
+
+
+def facts_of(path: Path) -> Facts:
+    """Return the facts of an index, where `path` is a folder, or of a model file."""
+    return index_facts(path) if path.is_dir() else model_facts(path)
+
+
+def model_facts(path: Path) -> Facts:
+    """Return a model's card. Raises ModelError."""
+    model = Model.load(path, device="cpu")
+    spec = model.spec
+    return {
+        "model": spec.name,
+        "architecture": spec.arch,
+        "classes": len(spec.classes),
+        "input": f"{spec.crop}×{spec.crop} pixels from the middle, the shorter side first brought to {spec.resize}",
+        "fc7": f"{spec.fc7_dim} values",
+        "embedding": f"{spec.dim} values",
+        **_card("embedding", spec.embedding),
+        **_card("training", spec.training),
+        **_card("accuracy", spec.accuracy),
+        "licence": spec.licence,
+        "date": spec.date,
+        "fingerprint": spec.fingerprint,
+        "file": f"{path}, {_megabytes(path.stat().st_size)}",
+    }
+
+
+def index_facts(folder: Path) -> Facts:
+    """Return the state of an index. Raises IndexNotFoundError and its kin."""
+    with PhotoIndex.open(folder) as photo_index:
+        summary = photo_index.summary()
+    return {
+        "index": str(folder),
+        "photos": summary.photos,
+        "skipped": summary.skipped,
+        "folders": [str(root) for root in summary.roots],
+        "model": summary.model_name,
+        "fingerprint": summary.fingerprint,
+        "vectors": f"{summary.kind}, {summary.dim} values each",
+        "size": _megabytes(summary.bytes_on_disk),
+        "created": summary.created.isoformat(sep=" ", timespec="seconds"),
+    }
+
+
+def installation_facts(default_index: Path) -> Facts:
+    """Return versions, and the devices that the built-in model would really run on."""
+    versions = {name: found for name in PACKAGES if (found := _version(name))}
+    try:
+        model = Model.load()
+        runs = {"built-in model": f"{model.spec.name} ({BUILTIN})", "runs on": model.providers}
+    except UserError as error:
+        runs = {"built-in model": f"cannot be used: {error}"}
+    return {
+        "fc7": _version("fc7") or "not installed",
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        **versions,
+        **runs,
+        "default index": f"{default_index}{'' if default_index.exists() else ' (none yet)'}",
+    }
+
+
+def _card(heading: str, values: Mapping[str, object]) -> Facts:
+    return {f"{heading}: {name.replace('_', ' ')}": value for name, value in values.items()}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"

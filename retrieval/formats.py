@@ -1,0 +1,129 @@
+"""Answers as text: tables for people; JSON, JSON lines, CSV and bare paths for programs.
+
+Everything is yielded a piece at a time, as the answers arrive. File names that are not valid text keep their surrogate
+escapes in CSV and paths, so that a stream with `errors="surrogateescape"` gives back their bytes; in JSON and tables
+they are escaped.
+"""
+
+import csv
+import io
+import json
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from index.records import Prediction, SearchResult
+
+Record = Mapping[str, object]
+
+
+def format_predictions(
+    photos: Iterable[tuple[str, Sequence[Prediction]]], format: str, *, width: int | None = None
+) -> Iterator[str]:
+    """Photos with their predictions as "table" (`width` columns at most), "json", "jsonl" or "csv"."""
+    if format == "table":
+        tables = ((photo, [(f"{p.probability:6.1%}", p.label) for p in predictions]) for photo, predictions in photos)
+        return _tables(tables, width)
+    answers = (
+        (photo, [{"label": p.label, "id": p.id, "probability": _rounded(p.probability)} for p in predictions])
+        for photo, predictions in photos
+    )
+    return _machine_format(answers, format, ("path", "predictions"), ("label", "id", "probability"))
+
+
+def format_results(
+    queries: Iterable[tuple[str, Sequence[SearchResult]]], format: str, *, width: int | None = None, end: str = "\n"
+) -> Iterator[str]:
+    """Queries with their results as "table", "json", "jsonl", "csv", or "paths" (each followed by `end`)."""
+    if format == "paths":
+        return (f"{result.path}{end}" for _, results in queries for result in results)
+    if format == "table":
+        tables = ((query, [(f"{r.score:6.3f}", str(r.path)) for r in results]) for query, results in queries)
+        return _tables(tables, width)
+    answers = (
+        (query, [{"path": str(r.path), "score": _rounded(r.score)} for r in results]) for query, results in queries
+    )
+    return _machine_format(answers, format, ("query", "results"), ("path", "score"))
+
+
+def format_facts(facts: Mapping[str, object], format: str) -> Iterator[str]:
+    """Named facts as "table", aligned, a value of several parts on as many lines, or as one "json" object."""
+    if format == "json":
+        yield _json(facts, indent=2) + "\n"
+        return
+    column = max((len(name) for name in facts), default=0) + 2
+    for name, value in facts.items():
+        for number, line in enumerate(_lines(value)):
+            yield f"{name if number == 0 else '':<{column}}{printable(line)}\n"
+
+
+def printable(text: str) -> str:
+    """`text` with control characters, line ends and undecodable bytes escaped, safe to show on a terminal."""
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
+        else character
+        for character in text
+    )
+
+
+def shorten_middle(text: str, width: int) -> str:
+    """`text` in at most `width` characters; what is left out of a longer one is in its middle, marked by "…"."""
+    if len(text) <= width:
+        return text
+    kept = max(width - 1, 1)
+    head = kept // 3  # the end of a path, the file's name, says more than its beginning
+    return f"{text[:head]}…{text[head - kept :]}"
+
+
+def _lines(value: object) -> list[str]:
+    if isinstance(value, Mapping):
+        return [f"{name}: {part}" for name, part in value.items()] or ["none"]
+    if isinstance(value, list | tuple):
+        return [str(part) for part in value] or ["none"]
+    return [str(value)]
+
+
+def _tables(tables: Iterable[tuple[str, Sequence[tuple[str, str]]]], width: int | None) -> Iterator[str]:
+    for number, (heading, rows) in enumerate(tables):
+        fitted = printable(heading) if width is None else shorten_middle(printable(heading), width)
+        yield f"{'' if number == 0 else chr(10)}{fitted}\n"
+        for value, text in rows:
+            room = None if width is None else width - len(value) - 4
+            yield f"  {value}  {printable(text) if room is None else shorten_middle(printable(text), room)}\n"
+
+
+def _machine_format(
+    answers: Iterable[tuple[str, Sequence[Record]]], format: str, names: tuple[str, str], columns: Sequence[str]
+) -> Iterator[str]:
+    if format == "csv":
+        yield _csv_line((names[0], "rank", *columns))
+        for subject, rows in answers:
+            yield from (_csv_line((subject, rank, *row.values())) for rank, row in enumerate(rows, start=1))
+        return
+    records = (dict(zip(names, answer, strict=True)) for answer in answers)
+    if format == "jsonl":
+        yield from (_json(record) + "\n" for record in records)
+    elif format == "json":
+        opening = "[\n"
+        for record in records:
+            yield opening + _json(record)
+            opening = ",\n"
+        yield "[]\n" if opening == "[\n" else "\n]\n"
+    else:
+        raise ValueError(f"no format is called {format!r}")
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 6)
+
+
+def _json(value: object, *, indent: int | None = None) -> str:
+    # A lone surrogate cannot be encoded; written with a backslash it is the JSON escape that stands for it.
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _csv_line(values: Iterable[object]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue()

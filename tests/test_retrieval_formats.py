@@ -1,0 +1,113 @@
+import csv
+import io
+import itertools
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from index.records import Prediction, SearchResult
+from retrieval.formats import format_facts, format_predictions, format_results, printable, shorten_middle
+
+PHOTOS = [
+    ("cat.jpg", (Prediction("Egyptian cat", "n02124075", 0.75), Prediction("tabby, tabby cat", None, 0.125))),
+    ("größe, 2.jpg", (Prediction("rule", "n04118776", 1.0),)),
+]
+FOUND = [("query.jpg", [SearchResult(Path("/photos/a.jpg"), 0.9876543), SearchResult(Path("/photos/b c.jpg"), -0.25)])]
+NO_TEXT = os.fsdecode(b"/photos/\xff\xfe.jpg")
+
+
+def records(format: str) -> str:
+    return "".join(format_predictions(PHOTOS, format))
+
+
+def test_json_lines_are_one_record_a_photo() -> None:
+    lines = records("jsonl").splitlines()
+    assert [json.loads(line)["path"] for line in lines] == ["cat.jpg", "größe, 2.jpg"]
+    assert json.loads(lines[0]) == {
+        "path": "cat.jpg",
+        "predictions": [
+            {"label": "Egyptian cat", "id": "n02124075", "probability": 0.75},
+            {"label": "tabby, tabby cat", "id": None, "probability": 0.125},
+        ],
+    }
+
+
+def test_json_is_the_list_of_the_same_records() -> None:
+    assert json.loads(records("json")) == [json.loads(line) for line in records("jsonl").splitlines()]
+    assert json.loads("".join(format_predictions([], "json"))) == []
+
+
+def test_csv_has_a_row_for_each_prediction() -> None:
+    rows = list(csv.reader(io.StringIO(records("csv"))))
+    assert rows[0] == ["path", "rank", "label", "id", "probability"]
+    assert rows[2] == ["cat.jpg", "2", "tabby, tabby cat", "", "0.125"]
+    assert len(rows) == 4
+
+
+def test_search_results_best_first() -> None:
+    assert json.loads("".join(format_results(FOUND, "jsonl"))) == {
+        "query": "query.jpg",
+        "results": [{"path": "/photos/a.jpg", "score": 0.987654}, {"path": "/photos/b c.jpg", "score": -0.25}],
+    }
+    assert "".join(format_results(FOUND, "csv")).splitlines()[1] == "query.jpg,1,/photos/a.jpg,0.987654"
+
+
+def test_paths_end_as_asked() -> None:
+    assert "".join(format_results(FOUND, "paths")) == "/photos/a.jpg\n/photos/b c.jpg\n"
+    assert "".join(format_results(FOUND, "paths", end="\0")).split("\0") == ["/photos/a.jpg", "/photos/b c.jpg", ""]
+
+
+def test_a_name_that_is_no_text_survives_every_format() -> None:
+    found = [(NO_TEXT, [SearchResult(Path(NO_TEXT), 1.0)])]
+    for format in ("json", "jsonl"):
+        text = "".join(format_results(found, format))
+        text.encode("utf-8")  # no lone surrogate is left
+        record = json.loads(text)
+        assert (record[0] if format == "json" else record)["query"] == NO_TEXT
+    for format in ("csv", "paths"):
+        assert b"\xff\xfe" in "".join(format_results(found, format)).encode("utf-8", "surrogateescape")
+    assert "\\udcff\\udcfe.jpg" in "".join(format_results(found, "table"))
+
+
+def test_names_cannot_steer_the_terminal() -> None:
+    assert printable("a\x1b[2J\nb\u2028.jpg") == "a\\x1b[2J\\nb\\u2028.jpg"
+    assert printable("Foto 2026\u202f–\u00a0Zoë 👩‍🚀.jpg") == "Foto 2026\u202f–\u00a0Zoë 👩‍🚀.jpg"
+
+
+def test_a_table_fits_forty_columns_and_keeps_the_name() -> None:
+    path = Path("/home/someone/Pictures/2026/summer holidays/IMG_20260714_123456.jpg")
+    table = "".join(format_results([(str(path), [SearchResult(path, 0.5)])], "table", width=40))
+    assert max(map(len, table.splitlines())) <= 40
+    assert all(line.endswith("20260714_123456.jpg") and "…" in line for line in table.splitlines())
+
+
+def test_a_table_without_a_width_shortens_nothing() -> None:
+    path = "/" + "x" * 300
+    assert path in "".join(format_results([(path, [])], "table"))
+
+
+@pytest.mark.parametrize("width", range(2, 12))
+def test_shortening_never_exceeds_the_width(width: int) -> None:
+    assert len(shorten_middle("0123456789", width)) == min(width, 10)
+
+
+def test_tables_are_separated_by_an_empty_line() -> None:
+    assert records("table") == (
+        "cat.jpg\n   75.0%  Egyptian cat\n   12.5%  tabby, tabby cat\n\ngröße, 2.jpg\n  100.0%  rule\n"
+    )
+
+
+def test_answers_are_written_as_they_come() -> None:
+    for format in ("table", "json", "jsonl", "csv"):
+        pieces = format_predictions(itertools.cycle(PHOTOS), format)
+        assert len([next(pieces) for _ in range(20)]) == 20
+
+
+def test_facts_are_aligned() -> None:
+    facts = {"model": "tiny", "runs on": ["CUDA", "CPU"], "accuracy": {"top1": 0.5}}
+    assert "".join(format_facts(facts, "table")) == (
+        "model     tiny\nruns on   CUDA\n          CPU\naccuracy  top1: 0.5\n"
+    )
+    assert json.loads("".join(format_facts(facts, "json"))) == facts

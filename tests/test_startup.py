@@ -1,0 +1,42 @@
+"""Starting fc7 is quick: what `import cli` and `fc7 --help` load is listed here, and nothing heavy is on the list."""
+
+import subprocess
+import sys
+
+import pytest
+
+OURS = {"cli", "index", "index.errors", "training", "training.recipe"}
+HEAVY = {"numpy", "PIL", "faiss", "onnxruntime", "onnx", "torch", "rich", "sqlite3", "platformdirs", "asyncio", "ssl"}
+REPORT = "import sys; print(*sorted(sys.modules), file=sys.__stderr__)"
+
+
+def loaded_modules(program: str) -> set[str]:
+    """Names of the modules that a fresh interpreter has loaded after `program`."""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.split())
+
+
+def allowed(module: str) -> bool:
+    package = module.split(".")[0]
+    if package in {"index", "retrieval", "training"}:
+        return module in OURS
+    standard = package in sys.stdlib_module_names or package.startswith("_")
+    return module in OURS or package == "click" or standard
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        f"import cli; {REPORT}",
+        *(
+            f"import sys; sys.argv = {['fc7', *arguments]!r}\nimport cli\ntry: cli.main()\nexcept SystemExit: {REPORT}"
+            for arguments in (["--help"], ["--version"], ["search", "--help"], ["train", "--help"])
+        ),
+    ],
+)
+def test_start_loads_only_what_is_on_the_list(program: str) -> None:
+    # What the interpreter loads by itself, .pth files of the environment included, is not ours to judge.
+    ours = loaded_modules(program) - loaded_modules(REPORT)
+    assert {module for module in ours if not allowed(module)} == set()
+    assert ours & HEAVY == set()
