@@ -1,0 +1,73 @@
+"""Finds the photos in folders, and looks no further than their names and stamps.
+
+Hidden files and folders are left out, and so are `@eaDir` (thumbnails that a Synology NAS keeps) and `node_modules`.
+A symbolic link to a file counts as the file; one to a folder is not followed, so that no photo is found twice and no
+search goes round in circles.
+"""
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from index.records import SkippedPhoto
+from index.sync import FileStamp
+from retrieval.photo_files import file_error_reason
+from retrieval.photo_formats import PHOTO_SUFFIXES
+
+_LEFT_OUT = {b"@eaDir", b"node_modules"}
+
+
+@dataclass(frozen=True)
+class FolderScan:
+    """What lies in a folder, sorted by path relative to it (bytes, `/` between the parts); the folder itself is b""."""
+
+    photos: dict[bytes, FileStamp]
+    unlisted: dict[bytes, str]
+    """Folders that could not be listed, or not completely, and why."""
+
+
+def scan_folder(folder: Path) -> FolderScan:
+    """Find every photo in a folder and the folders below it; what cannot be listed is noted, never raised."""
+    photos: dict[bytes, FileStamp] = {}
+    unlisted: dict[bytes, str] = {}
+    pending = [b""]
+    while pending:
+        parent = pending.pop()
+        try:
+            with os.scandir(os.path.join(os.fsencode(folder), parent)) as entries:
+                for entry in entries:
+                    path = parent + b"/" + entry.name if parent else entry.name
+                    if entry.name.startswith(b".") or entry.name in _LEFT_OUT:
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(path)
+                    elif _has_photo_suffix(entry.name) and entry.is_file():
+                        with suppress(FileNotFoundError):  # gone since it was listed
+                            status = entry.stat()
+                            photos[path] = FileStamp(status.st_size, status.st_mtime_ns)
+        except OSError as error:
+            unlisted[parent] = file_error_reason(error)
+    return FolderScan(dict(sorted(photos.items())), dict(sorted(unlisted.items())))
+
+
+def expand_paths(paths: Iterable[Path], *, skipped: list[SkippedPhoto] | None = None) -> list[Path]:
+    """Put photos in the place of the folders they lie in; other paths stay, whatever their suffix, even missing ones.
+
+    Folders that cannot be listed are appended to `skipped`.
+    """
+    photos: list[Path] = []
+    for path in paths:
+        if not os.path.isdir(path):
+            photos.append(path)
+            continue
+        scan = scan_folder(path)
+        photos += (path / os.fsdecode(photo) for photo in scan.photos)
+        if skipped is not None:
+            skipped += (SkippedPhoto(path / os.fsdecode(name), reason) for name, reason in scan.unlisted.items())
+    return photos
+
+
+def _has_photo_suffix(name: bytes) -> bool:
+    return os.path.splitext(os.fsdecode(name))[1].lower() in PHOTO_SUFFIXES

@@ -1,0 +1,9 @@
+"""How long work reports how far it is."""
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Called from the main thread as work is done; `total` may grow while the work is still being found."""
+
+    def __call__(self, done: int, total: int, /) -> object: ...
