@@ -1,0 +1,76 @@
+"""How well a model names labelled pictures, and how well its embeddings find others of the same class."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.errors import DatasetError
+from index.records import Prediction, SkippedPhoto
+from retrieval.describe import describe_photos
+from retrieval.metrics import mean_average_precision, precision_at_k, top_k_accuracy
+from retrieval.model import Model
+from retrieval.progress import Progress
+
+
+@dataclass(frozen=True)
+class PictureResult:
+    """One picture: its class, what it was taken for, and the place of its own class in the ranking, 1 the best."""
+
+    path: Path
+    label: str
+    predicted: Prediction
+    rank: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Shares from 0 to 1 over `pictures` pictures; in retrieval each picture queries all others."""
+
+    pictures: int
+    classes: int
+    top1: float
+    top5: float
+    precision_at_1: float
+    precision_at_10: float
+    mean_average_precision: float
+    results: tuple[PictureResult, ...]
+    skipped: tuple[SkippedPhoto, ...]
+
+
+def evaluate(
+    model: Model, paths: Sequence[Path], labels: Sequence[int], *, progress: Progress | None = None
+) -> Evaluation:
+    """Measure top-1 and top-5 accuracy, P@1, P@10 and mAP on pictures whose labels number `model.spec.classes`.
+
+    Pictures that cannot be read are left out and listed. Raises DatasetError if fewer than two are left.
+    """
+    skipped: list[SkippedPhoto] = []
+    described = list(describe_photos(model, list(paths), skipped=skipped, progress=progress))
+    if len(described) < 2:
+        raise DatasetError(f"{len(described)} readable pictures are too few to evaluate; give a folder with more")
+    label_of = dict(zip(paths, labels, strict=True))
+    targets = np.array([label_of[photo.path] for photo in described])
+    probabilities = np.stack([photo.probabilities for photo in described])
+    embeddings = np.stack([photo.embedding for photo in described])
+    return Evaluation(
+        pictures=len(described),
+        classes=len(set(targets.tolist())),
+        top1=top_k_accuracy(probabilities, targets, 1),
+        top5=top_k_accuracy(probabilities, targets, 5),
+        precision_at_1=precision_at_k(embeddings, targets, 1),
+        precision_at_10=precision_at_k(embeddings, targets, min(10, len(described) - 1)),
+        mean_average_precision=mean_average_precision(embeddings, targets),
+        results=tuple(
+            _result(model, photo.path, photo.probabilities, int(target))
+            for photo, target in zip(described, targets, strict=True)
+        ),
+        skipped=tuple(skipped),
+    )
+
+
+def _result(model: Model, path: Path, probabilities: NDArray[np.float32], target: int) -> PictureResult:
+    rank = int((probabilities >= probabilities[target]).sum())
+    return PictureResult(path, model.spec.classes[target].name, model.top_predictions(probabilities, 1)[0], rank)

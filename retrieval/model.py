@@ -1,0 +1,111 @@
+"""A model file at work: prepared pictures in, probabilities, fc7 and embeddings out."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.errors import MissingPackageError, ModelError
+from index.records import Prediction
+from retrieval.preprocess import resize_and_crop
+from retrieval.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+RUNTIME_MISSING = (
+    "ONNX Runtime is not installed; `pip install 'fc7[cpu]'` brings it, or `pip install 'fc7[gpu]'` for an NVIDIA GPU"
+)
+
+BUILTIN = Path(__file__).with_name("builtin.onnx")
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model says of n pictures: probabilities (n, classes), fc7 (n, fc7_dim), unit embedding (n, dim)."""
+
+    probabilities: NDArray[np.float32]
+    fc7: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+
+
+class Model:
+    """One `.onnx` file in ONNX Runtime, with the preparation of pictures that it was trained with."""
+
+    def __init__(self, session: Any, spec: ModelSpec) -> None:
+        self._session = session
+        self.spec = spec
+
+    @classmethod
+    def load(cls, path: Path | None = None, *, device: Device = "auto", threads: int | None = None) -> "Model":
+        """Load a model file, or the built-in one.
+
+        `device` auto takes a GPU where ONNX Runtime has one; `threads` is how many a run uses, by default one a
+        core. Raises ModelError (missing, damaged, foreign or newer file) and MissingPackageError (no ONNX Runtime).
+        """
+        path = BUILTIN if path is None else path
+        try:
+            import onnxruntime as ort
+        except ImportError as error:
+            raise MissingPackageError(RUNTIME_MISSING) from error
+        if not path.is_file():
+            raise ModelError(f"there is no model file {path}; make one with `fc7 train DATA -o RUN`, or leave out -m")
+        ort.set_default_logger_severity(3)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        available = ort.get_available_providers()
+        wanted = ["CPUExecutionProvider"]
+        if device != "cpu" and "CUDAExecutionProvider" in available:
+            if hasattr(ort, "preload_dlls"):
+                ort.preload_dlls()
+            wanted.insert(0, "CUDAExecutionProvider")
+        try:
+            session = ort.InferenceSession(path, options, providers=wanted)
+        except Exception as error:  # ONNX Runtime's own exceptions have no common base but this one
+            raise ModelError(f"{path} is not a readable ONNX model ({str(error).splitlines()[0]})") from error
+        return cls(session, ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path=str(path)))
+
+    @property
+    def providers(self) -> list[str]:
+        """The ONNX Runtime providers that really run it, the preferred one first."""
+        return list(self._session.get_providers())
+
+    @cached_property
+    def _labels(self) -> list[tuple[str, str | None]]:
+        return [(known.name, known.id) for known in self.spec.classes]
+
+    def prepare(self, image: "Image") -> NDArray[np.uint8]:
+        """Return the pixels (crop, crop, 3) that the network takes for a picture."""
+        return resize_and_crop(image, resize=self.spec.resize, crop=self.spec.crop)
+
+    def run(self, pixels: NDArray[np.uint8]) -> Outputs:
+        """Return all outputs for prepared pictures (n, crop, crop, 3)."""
+        probabilities, fc7, embedding = self._session.run(
+            ["probabilities", "fc7", "embedding"], {"pixels": np.ascontiguousarray(pixels)}
+        )
+        return Outputs(probabilities, fc7, embedding)
+
+    def embed(self, images: Sequence["Image"]) -> NDArray[np.float32]:
+        """Return the embeddings (n, dim) of pictures, each of unit length."""
+        if not images:
+            return np.empty((0, self.spec.dim), np.float32)
+        return self.run(np.stack([self.prepare(image) for image in images])).embedding
+
+    def classify(self, images: Sequence["Image"], *, k: int = 5) -> list[tuple[Prediction, ...]]:
+        """Return the k most probable classes of each picture, best first."""
+        if not images:
+            return []
+        probabilities = self.run(np.stack([self.prepare(image) for image in images])).probabilities
+        return [self.top_predictions(row, k) for row in probabilities]
+
+    def top_predictions(self, probabilities: NDArray[np.float32], k: int = 5) -> tuple[Prediction, ...]:
+        """Return the k most probable classes of one picture's probabilities (classes,), best first."""
+        best = np.argsort(-probabilities, kind="stable")[:k]
+        return tuple(Prediction(*self._labels[int(i)], float(probabilities[i])) for i in best)

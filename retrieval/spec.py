@@ -1,0 +1,80 @@
+"""What a model file says about itself: `ModelSpec`, kept in the file's ONNX metadata as JSON values."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from index.errors import ModelError
+
+FORMAT_VERSION = 1
+"""Raised when a reader of the old format would use a new file wrongly."""
+
+KEY_PREFIX = "fc7."
+
+
+@dataclass(frozen=True)
+class ClassName:
+    """One class: its name, its WordNet id where it has one, and other names for it."""
+
+    name: str
+    id: str | None = None
+    synonyms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """How a model is used and where it comes from (timm calls the first part the pretrained configuration).
+
+    `resize` is what a picture's shorter side is brought to, in pixels, `crop` the side of the central square that the
+    network takes; `dim` and `fc7_dim` are the lengths of the outputs `embedding` and `fc7`.
+    """
+
+    name: str
+    arch: str
+    classes: tuple[ClassName, ...]
+    resize: int
+    crop: int
+    dim: int
+    fc7_dim: int
+    fingerprint: str
+    """SHA-256 over the weights; an index belongs to one fingerprint."""
+    arch_config: Mapping[str, Any] = field(default_factory=dict)
+    embedding: Mapping[str, Any] = field(default_factory=dict)
+    """How `embedding` was made: layers, whitening power, pictures it was learned from."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Data (name, size, fingerprint), recipe, seed, time."""
+    accuracy: Mapping[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    date: str = ""
+    format_version: int = FORMAT_VERSION
+
+    def to_metadata(self) -> dict[str, str]:
+        """Return the entries of ONNX `metadata_props`, each value a JSON text."""
+        values = {**self.__dict__, "classes": [[c.name, c.id, list(c.synonyms)] for c in self.classes]}
+        return {KEY_PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], *, path: str) -> "ModelSpec":
+        """Read the entries back; ModelError if the file at `path` is not one of ours or of a newer format."""
+        try:
+            values = {
+                key.removeprefix(KEY_PREFIX): json.loads(text)
+                for key, text in metadata.items()
+                if key.startswith(KEY_PREFIX)
+            }
+            version = int(values["format_version"])
+        except (KeyError, TypeError, ValueError):
+            raise ModelError(
+                f"{path} is an ONNX file, but not a model made by fc7; make one with `fc7 train` or `fc7 export`"
+            ) from None
+        if version > FORMAT_VERSION:
+            raise ModelError(
+                f"{path} has model format {version}, this fc7 reads up to {FORMAT_VERSION}; "
+                "upgrade it with `pip install --upgrade fc7`"
+            )
+        try:
+            classes = tuple(ClassName(name, id, tuple(synonyms)) for name, id, synonyms in values.pop("classes"))
+            return cls(classes=classes, **{key: values[key] for key in values if key in cls.__dataclass_fields__})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{path} has incomplete metadata ({error}); export it again with `fc7 export`") from error

@@ -1,0 +1,62 @@
+"""From stored squares to what the network sees: crops, mirror images, the mean subtracted, on the device."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What is subtracted from the pixels (3, size, size) or (3, 1, 1), and what they are divided by (3, 1, 1)."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def to(self, device: torch.device) -> "Normalisation":
+        """Return a copy on a device."""
+        return Normalisation(self.mean.to(device), self.deviation.to(device))
+
+    def centre(self, crop: int) -> Tensor:
+        """Return the mean that belongs to a central crop, (3, crop, crop) or (3, 1, 1)."""
+        if self.mean.shape[1] == 1:
+            return self.mean
+        edge = (self.mean.shape[1] - crop) // 2
+        return self.mean[:, edge : edge + crop, edge : edge + crop]
+
+
+def centre_crops(pixels: Tensor, crop: int, normalisation: Normalisation) -> Tensor:
+    """Return the centres (n, 3, crop, crop), normalised, of pixels uint8 (n, size, size, 3)."""
+    edge = (pixels.shape[1] - crop) // 2
+    middle = pixels[:, edge : edge + crop, edge : edge + crop]
+    return (middle.permute(0, 3, 1, 2).float() - normalisation.centre(crop)) / normalisation.deviation
+
+
+def random_crops(
+    pixels: Tensor, crop: int, normalisation: Normalisation, *, mirror: bool, side: int | None = None
+) -> Tensor:
+    """Return a random crop of each picture, every second one mirrored, normalised (n, 3, side, side).
+
+    Krizhevsky, Sutskever, Hinton (2012), section 4.1. The mean picture moves with the crop, as if
+    it had been subtracted before. `side` shrinks the crops, to train on small pictures first. Draws from torch's
+    default generator.
+    """
+    n, size = pixels.shape[:2]
+    device = pixels.device
+    # Drawn on the CPU: the same seed then gives the same crops on every device.
+    top, left = torch.randint(0, size - crop + 1, (2, n, 1))
+    steps = torch.arange(crop)
+    rows, columns = top + steps, left + steps
+    if mirror:
+        columns = torch.where(torch.rand(n, 1) < 0.5, columns.flip(1), columns)
+    rows, columns = rows.to(device)[:, :, None], columns.to(device)[:, None, :]
+    chosen = pixels[torch.arange(n, device=device)[:, None, None], rows, columns].permute(0, 3, 1, 2).float()
+    if normalisation.mean.shape[1] == 1:
+        chosen = chosen - normalisation.mean
+    else:
+        chosen = chosen - normalisation.mean.permute(1, 2, 0)[rows, columns].permute(0, 3, 1, 2)
+    chosen = chosen / normalisation.deviation
+    if side is not None and side != crop:
+        chosen = F.interpolate(chosen, size=(side, side), mode="bilinear", antialias=True)
+    return chosen

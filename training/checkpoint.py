@@ -1,0 +1,133 @@
+"""Checkpoints: all that training needs to go on exactly, in one file of tensors and plain values."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from index.errors import CheckpointError
+from index.files import replacing
+from retrieval.spec import ClassName
+from training.augment import Normalisation
+from training.networks import AlexNet, AlexNetConfig
+from training.recipe import Recipe
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One line of `metrics.csv`: rates and shares as fractions, `side` the pixels of the crops, times in seconds."""
+
+    epoch: int
+    side: int
+    lr: float
+    train_loss: float
+    train_top1: float
+    validation_loss: float
+    validation_top1: float
+    validation_top5: float
+    pictures_per_second: float
+    waiting: float
+    """Share of the time that training waited for pictures."""
+    seconds: float
+
+
+@dataclass
+class Checkpoint:
+    """The state of a run after `epoch` whole epochs and `step` batches of the next."""
+
+    config: AlexNetConfig
+    recipe: Recipe
+    classes: tuple[ClassName, ...]
+    normalisation: Normalisation
+    network: dict[str, Tensor]
+    data: dict[str, Any]
+    """Where the pictures lie, how many they are, and their fingerprint."""
+    epoch: int = 0
+    step: int = 0
+    totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0, 0.0, 0.0])
+    """Of the unfinished epoch: summed loss, right answers, pictures, seconds, seconds waited."""
+    history: list[EpochMetrics] = field(default_factory=list)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    random: dict[str, Tensor] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write the file; the one before it stays until this one is whole. Raises CheckpointError (disk full)."""
+        header = {
+            "format_version": FORMAT_VERSION,
+            "config": self.config.to_dict(),
+            "recipe": self.recipe.to_dict(),
+            "classes": [[known.name, known.id, list(known.synonyms)] for known in self.classes],
+            "data": self.data,
+            "epoch": self.epoch,
+            "step": self.step,
+            "totals": self.totals,
+            "history": [asdict(row) for row in self.history],
+        }
+        content = {
+            "fc7": json.dumps(header),
+            "mean": self.normalisation.mean,
+            "deviation": self.normalisation.deviation,
+            "network": self.network,
+            "optimizer": self.optimizer,
+            "random": self.random,
+        }
+        try:
+            with replacing(path) as file:
+                torch.save(content, file)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+            raise CheckpointError(
+                f"{path} could not be written ({error}); the last good checkpoint is untouched. "
+                "Make room and go on with --resume"
+            ) from error
+
+    @classmethod
+    def load(cls, path: Path) -> "Checkpoint":
+        """Read tensors and plain values, never code. Raises CheckpointError (missing, damaged, foreign, newer)."""
+        if not path.is_file():
+            raise CheckpointError(
+                f"there is no checkpoint {path}; `fc7 train DATA -o RUN` writes RUN/last.pt and RUN/best.pt"
+            )
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises whatever its zip reader and unpickler raise
+            raise CheckpointError(
+                f"{path} is damaged or no checkpoint; train again, or use another of the run's checkpoints"
+            ) from error
+        if not isinstance(content, dict) or "fc7" not in content:
+            raise CheckpointError(f"{path} is not a checkpoint written by `fc7 train`")
+        header = json.loads(content["fc7"])
+        if header["format_version"] > FORMAT_VERSION:
+            raise CheckpointError(
+                f"{path} has checkpoint format {header['format_version']}, this fc7 reads up to {FORMAT_VERSION}; "
+                "upgrade it with `pip install --upgrade fc7`"
+            )
+        return cls(
+            config=AlexNetConfig.from_dict(header["config"]),
+            recipe=Recipe(**header["recipe"]),
+            classes=tuple(ClassName(name, id, tuple(synonyms)) for name, id, synonyms in header["classes"]),
+            normalisation=Normalisation(content["mean"], content["deviation"]),
+            network=content["network"],
+            data=header["data"],
+            epoch=header["epoch"],
+            step=header["step"],
+            totals=header["totals"],
+            history=[EpochMetrics(**row) for row in header["history"]],
+            optimizer=content["optimizer"],
+            random=content["random"],
+        )
+
+    def build(self) -> AlexNet:
+        """Return the network with its weights, ready for inference. Raises CheckpointError if they do not fit."""
+        network = AlexNet(self.config, len(self.classes))
+        try:
+            network.load_state_dict(self.network)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"the checkpoint's weights do not fit the architecture {self.config.arch} that it names"
+            ) from error
+        return network.eval()

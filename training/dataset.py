@@ -1,0 +1,179 @@
+"""Which pictures there are to learn from: folders of classes, read into a `Dataset`."""
+
+import hashlib
+import os
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from index.errors import DatasetError
+from retrieval.folder import scan_folder
+from retrieval.spec import ClassName
+
+VALIDATION_NAMES = ("val", "validation", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures and the class of each, as a number into `Dataset.classes`."""
+
+    paths: tuple[Path, ...]
+    labels: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled pictures to learn from (`train`) and to be judged by (`validation`)."""
+
+    root: Path
+    classes: tuple[ClassName, ...]
+    train: Split
+    validation: Split
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the training pictures' paths below the root, sizes and classes."""
+        digest = hashlib.sha256()
+        for path, label in sorted(zip(self.train.paths, self.train.labels, strict=True)):
+            relative = os.fsencode(path.relative_to(self.root))
+            digest.update(b"%s\0%d\0%d\n" % (relative, path.stat().st_size, label))
+        return digest.hexdigest()
+
+
+def scan_dataset(root: Path, *, validation: float = 0.1, seed: int = 0, names: Path | None = None) -> Dataset:
+    """Find the pictures of a data set.
+
+    Known layouts: one folder a class; `train/` and `val/` (or `validation/`, `valid/`, `test/`) of such; the public
+    tiny-imagenet-200 archive. Without a validation set, the share `validation` of each class is set aside, by `seed`.
+    `names` (or a `words.txt` in the folder) maps folder names that are WordNet ids to names. Raises DatasetError.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"there is no folder {root}; give one that holds a folder of pictures for each class")
+    known = read_class_names(names if names is not None else root / "words.txt", required=names is not None)
+    train_root = root / "train" if (root / "train").is_dir() else root
+    train = _class_folders(train_root)
+    if len(train) < 2:
+        raise DatasetError(
+            f"{train_root} holds {len(train)} folder{'s' * (len(train) != 1)} of pictures; "
+            "a classifier needs two classes or more, each in a folder of its own"
+        )
+    empty = sorted(name for name, paths in train.items() if not paths)
+    if empty:
+        raise DatasetError(f"no pictures in {train_root / empty[0]}{_more(empty)}; add some or remove the folder")
+    held_out = _validation(root, set(train)) if train_root != root else None
+    if held_out is None:
+        train, held_out = _split(train, share=validation, seed=seed)
+    order = sorted(train)
+    classes = tuple(known.get(name, ClassName(name)) for name in order)
+    numbers = {name: number for number, name in enumerate(order)}
+    return Dataset(root, classes, _as_split(train, order, numbers), _as_split(held_out, order, numbers))
+
+
+def scan_labelled(root: Path, classes: Sequence[ClassName]) -> Split:
+    """Find the pictures to judge a model by: the validation set of a data set, or one folder a class.
+
+    Folders are matched with the model's classes by WordNet id or name. Raises DatasetError.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"there is no folder {root}; give one that holds a folder of pictures for each class")
+    numbers = {key: number for number, known in enumerate(classes) for key in (known.id, known.name) if key is not None}
+    found = _validation(root, set(numbers)) or {name: paths for name, paths in _class_folders(root).items() if paths}
+    if not found:
+        raise DatasetError(f"{root} holds no folders of pictures; give one that has a folder for each class")
+    unknown = sorted(set(found) - set(numbers))
+    if unknown:
+        raise DatasetError(
+            f"{root / unknown[0]} is not named after a class of the model{_more(unknown)}; "
+            "`fc7 info MODEL --format json` lists its classes"
+        )
+    return _as_split(found, sorted(found), numbers)
+
+
+def read_class_names(path: Path, *, required: bool = True) -> dict[str, ClassName]:
+    """Read lines of `id <tab> name, other name, …`, as in `words.txt`; DatasetError if a file is not like that."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        if required:
+            raise DatasetError(f"there is no file {path} to read class names from") from None
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"class names cannot be read from {path} ({error})") from error
+    found = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        key, tab, text = line.partition("\t")
+        name, *synonyms = [part.strip() for part in text.split(",")]
+        if not tab or not name:
+            raise DatasetError(f"{path}, line {number}: expected an id, a tab and a name, found {line[:40]!r}")
+        found[key.strip()] = ClassName(name, key.strip(), tuple(synonyms))
+    return found
+
+
+def _class_folders(root: Path) -> dict[str, list[Path]]:
+    found = {}
+    for folder in sorted(root.iterdir()):
+        if folder.is_dir() and not folder.name.startswith(".") and folder.name != "@eaDir":
+            found[folder.name] = [folder / os.fsdecode(path) for path in scan_folder(folder).photos]
+    return found
+
+
+def _validation(root: Path, known: set[str]) -> dict[str, list[Path]] | None:
+    """Return the pictures of the first validation folder there is, by class; None if there is none."""
+    for name in VALIDATION_NAMES:
+        folder = root / name
+        if not folder.is_dir():
+            continue
+        annotations = folder / "val_annotations.txt"
+        found = _annotated(folder, annotations) if annotations.is_file() else _class_folders(folder)
+        found = {key: paths for key, paths in found.items() if paths}
+        unknown = sorted(set(found) - known)
+        if len(unknown) == len(found):
+            continue  # tiny-imagenet-200 has test/images without labels
+        if unknown:
+            raise DatasetError(
+                f"{folder} has a class that is not among those learned: {unknown[0]}{_more(unknown)}; "
+                "folders to learn from and to check with must have the same names"
+            )
+        return found
+    return None
+
+
+def _annotated(folder: Path, annotations: Path) -> dict[str, list[Path]]:
+    """Read the validation set of the tiny-imagenet-200 archive: `images/` and a table of file, class and box."""
+    found: dict[str, list[Path]] = {}
+    for line in annotations.read_text(encoding="utf-8").splitlines():
+        file, tab, rest = line.partition("\t")
+        if tab and (path := folder / "images" / file).is_file():
+            found.setdefault(rest.split("\t")[0], []).append(path)
+    return found
+
+
+def _split(
+    found: Mapping[str, Sequence[Path]], *, share: float, seed: int
+) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    train, held_out = {}, {}
+    for name, paths in found.items():
+        if len(paths) < 2:
+            raise DatasetError(
+                f"class {name} has one picture; it takes two at least, one to learn from and one to check with"
+            )
+        # Seeded by the class as well: adding a class moves no picture of another.
+        shuffled = random.Random(f"{seed}/{name}").sample(list(paths), len(paths))
+        count = min(max(round(len(paths) * share), 1), len(paths) - 1)
+        held_out[name], train[name] = sorted(shuffled[:count]), sorted(shuffled[count:])
+    return train, held_out
+
+
+def _as_split(found: Mapping[str, Sequence[Path]], order: Sequence[str], numbers: Mapping[str, int]) -> Split:
+    pairs = [(path, numbers[name]) for name in order for path in found.get(name, ())]
+    return Split(tuple(path for path, _ in pairs), tuple(label for _, label in pairs))
+
+
+def _more(names: Sequence[str]) -> str:
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""

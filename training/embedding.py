@@ -1,0 +1,104 @@
+"""How `embedding` is made from the layers: a PCA learned from training pictures, half whitened, of unit length."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from index.errors import DatasetError
+from training.augment import Normalisation, centre_crops
+from training.networks import AlexNet
+from training.pictures import Pictures
+
+PICTURES = 20_000
+"""Training pictures that the PCA is learned from, at most."""
+
+
+@dataclass(frozen=True)
+class EmbeddingRecipe:
+    """Which layers the embedding is made of, its dimension, and how far it is whitened.
+
+    Each layer is brought to unit length and they are set side by side. `power` 0 rotates only, 1 gives every direction
+    the same variance, 0.5 divides by the fourth root of the variance. pool5 is averaged to `grid` x `grid` first.
+    """
+
+    layers: tuple[str, ...] = ("pool5", "fc7")
+    dim: int = 256
+    power: float = 0.5
+    grid: int = 3
+
+
+@dataclass(frozen=True)
+class EmbeddingTransform:
+    """The learned map: embedding = unit(matrix @ joined layers + offset); matrix (dim, width), offset (dim,)."""
+
+    recipe: EmbeddingRecipe
+    matrix: Tensor
+    offset: Tensor
+    pictures: int
+
+    def __call__(self, activations: dict[str, Tensor]) -> Tensor:
+        """Return embeddings (n, dim) of unit length."""
+        return F.normalize(join_layers(activations, self.recipe) @ self.matrix.T + self.offset)
+
+
+def join_layers(activations: dict[str, Tensor], recipe: EmbeddingRecipe) -> Tensor:
+    """Return the layers side by side, each of unit length (n, width), float32."""
+    return torch.cat([F.normalize(_flat(activations[name].float(), recipe.grid)) for name in recipe.layers], dim=1)
+
+
+def pooling(side: int, grid: int) -> int:
+    """Return the side of the disjoint windows whose averages bring maps of `side` to about `grid`."""
+    return max(side // grid, 1)
+
+
+def _flat(values: Tensor, grid: int) -> Tensor:
+    if values.ndim == 4:
+        window = pooling(values.shape[-1], grid)
+        values = F.avg_pool2d(values, window) if window > 1 else values
+    return values.flatten(1)
+
+
+@torch.inference_mode()
+def learn_embedding(
+    network: AlexNet, pictures: Pictures, normalisation: Normalisation, recipe: EmbeddingRecipe, *, seed: int = 0
+) -> EmbeddingTransform:
+    """Learn the transform from the central crops of up to 20,000 pictures.
+
+    Principal components in float64 from the covariance, each divided by its standard deviation to the power
+    `recipe.power`; with few pictures, as many dimensions as they span. Raises DatasetError for fewer than two.
+    """
+    network.eval()
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))[:PICTURES]
+    crop = network.config.crop
+    found = [
+        join_layers(network.activations(centre_crops(pixels, crop, normalisation)), recipe).cpu()
+        for pixels, _ in pictures.batches(order, 256)
+    ]
+    joined = torch.cat(found) if found else torch.empty(0, 1)
+    if len(joined) < 2:
+        raise DatasetError(
+            "the embedding is learned from two pictures at least; give a folder with more that can be read"
+        )
+    mean = joined.double().mean(0)
+    centred = joined.double() - mean
+    variances, directions = torch.linalg.eigh(centred.T @ centred / (len(joined) - 1))
+    variances, directions = variances.flip(0), directions.flip(1)
+    # Directions without variance hold rounding errors only; whitening would blow them up.
+    spanned = int((variances > variances[0] * 1e-7).sum())
+    dim = min(recipe.dim, spanned, len(joined) - 1)
+    scale = variances[:dim] ** (-recipe.power / 2)
+    matrix = (directions[:, :dim] * scale).T
+    # The sign of a principal component is arbitrary: fixed, so that the same pictures give the same file.
+    signs = matrix.gather(1, matrix.abs().argmax(1, keepdim=True)).sign()
+    matrix = matrix * signs
+    # One common factor, so that values stay near 1 where they are stored in half precision.
+    matrix = matrix / matrix.abs().max()
+    return EmbeddingTransform(recipe, matrix.float(), -(matrix @ mean).float(), len(joined))
+
+
+def layer_names() -> Sequence[str]:
+    """Return the layers that an embedding can be made of."""
+    return ("pool5", "fc6", "fc7")

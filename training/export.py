@@ -1,0 +1,151 @@
+"""From a checkpoint to the model file, and the proof that both say the same."""
+
+import hashlib
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from index.errors import ExportError
+from index.files import replacing
+from retrieval.model import Model
+from retrieval.spec import ModelSpec
+from training.augment import Normalisation, centre_crops
+from training.checkpoint import Checkpoint
+from training.embedding import EmbeddingRecipe, EmbeddingTransform, learn_embedding
+from training.graph import build_model
+from training.networks import AlexNet, without_batch_norm
+from training.pictures import Pictures
+from training.trainer import evaluate
+
+PARITY_PICTURES = 64
+LEAST_COSINE = 0.9999
+LARGEST_DIFFERENCE = 1e-4
+
+
+def export_model(
+    checkpoint: Checkpoint,
+    out: Path,
+    *,
+    pictures: Pictures,
+    validation: Pictures,
+    embedding: EmbeddingRecipe,
+    half: bool = True,
+    name: str | None = None,
+    licence: str = "",
+) -> ModelSpec:
+    """Write a checkpoint's model file: learn its embedding, measure its accuracy, prove parity with torch.
+
+    `half` stores weights as float16 (arithmetic stays float32). Raises ExportError if the model run by ONNX Runtime
+    differs from torch by a cosine below 0.9999 or by more than 1e-4 in a probability; then no file is left behind.
+    """
+    trained = checkpoint.build()
+    normalisation = checkpoint.normalisation
+    transform = learn_embedding(trained, pictures, normalisation, embedding, seed=checkpoint.recipe.seed)
+    network = without_batch_norm(trained)
+    if half:
+        network = deepcopy(network).half().float()
+        transform = replace(transform, matrix=transform.matrix.half().float())
+    crop = network.config.crop
+    _, top1, top5 = evaluate(network, validation, normalisation, side=crop, half=False)
+    model = build_model(network, normalisation, transform, half=half)
+    spec = ModelSpec(
+        name=name or out.stem,
+        arch=network.config.arch,
+        classes=checkpoint.classes,
+        resize=network.config.resize,
+        crop=crop,
+        dim=len(transform.matrix),
+        fc7_dim=network.config.hidden[1],
+        fingerprint=_fingerprint(model),
+        arch_config=checkpoint.config.to_dict(),
+        embedding={**asdict(transform.recipe), "pictures": transform.pictures},
+        training={**checkpoint.data, "recipe": checkpoint.recipe.to_dict(), **_effort(checkpoint)},
+        accuracy={
+            "top1": round(top1, 4),
+            "top5": round(top5, 4),
+            "pictures": len(validation),
+            "crop": f"central {crop} of {network.config.resize} pixels",
+        },
+        licence=licence,
+        date=datetime.now(UTC).date().isoformat(),
+    )
+    onnx.helper.set_model_props(model, spec.to_metadata())
+    onnx.checker.check_model(model)
+    try:
+        with replacing(out) as file:
+            file.write(model.SerializeToString())
+            file.flush()
+            loaded = Model.load(Path(file.name), device="cpu")
+            sample = next(iter(validation.batches(torch.arange(len(validation)), PARITY_PICTURES)))[0]
+            check_parity(loaded, network, normalisation, transform, sample)
+            check_rounding(loaded, trained, normalisation, sample)
+    except OSError as error:
+        raise ExportError(f"{out} could not be written ({error}); choose another place with -o") from error
+    return spec
+
+
+@torch.inference_mode()
+def check_parity(
+    model: Model, network: AlexNet, normalisation: Normalisation, transform: EmbeddingTransform, pixels: Tensor
+) -> None:
+    """Compare the outputs for squares uint8 (n, resize, resize, 3) with torch's; ExportError if they differ."""
+    found = model.run(_central(pixels, model.spec.crop))
+    x = centre_crops(pixels.cpu(), model.spec.crop, normalisation)
+    activations = network.activations(x)
+    probabilities = torch.softmax(network.fc8(activations["fc7"]), dim=1)
+    difference = float((torch.from_numpy(found.probabilities) - probabilities).abs().max())
+    if not difference <= LARGEST_DIFFERENCE:
+        raise ExportError(
+            f"the exported model's probabilities differ from torch's by {difference:.1e}; "
+            "this is a bug, please report it"
+        )
+    for name, ours, theirs in (
+        ("fc7", found.fc7, activations["fc7"]),
+        ("embedding", found.embedding, transform(activations)),
+    ):
+        cosine = float(F.cosine_similarity(torch.from_numpy(ours), theirs).min())
+        # A picture that leaves every neuron of fc7 silent has no direction to compare.
+        silent = bool((np.abs(ours).max(axis=1) == 0).any() and (theirs.abs().amax(1) == 0).any())
+        if not (cosine >= LEAST_COSINE or silent):
+            raise ExportError(
+                f"the exported model's {name} has cosine {cosine:.6f} with torch's; this is a bug, please report it"
+            )
+
+
+@torch.inference_mode()
+def check_rounding(model: Model, trained: AlexNet, normalisation: Normalisation, pixels: Tensor) -> None:
+    """Compare fc7 with the network before its weights were merged and rounded: 0.999 cosine."""
+    ours = torch.from_numpy(model.run(_central(pixels, model.spec.crop)).fc7)
+    theirs = trained.forward_features(centre_crops(pixels.cpu(), model.spec.crop, normalisation))
+    alive = (ours.abs().amax(1) > 0) & (theirs.abs().amax(1) > 0)
+    cosine = float(F.cosine_similarity(ours[alive], theirs[alive]).min()) if bool(alive.any()) else 1.0
+    if cosine < 0.999:
+        raise ExportError(f"rounding the weights to float16 changes fc7 (cosine {cosine:.5f}); export with --float32")
+
+
+def _central(pixels: Tensor, crop: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    edge = (pixels.shape[1] - crop) // 2
+    return pixels[:, edge : edge + crop, edge : edge + crop].cpu().numpy()
+
+
+def _fingerprint(model: onnx.ModelProto) -> str:
+    digest = hashlib.sha256()
+    for weight in model.graph.initializer:
+        digest.update(weight.name.encode() + b"\0" + weight.raw_data)
+    return digest.hexdigest()
+
+
+def _effort(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    return {
+        "epochs_done": len(checkpoint.history),
+        "seconds": round(sum(row.seconds for row in checkpoint.history)),
+    }

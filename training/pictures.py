@@ -1,0 +1,165 @@
+"""Decoded pictures by the batch: kept in memory where they fit, otherwise read by worker processes."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from index.errors import DatasetError, PhotoError
+from index.records import SkippedPhoto
+from retrieval.photos import open_photo
+from retrieval.preprocess import resize_only
+from training.dataset import Split
+
+Progress = Callable[[int, int], None]
+"""Called with how many are done and how many there are."""
+
+SAMPLE = 10_000
+"""Pictures of a large set that the mean picture is taken over."""
+
+
+class Pictures(Protocol):
+    """A split of a data set as squares of `size` pixels."""
+
+    skipped: list[SkippedPhoto]
+    """Files that could not be read; they are left out."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (pixels uint8 (n, size, size, 3), labels int64 (n,)) of the pictures numbered in `order`."""
+        ...
+
+
+def load_pictures(
+    split: Split, size: int, *, device: torch.device, memory: int, workers: int, progress: Progress | None = None
+) -> Pictures:
+    """Decode a split into memory if it takes at most `memory` bytes there, else leave it to `workers` processes."""
+    if len(split) * size * size * 3 <= memory:
+        return MemoryPictures(split, size, device=device, progress=progress)
+    return FolderPictures(split, size, device=device, workers=workers)
+
+
+def square(path: Path, size: int) -> NDArray[np.uint8]:
+    """Return the central square (size, size, 3) of a picture whose shorter side is shrunk or grown to `size`."""
+    return resize_only(open_photo(path, shorter_side=size), size=size)
+
+
+class MemoryPictures:
+    """Pictures decoded once, as one uint8 tensor on the device."""
+
+    def __init__(self, split: Split, size: int, *, device: torch.device, progress: Progress | None = None) -> None:
+        self.skipped: list[SkippedPhoto] = []
+        pixels = np.empty((len(split), size, size, 3), np.uint8)
+        readable = []
+
+        def read(number: int) -> PhotoError | None:
+            try:
+                pixels[number] = square(split.paths[number], size)
+            except PhotoError as error:
+                return error
+            return None
+
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+            for number, error in enumerate(threads.map(read, range(len(split)))):
+                if error is None:
+                    readable.append(number)
+                else:
+                    self.skipped.append(SkippedPhoto(split.paths[number], str(error)))
+                if progress is not None and (number % 256 == 0 or number + 1 == len(split)):
+                    progress(number + 1, len(split))
+        labels = torch.tensor(split.labels, dtype=torch.int64)
+        if self.skipped:
+            pixels, labels = pixels[readable], labels[readable]
+        self._pixels = torch.from_numpy(pixels).to(device)
+        self._labels = labels.to(device)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches by indexing."""
+        for numbers in torch.split(order.to(self._labels.device), batch_size):
+            yield self._pixels[numbers], self._labels[numbers]
+
+
+class FolderPictures:
+    """Pictures read anew for each epoch by worker processes, a few batches ahead."""
+
+    def __init__(self, split: Split, size: int, *, device: torch.device, workers: int) -> None:
+        self.skipped: list[SkippedPhoto] = []
+        self._source = _Files(split, size)
+        self._device, self._workers = device, workers
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches as the workers finish them, in order; a batch with unreadable files is smaller."""
+        loader = DataLoader(
+            self._source,
+            batch_sampler=[numbers.tolist() for numbers in torch.split(order, batch_size)],
+            num_workers=self._workers,
+            collate_fn=_collate,
+            pin_memory=self._device.type == "cuda",
+            prefetch_factor=4 if self._workers else None,
+        )
+        known = {skipped.path for skipped in self.skipped}
+        for pixels, labels, skipped in loader:
+            self.skipped += [photo for photo in skipped if photo.path not in known]
+            if len(labels):
+                yield pixels.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
+
+
+_Item = tuple[NDArray[np.uint8], int] | SkippedPhoto
+
+
+class _Files(TorchDataset[_Item]):
+    def __init__(self, split: Split, size: int) -> None:
+        self._split, self._size = split, size
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def __getitem__(self, number: int) -> _Item:
+        path = self._split.paths[number]
+        try:
+            return square(path, self._size), self._split.labels[number]
+        except PhotoError as error:
+            return SkippedPhoto(path, str(error))
+
+
+def _collate(items: Sequence[_Item]) -> tuple[Tensor, Tensor, list[SkippedPhoto]]:
+    read = [item for item in items if not isinstance(item, SkippedPhoto)]
+    pixels = torch.from_numpy(np.stack([pixels for pixels, _ in read])) if read else torch.empty(0, dtype=torch.uint8)
+    labels = torch.tensor([label for _, label in read], dtype=torch.int64)
+    return pixels, labels, [item for item in items if isinstance(item, SkippedPhoto)]
+
+
+def mean_picture(pictures: Pictures, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Return the mean (3, size, size) and each colour's deviation (3,), of all pictures or a sample of 10,000."""
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))[:SAMPLE]
+    if isinstance(pictures, MemoryPictures):
+        order = torch.arange(len(pictures))
+    total: Tensor | None = None
+    squares, count = torch.zeros(3, dtype=torch.float64), 0
+    for pixels, _ in pictures.batches(order, 512):
+        values = pixels.double()
+        batch = values.sum(0).cpu()
+        total = batch if total is None else total + batch
+        squares += (values * values).sum((0, 1, 2)).cpu()
+        count += len(pixels)
+    if total is None:
+        raise DatasetError("none of the training pictures could be read")
+    mean = total / count
+    colour = mean.mean((0, 1))
+    deviation = (squares / (count * mean.shape[0] * mean.shape[1]) - colour**2).sqrt()
+    return mean.permute(2, 0, 1).float(), deviation.float()

@@ -1,0 +1,120 @@
+"""How a network is trained: `Recipe`, and the default one of each architecture. Standard library only."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, Literal, get_type_hints
+
+from index.errors import DatasetError
+
+Mean = Literal["picture", "colour"]
+Schedule = Literal["plateau", "cosine", "linear"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Every value that training depends on; saved in each checkpoint and in the model's metadata."""
+
+    arch: str
+    epochs: Annotated[int, "passes over the training pictures"]
+    batch_size: Annotated[int, "pictures a step; fewer for a set of few pictures"]
+    lr: Annotated[float, "learning rate, at its peak"]
+    momentum: Annotated[float, "momentum of SGD"]
+    nesterov: Annotated[bool, "Nesterov's form of momentum"]
+    weight_decay: Annotated[float, "decay of weights (not of biases and normalisation)"]
+    schedule: Annotated[
+        Schedule, "plateau: rate divided by 10 when validation stalls; cosine, linear: lowered to nothing"
+    ]
+    warmup: Annotated[float, "epochs over which the rate rises from nothing"]
+    patience: Annotated[int, "plateau: epochs without a better top-1 before the rate is lowered"]
+    label_smoothing: Annotated[float, "share of the target spread over all classes"]
+    dropout: Annotated[float, "share of fc6 and fc7 dropped while training"]
+    mean: Annotated[Mean, "subtract the mean picture, or the mean colour and divide by its deviation"]
+    grow: Annotated[str, "sides of the crops by share of the training done, e.g. 0:32,0.5:40,0.8:56"]
+    mirror: Annotated[bool, "mirror every second picture"]
+    validation: Annotated[float, "share of each class set aside where the data has no validation set"]
+    precision: Annotated[Precision, "auto: bfloat16 where the processor multiplies matrices of it, else float32"]
+    seed: Annotated[int, "seed of everything random"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+    def changed(self, **values: Any) -> "Recipe":
+        """Return a copy with the values that are not None."""
+        return replace(self, **{name: value for name, value in values.items() if value is not None})
+
+    def crops(self, full: int) -> tuple[tuple[float, int], ...]:
+        """Return (share of the training done, side of the crops) in rising order, ending at `full` pixels.
+
+        Raises DatasetError if `grow` is not of that form.
+        """
+        if not self.grow:
+            return ((0.0, full),)
+        try:
+            steps = [(float(share), int(side)) for share, side in (step.split(":") for step in self.grow.split(","))]
+        except ValueError:
+            steps = []
+        rising = steps == sorted(steps) and len({share for share, _ in steps}) == len(steps)
+        if not rising or not steps or steps[0][0] != 0 or steps[-1][1] != full or steps[-1][0] >= 1 or steps[0][1] < 16:
+            raise DatasetError(
+                f"--grow {self.grow} does not read share:side,share:side with rising shares from 0, "
+                f"sides from 16 and the last side {full}"
+            )
+        return tuple(steps)
+
+
+PAPER = Recipe(
+    arch="alexnet",
+    epochs=90,
+    batch_size=128,
+    lr=0.01,
+    momentum=0.9,
+    nesterov=False,
+    weight_decay=5e-4,
+    schedule="plateau",
+    warmup=0.0,
+    patience=5,
+    label_smoothing=0.0,
+    dropout=0.5,
+    mean="picture",
+    grow="",
+    mirror=True,
+    validation=0.1,
+    precision="auto",
+    seed=0,
+)
+"""Krizhevsky, Sutskever, Hinton (2012), section 5; how many epochs count as stalled is not printed there."""
+
+RECIPES: Mapping[str, Recipe] = {
+    "alexnet": PAPER,
+    "alexnet-owt": replace(PAPER, arch="alexnet-owt", mean="colour"),
+    "alexnet-64": replace(
+        PAPER,
+        arch="alexnet-64",
+        epochs=16,
+        batch_size=256,
+        lr=0.2,
+        nesterov=True,
+        schedule="cosine",
+        warmup=1.0,
+        label_smoothing=0.1,
+        dropout=0.4,
+        mean="colour",
+        grow="0:32,0.5:40,0.8:56",
+    ),
+}
+
+
+def option_defaults(name: str) -> str:
+    """Return the default of a value as the help shows it: one value, or one an architecture where they differ."""
+    by_arch = {arch: getattr(recipe, name) for arch, recipe in RECIPES.items()}
+    if len(set(by_arch.values())) == 1:
+        return str(next(iter(by_arch.values())))
+    return ", ".join(f"{arch}: {value if value != '' else 'none'}" for arch, value in by_arch.items())
+
+
+def recipe_options() -> list[tuple[str, Any, str]]:
+    """Return (name, type, help) of each value that the command line offers."""
+    hints = get_type_hints(Recipe, include_extras=True)
+    return [(name, hint.__origin__, hint.__metadata__[0]) for name, hint in hints.items() if name != "arch"]

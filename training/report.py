@@ -1,0 +1,42 @@
+"""What a training run shows while it goes on: lines on a stream, and a bar where that is a terminal."""
+
+from typing import TYPE_CHECKING, TextIO
+
+from retrieval.progress_bar import ProgressBar
+
+if TYPE_CHECKING:
+    from training.checkpoint import EpochMetrics
+
+
+class TerminalReport:
+    """The `Report` of a run, written to `stream`."""
+
+    def __init__(self, stream: TextIO, *, epochs: int = 0) -> None:
+        self._stream, self._epochs = stream, epochs
+        self._loading = ProgressBar("Reading", stream)
+        self._training = ProgressBar("Epoch 1", stream)
+
+    def note(self, text: str) -> None:
+        """Write one line."""
+        self._loading.clear()
+        self._training.clear()
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def loading(self, done: int, total: int) -> None:
+        """Show how many pictures are decoded."""
+        self._loading(done, total)
+
+    def batch(self, epoch: int, done: int, total: int, loss: float, top1: float, rate: float) -> None:
+        """Show the state of an epoch; the time left is that of the whole run."""
+        self._training.label = f"Epoch {epoch}/{self._epochs}"
+        position, end = (epoch - 1) * total + done, self._epochs * total
+        self._training(position, end, f"loss {loss:.3f}  top-1 {top1:.1%}  {rate:,.0f} pictures/s")
+
+    def epoch(self, row: "EpochMetrics", epochs: int) -> None:
+        """Write the line of a finished epoch."""
+        self.note(
+            f"Epoch {row.epoch}/{epochs}: loss {row.train_loss:.3f}, top-1 {row.train_top1:.1%}; "
+            f"validation loss {row.validation_loss:.3f}, top-1 {row.validation_top1:.1%}, "
+            f"top-5 {row.validation_top5:.1%}; {row.pictures_per_second:,.0f} pictures/s, {row.seconds:.0f} s"
+        )
