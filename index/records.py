@@ -72,6 +72,15 @@ class StoredPhoto:
     skipped: str | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedPhotos:
+    """Photos with their embeddings: ids (n,), n absolute paths, embeddings (n, dim) of unit length."""
+
+    ids: NDArray[np.int64]
+    paths: list[Path]
+    embeddings: NDArray[np.float32]
+
+
 @dataclass(frozen=True, slots=True)
 class SyncCounts:
     """What a sync did, in photos; all but `removed` add up to the number of photos found in the folder."""

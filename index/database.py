@@ -1,0 +1,116 @@
+"""How the SQLite file of an index is opened, and what its errors mean to the user."""
+
+import errno
+import shlex
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from index.errors import IndexFormatError, IndexLockedError, IndexStorageError
+
+BUSY_SECONDS = 10.0
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_ALLOWED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+def open_database(path: Path, *, writable: bool) -> sqlite3.Connection:
+    """Open a database; readers leave no trace and manage in a folder that cannot be written. Raises sqlite3.Error."""
+    if writable:
+        return _connect(path, "mode=rwc")
+    # A reader of a WAL database needs write access for the files that coordinate it with writers.
+    connection = _connect(path, "mode=rw")
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("SELECT count(*) FROM sqlite_master")
+    except sqlite3.OperationalError as error:
+        connection.close()
+        # Where it has none, and no writer has left anything behind, the file cannot change: read it as it is.
+        if _primary_code(error) not in _NOT_ALLOWED or path.with_name(path.name + "-wal").exists():
+            raise
+        return _connect(path, "mode=ro&immutable=1")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def prepare_for_writing(connection: sqlite3.Connection) -> None:
+    """Set what a writer needs: readers that are not held up, and commits that survive a power cut."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    # FULL rather than NORMAL: one fsync a batch is nothing beside embedding it, and the catalogue must never fall back
+    # behind a vectors.faiss that was derived from it.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, *, writing: bool) -> Iterator[None]:
+    """Run the block in one transaction: all of it or nothing; for a reader, one state of the database throughout."""
+    connection.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # A full disk makes SQLite roll back by itself.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def storage_errors(folder: Path) -> Iterator[None]:
+    """Turn errors of SQLite and of the file system that a user can act on into sentences that name the folder."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = _primary_code(error)
+        if code == sqlite3.SQLITE_FULL:
+            raise _no_space(folder) from error
+        if code in _NOT_ALLOWED:
+            raise _not_allowed(folder, str(error)) from error
+        if code == sqlite3.SQLITE_IOERR:
+            raise IndexStorageError(
+                f"Reading or writing the index in {folder} failed ({error}): check that the disk is neither full nor "
+                "faulty, then run the same command again; what was stored before is kept."
+            ) from error
+        if code in _BUSY:
+            raise IndexLockedError(
+                f"The index in {folder} is in use by another program; run the same command again in a moment."
+            ) from error
+        if code in _DAMAGED:
+            raise IndexFormatError(
+                f"{folder / 'catalog.db'} is damaged or not a catalogue of fc7 ({error}): move it away, then run "
+                f"`fc7 index FOLDER --index {shlex.quote(str(folder))}`, or choose another place with --index."
+            ) from error
+        raise
+    except OSError as error:
+        if error.errno in _FULL:
+            raise _no_space(folder) from error
+        raise _not_allowed(folder, error.strerror or str(error)) from error
+
+
+def _connect(path: Path, options: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?{options}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS)
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    # Errors of the module itself, such as a misuse, carry no code.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _no_space(folder: Path) -> IndexStorageError:
+    return IndexStorageError(
+        f"There is no space left for the index in {folder}: free some, then run the same command again; "
+        "what was stored before is kept."
+    )
+
+
+def _not_allowed(folder: Path, reason: str) -> IndexStorageError:
+    return IndexStorageError(
+        f"The index in {folder} cannot be read or written ({reason}): check the permissions of this folder, "
+        "or choose another with --index."
+    )

@@ -1,0 +1,198 @@
+"""Vectors and catalogue together: an index of photos in a folder."""
+
+import os
+import shlex
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, closing
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.catalog import Catalog, CatalogState
+from index.database import storage_errors
+from index.errors import ModelMismatchError
+from index.folder_sync import Sync
+from index.lock import WriterLock
+from index.queries import all_photos, count_photos, photo_at, photos_with_ids, skipped_photos
+from index.ranking import candidates, exact_scores
+from index.records import EmbeddedPhotos, IndexSummary, SearchResult, SkippedPhoto, StoredPhoto
+from index.sync import FileStamp
+from index.vector_cache import VectorCache
+from index.vectors import VectorIndex, require_faiss
+
+CATALOG = "catalog.db"
+VECTORS = "vectors.faiss"
+# The photos of this many queries' answers are in memory at a time.
+QUERIES_AT_ONCE = 64
+
+
+class PhotoIndex:
+    """Photos by what they look like; a context manager, for one thread.
+
+    Any number of processes may read an index while one writes it, and each answer is of one state of it.
+    """
+
+    def __init__(self, catalog: Catalog, *, fingerprint: str | None, writable: bool) -> None:
+        """Use `open` or `open_for_writing`. Raises ModelMismatchError."""
+        self.folder = catalog.path.parent
+        self._catalog = catalog
+        self._vectors = VectorCache(self.folder / VECTORS, catalog)
+        self._fingerprint = fingerprint
+        self._resources = ExitStack()
+        self._writable = writable
+        self._state()
+
+    @classmethod
+    def open(cls, folder: Path, *, fingerprint: str | None = None) -> "PhotoIndex":
+        """Open an index to search it, made with the model of this fingerprint where one is given.
+
+        Raises IndexNotFoundError, IndexFormatError, IndexStorageError and ModelMismatchError.
+        """
+        with ExitStack() as resources:
+            catalog = resources.enter_context(closing(Catalog.open(folder / CATALOG)))
+            index = cls(catalog, fingerprint=fingerprint, writable=False)
+            index._resources = resources.pop_all()
+            return index
+
+    @classmethod
+    def open_for_writing(
+        cls, folder: Path, *, fingerprint: str, model_name: str, dim: int, rebuild: bool = False
+    ) -> "PhotoIndex":
+        """Open an index to add to it, made where there is none; with `rebuild`, the photos known before are forgotten.
+
+        Raises IndexLockedError, IndexFormatError, IndexStorageError, ModelMismatchError and MissingPackageError.
+        """
+        # Rather than after an hour of embedding.
+        require_faiss()
+        first = CatalogState.fresh(model_name=model_name, fingerprint=fingerprint, dim=dim)
+        with ExitStack() as resources:
+            with storage_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                resources.enter_context(WriterLock(folder))
+            catalog = resources.enter_context(closing(Catalog.open_for_writing(folder / CATALOG, first=first)))
+            if rebuild:
+                catalog.start_again(first)
+            index = cls(catalog, fingerprint=fingerprint, writable=True)
+            index._resources = resources.pop_all()
+            return index
+
+    def close(self) -> None:
+        """Close the files and let others write."""
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def begin_sync(
+        self,
+        root: Path,
+        found: Mapping[bytes, FileStamp],
+        *,
+        retry_skipped: bool = False,
+        unlisted: Collection[bytes] = (),
+    ) -> Sync:
+        """Compare a folder with what is known of it; for options and rules see `plan_sync`.
+
+        Do not call it for a folder that is not there, as on a drive that is not plugged in: its photos would go.
+        """
+        if not self._writable:
+            raise RuntimeError("an index that was opened for reading cannot be changed")
+        folder = os.fsencode(os.path.abspath(root))
+        return Sync(self._catalog, self._vectors, folder, found, retry_skipped=retry_skipped, unlisted=unlisted)
+
+    def search(
+        self, queries: NDArray[np.float32], k: int, *, min_score: float | None = None
+    ) -> list[list[SearchResult]]:
+        """Find for each query (m, dim) the k photos with the largest inner product, best first, ties by path."""
+        answers: list[list[SearchResult]] = []
+        with self._catalog.snapshot():
+            state = self._state()
+            vectors = self._vectors.current(state)
+            for start in range(0, len(queries), QUERIES_AT_ONCE):
+                block = queries[start : start + QUERIES_AT_ONCE]
+                found = candidates(vectors, block, k)
+                photos = photos_with_ids(self._catalog, np.unique(np.concatenate(found)), dim=state.dim)
+                answers += [
+                    _best(query, ids, photos, k=k, min_score=min_score) for query, ids in zip(block, found, strict=True)
+                ]
+        self._vectors.offer_file()
+        return answers
+
+    def photo(self, path: Path) -> StoredPhoto | None:
+        """Read what is known of a photo; compare its stamp to tell whether the file has changed since."""
+        return photo_at(self._catalog, Path(os.path.abspath(path)))
+
+    def embedding_of(self, path: Path) -> NDArray[np.float32] | None:
+        """Read the embedding (dim,) of a photo, None where it has none or is not in the index."""
+        photo = self.photo(path)
+        return None if photo is None else photo.embedding
+
+    def embeddings(self) -> Iterator[EmbeddedPhotos]:
+        """Read all photos with an embedding, in batches."""
+        return all_photos(self._catalog, dim=self._state().dim)
+
+    def roots(self) -> list[Path]:
+        """List the folders that were indexed; one inside another is part of that one."""
+        return [Path(os.fsdecode(root)) for _, root in self._catalog.roots()]
+
+    def skipped(self) -> list[SkippedPhoto]:
+        """List the photos that could not be used, by path, with the reason."""
+        return skipped_photos(self._catalog)
+
+    def summary(self) -> IndexSummary:
+        """Describe the state of the index."""
+        with self._catalog.snapshot():
+            state = self._state()
+            photos, skipped = count_photos(self._catalog)
+            roots = self.roots()
+        with storage_errors(self.folder):
+            files = (CATALOG, f"{CATALOG}-wal", VECTORS)
+            sizes = [path.stat().st_size for name in files if (path := self.folder / name).exists()]
+        return IndexSummary(
+            photos=photos,
+            skipped=skipped,
+            roots=tuple(roots),
+            model_name=state.model_name,
+            fingerprint=state.fingerprint,
+            dim=state.dim,
+            kind=VectorIndex.kind,
+            bytes_on_disk=sum(sizes),
+            created=datetime.fromisoformat(state.created),
+            generation=state.generation,
+        )
+
+    def rebuild(self) -> None:
+        """Make vectors.faiss anew from the catalogue, without touching a photo. Raises IndexStorageError."""
+        with self._catalog.snapshot():
+            self._vectors.rebuild(self._state())
+
+    def _state(self) -> CatalogState:
+        # Checked each time: another process may have begun the index anew since it was opened.
+        state = self._catalog.state()
+        if self._fingerprint is not None and state.fingerprint != self._fingerprint:
+            roots = " ".join(shlex.quote(str(root)) for root in self.roots()) or "FOLDER"
+            index = shlex.quote(str(self.folder))
+            raise ModelMismatchError(
+                f"The index in {self.folder} was made with another model, {state.model_name}: name that model with -m, "
+                f"or make the index anew with `fc7 index --rebuild {roots} --index {index}`."
+            )
+        return state
+
+
+def _best(
+    query: NDArray[np.float32], ids: NDArray[np.int64], photos: EmbeddedPhotos, *, k: int, min_score: float | None
+) -> list[SearchResult]:
+    rows = np.flatnonzero(np.isin(photos.ids, ids))
+    scores = exact_scores(query, photos.embeddings[rows])
+    results = [SearchResult(photos.paths[row], float(score)) for row, score in zip(rows, scores, strict=True)]
+    results.sort(key=lambda result: (-result.score, result.path))
+    return [result for result in results[:k] if min_score is None or result.score >= min_score]

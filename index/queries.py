@@ -1,0 +1,106 @@
+"""What is read out of the catalogue beside what a sync needs."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.catalog import Catalog, path_below
+from index.records import EmbeddedPhotos, SkippedPhoto, StoredPhoto
+from index.rows import unpack_embeddings, unpack_labels
+from index.sync import FileStamp
+
+BATCH = 4096
+WITH_ROOT = "FROM photos JOIN roots ON roots.id = root_id"
+
+
+def count_photos(catalog: Catalog) -> tuple[int, int]:
+    """Count the photos with an embedding, and those without."""
+    [(photos, embedded)] = catalog.rows(
+        "SELECT (SELECT count(*) FROM photos), (SELECT count(*) FROM photos WHERE embedding IS NOT NULL)"
+    )
+    return embedded, photos - embedded
+
+
+def photo_at(catalog: Catalog, path: Path) -> StoredPhoto | None:
+    """Read all that is known of the photo with this absolute path."""
+    for root_id, root in catalog.roots():
+        rows = catalog.rows(
+            "SELECT id, size, mtime_ns, content_hash, width, height, embedding, labels, skipped FROM photos"
+            " WHERE root_id = ? AND path = ?",
+            (root_id, path_below(os.fsencode(path), root)),
+        )
+        for id, size, mtime_ns, content_hash, width, height, stored, labels, skipped in rows:
+            return StoredPhoto(
+                id=id,
+                path=path,
+                stamp=FileStamp(size, mtime_ns),
+                content_hash=content_hash,
+                width=width,
+                height=height,
+                embedding=None if stored is None else unpack_embeddings([stored], len(stored) // 2)[0],
+                labels=unpack_labels(labels),
+                skipped=skipped,
+            )
+    return None
+
+
+def skipped_photos(catalog: Catalog) -> list[SkippedPhoto]:
+    """List the photos without an embedding, by path."""
+    rows = catalog.rows(
+        f"SELECT roots.path, photos.path, skipped {WITH_ROOT} WHERE skipped IS NOT NULL"
+        " ORDER BY roots.path, photos.path"
+    )
+    return [SkippedPhoto(_absolute(root, path), reason) for root, path, reason in rows]
+
+
+def photos_with_ids(catalog: Catalog, ids: NDArray[np.int64], *, dim: int) -> EmbeddedPhotos:
+    """Read the photos with these ids (n,), those that have an embedding, sorted by id."""
+    return _embedded(
+        catalog.rows(
+            f"SELECT photos.id, roots.path, photos.path, embedding {WITH_ROOT}"
+            " WHERE embedding IS NOT NULL AND photos.id IN (SELECT value FROM json_each(?)) ORDER BY photos.id",
+            (json.dumps(ids.tolist()),),
+        ),
+        dim,
+    )
+
+
+def all_photos(catalog: Catalog, *, dim: int) -> Iterator[EmbeddedPhotos]:
+    """Read the photos that have an embedding, in batches."""
+    sql = f"SELECT photos.id, roots.path, photos.path, embedding {WITH_ROOT} WHERE embedding IS NOT NULL"
+    for rows in catalog.batches(sql, size=BATCH):
+        yield _embedded(rows, dim)
+
+
+def vectors_since(
+    catalog: Catalog, generation: int, *, dim: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Read ids (n,) and embeddings (n, dim) that were set after a generation, in batches."""
+    sql = "SELECT id, embedding FROM photos WHERE embedding IS NOT NULL AND generation > ?"
+    for rows in catalog.batches(sql, (generation,), size=BATCH):
+        ids, stored = zip(*rows, strict=True)
+        yield np.array(ids, dtype=np.int64), unpack_embeddings(stored, dim)
+
+
+def ids_touched_since(catalog: Catalog, generation: int) -> NDArray[np.int64]:
+    """Read the ids (n,) whose embedding was set or removed after a generation."""
+    rows = catalog.rows(
+        "SELECT id FROM photos WHERE embedding IS NOT NULL AND generation > ?1"
+        " UNION ALL SELECT id FROM removed WHERE generation > ?1",
+        (generation,),
+    )
+    return np.array(rows, dtype=np.int64).reshape(-1)
+
+
+def _embedded(rows: Sequence[tuple[int, bytes, bytes, bytes]], dim: int) -> EmbeddedPhotos:
+    ids = np.array([row[0] for row in rows], dtype=np.int64)
+    paths = [_absolute(root, path) for _, root, path, _ in rows]
+    return EmbeddedPhotos(ids, paths, unpack_embeddings([row[3] for row in rows], dim))
+
+
+def _absolute(root: bytes, path: bytes) -> Path:
+    return Path(os.fsdecode(os.path.join(root, path)))

@@ -1,0 +1,81 @@
+"""Photos as the catalogue stores them: embeddings as float16, labels as JSON."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.records import NewPhoto, Prediction
+from index.sync import FileStamp
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoRow:
+    """A row of the table `photos`, without its ids; `path` is relative to the root."""
+
+    path: bytes
+    stamp: FileStamp
+    content_hash: bytes | None
+    width: int | None
+    height: int | None
+    embedding: bytes | None
+    labels: str | None
+    skipped: str | None
+
+    @classmethod
+    def from_photo(cls, photo: NewPhoto, path: bytes) -> "PhotoRow":
+        """Encode a photo under a path of the catalogue. Raises ValueError for an embedding without a direction."""
+        return cls(
+            path,
+            photo.stamp,
+            photo.content_hash,
+            photo.width,
+            photo.height,
+            None if photo.embedding is None else pack_embedding(photo.embedding),
+            pack_labels(photo.labels),
+            photo.skipped,
+        )
+
+    def columns(self) -> tuple[bytes | int | str | None, ...]:
+        """List the values in the order of the table."""
+        stamp = self.stamp
+        return (
+            self.path,
+            stamp.size,
+            stamp.mtime_ns,
+            self.content_hash,
+            self.width,
+            self.height,
+            self.embedding,
+            self.labels,
+            self.skipped,
+        )
+
+
+def pack_embedding(embedding: NDArray[np.float32]) -> bytes:
+    """Encode the direction of an embedding (dim,). Raises ValueError where it has none: zero, NaN, infinity."""
+    length = np.linalg.norm(embedding.astype(np.float64))
+    if not (np.isfinite(length) and length > 0):
+        raise ValueError("an embedding must be finite and not zero")
+    return (embedding / length).astype("<f2").tobytes()
+
+
+def unpack_embeddings(stored: Sequence[bytes], dim: int) -> NDArray[np.float32]:
+    """Decode n embeddings to (n, dim), of unit length in spite of the rounding, so that each is nearest to itself."""
+    embeddings = np.frombuffer(b"".join(stored), dtype="<f2").reshape(-1, dim).astype(np.float32)
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return embeddings
+
+
+def pack_labels(labels: Sequence[Prediction] | None) -> str | None:
+    """Encode predictions."""
+    if labels is None:
+        return None
+    return json.dumps([[label.label, label.id, float(label.probability)] for label in labels], ensure_ascii=False)
+
+
+def unpack_labels(stored: str | None) -> tuple[Prediction, ...] | None:
+    """Decode predictions."""
+    return None if stored is None else tuple(Prediction(*fields) for fields in json.loads(stored))

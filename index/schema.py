@@ -1,0 +1,74 @@
+"""The tables of the catalogue, and how those of older versions become those of this one."""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from index.errors import IndexFormatError
+
+# "fc7i": tells our files from those of other programs that use SQLite.
+APPLICATION_ID = 0x66633769
+
+Migration = tuple[str, ...]
+
+VERSION_1: Migration = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
+    # Paths are bytes, as the file system has them (os.fsencode): not every file name is text.
+    "CREATE TABLE roots (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE)",
+    """
+    CREATE TABLE photos (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused
+        root_id INTEGER NOT NULL REFERENCES roots (id),
+        path BLOB NOT NULL,  -- relative to the root
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        content_hash BLOB,  -- NULL where the file could not be read
+        width INTEGER,
+        height INTEGER,
+        embedding BLOB,  -- float16, little-endian, of unit length
+        labels TEXT,  -- JSON: [[label, id, probability], ...]
+        skipped TEXT,  -- why there is no embedding
+        generation INTEGER NOT NULL,  -- when the embedding was last set
+        UNIQUE (root_id, path),
+        CHECK ((embedding IS NULL) <> (skipped IS NULL))
+    )
+    """,
+    "CREATE INDEX photos_content_hash ON photos (content_hash)",
+    # What has changed since a generation, and how many vectors there are, without reading the photos.
+    "CREATE INDEX photos_embedded ON photos (generation) WHERE embedding IS NOT NULL",
+    # Photos whose embedding went, with the photo or without it.
+    "CREATE TABLE removed (id INTEGER PRIMARY KEY, generation INTEGER NOT NULL)",
+    "CREATE INDEX removed_generation ON removed (generation)",
+)
+
+# One entry for each version ever released, oldest first; released entries are never changed.
+MIGRATIONS: tuple[Migration, ...] = (VERSION_1,)
+
+
+def read_version(connection: sqlite3.Connection, path: Path, *, newest: int = len(MIGRATIONS)) -> int:
+    """Read the version of the schema, 0 for an empty file. Raises IndexFormatError for one that is newer or foreign."""
+    application_id, version, tables = connection.execute(
+        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master)"
+        " FROM pragma_application_id, pragma_user_version"
+    ).fetchone()
+    if application_id != APPLICATION_ID:
+        if application_id == version == tables == 0:
+            return 0
+        raise IndexFormatError(
+            f"{path} belongs to another program: choose another folder with --index, or move that file away."
+        )
+    if version > newest:
+        raise IndexFormatError(
+            f"{path} was written by a newer fc7 (format {version}, this one knows formats up to {newest}): "
+            "run `pip install --upgrade fc7`, or choose another folder with --index."
+        )
+    return int(version)
+
+
+def migrate(connection: sqlite3.Connection, version: int, *, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Bring the schema from `version` to the newest, inside a transaction of the caller."""
+    for migration in migrations[version:]:
+        for statement in migration:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {len(migrations)}")
