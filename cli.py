@@ -7,10 +7,9 @@ Results go to stdout, progress and warnings to stderr. Whatever is heavy is impo
 import functools
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TextIO, get_args
 
 import click
 
@@ -20,10 +19,10 @@ from training.recipe import RECIPES, option_defaults, recipe_options
 if TYPE_CHECKING:
     from index.records import SkippedPhoto
     from retrieval.model import Model
-    from retrieval.progress import Progress
 
 Command = Callable[..., Any]
-STANDARD_INPUT = Path("-")
+PATH = click.Path(path_type=Path)
+INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 
 class Fc7Group(click.Group):
@@ -39,9 +38,14 @@ class Fc7Group(click.Group):
             return super().invoke(ctx)
         except UserError as error:
             raise click.ClickException(str(error)) from error
+        except ModuleNotFoundError as error:
+            if error.name not in ("torch", "onnx"):
+                raise
+            message = f"training needs {error.name}, which is not installed: pip install 'fc7[train]'"
+            raise click.ClickException(message) from error
         except KeyboardInterrupt:
             click.echo("\nInterrupted.", err=True)
-            ctx.exit(130)
+            ctx.exit(INTERRUPTED)
 
 
 def default_index() -> Path:
@@ -51,10 +55,15 @@ def default_index() -> Path:
     return platformdirs.user_data_path("fc7", appauthor=False) / "index"
 
 
-def photos_argument(name: str, metavar: str) -> Callable[[Command], Command]:
-    return click.argument(
-        name, metavar=metavar, nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True)
-    )
+def photos_argument(metavar: str) -> Callable[[Command], Command]:
+    path = click.Path(path_type=Path, allow_dash=True)
+    return click.argument("photos", metavar=metavar, nargs=-1, required=True, type=path)
+
+
+def device_option(command: Command) -> Command:
+    return click.option(
+        "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to compute."
+    )(command)
 
 
 def model_options(command: Command) -> Command:
@@ -63,13 +72,13 @@ def model_options(command: Command) -> Command:
     @click.option(
         "-m",
         "--model",
-        type=click.Path(path_type=Path),
+        type=PATH,
         envvar="FC7_MODEL",
         show_envvar=True,
         show_default="the built-in one",
         help="Model file (.onnx).",
     )
-    @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where the model runs.")
+    @device_option
     @click.option("--threads", type=click.IntRange(min=1), show_default="all cores", help="Threads the model runs on.")
     @functools.wraps(command)
     def with_model(*args: Any, model: Path | None, device: Any, threads: int | None, **options: Any) -> Any:
@@ -84,7 +93,7 @@ def index_option(command: Command) -> Command:
     return click.option(
         "--index",
         "index",
-        type=click.Path(path_type=Path),
+        type=PATH,
         default=default_index,
         envvar="FC7_INDEX",
         show_envvar=True,
@@ -120,11 +129,6 @@ def recipe_flags(command: Command) -> Command:
     return command
 
 
-def sources(photos: Sequence[Path]) -> list[Path | bytes]:
-    """The photos, with what comes on standard input in the place of -."""
-    return [sys.stdin.buffer.read() if photo == STANDARD_INPUT else photo for photo in photos]
-
-
 def write(pieces: Iterable[str]) -> None:
     for piece in pieces:
         click.echo(piece, nl=False)
@@ -135,28 +139,18 @@ def table_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-@contextmanager
-def progress_bar(label: str, *, hidden: bool = False) -> Iterator["Progress"]:
-    """A bar on stderr where that is a terminal; update it with `progress(done, total)`."""
-    with click.progressbar(
-        length=0, label=label, file=sys.stderr, show_pos=True, hidden=hidden or not sys.stderr.isatty()
-    ) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.length = total
-            bar.update(done - bar.pos)
-
-        yield progress
-
-
-def report_skipped(skipped: Sequence["SkippedPhoto"], *, named: Sequence[Path] = (), strict: bool) -> None:
-    """List skipped photos; raises PhotoError if there is one that was named itself, or any under --strict."""
+def report_skipped(skipped: Sequence["SkippedPhoto"], *, named: Sequence[Path] = (), strict: bool = False) -> None:
+    """List skipped photos; PhotoError if one of them was named itself, or with `strict`."""
     from retrieval.formats import printable
 
-    for photo in skipped:
-        click.echo(f"Skipped {printable(str(photo.path))}: {photo.reason}", err=True)
-    if skipped and (strict or {photo.path for photo in skipped} & set(named)):
-        raise PhotoError(f"{len(skipped)} photo{'s' * (len(skipped) > 1)} could not be read, for the reasons above")
+    reasons = [f"{printable(str(photo.path))}: {photo.reason}" for photo in skipped]
+    failed = strict or any(photo.path in named for photo in skipped)
+    if failed and len(skipped) == 1:
+        raise PhotoError(f"cannot read {reasons[0]}")
+    for reason in reasons:
+        click.echo(f"Skipped {reason}", err=True)
+    if failed and skipped:
+        raise PhotoError(f"{len(skipped)} photos could not be read, for the reasons above")
 
 
 @click.group(
@@ -178,7 +172,7 @@ def main() -> None:
 
 
 @main.command("classify", epilog="Example: fc7 classify ~/Pictures --format jsonl | head")
-@photos_argument("photos", "PHOTO...")
+@photos_argument("PHOTO...")
 @model_options
 @top_option(5, "names for each photo")
 @format_option("table", "json", "jsonl", "csv")
@@ -190,21 +184,23 @@ def classify_command(photos: Sequence[Path], *, model: "Model", top: int, format
     """
     from retrieval.describe import describe_photos
     from retrieval.formats import format_predictions
+    from retrieval.progress_bar import ProgressBar
 
     skipped: list[SkippedPhoto] = []
-    with progress_bar("Classifying", hidden=sys.stdout.isatty()) as progress:
-        described = describe_photos(model, sources(photos), skipped=skipped, progress=progress)
+    with ProgressBar("Classifying", sys.stderr, hidden=sys.stdout.isatty()) as progress:
+        described = describe_photos(model, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
         answers = ((str(photo.path), model.top_predictions(photo.probabilities, top)) for photo in described)
         write(format_predictions(answers, format, width=table_width()))
     report_skipped(skipped, named=photos, strict=strict)
 
 
 @main.command("index", epilog="Example: fc7 index ~/Pictures")
-@click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=PATH)
 @model_options
 @index_option
+@click.option("--rebuild", is_flag=True, help="Forget what the index holds and look at every photo again.")
 @strict_option
-def index_command(folders: Sequence[Path], *, model: "Model", index: Path, strict: bool) -> None:
+def index_command(folders: Sequence[Path], *, model: "Model", index: Path, rebuild: bool, strict: bool) -> None:
     """Make folders of photos searchable, or bring their index up to date.
 
     Only photos that are new or changed are looked at. Nothing is ever written into a photo folder.
@@ -212,13 +208,14 @@ def index_command(folders: Sequence[Path], *, model: "Model", index: Path, stric
     from index.photo_index import PhotoIndex
     from retrieval.formats import format_reports
     from retrieval.indexing import index_folders
+    from retrieval.progress_bar import ProgressBar
 
     spec = model.spec
     with (
         PhotoIndex.open_for_writing(
-            index, fingerprint=spec.fingerprint, model_name=spec.name, dim=spec.dim
+            index, fingerprint=spec.fingerprint, model_name=spec.name, dim=spec.dim, rebuild=rebuild
         ) as photo_index,
-        progress_bar("Indexing") as progress,
+        ProgressBar("Indexing", sys.stderr) as progress,
     ):
         reports = index_folders(photo_index, model, folders, progress=progress)
     write(format_reports(reports, width=table_width()))
@@ -226,7 +223,7 @@ def index_command(folders: Sequence[Path], *, model: "Model", index: Path, stric
 
 
 @main.command("search", epilog="Example: fc7 search photo.jpg -k 20 -0 | xargs -0 cp -t found")
-@photos_argument("photos", "PHOTO...")
+@photos_argument("PHOTO...")
 @model_options
 @index_option
 @top_option(10, "results for each photo")
@@ -257,7 +254,7 @@ def search_command(
     with PhotoIndex.open(index, fingerprint=model.spec.fingerprint) as photo_index:
         answers = (
             (str(photo.path), photo_index.search(photo.embedding[None], top, min_score=min_score)[0])
-            for photo in describe_photos(model, sources(photos), skipped=skipped)
+            for photo in describe_photos(model, photos, standard_input=sys.stdin.buffer, skipped=skipped)
         )
         end = "\0" if null else "\n"
         write(format_results(answers, "paths" if null else format, width=table_width(), end=end))
@@ -265,9 +262,9 @@ def search_command(
 
 
 @main.command("embed", epilog="Example: fc7 embed ~/Pictures -o pictures.npz")
-@photos_argument("photos", "PATH...")
+@photos_argument("PATH...")
 @model_options
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="File to write, .npz or .parquet.")
+@click.option("-o", "--out", required=True, type=PATH, help="File to write, .npz or .parquet.")
 @click.option("--output", type=click.Choice(["embedding", "fc7"]), default="embedding", help="Which vector.")
 @strict_option
 def embed_command(photos: Sequence[Path], *, model: "Model", out: Path, output: str, strict: bool) -> None:
@@ -277,45 +274,107 @@ def embed_command(photos: Sequence[Path], *, model: "Model", out: Path, output: 
     """
     from retrieval.describe import describe_photos
     from retrieval.embeddings_file import write_embeddings
+    from retrieval.progress_bar import ProgressBar
 
     skipped: list[SkippedPhoto] = []
-    with progress_bar("Embedding") as progress:
-        described = describe_photos(model, sources(photos), skipped=skipped, progress=progress)
+    with ProgressBar("Embedding", sys.stderr) as progress:
+        described = describe_photos(model, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
         write_embeddings(out, ((str(photo.path), getattr(photo, output)) for photo in described))
     report_skipped(skipped, named=photos, strict=strict)
 
 
-@main.command("train", epilog="Example: fc7 train tiny-imagenet-200 -o runs/tiny --arch alexnet-64 --epochs 16")
-@click.argument("data", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
-@click.option("--arch", type=click.Choice(list(RECIPES)), default="alexnet-64", help="Which network.")
+@main.command("train", epilog="Example: fc7 train tiny-imagenet-200 -o runs/tiny --epochs 16")
+@click.argument("data", type=PATH)
+@click.option("-o", "--out", required=True, type=PATH, help="Folder of the run.")
+@click.option("--arch", type=click.Choice(list(RECIPES)), show_default="alexnet-64", help="Which network.")
 @click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped.")
+@click.option("--names", type=PATH, help="File with a line for each class: WordNet id, tab, name.")
+@device_option
 @recipe_flags
-def train_command(data: Path, *, out: Path, arch: str, resume: bool, **values: Any) -> None:
-    """Learn a network from labelled pictures.
+def train_command(
+    data: Path, *, out: Path, arch: str | None, resume: bool, names: Path | None, device: str, **values: Any
+) -> None:
+    """Learn a network from labelled pictures, and write it as a model file.
 
     DATA has one folder of pictures for each class, or train/ and val/ with such folders. Ctrl-C saves the run first.
     """
+    if resume and any(value is not None for name, value in values.items() if name != "epochs"):
+        raise click.UsageError("--resume goes on with the recipe of the run; only --epochs may be given with it")
+
+    from retrieval.facts import summary_line
+    from training.checkpoint import Checkpoint
+    from training.hardware import choose_hardware
+    from training.report import TerminalReport
+    from training.run import LAST, MODEL, train
+
+    known = Checkpoint.load(out / LAST).recipe if resume else RECIPES[arch or "alexnet-64"]
+    recipe = known.changed(arch=arch, **values)
+    result = train(
+        data,
+        out,
+        recipe,
+        hardware=choose_hardware(device),
+        report=TerminalReport(sys.stderr, epochs=recipe.epochs),
+        resume=resume,
+        fit_batch=values["batch_size"] is None,
+        names=names,
+    )
+    if result.spec is None:
+        click.echo(f"Stopped and saved. Go on with: fc7 train {data} -o {out} --resume", err=True)
+        raise click.exceptions.Exit(INTERRUPTED)
+    click.echo(summary_line(out / MODEL, result.spec))
 
 
 @main.command("evaluate", epilog="Example: fc7 evaluate tiny-imagenet-200/val -m model.onnx")
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=PATH)
 @model_options
-@click.option("--csv", "csv", type=click.Path(path_type=Path), help="Also write a line for each picture to this file.")
+@click.option(
+    "--csv",
+    "pictures",
+    type=click.File("w", encoding="utf-8", errors="surrogateescape", atomic=True),
+    help="Also write a line for each picture to this file.",
+)
 @format_option("table", "json")
-def evaluate_command(data: Path, *, model: "Model", csv: Path | None, format: str) -> None:
-    """Measure how well a model names and finds labelled pictures."""
+def evaluate_command(data: Path, *, model: "Model", pictures: TextIO | None, format: str) -> None:
+    """Measure how well a model names labelled pictures, and finds others of the same class.
+
+    DATA has one folder of pictures for each class, named by class or WordNet id; or it is a data set with a folder val.
+    """
+    from retrieval.evaluation import evaluate
+    from retrieval.facts import evaluation_facts
+    from retrieval.formats import format_facts, format_pictures
+    from retrieval.progress_bar import ProgressBar
+    from training.dataset import scan_labelled
+
+    split = scan_labelled(data, model.spec.classes)
+    with ProgressBar("Evaluating", sys.stderr) as progress:
+        evaluation = evaluate(model, split.paths, split.labels, progress=progress)
+    if pictures is not None:
+        pictures.writelines(format_pictures(evaluation.results))
+    write(format_facts(evaluation_facts(evaluation), format))
+    report_skipped(evaluation.skipped)
 
 
 @main.command("export", epilog="Example: fc7 export runs/tiny/best.pt -o tiny.onnx")
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Model file to write (.onnx).")
-def export_command(checkpoint: Path, *, out: Path) -> None:
+@click.argument("checkpoint", type=PATH)
+@click.option("-o", "--out", required=True, type=PATH, help="Model file to write (.onnx).")
+@click.option("--data", type=PATH, help="Where the pictures lie that it learned from, if moved.")
+@click.option("--float32", is_flag=True, help="Keep every digit of the weights; the file is twice as large.")
+@device_option
+def export_command(checkpoint: Path, *, out: Path, data: Path | None, float32: bool, device: str) -> None:
     """Write a trained network as one model file, proven to answer as the network does."""
+    from retrieval.facts import summary_line
+    from training.hardware import choose_hardware
+    from training.report import TerminalReport
+    from training.run import export_checkpoint
+
+    hardware, report = choose_hardware(device), TerminalReport(sys.stderr)
+    spec = export_checkpoint(checkpoint, out, hardware=hardware, report=report, data=data, half=not float32)
+    click.echo(summary_line(out, spec))
 
 
 @main.command("info", epilog="Example: fc7 info model.onnx")
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=PATH)
 @format_option("table", "json")
 def info_command(file: Path | None, *, format: str) -> None:
     """Tell about a model, an index or this installation.

@@ -2,12 +2,15 @@
 
 import platform
 from collections.abc import Mapping
+from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from index.errors import UserError
 from index.photo_index import PhotoIndex
+from retrieval.evaluation import Evaluation
 from retrieval.model import BUILTIN, Model
+from retrieval.spec import ModelSpec
 
 PACKAGES = (
     *("onnxruntime", "onnxruntime-gpu", "faiss-cpu", "faiss-gpu", "numpy", "pillow"),
@@ -29,7 +32,7 @@ def model_facts(path: Path) -> Facts:
     return {
         "model": spec.name,
         "architecture": spec.arch,
-        "classes": len(spec.classes),
+        "classes": [known.name for known in spec.classes],
         "input": f"{spec.crop}×{spec.crop} pixels from the middle, the shorter side first brought to {spec.resize}",
         "fc7": f"{spec.fc7_dim} values",
         "embedding": f"{spec.dim} values",
@@ -41,6 +44,14 @@ def model_facts(path: Path) -> Facts:
         "fingerprint": spec.fingerprint,
         "file": f"{path}, {_megabytes(path.stat().st_size)}",
     }
+
+
+def summary_line(path: Path, spec: ModelSpec) -> str:
+    """Return one line about a model file that was just written."""
+    return (
+        f"{path}: {spec.arch}, {len(spec.classes)} classes, top-1 {spec.accuracy['top1']:.1%}, "
+        f"top-5 {spec.accuracy['top5']:.1%}, embedding of {spec.dim} values"
+    )
 
 
 def index_facts(folder: Path) -> Facts:
@@ -58,6 +69,12 @@ def index_facts(folder: Path) -> Facts:
         "size": _megabytes(summary.bytes_on_disk),
         "created": summary.created.isoformat(sep=" ", timespec="seconds"),
     }
+
+
+def evaluation_facts(evaluation: Evaluation) -> Facts:
+    """Return the measures of an evaluation, rounded to four digits."""
+    measures = {f.name: getattr(evaluation, f.name) for f in fields(evaluation) if f.name not in ("results", "skipped")}
+    return {name: round(value, 4) for name, value in measures.items()} | {"skipped": len(evaluation.skipped)}
 
 
 def installation_facts(default_index: Path) -> Facts:

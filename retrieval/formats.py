@@ -10,10 +10,15 @@ import io
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from index.records import Prediction, SearchResult
 
+if TYPE_CHECKING:
+    from retrieval.evaluation import PictureResult
+
 Record = Mapping[str, object]
+MANY = 10  # parts of a value, of which a table shows only the first few
 
 
 def format_predictions(
@@ -43,6 +48,13 @@ def format_results(
         (query, [{"path": str(r.path), "score": _rounded(r.score)} for r in results]) for query, results in queries
     )
     return _machine_format(answers, format, ("query", "results"), ("path", "score"))
+
+
+def format_pictures(pictures: Iterable["PictureResult"]) -> Iterator[str]:
+    """The pictures of an evaluation as CSV; `rank` is the place of its own class among the predictions."""
+    yield _csv_line(("path", "label", "predicted", "probability", "rank"))
+    for p in pictures:
+        yield _csv_line((p.path, p.label, p.predicted.label, _rounded(p.predicted.probability), p.rank))
 
 
 def format_facts(facts: Mapping[str, object], format: str) -> Iterator[str]:
@@ -78,6 +90,8 @@ def shorten_middle(text: str, width: int) -> str:
 def _lines(value: object) -> list[str]:
     if isinstance(value, Mapping):
         return [f"{name}: {part}" for name, part in value.items()] or ["none"]
+    if isinstance(value, list | tuple) and len(value) > MANY:
+        return [f"{len(value)}: {', '.join(map(str, value[:3]))}, …"]
     if isinstance(value, list | tuple):
         return [str(part) for part in value] or ["none"]
     return [str(value)]

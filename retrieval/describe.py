@@ -1,0 +1,59 @@
+"""Runs a model over photos, however they are named: files, folders, or `-` for what comes on standard input."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.errors import PhotoError
+from index.records import SkippedPhoto
+from retrieval.folder import expand_paths
+from retrieval.model import Model
+from retrieval.photos import open_photo
+from retrieval.pipeline import in_batches, prepare_photos
+from retrieval.progress import Progress
+
+STANDARD_INPUT = Path("-")
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DescribedPhoto:
+    """A photo and what a model says of it: probabilities (classes,), fc7 (fc7_dim,), embedding (dim,)."""
+
+    path: Path
+    probabilities: NDArray[np.float32]
+    fc7: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+
+
+def describe_photos(
+    model: Model,
+    paths: Sequence[Path],
+    *,
+    skipped: list[SkippedPhoto],
+    standard_input: BinaryIO | None = None,
+    progress: Progress | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> Iterator[DescribedPhoto]:
+    """Yield the photos that can be read, in order, those in folders included; the others are appended to `skipped`."""
+
+    def prepare(path: Path) -> NDArray[np.uint8]:
+        source = standard_input.read() if standard_input and path == STANDARD_INPUT else path
+        return model.prepare(open_photo(source, shorter_side=model.spec.resize))
+
+    photos = expand_paths(paths, skipped=skipped)
+    done = 0
+    for batch in in_batches(prepare_photos(photos, prepare), batch_size):
+        skipped += (SkippedPhoto(path, str(error)) for path, error in batch if isinstance(error, PhotoError))
+        readable = [(path, pixels) for path, pixels in batch if not isinstance(pixels, PhotoError)]
+        if readable:
+            outputs = model.run(np.stack([pixels for _, pixels in readable]))
+            for row, (path, _) in enumerate(readable):
+                yield DescribedPhoto(path, outputs.probabilities[row], outputs.fc7[row], outputs.embedding[row])
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(photos))
