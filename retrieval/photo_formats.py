@@ -1,7 +1,7 @@
 """Which files are photos: by suffix when a folder is searched, by their first bytes when they are opened."""
 
 _CAMERA_RAW = "arw cr2 cr3 dng nef nrw orf pef raf rw2 srw"
-_PICTURES = "avif bmp dib gif heic heif hif j2k jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tif tiff webp"
+_PICTURES = "avif bmp gif heic heif hif j2k jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tif tiff webp"
 
 PHOTO_SUFFIXES = frozenset(f".{suffix}" for suffix in f"{_CAMERA_RAW} {_PICTURES}".split())
 """Suffixes, in lower case, of the files that a search of a folder takes for photos."""
