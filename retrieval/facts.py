@@ -29,7 +29,7 @@ def model_facts(path: Path) -> Facts:
     """Return a model's card. Raises ModelError."""
     model = Model.load(path, device="cpu")
     spec = model.spec
-    return {
+    facts = {
         "model": spec.name,
         "architecture": spec.arch,
         "classes": [known.name for known in spec.classes],
@@ -42,8 +42,9 @@ def model_facts(path: Path) -> Facts:
         "licence": spec.licence,
         "date": spec.date,
         "fingerprint": spec.fingerprint,
-        "file": f"{path}, {_megabytes(path.stat().st_size)}",
+        "file": f"{path}, {_file_size(path.stat().st_size)}",
     }
+    return {name: value for name, value in facts.items() if value != ""}
 
 
 def summary_line(path: Path, spec: ModelSpec) -> str:
@@ -66,7 +67,7 @@ def index_facts(folder: Path) -> Facts:
         "model": summary.model_name,
         "fingerprint": summary.fingerprint,
         "vectors": f"{summary.kind}, {summary.dim} values each",
-        "size": _megabytes(summary.bytes_on_disk),
+        "size": _file_size(summary.bytes_on_disk),
         "created": summary.created.isoformat(sep=" ", timespec="seconds"),
     }
 
@@ -105,5 +106,5 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
+def _file_size(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

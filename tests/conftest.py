@@ -1,11 +1,20 @@
-"""Fixtures shared by every test: the folder of real pictures, where there is one."""
+"""Fixtures shared by every test: the folder of real pictures, a small real model, and small pictures to use it on."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from retrieval.spec import ClassName, ModelSpec
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+SIDE, GRID, DIM = 32, 4, 16
+COLOURS = ("red", "green", "blue")
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +24,85 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real pictures at {folder}; set FC7_DATA to a folder that holds them")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what the developer has set for fc7 out of the tests."""
+    for name in [name for name in os.environ if name.startswith("FC7_") and name != "FC7_DATA"]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file of a few kilobytes: names the strongest colour, and sees a picture as 4 by 4 mean colours."""
+    return make_model(tmp_path_factory.mktemp("model") / "tiny.onnx", seed=1)
+
+
+@pytest.fixture(scope="session")
+def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another such model, with another embedding and another fingerprint."""
+    return make_model(tmp_path_factory.mktemp("model") / "other.onnx", seed=2)
+
+
+@pytest.fixture
+def make_photo(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes a picture of one colour, with a pattern that `seed` draws, below the test's folder."""
+
+    def make(name: str, colour: str = "red", *, seed: int = 0) -> Path:
+        shade = np.random.default_rng(seed).integers(90, 256, (GRID, GRID), np.uint8)
+        pixels = np.zeros((GRID, GRID, 3), np.uint8)
+        pixels[:, :, COLOURS.index(colour)] = shade
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).resize((SIDE * 2, SIDE * 2), Image.Resampling.NEAREST).save(path)
+        return path
+
+    return make
+
+
+def make_model(path: Path, *, seed: int) -> Path:
+    """Write a model with the inputs, outputs and metadata of a trained one."""
+    width = 3 * GRID * GRID
+    colours = np.kron(np.eye(3), np.full((GRID * GRID, 1), 0.5))
+    embedding = np.random.default_rng(seed).standard_normal((width, DIM))
+    weights = {"scale": np.array(255.0), "colours": colours, "map": embedding, "offset": np.full(DIM, 1e-3)}
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node(
+            "AveragePool", ["planes"], ["grid"], kernel_shape=[SIDE // GRID] * 2, strides=[SIDE // GRID] * 2
+        ),
+        helper.make_node("Flatten", ["grid"], ["flat"]),
+        helper.make_node("Div", ["flat", "scale"], ["fc7"]),
+        helper.make_node("MatMul", ["fc7", "colours"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        helper.make_node("MatMul", ["fc7", "map"], ["mapped"]),
+        helper.make_node("Add", ["mapped", "offset"], ["moved"]),
+        helper.make_node("LpNormalization", ["moved"], ["embedding"], axis=1, p=2),
+    ]
+    outputs = {"probabilities": len(COLOURS), "fc7": width, "embedding": DIM}
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", SIDE, SIDE, 3])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", size]) for name, size in outputs.items()],
+        [numpy_helper.from_array(values.astype(np.float32), name) for name, values in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    spec = ModelSpec(
+        name=path.stem,
+        arch="tiny",
+        classes=tuple(ClassName(colour, f"n{number:08}") for number, colour in enumerate(COLOURS)),
+        resize=SIDE + 8,
+        crop=SIDE,
+        dim=DIM,
+        fc7_dim=width,
+        fingerprint=f"{seed:064x}",
+        accuracy={"top1": 1.0, "top5": 1.0},
+        licence="MIT",
+    )
+    helper.set_model_props(model, spec.to_metadata())
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
