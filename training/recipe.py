@@ -92,16 +92,16 @@ RECIPES: Mapping[str, Recipe] = {
     "alexnet-64": replace(
         PAPER,
         arch="alexnet-64",
-        epochs=16,
+        epochs=14,
         batch_size=256,
         lr=0.2,
         nesterov=True,
         schedule="cosine",
         warmup=1.0,
         label_smoothing=0.1,
-        dropout=0.4,
+        dropout=0.3,
         mean="colour",
-        grow="0:32,0.5:40,0.8:56",
+        grow="0:32,0.4:40,0.8:56",
     ),
 }
 
