@@ -1,0 +1,64 @@
+"""The help, the reference made from it, and what the installed command does before any work begins."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli import main
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FC7 = Path(sys.executable).with_name("fc7")
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_every_command_has_help_and_an_example(name: str) -> None:
+    command = main.commands[name]
+    assert command.callback is not None
+    assert command.callback.__name__ == f"{name}_command"
+    done = CliRunner().invoke(main, [name, "--help"], prog_name="fc7")
+    assert done.exit_code == 0
+    assert f"Example: fc7 {name} " in done.output
+    for parameter in command.params:
+        assert parameter.param_type_name == "argument" or getattr(parameter, "help", None), (
+            f"{parameter.name} has no help"
+        )
+
+
+def test_the_commands_are_listed_in_the_order_of_work() -> None:
+    assert list(main.commands) == ["classify", "index", "search", "embed", "train", "evaluate", "export", "info"]
+
+
+def test_help_fits_eighty_columns() -> None:
+    for name in main.commands:
+        done = CliRunner().invoke(main, [name, "--help"], prog_name="fc7", terminal_width=80)
+        assert max(map(len, done.output.splitlines())) <= 80, name
+
+
+def test_the_reference_is_what_the_help_says() -> None:
+    done = subprocess.run(
+        [sys.executable, "docs/make_cli.py", "--check"], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_installed_command_tells_its_version() -> None:
+    done = subprocess.run([FC7, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("fc7 0.")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_can_complete(shell: str) -> None:
+    done = subprocess.run([FC7], env={**os.environ, "_FC7_COMPLETE": f"{shell}_source"}, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "fc7" in done.stdout
+
+
+def test_completion_knows_the_commands() -> None:
+    words = {"COMP_WORDS": "fc7 cl", "COMP_CWORD": "1", "_FC7_COMPLETE": "bash_complete"}
+    done = subprocess.run([FC7], env={**os.environ, **words}, capture_output=True, text=True)
+    assert done.stdout == "plain,classify\n"
