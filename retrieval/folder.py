@@ -5,9 +5,9 @@ A symbolic link to a file counts as the file; one to a folder is not followed, s
 search goes round in circles.
 """
 
+import errno
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from retrieval.photo_files import file_error_reason
 from retrieval.photo_formats import PHOTO_SUFFIXES
 
 _LEFT_OUT = {b"@eaDir", b"node_modules"}
+_NOT_THERE = {errno.ENOENT, errno.ELOOP}  # gone since it was listed, or a symbolic link to itself
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,15 @@ def scan_folder(folder: Path) -> FolderScan:
                     path = parent + b"/" + entry.name if parent else entry.name
                     if entry.name.startswith(b".") or entry.name in _LEFT_OUT:
                         continue
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(path)
-                    elif _has_photo_suffix(entry.name) and entry.is_file():
-                        with suppress(FileNotFoundError):  # gone since it was listed
+                    try:
+                        if entry.is_dir(follow_symlinks=False):
+                            pending.append(path)
+                        elif _has_photo_suffix(entry.name) and entry.is_file():
                             status = entry.stat()
                             photos[path] = FileStamp(status.st_size, status.st_mtime_ns)
+                    except OSError as error:
+                        if error.errno not in _NOT_THERE:
+                            unlisted[parent] = file_error_reason(error)
         except OSError as error:
             unlisted[parent] = file_error_reason(error)
     return FolderScan(dict(sorted(photos.items())), dict(sorted(unlisted.items())))

@@ -1,0 +1,126 @@
+"""Searching folders."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from index.records import SkippedPhoto
+from index.sync import FileStamp
+from retrieval.folder import expand_paths, scan_folder
+
+
+def make(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+
+
+def test_photos_are_found_in_all_folders_sorted(tmp_path: Path) -> None:
+    make(tmp_path, "b.JPG", "a/z.png", "a/b/c.HEIC", "a.jpeg", "notes.txt", "film.mp4", "jpg", "c.jpg.part")
+    scan = scan_folder(tmp_path)
+    assert list(scan.photos) == [b"a.jpeg", b"a/b/c.HEIC", b"a/z.png", b"b.JPG"]
+    assert scan.unlisted == {}
+
+
+def test_stamps_are_size_and_time(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg")
+    os.utime(tmp_path / "a.jpg", ns=(1, 1_234_567_890_123_456_789))
+    assert scan_folder(tmp_path).photos == {b"a.jpg": FileStamp(5, 1_234_567_890_123_456_789)}
+
+
+def test_hidden_and_machine_made_folders_are_left_out(tmp_path: Path) -> None:
+    make(
+        tmp_path,
+        ".hidden.jpg",
+        ".git/a.jpg",
+        "@eaDir/a.jpg",
+        "x/@eaDir/b.jpg",
+        "node_modules/c.jpg",
+        "._d.jpg",
+        "e.jpg",
+    )
+    assert list(scan_folder(tmp_path).photos) == [b"e.jpg"]
+
+
+def test_a_hidden_folder_can_be_searched_by_name(tmp_path: Path) -> None:
+    make(tmp_path, ".hidden/a.jpg")
+    assert list(scan_folder(tmp_path / ".hidden").photos) == [b"a.jpg"]
+
+
+def test_links_to_files_are_followed_and_links_to_folders_are_not(tmp_path: Path) -> None:
+    make(tmp_path, "photos/a.jpg", "elsewhere/b.jpg")
+    (tmp_path / "photos/link.jpg").symlink_to(tmp_path / "elsewhere/b.jpg")
+    (tmp_path / "photos/folder").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "photos/round.jpg").symlink_to(tmp_path / "photos")
+    (tmp_path / "photos/broken.jpg").symlink_to(tmp_path / "nothing")
+    (tmp_path / "photos/loop.jpg").symlink_to(tmp_path / "photos/loop.jpg")
+    assert list(scan_folder(tmp_path / "photos").photos) == [b"a.jpg", b"link.jpg"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_what_is_no_file_is_no_photo(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    assert scan_folder(tmp_path).photos == {}
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    name = b"caf\xe9 \xff.jpg"
+    try:
+        Path(tmp_path, os.fsdecode(name)).touch()
+    except OSError:
+        pytest.skip("this file system takes text only")
+    assert list(scan_folder(tmp_path).photos) == [name]
+    assert expand_paths([tmp_path]) == [tmp_path / os.fsdecode(name)]
+
+
+def test_folders_that_cannot_be_listed_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "a.jpg", "closed/b.jpg", "open/c.jpg")
+    really_scandir = os.scandir
+
+    def scandir(path: bytes) -> object:
+        if path.endswith(b"closed"):
+            raise PermissionError(13, "Permission denied")
+        return really_scandir(path)
+
+    monkeypatch.setattr("retrieval.folder.os.scandir", scandir)
+    scan = scan_folder(tmp_path)
+    assert list(scan.photos) == [b"a.jpg", b"open/c.jpg"]
+    assert scan.unlisted == {b"closed": "permission denied"}
+    skipped: list[SkippedPhoto] = []
+    assert expand_paths([tmp_path], skipped=skipped) == [tmp_path / "a.jpg", tmp_path / "open/c.jpg"]
+    assert skipped == [SkippedPhoto(tmp_path / "closed", "permission denied")]
+
+
+def test_a_folder_that_is_not_there_is_unlisted(tmp_path: Path) -> None:
+    scan = scan_folder(tmp_path / "unplugged")
+    assert scan.photos == {}
+    assert scan.unlisted == {b"": "no such file"}
+
+
+def test_files_vanishing_during_the_search_are_no_error(tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            for number in range(20):
+                (tmp_path / f"{number}.jpg").touch()
+            for number in range(20):
+                (tmp_path / f"{number}.jpg").unlink()
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        assert all(scan_folder(tmp_path).unlisted == {} for _ in range(200))
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_paths_named_explicitly_are_taken_as_they_are(tmp_path: Path) -> None:
+    make(tmp_path, "folder/b.jpg", "folder/a.jpg", "odd.dat")
+    paths = [tmp_path / "odd.dat", tmp_path / "missing.jpg", tmp_path / "folder"]
+    expected = [*paths[:2], tmp_path / "folder/a.jpg", tmp_path / "folder/b.jpg"]
+    assert expand_paths(paths) == expected

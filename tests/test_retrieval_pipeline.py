@@ -1,0 +1,122 @@
+"""Preparing in threads: in order, bounded, and over at once when it must be."""
+
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from index.errors import PhotoError
+from retrieval.pipeline import in_batches, prepare_photos, run_ahead
+
+
+def test_results_come_in_the_order_of_the_sources() -> None:
+    def prepare(number: int) -> int:
+        time.sleep(0.002 * (number % 3))
+        return number * number
+
+    assert list(prepare_photos(range(50), prepare, workers=8)) == [(number, number**2) for number in range(50)]
+
+
+def test_a_photo_error_takes_the_place_of_a_result() -> None:
+    def prepare(number: int) -> int:
+        if number % 3 == 0:
+            raise PhotoError(f"no {number}")
+        return number
+
+    outcomes = dict(prepare_photos(range(10), prepare, workers=2))
+    assert [number for number, outcome in outcomes.items() if isinstance(outcome, PhotoError)] == [0, 3, 6, 9]
+    assert str(outcomes[3]) == "no 3"
+
+
+def test_any_other_exception_is_raised_in_its_turn() -> None:
+    def prepare(number: int) -> float:
+        return 1 / (3 - number)
+
+    results = prepare_photos(range(10), prepare, workers=4)
+    assert [next(results)[0] for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_no_more_sources_are_taken_than_the_look_ahead() -> None:
+    taken = 0
+
+    def sources() -> Iterator[int]:
+        nonlocal taken
+        for number in range(100):
+            taken += 1
+            yield number
+
+    for given, _ in enumerate(prepare_photos(sources(), str, workers=2, look_ahead=5), 1):
+        assert taken <= min(given + 4, 100)
+    assert taken == 100
+
+
+@pytest.mark.parametrize("look_ahead", [1, 2])
+def test_the_smallest_look_ahead_works(look_ahead: int) -> None:
+    assert [result for _, result in prepare_photos(range(5), str, look_ahead=look_ahead)] == list("01234")
+
+
+def test_closing_cancels_what_has_not_begun() -> None:
+    begun = []
+    release = threading.Event()
+
+    def prepare(number: int) -> int:
+        begun.append(number)
+        if number:
+            release.wait(10)
+        return number
+
+    results = prepare_photos(range(50), prepare, workers=2, look_ahead=40)
+    assert next(results) == (0, 0)
+    threading.Timer(0.05, release.set).start()
+    results.close()  # type: ignore[attr-defined]
+    assert len(begun) <= 5
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fc7-photos")]
+
+
+def test_an_interrupt_ends_the_threads() -> None:
+    def consume() -> None:
+        for number, _ in prepare_photos(range(1000), str, workers=2):
+            if number == 3:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        consume()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fc7-photos")]
+
+
+def test_an_exception_of_the_sources_is_raised() -> None:
+    def sources() -> Iterator[int]:
+        yield 1
+        raise OSError("unplugged")
+
+    with pytest.raises(OSError, match="unplugged"):
+        list(prepare_photos(sources(), str))
+
+
+def test_what_only_a_call_holds_is_let_go_when_it_is_done() -> None:
+    class Load:
+        def weight(self) -> int:
+            return 1
+
+    alive: list[weakref.ref[Load]] = []
+
+    def jobs() -> Iterator[tuple[int, partial[int]]]:
+        for number in range(20):
+            load = Load()
+            alive.append(weakref.ref(load))
+            yield number, partial(Load.weight, load)
+
+    for _ in run_ahead(jobs(), workers=1, look_ahead=20):
+        time.sleep(0.05)
+        break
+    assert sum(ref() is not None for ref in alive) <= 2
+
+
+def test_batches() -> None:
+    assert list(in_batches(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert list(in_batches([], 3)) == []
