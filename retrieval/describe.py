@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +14,7 @@ from index.records import SkippedPhoto
 from retrieval.folder import expand_paths
 from retrieval.model import Model
 from retrieval.photos import open_photo
-from retrieval.pipeline import in_batches, prepare_photos
+from retrieval.pipeline import in_batches, run_ahead
 from retrieval.progress import Progress
 
 STANDARD_INPUT = Path("-")
@@ -41,13 +42,17 @@ def describe_photos(
 ) -> Iterator[DescribedPhoto]:
     """Yield the photos that can be read, in order, those in folders included; the others are appended to `skipped`."""
 
-    def prepare(path: Path) -> NDArray[np.uint8]:
-        source = standard_input.read() if standard_input and path == STANDARD_INPUT else path
+    def prepare(source: Path | bytes) -> NDArray[np.uint8]:
         return model.prepare(open_photo(source, shorter_side=model.spec.resize))
 
     photos = expand_paths(paths, skipped=skipped)
+    # Standard input is read here and not in a thread, which Ctrl-C could not wake from waiting for it.
+    jobs = (
+        (path, partial(prepare, standard_input.read() if standard_input and path == STANDARD_INPUT else path))
+        for path in photos
+    )
     done = 0
-    for batch in in_batches(prepare_photos(photos, prepare), batch_size):
+    for batch in in_batches(run_ahead(jobs), batch_size):
         skipped += (SkippedPhoto(path, str(error)) for path, error in batch if isinstance(error, PhotoError))
         readable = [(path, pixels) for path, pixels in batch if not isinstance(pixels, PhotoError)]
         if readable:

@@ -1,0 +1,87 @@
+"""The installed command between other programs and on a terminal: pipes, Ctrl-C, narrow windows."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pty = pytest.importorskip("pty", reason="terminals of this kind are there on Unix only")
+
+FC7 = Path(sys.executable).with_name("fc7")
+MakePhoto = Callable[..., Path]
+
+
+def on_a_terminal(*arguments: object, columns: int) -> str:
+    """Run the command with a terminal for all its streams, and return what that shows."""
+    import fcntl
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    process = subprocess.Popen([FC7, *map(str, arguments)], stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    finally:
+        os.close(ours)
+    assert process.wait(timeout=60) == 0, shown
+    return shown.decode()
+
+
+def test_a_table_fits_a_narrow_terminal(tiny_model: Path, make_photo: MakePhoto) -> None:
+    photo = make_photo("a-folder-with-a-long-name/and-another-one/holiday.png")
+    shown = on_a_terminal("classify", "-m", tiny_model, photo, columns=40)
+    lines = shown.replace("\r\n", "\n").splitlines()
+    assert max(map(len, lines)) <= 40
+    assert lines[0].endswith("holiday.png")
+    assert "…" in lines[0]
+
+
+def test_machine_formats_are_whole_on_a_terminal_too(tiny_model: Path, make_photo: MakePhoto) -> None:
+    photo = make_photo("a-folder-with-a-long-name/and-another-one/holiday.png")
+    shown = on_a_terminal("classify", "-m", tiny_model, photo, "--format", "jsonl", columns=40)
+    assert str(photo) in shown
+
+
+def test_a_reader_that_goes_away_is_no_error(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+    for number in range(100):
+        make_photo(f"{number}.png", seed=number)
+    with subprocess.Popen(
+        [FC7, "classify", "-m", tiny_model, tmp_path, "--format", "csv"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "path,rank,label,id,probability\n"
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
+def test_ctrl_c_ends_with_a_plain_line(tiny_model: Path) -> None:
+    with subprocess.Popen(
+        [FC7, "classify", "-m", tiny_model, "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(bytes(1 << 20))  # more than a pipe holds, so that it has begun to read
+        time.sleep(0.5)  # and waits for the rest: a signal between two reads is noticed only after the second
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+        assert process.stderr.read() == b"\nInterrupted.\n"
+        process.stdin.close()
