@@ -199,8 +199,11 @@ def classify_command(photos: Sequence[Path], *, model: "Model", top: int, format
 @model_options
 @index_option
 @click.option("--rebuild", is_flag=True, help="Forget what the index holds and look at every photo again.")
+@click.option("--retry-skipped", is_flag=True, help="Try again what was skipped before, though it has not changed.")
 @strict_option
-def index_command(folders: Sequence[Path], *, model: "Model", index: Path, rebuild: bool, strict: bool) -> None:
+def index_command(
+    folders: Sequence[Path], *, model: "Model", index: Path, rebuild: bool, retry_skipped: bool, strict: bool
+) -> None:
     """Make folders of photos searchable, or bring their index up to date.
 
     Only photos that are new or changed are looked at. Nothing is ever written into a photo folder.
@@ -217,7 +220,7 @@ def index_command(folders: Sequence[Path], *, model: "Model", index: Path, rebui
         ) as photo_index,
         ProgressBar("Indexing", sys.stderr) as progress,
     ):
-        reports = index_folders(photo_index, model, folders, progress=progress)
+        reports = index_folders(photo_index, model, folders, retry_skipped=retry_skipped, progress=progress)
     write(format_reports(reports, width=table_width()))
     report_skipped([photo for report in reports for photo in report.skipped], strict=strict)
 
@@ -287,27 +290,45 @@ def embed_command(photos: Sequence[Path], *, model: "Model", out: Path, output: 
 @click.argument("data", type=PATH)
 @click.option("-o", "--out", required=True, type=PATH, help="Folder of the run.")
 @click.option("--arch", type=click.Choice(list(RECIPES)), show_default="alexnet-64", help="Which network.")
+@click.option(
+    "--from", "start", type=PATH, help="Model or checkpoint to fine-tune instead of starting from nothing, or builtin."
+)
 @click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped.")
 @click.option("--names", type=PATH, help="File with a line for each class: WordNet id, tab, name.")
 @device_option
 @recipe_flags
 def train_command(
-    data: Path, *, out: Path, arch: str | None, resume: bool, names: Path | None, device: str, **values: Any
+    data: Path,
+    *,
+    out: Path,
+    arch: str | None,
+    start: Path | None,
+    resume: bool,
+    names: Path | None,
+    device: str,
+    **values: Any,
 ) -> None:
     """Learn a network from labelled pictures, and write it as a model file.
 
     DATA has one folder of pictures for each class, or train/ and val/ with such folders. Ctrl-C saves the run first.
     """
-    if resume and any(value is not None for name, value in values.items() if name != "epochs"):
+    if resume and (start or any(value is not None for name, value in values.items() if name != "epochs")):
         raise click.UsageError("--resume goes on with the recipe of the run; only --epochs may be given with it")
 
     from retrieval.facts import summary_line
     from training.checkpoint import Checkpoint
     from training.hardware import choose_hardware
+    from training.initial import read_start
     from training.report import TerminalReport
     from training.run import LAST, MODEL, train
 
-    known = Checkpoint.load(out / LAST).recipe if resume else RECIPES[arch or "alexnet-64"]
+    initial = read_start(start) if start else None
+    if resume:
+        known = Checkpoint.load(out / LAST).recipe
+    elif initial:
+        known = RECIPES[initial.config.arch].for_fine_tuning()
+    else:
+        known = RECIPES[arch or "alexnet-64"]
     recipe = known.changed(arch=arch, **values)
     result = train(
         data,
@@ -315,6 +336,7 @@ def train_command(
         recipe,
         hardware=choose_hardware(device),
         report=TerminalReport(sys.stderr, epochs=recipe.epochs),
+        start=initial,
         resume=resume,
         fit_batch=values["batch_size"] is None,
         names=names,

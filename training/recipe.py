@@ -35,6 +35,8 @@ class Recipe:
     validation: Annotated[float, "share of each class set aside where the data has no validation set"]
     precision: Annotated[Precision, "auto: bfloat16 where the processor multiplies matrices of it, else float32"]
     seed: Annotated[int, "seed of everything random"]
+    head_epochs: Annotated[int, "first epochs in which only fc8 learns, for fine-tuning"] = 0
+    stop_after: Annotated[int, "epochs without a better validation top-1 after which to stop; 0: never"] = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -43,6 +45,23 @@ class Recipe:
     def changed(self, **values: Any) -> "Recipe":
         """Return a copy with the values that are not None."""
         return replace(self, **{name: value for name, value in values.items() if value is not None})
+
+    def for_fine_tuning(self) -> "Recipe":
+        """Return the recipe for a network that knows pictures already: the new fc8 first, then all, slowly and briefly."""
+        return replace(
+            self,
+            epochs=30,
+            batch_size=32,
+            lr=0.01,
+            nesterov=True,
+            schedule="cosine",
+            warmup=1.0,
+            label_smoothing=0.1,
+            dropout=0.5,
+            grow="",
+            head_epochs=5,
+            stop_after=10,
+        )
 
     def crops(self, full: int) -> tuple[tuple[float, int], ...]:
         """Return (share of the training done, side of the crops) in rising order, ending at `full` pixels.

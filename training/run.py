@@ -1,20 +1,15 @@
 """A training run from a folder of pictures to a model file, and going on with one that stopped."""
 
-import csv
-import io
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
 from index.errors import CheckpointError, DatasetError
-from index.files import replacing
 from index.records import SkippedPhoto
+from retrieval.evaluation import Evaluation, evaluate
+from retrieval.model import Model
 from retrieval.spec import ModelSpec
 from training.augment import Normalisation
 from training.checkpoint import Checkpoint, EpochMetrics
@@ -22,12 +17,16 @@ from training.dataset import Dataset, scan_dataset
 from training.embedding import EmbeddingRecipe
 from training.export import export_model
 from training.hardware import Hardware
+from training.initial import Start
+from training.interrupt import deferred_interrupts
 from training.networks import CONFIGS, AlexNet, AlexNetConfig
 from training.pictures import Pictures, load_pictures, mean_picture
 from training.recipe import Recipe
-from training.trainer import Trainer, uses_bfloat16
+from training.results import write_confusion, write_metrics, write_mistakes
+from training.trainer import Trainer, stalled, uses_bfloat16
 
-LAST, BEST, MODEL, METRICS = "last.pt", "best.pt", "model.onnx", "metrics.csv"
+LAST, BEST, MODEL = "last.pt", "best.pt", "model.onnx"
+METRICS, CONFUSION, MISTAKES = "metrics.csv", "confusion.csv", "mistakes.csv"
 
 
 class Report(Protocol):
@@ -48,12 +47,13 @@ class Report(Protocol):
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run left in its folder; `spec` is None if it was interrupted."""
+    """What a run left in its folder; `spec` and `evaluation` are None if it was interrupted."""
 
     folder: Path
     history: tuple[EpochMetrics, ...]
     skipped: tuple[SkippedPhoto, ...]
-    spec: ModelSpec | None
+    spec: ModelSpec | None = None
+    evaluation: Evaluation | None = None
 
 
 def train(
@@ -63,21 +63,27 @@ def train(
     *,
     hardware: Hardware,
     report: Report,
+    start: Start | None = None,
     resume: bool = False,
     fit_batch: bool = True,
     names: Path | None = None,
     embedding: EmbeddingRecipe | None = None,
 ) -> TrainResult:
-    """Train a network on the pictures of `data`; leave `last.pt`, `best.pt`, `metrics.csv` and `model.onnx` in `out`.
+    """Train a network on the pictures of `data`, and leave checkpoints, the model file and tables in `out`.
 
-    `resume` goes on exactly where the run in `out` stopped, with its own recipe; only the number of epochs may be new.
-    `fit_batch` takes smaller batches for a set of few pictures. A first SIGINT or SIGTERM saves after the batch in hand
-    and returns. Raises DatasetError and CheckpointError.
+    `start` gives the weights to fine-tune. `resume` goes on exactly where the run in `out` stopped, with its own
+    recipe; only the number of epochs may be new. `fit_batch` takes smaller batches for a set of few pictures. A first
+    SIGINT or SIGTERM saves after the batch in hand and returns. Raises DatasetError and CheckpointError.
     """
     checkpoint = _open_run(out, recipe, resume=resume)
     if checkpoint is not None:
-        recipe = replace(checkpoint.recipe, epochs=recipe.epochs)
-    config = checkpoint.config if checkpoint is not None else replace(CONFIGS[recipe.arch], dropout=recipe.dropout)
+        config, recipe = checkpoint.config, replace(checkpoint.recipe, epochs=recipe.epochs)
+    else:
+        config = replace(start.config if start else CONFIGS[recipe.arch], dropout=recipe.dropout)
+        if config.arch != recipe.arch:
+            raise CheckpointError(
+                f"the weights to start from are those of {config.arch}, not {recipe.arch}; leave out --arch"
+            )
     recipe.crops(config.crop)  # refuses a malformed value before the pictures are read
     dataset = scan_dataset(data, validation=recipe.validation, seed=recipe.seed, names=names)
     if checkpoint is not None and checkpoint.data["fingerprint"] != dataset.fingerprint:
@@ -93,29 +99,16 @@ def train(
     for photo in skipped:
         report.note(f"left out: {photo.path}: {photo.reason}")
 
-    if checkpoint is None:
-        recipe = _fitted(recipe, len(pictures), report) if fit_batch else recipe
-        if len(pictures) < recipe.batch_size:
-            raise DatasetError(
-                f"{data} has {len(pictures)} pictures to learn from, fewer than one batch of {recipe.batch_size}; "
-                "give a smaller --batch-size"
-            )
-        checkpoint = Checkpoint(
-            config,
-            recipe,
-            dataset.classes,
-            _normalisation(recipe, pictures),
-            network={},
-            data={
-                "root": str(data.resolve()),
-                "name": data.resolve().name,
-                "pictures": len(pictures),
-                "fingerprint": dataset.fingerprint,
-            },
-        )
     torch.manual_seed(recipe.seed)
+    if checkpoint is None:
+        recipe = _fitted(recipe, len(pictures), fit_batch=fit_batch, report=report)
+        network = start.network(config, len(dataset.classes)) if start else AlexNet(config, len(dataset.classes))
+        normalisation = start.normalisation if start else _normalisation(recipe, pictures)
+        checkpoint = Checkpoint(config, recipe, dataset.classes, normalisation, {}, _describe(dataset, pictures, start))
+    else:
+        network = AlexNet(config, len(dataset.classes))
     trainer = Trainer(
-        AlexNet(config, len(dataset.classes)),
+        network,
         recipe,
         pictures=pictures,
         validation=validation,
@@ -128,26 +121,38 @@ def train(
     arithmetic = "bfloat16" if uses_bfloat16(recipe, hardware.device) else "float32"
     report.note(f"{config.arch}, {arithmetic} on {hardware.device}, {recipe.epochs} epochs of {trainer.steps} batches")
 
-    with _interruptible() as interrupted:
-        while trainer.epoch < recipe.epochs:
-            whole = trainer.train_epoch(stop=interrupted, report=lambda *told: report.batch(trainer.epoch + 1, *told))
-            trainer.save_into(checkpoint).save(out / LAST)
-            if not whole:
-                return TrainResult(out, tuple(trainer.history), skipped, None)
-            if _is_best(trainer.history):
-                checkpoint.save(out / BEST)
-            _write_metrics(out / METRICS, trainer.history)
-            report.epoch(trainer.history[-1], recipe.epochs)
-    best = Checkpoint.load(out / BEST)
+    if not _run_epochs(trainer, checkpoint, out, report):
+        return TrainResult(out, tuple(trainer.history), skipped)
     spec = export_model(
-        best,
+        Checkpoint.load(out / BEST),
         out / MODEL,
         pictures=pictures,
         validation=validation,
         embedding=embedding or EmbeddingRecipe(),
         name=out.name,
     )
-    return TrainResult(out, tuple(trainer.history), skipped, spec)
+    evaluation = evaluate(Model.load(out / MODEL), dataset.validation.paths, dataset.validation.labels)
+    write_confusion(out / CONFUSION, evaluation, [known.name for known in dataset.classes])
+    write_mistakes(out / MISTAKES, evaluation)
+    return TrainResult(out, tuple(trainer.history), skipped, spec, evaluation)
+
+
+def _run_epochs(trainer: Trainer, checkpoint: Checkpoint, out: Path, report: Report) -> bool:
+    """Train until the recipe's end, or until validation has stalled for long; False if a signal asked to stop."""
+    recipe = trainer.recipe
+    with deferred_interrupts() as interrupted:
+        while trainer.epoch < recipe.epochs and not (
+            recipe.stop_after and stalled(trainer.history) >= recipe.stop_after
+        ):
+            whole = trainer.train_epoch(stop=interrupted, report=lambda *told: report.batch(trainer.epoch + 1, *told))
+            trainer.save_into(checkpoint).save(out / LAST)
+            if not whole:
+                return False
+            if stalled(trainer.history) == 0:
+                checkpoint.save(out / BEST)
+            write_metrics(out / METRICS, trainer.history)
+            report.epoch(trainer.history[-1], recipe.epochs)
+    return True
 
 
 def export_checkpoint(
@@ -233,49 +238,24 @@ def _normalisation(recipe: Recipe, pictures: Pictures) -> Normalisation:
     return Normalisation(mean.mean((1, 2), keepdim=True), deviation.reshape(3, 1, 1).clamp(min=1.0))
 
 
-def _fitted(recipe: Recipe, pictures: int, report: Report) -> Recipe:
+def _fitted(recipe: Recipe, pictures: int, *, fit_batch: bool, report: Report) -> Recipe:
     """Return the recipe with eight batches or more an epoch, the rate lowered in proportion (Goyal et al. 2017)."""
-    batch_size = max(min(recipe.batch_size, pictures // 8), min(pictures, 4))
+    batch_size = max(min(recipe.batch_size, pictures // 8), min(pictures, 4)) if fit_batch else recipe.batch_size
+    if pictures < batch_size:
+        raise DatasetError(
+            f"{pictures} pictures to learn from are fewer than one batch of {batch_size}; give a smaller --batch-size"
+        )
     if batch_size == recipe.batch_size:
         return recipe
     report.note(f"batches of {batch_size} pictures instead of {recipe.batch_size}: the set is small")
     return replace(recipe, batch_size=batch_size, lr=recipe.lr * batch_size / recipe.batch_size)
 
 
-def _is_best(history: list[EpochMetrics]) -> bool:
-    """Return whether the last epoch is the best; what was measured on full-sized crops counts more."""
-    *others, last = history
-    return all((last.side, last.validation_top1) > (row.side, row.validation_top1) for row in others)
-
-
-def _write_metrics(path: Path, history: list[EpochMetrics]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [column.name for column in fields(EpochMetrics)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: round(value, 6) for key, value in asdict(row).items()} for row in history)
-    try:
-        with replacing(path) as file:
-            file.write(text.getvalue().encode())
-    except OSError as error:
-        raise CheckpointError(f"{path} could not be written ({error}); make room and go on with --resume") from error
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a wish that can be asked for; a second one interrupts at once."""
-    asked = threading.Event()
-
-    def ask(number: int, frame: object) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _describe(dataset: Dataset, pictures: Pictures, start: Start | None) -> dict[str, Any]:
+    return {
+        "root": str(dataset.root.resolve()),
+        "name": dataset.root.resolve().name,
+        "pictures": len(pictures),
+        "fingerprint": dataset.fingerprint,
+        **({"fine_tuned_from": start.name} if start else {}),
+    }

@@ -64,7 +64,7 @@ class Trainer:
         seen, seconds, waited = self._totals[2:]
         start = reported = time.perf_counter()
         batches = self.pictures.batches(order, recipe.batch_size)
-        self.network.train()
+        self._set_learning()
         while True:
             asked = time.perf_counter()
             batch = next(batches, None)
@@ -111,6 +111,13 @@ class Trainer:
         """Pixels of the crops of this epoch."""
         done = self.epoch / self.recipe.epochs
         return [side for share, side in self.recipe.crops(self.network.config.crop) if share <= done][-1]
+
+    def _set_learning(self) -> None:
+        """Let all layers learn, or fc8 alone; layers that do not learn work as in inference."""
+        only_fc8 = self.epoch < self.recipe.head_epochs
+        self.network.train()
+        for layers in (self.network.features, self.network.hidden):
+            layers.requires_grad_(not only_fc8).train(not only_fc8)
 
     def _learn(self, pixels: Tensor, labels: Tensor, side: int) -> tuple[Tensor, Tensor]:
         crop = self.network.config.crop
@@ -184,6 +191,12 @@ def learning_rate(recipe: Recipe, done: float, validation_top1: Sequence[float])
     if recipe.schedule == "linear":
         return recipe.lr * max(left, 0.0)
     return recipe.lr * 0.5 * (1 - math.cos(math.pi * max(left, 0.0)))
+
+
+def stalled(history: Sequence[EpochMetrics]) -> int:
+    """Return the epochs since the best one; what was measured on full-sized crops counts more than any other."""
+    best = max(range(len(history)), key=lambda i: (history[i].side, history[i].validation_top1, -i), default=-1)
+    return len(history) - 1 - best
 
 
 @torch.inference_mode()

@@ -1,0 +1,73 @@
+"""Where fine-tuning starts: the weights of a checkpoint or of a model file, all but the scores of its classes."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+from torch import Tensor
+
+from index.errors import CheckpointError, ModelError
+from retrieval.model import BUILTIN
+from retrieval.spec import ModelSpec
+from training.augment import Normalisation
+from training.checkpoint import Checkpoint
+from training.networks import AlexNet, AlexNetConfig
+
+
+@dataclass(frozen=True)
+class Start:
+    """The shape of a network, its weights by name without fc8, and how its pictures are normalised."""
+
+    name: str
+    config: AlexNetConfig
+    weights: dict[str, Tensor]
+    normalisation: Normalisation
+
+    def network(self, config: AlexNetConfig, classes: int) -> AlexNet:
+        """Return a network with these weights and a new fc8. Raises CheckpointError if they do not fit the shape."""
+        network = AlexNet(config, classes)
+        try:
+            missing, unexpected = network.load_state_dict(self.weights, strict=False)
+        except RuntimeError as error:
+            raise CheckpointError(f"the weights of {self.name} do not fit the architecture that it names") from error
+        if unexpected or {name.partition(".")[0] for name in missing} != {"fc8"}:
+            raise CheckpointError(f"{self.name} does not hold all weights of the architecture {self.config.arch}")
+        return network
+
+
+def read_start(path: Path) -> Start:
+    """Read a checkpoint (.pt), a model file (.onnx) or, by the word `builtin`, the model that comes with fc7.
+
+    Raises CheckpointError and ModelError.
+    """
+    path = BUILTIN if path == Path("builtin") else path
+    if path.suffix != ".onnx":
+        checkpoint = Checkpoint.load(path)
+        weights = {name: values for name, values in checkpoint.network.items() if not name.startswith("fc8.")}
+        return Start(path.name, checkpoint.config, weights, checkpoint.normalisation)
+    if not path.is_file():
+        raise ModelError(f"there is no model file {path}; leave out --from to start from nothing")
+    try:
+        model = onnx.load(path)
+    except DecodeError as error:
+        raise ModelError(f"{path} is not a readable ONNX model ({error})") from error
+    spec = ModelSpec.from_metadata({entry.key: entry.value for entry in model.metadata_props}, path=str(path))
+    # What batch normalisation did is part of a model file's weights.
+    config = replace(AlexNetConfig.from_dict(dict(spec.arch_config)), batch_norm=False)
+    stored = {weight.name: numpy_helper.to_array(weight) for weight in model.graph.initializer}
+    weights = {}
+    for name in AlexNet(config, 2).state_dict():
+        layer, _, kind = name.rpartition(".")
+        found = stored.get(key := f"{layer.rpartition('.')[2]}.{kind}", stored.get(f"{key}.float16"))
+        if found is not None and layer != "fc8":
+            weights[name] = torch.from_numpy(found.astype(np.float32))
+    # A mean picture was cut to the centre for the file; its colour holds for all crops.
+    mean = torch.from_numpy(stored["mean"].astype(np.float32))[0].mean((1, 2), keepdim=True)
+    deviation = (
+        torch.from_numpy(stored["deviation"].astype(np.float32))[0] if "deviation" in stored else torch.ones(3, 1, 1)
+    )
+    return Start(path.name, config, weights, Normalisation(mean, deviation))

@@ -1,0 +1,54 @@
+"""The tables that a run leaves in its folder: a line an epoch, the confusion matrix, the mistaken pictures."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from index.errors import CheckpointError
+from index.files import replacing
+from retrieval.evaluation import Evaluation
+from training.checkpoint import EpochMetrics
+
+
+def write_metrics(path: Path, history: Sequence[EpochMetrics]) -> None:
+    """Write a line an epoch. Raises CheckpointError where the file cannot be written."""
+    names = [column.name for column in fields(EpochMetrics)]
+    rows = ([round(value, 6) for value in asdict(row).values()] for row in history)
+    _write(path, [names, *rows])
+
+
+def write_mistakes(path: Path, evaluation: Evaluation) -> None:
+    """Write a line for each picture whose class was not the most probable, the surest mistakes first."""
+    wrong = sorted(
+        (result for result in evaluation.results if result.rank > 1),
+        key=lambda result: -result.predicted.probability,
+    )
+    rows = ([r.path, r.label, r.predicted.label, round(r.predicted.probability, 4), r.rank] for r in wrong)
+    _write(path, [["path", "label", "predicted", "probability", "rank"], *rows])
+
+
+def write_confusion(path: Path, evaluation: Evaluation, classes: Sequence[str]) -> None:
+    """Write the confusion matrix: a line for each class, a column for each class that its pictures were taken for."""
+    counts = Counter((result.label, result.predicted.label) for result in evaluation.results)
+    rows = ([label, *(counts[label, predicted] for predicted in classes)] for label in classes)
+    _write(path, [["label", *classes], *rows])
+
+
+def confusions(evaluation: Evaluation, most: int) -> list[tuple[str, str, int]]:
+    """Return the classes most often taken for others: (label, predicted, pictures), most pictures first."""
+    counts = Counter((result.label, result.predicted.label) for result in evaluation.results if result.rank > 1)
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [(label, predicted, count) for (label, predicted), count in ordered[:most]]
+
+
+def _write(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    try:
+        with replacing(path) as file:
+            file.write(text.getvalue().encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise CheckpointError(f"{path} could not be written ({error}); make room and go on with --resume") from error
