@@ -5,6 +5,7 @@ from io import BytesIO
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from index.errors import PhotoError
+from retrieval.photo_formats import NEEDED_PACKAGES
 
 _NEW_SUBFILE_TYPE, _COMPRESSION, _SUB_IFDS, _DNG_VERSION = 254, 259, 330, 50706
 _ORIENTATIONS = {3: 3, 5: 8, 6: 6}  # LibRaw's flip as an EXIF orientation
@@ -26,7 +27,7 @@ def open_preview(data: bytes) -> Image.Image:
     try:
         import rawpy
     except ImportError:
-        raise PhotoError("a camera RAW, which needs: pip install 'fc7[raw]'") from None
+        raise PhotoError(NEEDED_PACKAGES["rawpy"]) from None
     try:
         with rawpy.imread(BytesIO(data)) as raw:
             preview, flip = raw.extract_thumb(), raw.sizes.flip

@@ -26,7 +26,7 @@ class FolderScan:
 
     photos: dict[bytes, FileStamp]
     unlisted: dict[bytes, str]
-    """Folders that could not be listed, or not completely, and why."""
+    """Folders that could not be listed, photos that could not be looked at, and why."""
 
 
 def scan_folder(folder: Path) -> FolderScan:
@@ -50,7 +50,7 @@ def scan_folder(folder: Path) -> FolderScan:
                             photos[path] = FileStamp(status.st_size, status.st_mtime_ns)
                     except OSError as error:
                         if error.errno not in _NOT_THERE:
-                            unlisted[parent] = file_error_reason(error)
+                            unlisted[path] = file_error_reason(error)
         except OSError as error:
             unlisted[parent] = file_error_reason(error)
     return FolderScan(dict(sorted(photos.items())), dict(sorted(unlisted.items())))
@@ -59,7 +59,7 @@ def scan_folder(folder: Path) -> FolderScan:
 def expand_paths(paths: Iterable[Path], *, skipped: list[SkippedPhoto] | None = None) -> list[Path]:
     """Put photos in the place of the folders they lie in; other paths stay, whatever their suffix, even missing ones.
 
-    Folders that cannot be listed are appended to `skipped`.
+    What cannot be listed is appended to `skipped`.
     """
     photos: list[Path] = []
     for path in paths:

@@ -9,6 +9,12 @@ PHOTO_SUFFIXES = frozenset(f".{suffix}" for suffix in f"{_CAMERA_RAW} {_PICTURES
 RAW = "camera RAW"
 HEIF = "HEIF"
 
+NEEDED_PACKAGES = {
+    "pillow_heif": "a HEIC photo, which needs: pip install 'fc7[heif]'",
+    "rawpy": "a camera RAW, which needs: pip install 'fc7[raw]'",
+}
+"""Why a photo is skipped for want of an optional package, by that package."""
+
 # An allow-list: a file can be named anything, and Pillow also reads formats that start other programs (EPS) or have no
 # signature at all (TGA), so that any text could be one.
 _SIGNATURES = (

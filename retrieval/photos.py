@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, features
 
 from index.errors import PhotoError
 from retrieval.photo_files import read_photo
-from retrieval.photo_formats import HEIF, RAW, photo_format
+from retrieval.photo_formats import HEIF, NEEDED_PACKAGES, RAW, photo_format
 
 MAX_PIXELS = 200_000_000
 """Pixels of the largest photo that is decoded where nothing else is said: some phones have 200 megapixels."""
@@ -89,7 +89,7 @@ def _open(data: bytes, format: str) -> Image.Image:
         try:
             import pillow_heif
         except ImportError:
-            raise PhotoError("a HEIC photo, which needs: pip install 'fc7[heif]'") from None
+            raise PhotoError(NEEDED_PACKAGES["pillow_heif"]) from None
         pillow_heif.register_heif_opener()
     if format in _FEATURES and not features.check(_FEATURES[format]):
         raise PhotoError(f"this installation of Pillow cannot read {format}")

@@ -23,14 +23,16 @@ def prepare_photos(
     *,
     workers: int | None = None,
     look_ahead: int = LOOK_AHEAD,
+    weigh: Callable[[Source], int] = lambda _: 1,
 ) -> Iterator[tuple[Source, Result | PhotoError]]:
     """Yield each source with what `prepare` makes of it in one of `workers` threads, in the order of the sources.
 
-    A PhotoError comes in the place of a result; any other exception is raised. At most `look_ahead` sources are taken
-    before they are asked for. Closing the generator, or an exception such as Ctrl-C, cancels what has not begun.
+    A PhotoError comes in the place of a result; any other exception is raised. Sources are taken ahead
+    of time until they weigh `look_ahead` together. Closing the generator, or an exception such as Ctrl-C, cancels what
+    has not begun.
     """
     jobs = ((source, partial(prepare, source)) for source in sources)
-    return run_ahead(jobs, workers=workers, look_ahead=look_ahead)
+    return run_ahead(jobs, workers=workers, look_ahead=look_ahead, weigh=weigh)
 
 
 def run_ahead(
@@ -38,9 +40,11 @@ def run_ahead(
     *,
     workers: int | None = None,
     look_ahead: int = LOOK_AHEAD,
+    weigh: Callable[[Source], int] = lambda _: 1,
 ) -> Iterator[tuple[Source, Result | PhotoError]]:
     """As `prepare_photos`, with a call for each source; what only the call holds is let go of as soon as it is done."""
     ahead: deque[tuple[Source, Future[Result]]] = deque()
+    weight = 0
 
     def oldest() -> tuple[Source, Result | PhotoError]:
         source, future = ahead.popleft()
@@ -54,7 +58,9 @@ def run_ahead(
         for source, job in jobs:
             ahead.append((source, executor.submit(job)))
             del job
-            if len(ahead) >= look_ahead:
+            weight += weigh(source)
+            while ahead and weight >= look_ahead:
+                weight -= weigh(ahead[0][0])
                 yield oldest()
         while ahead:
             yield oldest()

@@ -1,5 +1,7 @@
 """Preparing in threads: in order, bounded, and over at once when it must be."""
 
+import os
+import signal
 import threading
 import time
 import weakref
@@ -55,6 +57,21 @@ def test_no_more_sources_are_taken_than_the_look_ahead() -> None:
     assert taken == 100
 
 
+def test_heavy_sources_are_taken_less_far_ahead() -> None:
+    taken: list[int] = []
+
+    def sources() -> Iterator[int]:
+        for weight in (1, 1, 50, 1, 2, 3, 4, 1, 1, 1):
+            taken.append(weight)
+            yield weight
+
+    given = 0
+    for given, (weight, _) in enumerate(prepare_photos(sources(), str, look_ahead=6, weigh=lambda weight: weight), 1):
+        assert taken[given - 1] == weight
+        assert sum(taken[given:-1]) < 6
+    assert given == 10
+
+
 @pytest.mark.parametrize("look_ahead", [1, 2])
 def test_the_smallest_look_ahead_works(look_ahead: int) -> None:
     assert [result for _, result in prepare_photos(range(5), str, look_ahead=look_ahead)] == list("01234")
@@ -86,6 +103,23 @@ def test_an_interrupt_ends_the_threads() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         consume()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fc7-photos")]
+
+
+def test_ctrl_c_while_waiting_for_a_photo_is_prompt() -> None:
+    begun = []
+
+    def prepare(number: int) -> int:
+        begun.append(number)
+        if number == 10:
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        return number
+
+    with pytest.raises(KeyboardInterrupt):
+        for _ in prepare_photos(range(1000), prepare, workers=2, look_ahead=500):
+            pass
+    assert len(begun) < 30
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("fc7-photos")]
 
 

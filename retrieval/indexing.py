@@ -1,0 +1,214 @@
+"""Brings the photos of folders into an index: each file is read once, and only what is new is looked at."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import blake2b
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.errors import PhotoError, UserError
+from index.photo_index import PhotoIndex
+from index.records import NewPhoto, SkippedPhoto, SyncCounts
+from index.sync import FileStamp
+from retrieval.folder import scan_folder
+from retrieval.model import Model
+from retrieval.photo_files import read_photo
+from retrieval.photo_formats import NEEDED_PACKAGES
+from retrieval.photos import load_photo
+from retrieval.pipeline import in_batches, prepare_photos, run_ahead
+from retrieval.progress import Progress
+
+BATCH_SIZE = 32
+LABELS = 5
+
+# Files wait in memory to be decoded: 64 photos at most, or 256 MiB of larger ones.
+_DECODE_AHEAD = 64
+_READ_AHEAD = 16
+_BYTES_PER_WEIGHT = 4 << 20
+
+
+@dataclass(frozen=True)
+class FolderReport:
+    """What was done about a folder; counts is None where nothing was, because its photos are not there to be seen."""
+
+    folder: Path
+    counts: SyncCounts | None
+    skipped: tuple[SkippedPhoto, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    data: bytes
+    content_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadPhoto:
+    path: bytes
+    stamp: FileStamp
+    content_hash: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _PreparedPhoto:
+    width: int
+    height: int
+    pixels: NDArray[np.uint8]
+
+
+def index_folders(
+    index: PhotoIndex,
+    model: Model,
+    folders: Sequence[Path],
+    *,
+    workers: int | None = None,
+    batch_size: int = BATCH_SIZE,
+    retry_skipped: bool = False,
+    progress: Progress | None = None,
+) -> list[FolderReport]:
+    """Bring an index up to date with folders, and report on each.
+
+    A batch is one transaction: what was stored before an interruption stays, and the next run goes on from there. A
+    folder that was indexed and is gone (an unplugged drive), or empty (its mount point), keeps its photos in the index.
+    Photos skipped before are tried again with `retry_skipped`, or when a package they needed has been installed.
+    Raises UserError, before anything is done, for a folder that never was there.
+    """
+    folders = [Path(os.path.abspath(folder)) for folder in folders]
+    roots = index.roots()
+    for folder in folders:
+        if not os.path.isdir(folder) and not any(folder.is_relative_to(root) for root in roots):
+            raise UserError(f"{folder} is not a folder; name one that holds photos, for example: fc7 index ~/Pictures")
+    retry_skipped = retry_skipped or _can_read_more(index)
+    meter = _Meter(progress)
+    return [
+        _index_folder(
+            index,
+            model,
+            folder,
+            workers=workers,
+            batch_size=batch_size,
+            retry_skipped=retry_skipped,
+            meter=meter,
+        )
+        for folder in folders
+    ]
+
+
+class _Meter:
+    """Adds up what several folders have to do and have done."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._done = self._total = 0
+
+    def add(self, *, done: int = 0, total: int = 0) -> None:
+        self._done += done
+        self._total += total
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+def _index_folder(
+    index: PhotoIndex,
+    model: Model,
+    folder: Path,
+    *,
+    workers: int | None,
+    batch_size: int,
+    retry_skipped: bool,
+    meter: _Meter,
+) -> FolderReport:
+    scan = scan_folder(folder)
+    skipped = [SkippedPhoto(folder / os.fsdecode(path), reason) for path, reason in scan.unlisted.items()]
+    if b"" in scan.unlisted:
+        reason = f"cannot be searched ({scan.unlisted[b'']}); its photos stay indexed"
+        return FolderReport(folder, None, (SkippedPhoto(folder, reason),))
+    sync = index.begin_sync(folder, scan.photos, retry_skipped=retry_skipped, unlisted=scan.unlisted)
+    if sync.missing and not scan.photos:
+        reason = "no photos in it, perhaps because its drive is not there; its photos stay indexed"
+        return FolderReport(folder, None, (SkippedPhoto(folder, reason), *skipped))
+    meter.add(total=len(sync.to_read))
+    unread = 0
+
+    def unknown_photos() -> Iterator[tuple[_ReadPhoto, Callable[[], _PreparedPhoto]]]:
+        nonlocal unread
+        ahead = prepare_photos(
+            sync.to_read,
+            partial(_read, folder),
+            workers=workers,
+            look_ahead=_READ_AHEAD,
+            weigh=lambda path: _weight(scan.photos[path]),
+        )
+        for path, content in ahead:
+            stamp = scan.photos[path]
+            if isinstance(content, PhotoError):
+                # Not stored: what cannot be read today, a drive that went away, can be read tomorrow without a change.
+                skipped.append(SkippedPhoto(folder / os.fsdecode(path), str(content)))
+                unread += 1
+            elif not sync.resolve(path, stamp, content.content_hash):
+                yield _ReadPhoto(path, stamp, content.content_hash), partial(_prepare, model, content.data)
+                continue
+            meter.add(done=1)
+
+    prepared = run_ahead(
+        unknown_photos(), workers=workers, look_ahead=_DECODE_AHEAD, weigh=lambda photo: _weight(photo.stamp)
+    )
+    for batch in in_batches(prepared, batch_size):
+        photos = _embed(model, batch)
+        sync.add(photos)
+        skipped += (SkippedPhoto(folder / os.fsdecode(p.path), p.skipped) for p in photos if p.skipped is not None)
+        meter.add(done=len(photos))
+    counts = sync.finish()
+    skipped.sort(key=lambda photo: photo.path)
+    return FolderReport(folder, replace(counts, skipped=counts.skipped + unread), tuple(skipped))
+
+
+def _read(folder: Path, path: bytes) -> _Content:
+    data = read_photo(folder / os.fsdecode(path))
+    return _Content(data, blake2b(data, digest_size=16).digest())
+
+
+def _prepare(model: Model, data: bytes) -> _PreparedPhoto:
+    photo = load_photo(data, shorter_side=model.spec.resize)
+    return _PreparedPhoto(photo.width, photo.height, model.prepare(photo.image))
+
+
+def _embed(model: Model, batch: Sequence[tuple[_ReadPhoto, _PreparedPhoto | PhotoError]]) -> list[NewPhoto]:
+    photos = [
+        NewPhoto(photo.path, photo.stamp, photo.content_hash, skipped=str(error))
+        for photo, error in batch
+        if isinstance(error, PhotoError)
+    ]
+    readable = [(photo, prepared) for photo, prepared in batch if not isinstance(prepared, PhotoError)]
+    if readable:
+        outputs = model.run(np.stack([prepared.pixels for _, prepared in readable]))
+        photos += (
+            NewPhoto(
+                photo.path,
+                photo.stamp,
+                photo.content_hash,
+                width=prepared.width,
+                height=prepared.height,
+                embedding=embedding,
+                labels=model.top_predictions(probabilities, LABELS),
+            )
+            for (photo, prepared), embedding, probabilities in zip(
+                readable, outputs.embedding, outputs.probabilities, strict=True
+            )
+        )
+    return photos
+
+
+def _weight(stamp: FileStamp) -> int:
+    return max(1, stamp.size // _BYTES_PER_WEIGHT)
+
+
+def _can_read_more(index: PhotoIndex) -> bool:
+    """Whether a package is here now for want of which photos were skipped."""
+    reasons = {photo.reason for photo in index.skipped()}
+    return any(reason in reasons and find_spec(package) for package, reason in NEEDED_PACKAGES.items())

@@ -1,0 +1,250 @@
+"""Folders of real small pictures brought into a real index with a small real model."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from index.errors import UserError
+from index.photo_index import PhotoIndex
+from index.records import SkippedPhoto, SyncCounts
+from retrieval.indexing import FolderReport, index_folders
+from retrieval.model import Model, Outputs
+from retrieval.photos import open_photo
+
+
+class WatchedModel(Model):
+    """A model that notes how many pictures each batch had, and is interrupted after `batches_left`."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model._session, model.spec)
+        self.batches: list[int] = []
+        self.batches_left = -1
+
+    def run(self, pixels: NDArray[np.uint8]) -> Outputs:
+        if self.batches_left == 0:
+            raise KeyboardInterrupt
+        self.batches_left -= 1
+        self.batches.append(len(pixels))
+        return super().run(pixels)
+
+
+@pytest.fixture
+def model(tiny_model: Path) -> WatchedModel:
+    return WatchedModel(Model.load(tiny_model, device="cpu", threads=1))
+
+
+@pytest.fixture
+def index(tmp_path: Path, model: WatchedModel) -> Iterator[PhotoIndex]:
+    spec = model.spec
+    with PhotoIndex.open_for_writing(
+        tmp_path / "index", fingerprint=spec.fingerprint, model_name=spec.name, dim=spec.dim
+    ) as index:
+        yield index
+
+
+@pytest.fixture
+def photos(make_photo: Callable[..., Path], tmp_path: Path) -> Path:
+    """A folder of ten photos."""
+    for number in range(10):
+        make_photo(f"photos/{'abc'[number % 3]}/{number}.png", ("red", "green", "blue")[number % 3], seed=number)
+    return tmp_path / "photos"
+
+
+def run(
+    index: PhotoIndex, model: Model, folder: Path, *, batch_size: int = 32, workers: int | None = None
+) -> FolderReport:
+    (report,) = index_folders(index, model, [folder], batch_size=batch_size, workers=workers)
+    return report
+
+
+def test_new_photos_are_embedded_and_found(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+    report = run(index, model, photos, batch_size=4)
+    assert report == FolderReport(photos, SyncCounts(new=10), ())
+    assert model.batches == [4, 4, 2]
+    for path in photos.rglob("*.png"):
+        (query,) = model.embed([open_photo(path)])
+        (results,) = index.search(query[None], 3)
+        assert results[0].path == path
+        assert results[0].score == pytest.approx(1, abs=1e-3)
+    stored = index.photo(photos / "a" / "0.png")
+    assert stored is not None
+    assert (stored.width, stored.height) == (64, 64)
+    assert stored.labels is not None
+    assert stored.labels[0].label == "red"
+
+
+def test_a_second_run_looks_at_nothing(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+    run(index, model, photos)
+    model.batches.clear()
+    assert run(index, model, photos) == FolderReport(photos, SyncCounts(unchanged=10), ())
+    assert model.batches == []
+
+
+def test_what_happened_to_files_is_recognised(
+    index: PhotoIndex, model: WatchedModel, photos: Path, make_photo: Callable[..., Path]
+) -> None:
+    run(index, model, photos)
+    model.batches.clear()
+    make_photo("photos/new.png", "blue", seed=77)
+    make_photo("photos/a/0.png", "green", seed=78)
+    (photos / "a" / "3.png").rename(photos / "moved.png")
+    shutil.copy(photos / "b" / "1.png", photos / "copied.png")
+    (photos / "b" / "4.png").unlink()
+    os.utime(photos / "b" / "7.png", ns=(5, 5))
+    (photos / "c" / "2.png").write_bytes(b"no picture any more")
+    report = run(index, model, photos)
+    assert report.counts == SyncCounts(new=1, changed=1, moved=1, copied=1, removed=1, unchanged=6, skipped=1)
+    assert report.skipped == (SkippedPhoto(photos / "c" / "2.png", "not a photo"),)
+    assert model.batches == [2]
+
+
+def test_bad_photos_are_skipped_and_never_move_another_ones_row(
+    index: PhotoIndex, model: WatchedModel, photos: Path
+) -> None:
+    for name, data in {
+        "a/1.5.png": b"",
+        "b/0.jpg": b"text",
+        "c/9.jpg": (photos / "a" / "0.png").read_bytes()[:90],
+    }.items():
+        (photos / name).write_bytes(data)
+    report = run(index, model, photos, batch_size=3)
+    assert report.counts == SyncCounts(new=10, skipped=3)
+    assert [(photo.path.name, photo.reason) for photo in report.skipped] == [
+        ("1.5.png", "empty file"),
+        ("0.jpg", "not a photo"),
+        ("9.jpg", "truncated PNG"),
+    ]
+    assert index.skipped() == list(report.skipped)
+    for path in set(photos.rglob("*.png")) - {photos / "a" / "1.5.png"}:
+        embedding = index.embedding_of(path)
+        assert embedding is not None
+        np.testing.assert_allclose(embedding, model.embed([open_photo(path)])[0], atol=2e-3)
+
+
+def test_embeddings_do_not_depend_on_the_batches(model: WatchedModel, photos: Path, tmp_path: Path) -> None:
+    found = []
+    for size in (1, 7):
+        with PhotoIndex.open_for_writing(
+            tmp_path / str(size), fingerprint=model.spec.fingerprint, model_name="tiny", dim=model.spec.dim
+        ) as index:
+            run(index, model, photos, batch_size=size, workers=size)
+            found.append([index.embedding_of(path) for path in sorted(photos.rglob("*.png"))])
+    np.testing.assert_allclose(np.array(found[0]), np.array(found[1]), atol=1e-3)
+
+
+def test_an_interruption_keeps_the_batches_before_it(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+    model.batches_left = 2
+    with pytest.raises(KeyboardInterrupt):
+        run(index, model, photos, batch_size=3)
+    assert index.summary().photos == 6
+    model.batches_left = -1
+    model.batches.clear()
+    assert run(index, model, photos, batch_size=3).counts == SyncCounts(new=4, unchanged=6)
+    assert model.batches == [3, 1]
+
+
+def test_a_folder_that_went_away_keeps_its_photos(
+    index: PhotoIndex, model: WatchedModel, photos: Path, tmp_path: Path, make_photo: Callable[..., Path]
+) -> None:
+    make_photo("others/1.png", seed=99)
+    run(index, model, photos)
+    photos.rename(tmp_path / "unplugged")
+    gone, there = index_folders(index, model, [photos, tmp_path / "others"])
+    assert gone == FolderReport(
+        photos, None, (SkippedPhoto(photos, "cannot be searched (no such file); its photos stay indexed"),)
+    )
+    assert there.counts == SyncCounts(new=1)
+    photos.mkdir()  # what is left of a drive's mount point
+    report = run(index, model, photos)
+    assert report.counts is None
+    assert "its photos stay indexed" in report.skipped[0].reason
+    assert index.summary().photos == 11
+
+
+def test_an_empty_folder_is_fine(index: PhotoIndex, model: WatchedModel, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert run(index, model, tmp_path / "empty") == FolderReport(tmp_path / "empty", SyncCounts(), ())
+
+
+def test_a_folder_that_never_was_is_an_error(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+    for wrong in (photos / "nowhere", photos / "a" / "0.png"):
+        with pytest.raises(UserError, match="is not a folder"):
+            index_folders(index, model, [photos, wrong])
+    assert index.summary().photos == 0
+
+
+def test_what_could_not_be_read_is_tried_again(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+    with (photos / "huge.jpg").open("wb") as file:
+        file.truncate((1 << 30) + 1)
+    for expected in (SyncCounts(new=10, skipped=1), SyncCounts(unchanged=10, skipped=1)):
+        report = run(index, model, photos)
+        assert report.counts == expected
+        assert report.skipped == (SkippedPhoto(photos / "huge.jpg", "more than 1,024 MiB"),)
+    assert index.skipped() == []
+
+
+def test_photos_skipped_for_want_of_a_package_are_tried_when_it_is_there(
+    index: PhotoIndex, model: WatchedModel, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="needs pillow-heif, the extra `heif`")
+    pillow_heif.from_pillow(Image.new("RGB", (64, 64), "red")).save(photos / "phone.heic")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    assert run(index, model, photos).counts == SyncCounts(new=10, skipped=1)
+    assert run(index, model, photos).counts == SyncCounts(unchanged=11)
+    monkeypatch.undo()
+    counts = run(index, model, photos).counts
+    assert counts is not None
+    assert counts.skipped == 0
+    assert index.skipped() == []
+    assert index.embedding_of(photos / "phone.heic") is not None
+
+
+def test_progress_adds_up_over_folders(
+    index: PhotoIndex, model: WatchedModel, photos: Path, make_photo: Callable[..., Path], tmp_path: Path
+) -> None:
+    make_photo("others/1.png", seed=99)
+    calls: list[tuple[int, int]] = []
+    index_folders(
+        index,
+        model,
+        [photos, tmp_path / "others"],
+        batch_size=4,
+        progress=lambda done, total: calls.append((done, total)),
+    )
+    assert calls == sorted(calls)
+    assert calls[-1] == (11, 11)
+
+
+def test_nothing_is_written_into_the_folder(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+    def state() -> dict[Path, tuple[int, int]]:
+        return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in [photos, *photos.rglob("*")]}
+
+    before = state()
+    run(index, model, photos)
+    assert state() == before
+
+
+def test_names_that_are_no_text(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+    odd = photos / os.fsdecode(b"caf\xe9.png")
+    try:
+        (photos / "a" / "0.png").rename(odd)
+    except OSError:
+        pytest.skip("this file system takes text only")
+    run(index, model, photos)
+    assert index.embedding_of(odd) is not None
+
+
+def test_real_photos(index: PhotoIndex, model: WatchedModel, data_dir: Path) -> None:
+    report = run(index, model, data_dir / "photos")
+    assert report.counts == SyncCounts(new=125)
+    path = data_dir / "photos" / "n02123159_tiger_cat.JPEG"
+    embedding = index.embedding_of(path)
+    assert embedding is not None
+    assert index.search(embedding[None], 1)[0][0].path == path
