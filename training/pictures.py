@@ -1,6 +1,5 @@
 """Decoded pictures by the batch: kept in memory where they fit, otherwise read by worker processes."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -68,7 +67,7 @@ class MemoryPictures:
                 return error
             return None
 
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
             for number, error in enumerate(threads.map(read, range(len(split)))):
                 if error is None:
                     readable.append(number)
@@ -87,7 +86,7 @@ class MemoryPictures:
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batches by indexing."""
-        for numbers in torch.split(order.to(self._labels.device), batch_size):
+        for numbers in _parts(order.to(self._labels.device), batch_size):
             yield self._pixels[numbers], self._labels[numbers]
 
 
@@ -106,17 +105,24 @@ class FolderPictures:
         """Yield batches as the workers finish them, in order; a batch with unreadable files is smaller."""
         loader = DataLoader(
             self._source,
-            batch_sampler=[numbers.tolist() for numbers in torch.split(order, batch_size)],
+            batch_sampler=[numbers.tolist() for numbers in _parts(order, batch_size)],
             num_workers=self._workers,
             collate_fn=_collate,
             pin_memory=self._device.type == "cuda",
             prefetch_factor=4 if self._workers else None,
+            # A loader draws a number when it starts: not from the generator that crops and dropout are drawn from.
+            generator=torch.Generator(),
         )
         known = {skipped.path for skipped in self.skipped}
         for pixels, labels, skipped in loader:
             self.skipped += [photo for photo in skipped if photo.path not in known]
             if len(labels):
                 yield pixels.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
+
+
+def _parts(order: Tensor, size: int) -> Sequence[Tensor]:
+    """Return `order` in parts of `size`; of nothing, torch itself would make one part with nothing in it."""
+    return torch.split(order, size) if len(order) else ()
 
 
 _Item = tuple[NDArray[np.uint8], int] | SkippedPhoto
@@ -151,7 +157,7 @@ def mean_picture(pictures: Pictures, *, seed: int) -> tuple[Tensor, Tensor]:
         order = torch.arange(len(pictures))
     total: Tensor | None = None
     squares, count = torch.zeros(3, dtype=torch.float64), 0
-    for pixels, _ in pictures.batches(order, 512):
+    for pixels, _ in pictures.batches(order, 64):
         values = pixels.double()
         batch = values.sum(0).cpu()
         total = batch if total is None else total + batch
