@@ -54,7 +54,7 @@ def scan_dataset(root: Path, *, validation: float = 0.1, seed: int = 0, names: P
     if not root.is_dir():
         raise DatasetError(f"there is no folder {root}; give one that holds a folder of pictures for each class")
     known = read_class_names(names if names is not None else root / "words.txt", required=names is not None)
-    train_root = root / "train" if (root / "train").is_dir() else root
+    train_root = root / "train" if _is_split(root) else root
     train = _class_folders(train_root)
     if len(train) < 2:
         raise DatasetError(
@@ -115,12 +115,28 @@ def read_class_names(path: Path, *, required: bool = True) -> dict[str, ClassNam
     return found
 
 
+def _is_split(root: Path) -> bool:
+    """Return whether `train` in a folder holds what to learn from, and is no class beside others (cars and trains)."""
+    folders = {folder.name: folder for folder in _folders(root)}
+    return "train" in folders and (bool(_folders(folders["train"])) or folders.keys() <= {"train", *VALIDATION_NAMES})
+
+
 def _class_folders(root: Path) -> dict[str, list[Path]]:
     found = {}
-    for folder in sorted(root.iterdir()):
-        if folder.is_dir() and not folder.name.startswith(".") and folder.name != "@eaDir":
-            found[folder.name] = [folder / os.fsdecode(path) for path in scan_folder(folder).photos]
+    for folder in _folders(root):
+        scan = scan_folder(folder)
+        for path, reason in scan.unlisted.items():
+            raise DatasetError(f"{folder / os.fsdecode(path)} cannot be read ({reason}); make it readable or remove it")
+        found[folder.name] = [folder / os.fsdecode(path) for path in scan.photos]
     return found
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        found = sorted(root.iterdir())
+    except OSError as error:
+        raise DatasetError(f"{root} cannot be read ({error.strerror}); make it readable or remove it") from error
+    return [path for path in found if path.is_dir() and not path.name.startswith(".") and path.name != "@eaDir"]
 
 
 def _validation(root: Path, known: set[str]) -> dict[str, list[Path]] | None:
@@ -132,10 +148,9 @@ def _validation(root: Path, known: set[str]) -> dict[str, list[Path]] | None:
         annotations = folder / "val_annotations.txt"
         found = _annotated(folder, annotations) if annotations.is_file() else _class_folders(folder)
         found = {key: paths for key, paths in found.items() if paths}
-        unknown = sorted(set(found) - known)
-        if len(unknown) == len(found):
+        if set(found) <= {"images"} - known:
             continue  # tiny-imagenet-200 has test/images without labels
-        if unknown:
+        if unknown := sorted(set(found) - known):
             raise DatasetError(
                 f"{folder} has a class that is not among those learned: {unknown[0]}{_more(unknown)}; "
                 "folders to learn from and to check with must have the same names"
