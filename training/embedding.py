@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from index.errors import DatasetError
+from index.errors import DatasetError, ExportError
 from training.augment import Normalisation, centre_crops
 from training.networks import AlexNet
 from training.pictures import Pictures
@@ -68,7 +68,8 @@ def learn_embedding(
     """Learn the transform from the central crops of up to 20,000 pictures.
 
     Principal components in float64 from the covariance, each divided by its standard deviation to the power
-    `recipe.power`; with few pictures, as many dimensions as they span. Raises DatasetError for fewer than two.
+    `recipe.power`; with few pictures, as many dimensions as they span. Raises DatasetError for fewer than two, and
+    ExportError for a network that tells none from another.
     """
     network.eval()
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))[:PICTURES]
@@ -81,6 +82,12 @@ def learn_embedding(
     if len(joined) < 2:
         raise DatasetError(
             "the embedding is learned from two pictures at least; give a folder with more that can be read"
+        )
+    # Written so that NaN, the answer of a network that diverged, counts as alike.
+    if not bool((joined - joined[0]).abs().max() > 0):
+        raise ExportError(
+            f"the network answers all {len(joined)} pictures alike, it has learned nothing; "
+            "train again, with a lower --lr or for longer"
         )
     mean = joined.double().mean(0)
     centred = joined.double() - mean
