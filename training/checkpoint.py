@@ -79,9 +79,11 @@ class Checkpoint:
         try:
             with replacing(path) as file:
                 torch.save(content, file)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        except (OSError, RuntimeError) as error:
+            # What torch's own writer says when the disk is full ("unexpected pos 768 vs 662") helps nobody.
+            reason = error.strerror if isinstance(error, OSError) else "the disk may be full"
             raise CheckpointError(
-                f"{path} could not be written ({error}); the last good checkpoint is untouched. "
+                f"{path} could not be written ({reason}); the last good checkpoint is untouched. "
                 "Make room and go on with --resume"
             ) from error
 
@@ -100,26 +102,30 @@ class Checkpoint:
             ) from error
         if not isinstance(content, dict) or "fc7" not in content:
             raise CheckpointError(f"{path} is not a checkpoint written by `fc7 train`")
-        header = json.loads(content["fc7"])
-        if header["format_version"] > FORMAT_VERSION:
-            raise CheckpointError(
-                f"{path} has checkpoint format {header['format_version']}, this fc7 reads up to {FORMAT_VERSION}; "
-                "upgrade it with `pip install --upgrade fc7`"
+        try:
+            header = json.loads(content["fc7"])
+            version = int(header["format_version"])
+            if version > FORMAT_VERSION:
+                raise CheckpointError(
+                    f"{path} has checkpoint format {version}, this fc7 reads up to {FORMAT_VERSION}; "
+                    "upgrade it with `pip install --upgrade fc7`"
+                )
+            return cls(
+                config=AlexNetConfig.from_dict(header["config"]),
+                recipe=Recipe(**header["recipe"]),
+                classes=tuple(ClassName(name, id, tuple(synonyms)) for name, id, synonyms in header["classes"]),
+                normalisation=Normalisation(content["mean"], content["deviation"]),
+                network=content["network"],
+                data=header["data"],
+                epoch=header["epoch"],
+                step=header["step"],
+                totals=header["totals"],
+                history=[EpochMetrics(**row) for row in header["history"]],
+                optimizer=content["optimizer"],
+                random=content["random"],
             )
-        return cls(
-            config=AlexNetConfig.from_dict(header["config"]),
-            recipe=Recipe(**header["recipe"]),
-            classes=tuple(ClassName(name, id, tuple(synonyms)) for name, id, synonyms in header["classes"]),
-            normalisation=Normalisation(content["mean"], content["deviation"]),
-            network=content["network"],
-            data=header["data"],
-            epoch=header["epoch"],
-            step=header["step"],
-            totals=header["totals"],
-            history=[EpochMetrics(**row) for row in header["history"]],
-            optimizer=content["optimizer"],
-            random=content["random"],
-        )
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} is incomplete or of another version ({error}); train again") from error
 
     def build(self) -> AlexNet:
         """Return the network with its weights, ready for inference. Raises CheckpointError if they do not fit."""
