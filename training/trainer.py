@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from index.errors import DatasetError
+from index.errors import DatasetError, UserError
 from training.augment import Normalisation, centre_crops, random_crops
 from training.checkpoint import Checkpoint, EpochMetrics
 from training.networks import AlexNet
@@ -56,7 +56,10 @@ class Trainer:
         return len(self.pictures) // self.recipe.batch_size
 
     def train_epoch(self, *, stop: Callable[[], bool] = lambda: False, report: Batch | None = None) -> bool:
-        """Train one epoch, or what is left of it, and validate; False if `stop` said so after a batch."""
+        """Train one epoch, or what is left of it, and validate; False if `stop` said so after a batch.
+
+        Raises DatasetError if no picture can be read, and UserError if the loss is no number any more.
+        """
         recipe, side = self.recipe, self.side
         order = torch.randperm(len(self.pictures), generator=torch.Generator().manual_seed(recipe.seed + self.epoch))
         order = order[self.step * recipe.batch_size : self.steps * recipe.batch_size]
@@ -72,13 +75,14 @@ class Trainer:
             if batch is None:
                 break
             pixels, labels = batch
-            loss, logits = self._learn(pixels, labels, side)
-            loss_sum += loss * len(labels)
-            right += (logits.argmax(1) == labels).sum()
-            seen += len(labels)
+            if len(labels) > 1:  # unreadable files may leave one picture, which batch normalisation cannot take
+                loss, logits = self._learn(pixels, labels, side)
+                loss_sum += loss * len(labels)
+                right += (logits.argmax(1) == labels).sum()
+                seen += len(labels)
             self.step += 1
             now = time.perf_counter()
-            if report is not None and (now - reported > SECONDS_BETWEEN_REPORTS or self.step == self.steps):
+            if report is not None and seen and (now - reported > SECONDS_BETWEEN_REPORTS or self.step == self.steps):
                 reported = now
                 rate = seen / (seconds + now - start)
                 report(self.step, self.steps, loss_sum.item() / seen, right.item() / seen, rate)
@@ -88,6 +92,11 @@ class Trainer:
         seconds += time.perf_counter() - start
         if not seen:
             raise DatasetError("none of the training pictures could be read")
+        if not math.isfinite(loss_sum.item()):
+            raise UserError(
+                f"training diverged in epoch {self.epoch + 1}: the loss is no number any more; "
+                f"start a new run with an --lr below {self.recipe.lr:g}"
+            )
         found_loss, top1, top5 = evaluate(self.network, self.validation, self.normalisation, side=side, half=self.half)
         row = EpochMetrics(
             epoch=self.epoch + 1,
