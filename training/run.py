@@ -19,7 +19,7 @@ from training.export import export_model
 from training.hardware import Hardware
 from training.initial import Start
 from training.interrupt import deferred_interrupts
-from training.networks import CONFIGS, AlexNet, AlexNetConfig
+from training.networks import CONFIGS, AlexNet, AlexNetConfig, feature_grid
 from training.pictures import Pictures, load_pictures, mean_picture
 from training.recipe import Recipe
 from training.results import write_confusion, write_metrics, write_mistakes
@@ -84,7 +84,7 @@ def train(
             raise CheckpointError(
                 f"the weights to start from are those of {config.arch}, not {recipe.arch}; leave out --arch"
             )
-    recipe.crops(config.crop)  # refuses a malformed value before the pictures are read
+    _check_crops(recipe, config)
     dataset = scan_dataset(data, validation=recipe.validation, seed=recipe.seed, names=names)
     if checkpoint is not None and checkpoint.data["fingerprint"] != dataset.fingerprint:
         raise DatasetError(
@@ -95,9 +95,8 @@ def train(
         f"{len(dataset.validation)} to check with"
     )
     pictures, validation = _load(dataset, config, hardware, report)
-    skipped = (*pictures.skipped, *validation.skipped)
-    for photo in skipped:
-        report.note(f"left out: {photo.path}: {photo.reason}")
+    skipped: list[SkippedPhoto] = []
+    _tell_skipped(skipped, pictures, validation, report=report)
 
     torch.manual_seed(recipe.seed)
     if checkpoint is None:
@@ -121,23 +120,26 @@ def train(
     arithmetic = "bfloat16" if uses_bfloat16(recipe, hardware.device) else "float32"
     report.note(f"{config.arch}, {arithmetic} on {hardware.device}, {recipe.epochs} epochs of {trainer.steps} batches")
 
-    if not _run_epochs(trainer, checkpoint, out, report):
-        return TrainResult(out, tuple(trainer.history), skipped)
+    if not _run_epochs(trainer, checkpoint, out, skipped=skipped, report=report):
+        return TrainResult(out, tuple(trainer.history), tuple(skipped))
     spec = export_model(
         Checkpoint.load(out / BEST),
         out / MODEL,
         pictures=pictures,
         validation=validation,
         embedding=embedding or EmbeddingRecipe(),
+        device=hardware.device,
         name=out.name,
     )
     evaluation = evaluate(Model.load(out / MODEL), dataset.validation.paths, dataset.validation.labels)
     write_confusion(out / CONFUSION, evaluation, [known.name for known in dataset.classes])
     write_mistakes(out / MISTAKES, evaluation)
-    return TrainResult(out, tuple(trainer.history), skipped, spec, evaluation)
+    return TrainResult(out, tuple(trainer.history), tuple(skipped), spec, evaluation)
 
 
-def _run_epochs(trainer: Trainer, checkpoint: Checkpoint, out: Path, report: Report) -> bool:
+def _run_epochs(
+    trainer: Trainer, checkpoint: Checkpoint, out: Path, *, skipped: list[SkippedPhoto], report: Report
+) -> bool:
     """Train until the recipe's end, or until validation has stalled for long; False if a signal asked to stop."""
     recipe = trainer.recipe
     with deferred_interrupts() as interrupted:
@@ -145,14 +147,25 @@ def _run_epochs(trainer: Trainer, checkpoint: Checkpoint, out: Path, report: Rep
             recipe.stop_after and stalled(trainer.history) >= recipe.stop_after
         ):
             whole = trainer.train_epoch(stop=interrupted, report=lambda *told: report.batch(trainer.epoch + 1, *told))
-            trainer.save_into(checkpoint).save(out / LAST)
+            _tell_skipped(skipped, trainer.pictures, trainer.validation, report=report)
+            trainer.save_into(checkpoint)
+            # last.pt comes last: what it says is done, is done, wherever a power cut falls.
+            if whole and stalled(trainer.history) == 0:
+                checkpoint.save(out / BEST)
+            if whole:
+                write_metrics(out / METRICS, trainer.history)
+            checkpoint.save(out / LAST)
             if not whole:
                 return False
-            if stalled(trainer.history) == 0:
-                checkpoint.save(out / BEST)
-            write_metrics(out / METRICS, trainer.history)
             report.epoch(trainer.history[-1], recipe.epochs)
     return True
+
+
+def _tell_skipped(known: list[SkippedPhoto], *splits: Pictures, report: Report) -> None:
+    """List files that could not be read; workers find them only as they go, so more may follow after an epoch."""
+    for photo in [photo for split in splits for photo in split.skipped if photo not in known]:
+        report.note(f"left out: {photo.path}: {photo.reason}")
+        known.append(photo)
 
 
 def export_checkpoint(
@@ -176,18 +189,20 @@ def export_checkpoint(
             f"the pictures that {path} learned from are not at {root} any more; give their folder with --data"
         )
     dataset = scan_dataset(root, validation=checkpoint.recipe.validation, seed=checkpoint.recipe.seed)
-    if len(dataset.classes) != len(checkpoint.classes):
+    if [known.id or known.name for known in dataset.classes] != [known.id or known.name for known in checkpoint.classes]:
         raise DatasetError(
-            f"{root} has {len(dataset.classes)} classes, {path} learned {len(checkpoint.classes)}; "
+            f"the {len(dataset.classes)} classes in {root} are not the {len(checkpoint.classes)} that {path} learned; "
             "give its own folder with --data"
         )
     pictures, validation = _load(dataset, checkpoint.config, hardware, report)
+    _tell_skipped([], pictures, validation, report=report)
     return export_model(
         checkpoint,
         out,
         pictures=pictures,
         validation=validation,
         embedding=embedding or EmbeddingRecipe(),
+        device=hardware.device,
         half=half,
     )
 
@@ -210,6 +225,13 @@ def _open_run(out: Path, recipe: Recipe, *, resume: bool) -> Checkpoint | None:
     except OSError as error:
         raise CheckpointError(f"the folder {out} cannot be made ({error.strerror}); choose another with -o") from error
     return None
+
+
+def _check_crops(recipe: Recipe, config: AlexNetConfig) -> None:
+    """Refuse crops that are malformed, or too small to leave anything of a map, before the pictures are read."""
+    for _, side in recipe.crops(config.crop):
+        if feature_grid(replace(config, crop=side)) < 1:
+            raise DatasetError(f"--grow {recipe.grow}: {side} pixels are too few for {config.arch}; begin with more")
 
 
 def _load(dataset: Dataset, config: AlexNetConfig, hardware: Hardware, report: Report) -> tuple[Pictures, Pictures]:
@@ -240,6 +262,8 @@ def _normalisation(recipe: Recipe, pictures: Pictures) -> Normalisation:
 
 def _fitted(recipe: Recipe, pictures: int, *, fit_batch: bool, report: Report) -> Recipe:
     """Return the recipe with eight batches or more an epoch, the rate lowered in proportion (Goyal et al. 2017)."""
+    if pictures < 2:
+        raise DatasetError(f"{pictures} readable pictures to learn from are too few; add more to the folder")
     batch_size = max(min(recipe.batch_size, pictures // 8), min(pictures, 4)) if fit_batch else recipe.batch_size
     if pictures < batch_size:
         raise DatasetError(
