@@ -9,7 +9,21 @@ from click.testing import CliRunner
 import cli
 
 PAGE = Path(__file__).with_name("cli.md")
-OPENING = "# The commands of fc7\n\nMade by `make docs` from what the commands say of themselves.\n"
+OPENING = """# The commands of fc7
+
+Made by `make docs` from what the commands say of themselves.
+
+- Results go to standard output, progress and warnings to standard error; there is no bar and nothing is shortened
+  where that is no terminal. File names that are not valid text leave `csv` and `paths` as the bytes that they are, and
+  `json` and `jsonl` with escapes.
+- Exit status: 0 done; 1 something could not be done, the reason is on standard error; 2 wrong usage; 130 interrupted.
+  A photo named itself that cannot be read makes it 1, one in a folder only with `--strict`; the others are done first.
+- Every option can be set in the environment: `FC7_MODEL` and `FC7_INDEX` for all commands, the others as
+  `FC7_<COMMAND>_<OPTION>`, for example `FC7_SEARCH_TOP=20`.
+- Completion with the Tab key: put `eval "$(_FC7_COMPLETE=bash_source fc7)"` into `~/.bashrc`,
+  `eval "$(_FC7_COMPLETE=zsh_source fc7)"` into `~/.zshrc`, or `_FC7_COMPLETE=fish_source fc7 | source` into
+  `~/.config/fish/config.fish`.
+"""
 
 
 def main() -> None:

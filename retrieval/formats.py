@@ -10,12 +10,14 @@ import io
 import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from index.records import Prediction, SearchResult
+from index.records import Prediction, SearchResult, SyncCounts
 
 if TYPE_CHECKING:
     from retrieval.evaluation import PictureResult
+    from retrieval.indexing import FolderReport
 
 Record = Mapping[str, object]
 MANY = 10  # parts of a value, of which a table shows only the first few
@@ -48,6 +50,17 @@ def format_results(
         (query, [{"path": str(r.path), "score": _rounded(r.score)} for r in results]) for query, results in queries
     )
     return _machine_format(answers, format, ("query", "results"), ("path", "score"))
+
+
+def format_reports(reports: Iterable["FolderReport"], *, width: int | None = None) -> Iterator[str]:
+    """What was done about folders, as tables of counts."""
+
+    def rows(counts: SyncCounts | None) -> list[tuple[str, str]]:
+        if counts is None:
+            return [("-", "cannot be seen now; what the index holds of it is kept")]
+        return [(f"{count:7,}", what) for what, count in asdict(counts).items() if count] or [("0", "photos")]
+
+    return _tables(((str(report.folder), rows(report.counts)) for report in reports), width)
 
 
 def format_pictures(pictures: Iterable["PictureResult"]) -> Iterator[str]:

@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
-OURS = {"cli", "index", "index.errors", "training", "training.recipe"}
+OURS = {
+    *("cli", "index", "index.errors"),
+    *("training", "training.architectures", "training.options", "training.recipe"),
+}
 HEAVY = {"numpy", "PIL", "faiss", "onnxruntime", "onnx", "torch", "rich", "sqlite3", "platformdirs", "asyncio", "ssl"}
 REPORT = "import sys; print(*sorted(sys.modules), file=sys.__stderr__)"
 

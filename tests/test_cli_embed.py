@@ -1,0 +1,48 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import main
+from retrieval.model import Model
+from retrieval.photos import open_photo
+
+MakePhoto = Callable[..., Path]
+
+
+def embed(model: Path, *arguments: object) -> Result:
+    return CliRunner().invoke(main, ["embed", "-m", str(model), *map(str, arguments)])
+
+
+@pytest.mark.parametrize("output", ["embedding", "fc7"])
+def test_vectors_are_the_models_with_their_names_beside_them(
+    tiny_model: Path, make_photo: MakePhoto, tmp_path: Path, output: str
+) -> None:
+    photos = [make_photo(f"photos/{number}.png", seed=number) for number in range(3)]
+    done = embed(tiny_model, tmp_path / "photos", "-o", tmp_path / "out.npz", "--output", output)
+    assert (done.exit_code, done.output) == (0, "")
+    model = Model.load(tiny_model)
+    expected = [getattr(model.run(model.prepare(open_photo(photo))[None]), output)[0] for photo in photos]
+    with np.load(tmp_path / "out.npz") as file:
+        assert file["names"].tolist() == list(map(str, photos))
+        np.testing.assert_allclose(file["embeddings"], np.stack(expected), atol=1e-6)
+
+
+def test_a_wrong_suffix_is_refused_before_any_work(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+    done = embed(tiny_model, make_photo("a.png"), "-o", tmp_path / "out.txt")
+    assert done.exit_code == 1
+    assert ".npz" in done.stderr
+
+
+def test_a_bad_photo_moves_no_other_row(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        make_photo(f"photos/{name}")
+    (tmp_path / "photos" / "b.png").write_bytes(b"")
+    done = embed(tiny_model, tmp_path / "photos", "-o", tmp_path / "out.npz")
+    assert done.exit_code == 0
+    assert "b.png: empty file" in done.stderr
+    with np.load(tmp_path / "out.npz") as file:
+        assert [Path(name).name for name in file["names"]] == ["a.png", "c.png"]
+        assert len(file["embeddings"]) == 2

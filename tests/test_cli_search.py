@@ -1,0 +1,148 @@
+"""The commands index, search and info on small real photos."""
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import main
+
+MakePhoto = Callable[..., Path]
+Fc7 = Callable[..., Result]
+
+
+@pytest.fixture
+def fc7(tiny_model: Path, tmp_path: Path) -> Fc7:
+    """A function that runs a command with the small model and an index of the test's own."""
+    settings = {"FC7_MODEL": str(tiny_model), "FC7_INDEX": str(tmp_path / "index")}
+    return lambda *arguments: CliRunner().invoke(main, list(map(str, arguments)), env=settings)
+
+
+@pytest.fixture
+def photos(make_photo: MakePhoto, tmp_path: Path) -> Path:
+    """A folder of six photos, two of each colour."""
+    for number, colour in enumerate(["red", "green", "blue"] * 2):
+        make_photo(f"photos/{colour}{number}.png", colour, seed=number)
+    return tmp_path / "photos"
+
+
+def counts(done: Result) -> list[str]:
+    assert done.exit_code == 0, done.output
+    return [" ".join(line.split()) for line in done.stdout.splitlines()[1:]]
+
+
+def test_a_second_run_finds_nothing_to_do(fc7: Fc7, photos: Path) -> None:
+    first = fc7("index", photos)
+    assert first.stdout.splitlines()[0] == str(photos)
+    assert counts(first) == ["6 new"]
+    assert counts(fc7("index", photos)) == ["6 unchanged"]
+
+
+def test_new_moved_and_removed_photos_are_told_apart(fc7: Fc7, photos: Path, make_photo: MakePhoto) -> None:
+    fc7("index", photos)
+    make_photo("photos/new.png", "red", seed=99)
+    (photos / "red0.png").rename(photos / "moved.png")
+    (photos / "blue5.png").unlink()
+    assert counts(fc7("index", photos)) == ["1 new", "1 moved", "1 removed", "4 unchanged"]
+
+
+def test_a_photo_finds_itself_first(fc7: Fc7, photos: Path) -> None:
+    fc7("index", photos)
+    for photo in photos.iterdir():
+        [record] = json.loads(fc7("search", photo, "--format", "json", "-k", 3).stdout)
+        assert record["query"] == str(photo)
+        assert record["results"][0] == {"path": str(photo), "score": pytest.approx(1.0, abs=1e-3)}
+        scores = [result["score"] for result in record["results"]]
+        assert scores == sorted(scores, reverse=True)
+        assert len(scores) == 3
+
+
+def test_a_folder_asks_once_for_each_of_its_photos(fc7: Fc7, photos: Path) -> None:
+    fc7("index", photos)
+    records = [json.loads(line) for line in fc7("search", photos, "--format", "jsonl", "-k", 1).stdout.splitlines()]
+    assert [record["query"] for record in records] == sorted(map(str, photos.iterdir()))
+    assert all(record["results"][0]["path"] == record["query"] for record in records)
+
+
+def test_results_below_the_least_score_are_left_out(fc7: Fc7, photos: Path) -> None:
+    fc7("index", photos)
+    rows = csv.DictReader(
+        fc7("search", photos / "red0.png", "--format", "csv", "--min-score", 0.99).stdout.splitlines()
+    )
+    assert [row["path"] for row in rows] == [str(photos / "red0.png")]
+
+
+def test_paths_for_other_programs(fc7: Fc7, photos: Path) -> None:
+    fc7("index", photos)
+    query = photos / "green1.png"
+    lines = fc7("search", query, "--format", "paths").stdout.splitlines()
+    assert lines[0] == str(query)
+    assert set(lines) == set(map(str, photos.iterdir()))
+    assert fc7("search", query, "-0").stdout == "".join(f"{line}\0" for line in lines)
+
+
+def test_names_that_are_no_text_are_found_again(fc7: Fc7, photos: Path) -> None:
+    odd = os.path.join(os.fsencode(photos), b"\xff\n.png")
+    try:
+        os.rename(photos / "red0.png", odd)
+    except OSError:
+        pytest.skip("the file system takes only names that are text")
+    fc7("index", photos)
+    assert fc7("search", os.fsdecode(odd), "-0", "-k", 1).stdout_bytes == odd + b"\0"
+
+
+def test_searching_without_an_index_names_the_command_that_makes_one(fc7: Fc7, photos: Path) -> None:
+    done = fc7("search", photos / "red0.png")
+    assert done.exit_code == 1
+    assert "fc7 index FOLDER" in done.stderr
+
+
+def test_another_model_is_refused_until_the_index_is_rebuilt(fc7: Fc7, photos: Path, other_model: Path) -> None:
+    fc7("index", photos)
+    for refused in (fc7("search", photos / "red0.png", "-m", other_model), fc7("index", photos, "-m", other_model)):
+        assert refused.exit_code == 1
+        assert "--rebuild" in refused.stderr
+    assert counts(fc7("index", photos, "-m", other_model, "--rebuild")) == ["6 new"]
+    assert fc7("search", photos / "red0.png", "-m", other_model).exit_code == 0
+
+
+def test_bad_photos_are_skipped_once_and_never_fatal(fc7: Fc7, photos: Path) -> None:
+    (photos / "bad.jpg").write_bytes(b"\xff\xd8\xff nonsense")
+    done = fc7("index", photos)
+    assert counts(done) == ["6 new", "1 skipped"]
+    assert done.stderr.startswith(f"Skipped {photos / 'bad.jpg'}: ")
+    assert fc7("index", photos).stderr == ""
+    assert fc7("index", photos, "--retry-skipped", "--strict").exit_code == 1
+
+
+def test_a_folder_that_is_gone_keeps_its_photos(fc7: Fc7, photos: Path) -> None:
+    fc7("index", photos)
+    photos.rename(photos.with_name("unplugged"))
+    done = fc7("index", photos)
+    assert done.exit_code == 0
+    assert "what the index holds of it is kept" in done.stdout
+    assert json.loads(fc7("info", photos.with_name("index"), "--format", "json").stdout)["photos"] == 6
+
+
+def test_nothing_is_written_into_the_photo_folder(fc7: Fc7, photos: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in [photos, *photos.iterdir()]}
+    fc7("index", photos)
+    fc7("search", photos)
+    assert {path: path.stat().st_mtime_ns for path in [photos, *photos.iterdir()]} == before
+
+
+def test_what_was_never_a_folder_is_an_error(fc7: Fc7, tmp_path: Path) -> None:
+    done = fc7("index", tmp_path / "none")
+    assert done.exit_code == 1
+    assert str(tmp_path / "none") in done.stderr
+
+
+def test_info_of_an_index(fc7: Fc7, photos: Path, tmp_path: Path) -> None:
+    fc7("index", photos)
+    facts = json.loads(fc7("info", tmp_path / "index", "--format", "json").stdout)
+    assert (facts["photos"], facts["skipped"], facts["folders"], facts["model"]) == (6, 0, [str(photos)], "tiny")
+    assert "photos       6\n" in fc7("info", tmp_path / "index").stdout

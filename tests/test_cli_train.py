@@ -1,0 +1,99 @@
+"""The commands train, evaluate and export."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import main
+from training.recipe import RECIPES, recipe_options
+
+MakePhoto = Callable[..., Path]
+
+
+def fc7(*arguments: object) -> Result:
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+@pytest.fixture
+def data(make_photo: MakePhoto, tmp_path: Path) -> Path:
+    """A data set of two classes, red and green."""
+    for colour in ("red", "green"):
+        for number in range(12):
+            make_photo(f"data/{colour}/{number}.png", colour, seed=number)
+    return tmp_path / "data"
+
+
+@pytest.mark.slow
+def test_from_pictures_to_a_model_that_names_them(data: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+    run, model = tmp_path / "run", tmp_path / "exported.onnx"
+    trained = fc7("train", data, "-o", run, "--epochs", 1, "--grow", "0:32,0.9:56")
+    assert trained.exit_code == 0, trained.output
+    assert trained.stdout.startswith(f"{run / 'model.onnx'}: alexnet-64, 2 classes, top-1 ")
+    assert "Epoch 1/1: " in trained.stderr
+
+    again = fc7("train", data, "-o", run)
+    assert again.exit_code == 1
+    assert "--resume" in again.stderr
+    resumed = fc7("train", data, "-o", run, "--resume", "--epochs", 2)
+    assert resumed.exit_code == 0, resumed.output
+    assert "Epoch 2/2: " in resumed.stderr
+    assert "Epoch 1/" not in resumed.stderr
+    assert len((run / "metrics.csv").read_text().splitlines()) == 3
+
+    exported = fc7("export", run / "best.pt", "-o", model)
+    assert exported.exit_code == 0, exported.output
+    assert exported.stdout.startswith(f"{model}: alexnet-64, 2 classes")
+    classified = fc7("classify", "-m", model, make_photo("a.png", "green"), "--format", "jsonl")
+    assert {p["label"] for p in json.loads(classified.stdout)["predictions"]} == {"red", "green"}
+
+
+def test_evaluate_measures_naming_and_finding(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    (data / "red" / "bad.png").write_bytes(b"")
+    done = fc7("evaluate", data, "-m", tiny_model, "--csv", tmp_path / "pictures.csv", "--format", "json")
+    assert done.exit_code == 0, done.output
+    measures = json.loads(done.stdout)
+    assert (measures["pictures"], measures["skipped"], measures["top1"]) == (24, 1, 1.0)
+    assert done.stderr == f"Skipped {data / 'red' / 'bad.png'}: empty file\n"
+    rows = list(csv.DictReader((tmp_path / "pictures.csv").read_text().splitlines()))
+    assert len(rows) == 24
+    assert {(row["label"], row["predicted"], row["rank"]) for row in rows} == {
+        ("red", "red", "1"),
+        ("green", "green", "1"),
+    }
+
+
+def test_a_class_that_the_model_does_not_know_is_an_error(data: Path, tiny_model: Path) -> None:
+    (data / "red").rename(data / "crimson")
+    done = fc7("evaluate", data, "-m", tiny_model)
+    assert done.exit_code == 1
+    assert "crimson" in done.stderr
+
+
+def test_a_run_goes_on_with_its_own_recipe(tmp_path: Path) -> None:
+    done = fc7("train", tmp_path, "-o", tmp_path / "run", "--resume", "--lr", 0.1)
+    assert done.exit_code == 2
+    assert "only --epochs" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("train", "none", "-o", "run"), ("train", "none", "-o", "run", "--resume"), ("export", "none.pt", "-o", "m.onnx")],
+)
+def test_what_is_not_there_is_an_error(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = fc7(*arguments)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: ")
+
+
+def test_every_value_of_the_recipe_is_an_option_with_its_defaults_shown() -> None:
+    text = " ".join(fc7("train", "--help").output.split())
+    for name, _, _ in recipe_options():
+        assert f"--{name.replace('_', '-')}" in text
+    assert f"alexnet-64: {RECIPES['alexnet-64'].epochs}" in text
