@@ -189,9 +189,10 @@ def export_checkpoint(
             f"the pictures that {path} learned from are not at {root} any more; give their folder with --data"
         )
     dataset = scan_dataset(root, validation=checkpoint.recipe.validation, seed=checkpoint.recipe.seed)
-    if [known.id or known.name for known in dataset.classes] != [known.id or known.name for known in checkpoint.classes]:
+    folders, learned = ([known.id or known.name for known in kind.classes] for kind in (dataset, checkpoint))
+    if folders != learned:
         raise DatasetError(
-            f"the {len(dataset.classes)} classes in {root} are not the {len(checkpoint.classes)} that {path} learned; "
+            f"the {len(folders)} classes in {root} are not the {len(learned)} that {path} learned; "
             "give its own folder with --data"
         )
     pictures, validation = _load(dataset, checkpoint.config, hardware, report)
