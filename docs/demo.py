@@ -149,7 +149,7 @@ def contact_sheet(tiles: Sequence[tuple[Image.Image, str, Path]]) -> Image.Image
     for number, (image, caption, path) in enumerate(tiles):
         row, column = (0, 0) if number == 0 else divmod(number + columns - 1, columns)
         left, top = GAP + column * (TILE + GAP), GAP + row * (TILE + CAPTION + GAP)
-        sheet.paste(image, (left + (TILE - image.width) // 2, top + (TILE - image.height) // 2))
+        sheet.paste(image, (left, top + TILE - image.height))
         name = path.name.encode("ascii", "replace").decode()
         draw.text((left, top + TILE + 4), caption, "black", font)
         draw.text((left, top + TILE + 22), name if len(name) <= 28 else f"{name[:12]}...{name[-13:]}", "#555", font)
