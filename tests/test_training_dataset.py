@@ -1,0 +1,282 @@
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from training_samples import write_shapes
+
+from index.errors import DatasetError
+from retrieval.spec import ClassName
+from training.dataset import VALIDATION_NAMES, Dataset, Split, read_class_names, scan_dataset, scan_labelled
+
+WORDS = "n01443537\tgoldfish, Carassius auratus\nn02123045\ttabby, tabby cat\nn04067472\treel\n"
+IDS = ("n01443537", "n02123045")
+
+
+def touch(folder: Path, *names: str) -> Path:
+    """Write files that are pictures by name: finding them opens none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(b"")
+    return folder
+
+
+def make_classes(root: Path, *, each: int = 3) -> Path:
+    for name in ("cat", "dog"):
+        touch(root / name, *(f"{number}.jpg" for number in range(each)))
+    return root
+
+
+def make_tiny_imagenet(root: Path) -> Path:
+    """The layout of the public archive tiny-imagenet-200, with two classes."""
+    lines = []
+    for number, name in enumerate(IDS):
+        touch(root / "train" / name / "images", *(f"{name}_{i}.JPEG" for i in range(4)))
+        (root / "train" / name / f"{name}_boxes.txt").write_text(f"{name}_0.JPEG\t0\t10\t63\t58\n")
+        for i in (number, number + 2):
+            touch(root / "val" / "images", f"val_{i}.JPEG")
+            lines.append(f"val_{i}.JPEG\t{name}\t0\t32\t44\t62\n")
+    (root / "val" / "val_annotations.txt").write_text("".join(lines))
+    touch(root / "test" / "images", "test_0.JPEG", "test_1.JPEG")
+    (root / "wnids.txt").write_text("\n".join(reversed(IDS)))
+    (root / "words.txt").write_text(WORDS)
+    return root
+
+
+def listed(split: Split, root: Path) -> list[tuple[str, int]]:
+    return [(str(path.relative_to(root)), label) for path, label in zip(split.paths, split.labels, strict=True)]
+
+
+def both(dataset: Dataset) -> set[Path]:
+    return {*dataset.train.paths, *dataset.validation.paths}
+
+
+def test_a_folder_for_each_class(tmp_path: Path) -> None:
+    make_classes(tmp_path, each=10)
+    touch(tmp_path / "dog" / "more" / "deep", "x.png")
+    touch(tmp_path / "cat", "notes.txt", ".hidden.jpg")
+    touch(tmp_path / ".git", "a.jpg")
+    touch(tmp_path / "@eaDir", "a.jpg")
+    touch(tmp_path, "stray.jpg")
+    dataset = scan_dataset(tmp_path)
+    assert dataset.classes == (ClassName("cat"), ClassName("dog"))
+    assert len(both(dataset)) == len(dataset.train) + len(dataset.validation) == 21
+    assert tmp_path / "dog" / "more" / "deep" / "x.png" in both(dataset)
+    for split in (dataset.train, dataset.validation):
+        assert [dataset.classes[label].name for label in split.labels] == [
+            path.relative_to(tmp_path).parts[0] for path in split.paths
+        ]
+
+
+@pytest.mark.parametrize("name", VALIDATION_NAMES)
+def test_train_and_a_validation_set_matched_by_name(tmp_path: Path, name: str) -> None:
+    make_classes(tmp_path / "train")
+    touch(tmp_path / name / "dog", "a.jpg")
+    dataset = scan_dataset(tmp_path)
+    assert len(dataset.train) == 6
+    assert listed(dataset.validation, tmp_path) == [(f"{name}/dog/a.jpg", 1)]
+
+
+def test_val_comes_before_test(tmp_path: Path) -> None:
+    make_classes(tmp_path / "train")
+    make_classes(tmp_path / "val", each=1)
+    make_classes(tmp_path / "test", each=2)
+    assert len(scan_dataset(tmp_path).validation) == 2
+
+
+def test_train_alone_is_split(tmp_path: Path) -> None:
+    make_classes(tmp_path / "train", each=10)
+    dataset = scan_dataset(tmp_path)
+    assert (len(dataset.train), len(dataset.validation)) == (18, 2)
+
+
+def test_an_empty_validation_folder_counts_as_none(tmp_path: Path) -> None:
+    make_classes(tmp_path / "train")
+    (tmp_path / "val" / "cat").mkdir(parents=True)
+    assert len(scan_dataset(tmp_path).validation) == 2
+
+
+def test_the_archive_tiny_imagenet_200(tmp_path: Path) -> None:
+    dataset = scan_dataset(make_tiny_imagenet(tmp_path))
+    assert dataset.classes == (
+        ClassName("goldfish", "n01443537", ("Carassius auratus",)),
+        ClassName("tabby", "n02123045", ("tabby cat",)),
+    )
+    assert listed(dataset.train, tmp_path) == [
+        (f"train/{name}/images/{name}_{i}.JPEG", label) for label, name in enumerate(IDS) for i in range(4)
+    ]
+    assert listed(dataset.validation, tmp_path) == [
+        ("val/images/val_0.JPEG", 0),
+        ("val/images/val_2.JPEG", 0),
+        ("val/images/val_1.JPEG", 1),
+        ("val/images/val_3.JPEG", 1),
+    ]
+
+
+def test_its_test_pictures_have_no_labels_and_do_not_serve_to_check_with(tmp_path: Path) -> None:
+    make_tiny_imagenet(tmp_path)
+    shutil.rmtree(tmp_path / "val")
+    dataset = scan_dataset(tmp_path, validation=0.25)
+    assert (len(dataset.train), len(dataset.validation)) == (6, 2)
+    assert all("train" in path.parts for path in both(dataset))
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    touch(tmp_path / "train", "a.jpg", "b.jpg")
+    touch(tmp_path / "car", "a.jpg", "b.jpg")
+    assert [known.name for known in scan_dataset(tmp_path).classes] == ["car", "train"]
+
+
+def test_a_link_to_a_folder_is_a_class(tmp_path: Path) -> None:
+    make_classes(tmp_path / "data")
+    (tmp_path / "data" / "emu").symlink_to(touch(tmp_path / "elsewhere", "1.jpg", "2.jpg"))
+    assert [known.name for known in scan_dataset(tmp_path / "data").classes] == ["cat", "dog", "emu"]
+
+
+@pytest.mark.parametrize(("share", "held_out"), [(0.1, 1), (0.25, 2), (0.5, 5), (0.0, 1), (1.0, 9)])
+def test_the_share_set_aside_leaves_something_on_both_sides(tmp_path: Path, share: float, held_out: int) -> None:
+    dataset = scan_dataset(make_classes(tmp_path, each=10), validation=share)
+    assert list(dataset.validation.labels) == [0] * held_out + [1] * held_out
+    assert len(both(dataset)) == len(dataset.train) + len(dataset.validation) == 20
+
+
+def test_the_split_depends_on_the_seed_and_each_class_alone(tmp_path: Path) -> None:
+    make_classes(tmp_path, each=20)
+    first = scan_dataset(tmp_path, validation=0.3)
+    assert scan_dataset(tmp_path, validation=0.3) == first
+    assert scan_dataset(tmp_path, validation=0.3, seed=1).validation.paths != first.validation.paths
+    make_classes(tmp_path / "x", each=20)
+    shutil.move(tmp_path / "x" / "cat", tmp_path / "ant")
+    shutil.rmtree(tmp_path / "x")
+    assert set(first.validation.paths) < set(scan_dataset(tmp_path, validation=0.3).validation.paths)
+
+
+def test_names_come_from_words_txt_or_the_file_that_is_given(tmp_path: Path) -> None:
+    for name in IDS:
+        touch(tmp_path / "data" / name, "a.jpg", "b.jpg")
+    touch(tmp_path / "data" / "n09999999", "a.jpg", "b.jpg")
+    (tmp_path / "data" / "words.txt").write_text(WORDS)
+    (tmp_path / "own.tsv").write_text("n01443537\tgolden friend\n")
+    names = [(known.name, known.id) for known in scan_dataset(tmp_path / "data").classes]
+    assert names == [("goldfish", "n01443537"), ("tabby", "n02123045"), ("n09999999", None)]
+    names = [(known.name, known.id) for known in scan_dataset(tmp_path / "data", names=tmp_path / "own.tsv").classes]
+    assert names == [("golden friend", "n01443537"), ("n02123045", None), ("n09999999", None)]
+
+
+def test_class_names_with_synonyms_empty_lines_and_carriage_returns(tmp_path: Path) -> None:
+    (tmp_path / "names.tsv").write_bytes("n1\tA, b ,c\r\n\r\n n2 \tsåpe\r\n".encode())
+    assert read_class_names(tmp_path / "names.tsv") == {
+        "n1": ClassName("A", "n1", ("b", "c")),
+        "n2": ClassName("såpe", "n2"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"n1\tcat\nn2 dog\n", r"names.tsv, line 2: expected an id, a tab and a name, found 'n2 dog'"),
+        (b"n1\t\n", r"names.tsv, line 1: expected an id"),
+        (b"n1\t\xff\xfe\n", r"class names cannot be read from .*names.tsv"),
+        (None, r"there is no file .*names.tsv"),
+    ],
+)
+def test_class_names_that_cannot_be_read(tmp_path: Path, content: bytes | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "names.tsv").write_bytes(content)
+    with pytest.raises(DatasetError, match=message):
+        scan_dataset(make_classes(tmp_path / "data"), names=tmp_path / "names.tsv")
+
+
+def empty_class(root: Path) -> None:
+    make_classes(root)
+    for name in ("emu", "fox"):
+        (root / name).mkdir()
+
+
+def one_class(root: Path) -> None:
+    touch(root / "train" / "cat", "a.jpg")
+
+
+def flat(root: Path) -> None:
+    touch(root, "a.jpg")
+
+
+def flat_train(root: Path) -> None:
+    touch(root / "train", "a.jpg")
+    touch(root / "val", "a.jpg")
+
+
+def unknown_validation_class(root: Path) -> None:
+    make_classes(root / "train")
+    make_classes(root / "val")
+    touch(root / "val" / "emu", "a.jpg")
+
+
+def other_validation_classes(root: Path) -> None:
+    make_classes(root / "train")
+    touch(root / "val" / "Cat", "a.jpg")
+    touch(root / "val" / "Dog", "a.jpg")
+
+
+def single_picture(root: Path) -> None:
+    touch(make_classes(root) / "emu", "a.jpg")
+
+
+def unreadable(root: Path) -> None:
+    make_classes(root)
+    (root / "cat" / "x.jpg").symlink_to("x" * 300)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (empty_class, "no pictures in {root}/emu (and 1 more); add some or remove the folder"),
+        (one_class, "{root}/train holds 1 folder of pictures; a classifier needs two classes or more"),
+        (flat, "{root} holds 0 folders of pictures; a classifier needs two classes or more"),
+        (flat_train, "{root}/train holds 0 folders of pictures"),
+        (unknown_validation_class, "{root}/val has a class that is not among those learned: emu; folders to learn"),
+        (other_validation_classes, "{root}/val has a class that is not among those learned: Cat (and 1 more)"),
+        (single_picture, "class emu has one picture; it takes two at least"),
+        (unreadable, "{root}/cat/x.jpg cannot be read (name too long); make it readable or remove it"),
+    ],
+)
+def test_a_folder_that_is_no_data_set(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
+    make(tmp_path)
+    with pytest.raises(DatasetError, match=re.escape(message.format(root=tmp_path))):
+        scan_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("scan", [scan_dataset, lambda root: scan_labelled(root, ())])
+def test_a_folder_that_is_not_there(tmp_path: Path, scan: Callable[[Path], object]) -> None:
+    with pytest.raises(DatasetError, match=r"there is no folder .*nothing"):
+        scan(tmp_path / "nothing")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DatasetError, match=r"there is no folder .*file"):
+        scan(tmp_path / "file")
+
+
+def test_the_fingerprint_is_of_the_pictures_and_not_of_the_place(tmp_path: Path) -> None:
+    first = scan_dataset(write_shapes(tmp_path / "here", each=3)).fingerprint
+    assert len(first) == 64
+    assert scan_dataset(Path(shutil.copytree(tmp_path / "here", tmp_path / "there"))).fingerprint == first
+    touched = scan_dataset(tmp_path / "there").train.paths[0]
+    touched.write_bytes(touched.read_bytes() + b"more")
+    assert scan_dataset(tmp_path / "there").fingerprint != first
+    assert scan_dataset(tmp_path / "here", seed=3).fingerprint != first
+
+
+def test_pictures_to_judge_a_model_by_are_matched_by_id_and_by_name(tmp_path: Path) -> None:
+    classes = (ClassName("tabby", "n02123045"), ClassName("goldfish", "n01443537"), ClassName("reel", "n04067472"))
+    touch(tmp_path / "goldfish", "a.jpg")
+    touch(tmp_path / "n02123045", "b.jpg")
+    (tmp_path / "empty").mkdir()
+    assert listed(scan_labelled(tmp_path, classes), tmp_path) == [("goldfish/a.jpg", 1), ("n02123045/b.jpg", 0)]
+    assert len(scan_labelled(make_tiny_imagenet(tmp_path / "archive"), classes)) == 4
+
+
+def test_pictures_of_a_class_that_the_model_does_not_know(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=rf"{tmp_path}/dog is not named after a class of the model; `fc7 info"):
+        scan_labelled(make_classes(tmp_path), (ClassName("cat"),))
+    with pytest.raises(DatasetError, match="holds no folders of pictures"):
+        scan_labelled(touch(tmp_path / "flat", "a.jpg"), (ClassName("cat"),))
