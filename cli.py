@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, TextIO, get_args
 import click
 
 from index.errors import PhotoError, UserError
-from training.recipe import RECIPES, option_defaults, recipe_options
+from training.architectures import CONFIGS, shape_options
+from training.recipe import RECIPES, recipe_options
 
 if TYPE_CHECKING:
     from index.records import SkippedPhoto
     from retrieval.model import Model
+    from training.options import Option
 
 Command = Callable[..., Any]
 PATH = click.Path(path_type=Path)
@@ -116,7 +118,23 @@ def strict_option(command: Command) -> Command:
 
 def recipe_flags(command: Command) -> Command:
     """Add one option for each value of a Recipe; what the user does not give stays None."""
-    for name, annotation, text in reversed(recipe_options()):
+    return value_flags(recipe_options(), command)
+
+
+def shape_flags(command: Command) -> Command:
+    """Add one option for each value of a Shape; the command is called with `shape`, those that the user gives."""
+    options = shape_options()
+
+    @functools.wraps(command)
+    def with_shape(*args: Any, **values: Any) -> Any:
+        shape = {option.name: values.pop(option.name) for option in options}
+        return command(*args, shape={name: value for name, value in shape.items() if value is not None}, **values)
+
+    return value_flags(options, with_shape)
+
+
+def value_flags(options: "Sequence[Option]", command: Command) -> Command:
+    for name, annotation, text in reversed(options):
         flag = "--" + name.replace("_", "-")
         choices = get_args(annotation)
         command = click.option(
@@ -124,7 +142,7 @@ def recipe_flags(command: Command) -> Command:
             default=None,
             type=click.Choice(choices) if choices else annotation,
             show_default=False,
-            help=f"{text}  [{option_defaults(name)}]",
+            help=text,
         )(command)
     return command
 
@@ -296,6 +314,7 @@ def embed_command(photos: Sequence[Path], *, model: "Model", out: Path, output: 
 @click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped.")
 @click.option("--names", type=PATH, help="File with a line for each class: WordNet id, tab, name.")
 @device_option
+@shape_flags
 @recipe_flags
 def train_command(
     data: Path,
@@ -306,14 +325,17 @@ def train_command(
     resume: bool,
     names: Path | None,
     device: str,
+    shape: dict[str, Any],
     **values: Any,
 ) -> None:
     """Learn a network from labelled pictures, and write it as a model file.
 
     DATA has one folder of pictures for each class, or train/ and val/ with such folders. Ctrl-C saves the run first.
     """
-    if resume and (start or any(value is not None for name, value in values.items() if name != "epochs")):
+    if resume and (start or shape or any(value is not None for name, value in values.items() if name != "epochs")):
         raise click.UsageError("--resume goes on with the recipe of the run; only --epochs may be given with it")
+    if start and shape:
+        raise click.UsageError(f"--from brings the network's shape with it; leave out --{next(iter(shape))}")
 
     from retrieval.facts import summary_line
     from training.checkpoint import Checkpoint
@@ -336,6 +358,7 @@ def train_command(
         recipe,
         hardware=choose_hardware(device),
         report=TerminalReport(sys.stderr, epochs=recipe.epochs),
+        config=CONFIGS[recipe.arch].changed(**shape),
         start=initial,
         resume=resume,
         fit_batch=values["batch_size"] is None,

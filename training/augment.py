@@ -1,6 +1,6 @@
 """From stored squares to what the network sees: crops, mirror images, the mean subtracted, on the device."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +13,12 @@ class Normalisation:
 
     mean: Tensor
     deviation: Tensor
+    colours: Tensor = field(default_factory=lambda: torch.zeros(3, 3))
+    """The directions in which the training pixels' colours vary, as `principal_colours` returns them."""
 
     def to(self, device: torch.device) -> "Normalisation":
         """Return a copy on a device."""
-        return Normalisation(self.mean.to(device), self.deviation.to(device))
+        return Normalisation(self.mean.to(device), self.deviation.to(device), self.colours.to(device))
 
     def centre(self, crop: int) -> Tensor:
         """Return the mean that belongs to a central crop, (3, crop, crop) or (3, 1, 1)."""
@@ -24,6 +26,17 @@ class Normalisation:
             return self.mean
         edge = (self.mean.shape[1] - crop) // 2
         return self.mean[:, edge : edge + crop, edge : edge + crop]
+
+
+def principal_colours(covariance: Tensor) -> Tensor:
+    """Return the eigenvectors of a colour covariance (3, 3), one a column, each times its eigenvalue.
+
+    Both are those of colours from 0 to 1, the product is in grey levels of 255: with eigenvalues of grey levels, the
+    noise of Krizhevsky, Sutskever, Hinton (2012), section 4.1, would drown the picture.
+    """
+    variances, directions = torch.linalg.eigh(covariance.double() / 255**2)
+    colours: Tensor = 255 * directions * variances.clamp(min=0)
+    return colours.float()
 
 
 def centre_crops(pixels: Tensor, crop: int, normalisation: Normalisation) -> Tensor:
@@ -34,13 +47,20 @@ def centre_crops(pixels: Tensor, crop: int, normalisation: Normalisation) -> Ten
 
 
 def random_crops(
-    pixels: Tensor, crop: int, normalisation: Normalisation, *, mirror: bool, side: int | None = None
+    pixels: Tensor,
+    crop: int,
+    normalisation: Normalisation,
+    *,
+    mirror: bool,
+    colour_noise: float = 0.0,
+    side: int | None = None,
 ) -> Tensor:
     """Return a random crop of each picture, every second one mirrored, normalised (n, 3, side, side).
 
-    Krizhevsky, Sutskever, Hinton (2012), section 4.1. The mean picture moves with the crop, as if
-    it had been subtracted before. `side` shrinks the crops, to train on small pictures first. Draws from torch's
-    default generator.
+    Krizhevsky, Sutskever, Hinton (2012), section 4.1. The mean picture moves with the crop, as if it had been
+    subtracted before. `colour_noise` shifts the colour of each picture along the principal ones, by N(0, colour_noise)
+    times their eigenvalues. `side` shrinks the crops, to train on small pictures first. Draws from torch's default
+    generator.
     """
     n, size = pixels.shape[:2]
     device = pixels.device
@@ -56,6 +76,9 @@ def random_crops(
         chosen = chosen - normalisation.mean
     else:
         chosen = chosen - normalisation.mean.permute(1, 2, 0)[rows, columns].permute(0, 3, 1, 2)
+    if colour_noise:
+        shifts = (colour_noise * torch.randn(n, 3)).to(device) @ normalisation.colours.T
+        chosen = chosen + shifts[:, :, None, None]
     chosen = chosen / normalisation.deviation
     if side is not None and side != crop:
         chosen = F.interpolate(chosen, size=(side, side), mode="bilinear", antialias=True)

@@ -72,6 +72,7 @@ class Checkpoint:
             "fc7": json.dumps(header),
             "mean": self.normalisation.mean,
             "deviation": self.normalisation.deviation,
+            "colours": self.normalisation.colours,
             "network": self.network,
             "optimizer": self.optimizer,
             "random": self.random,
@@ -114,7 +115,10 @@ class Checkpoint:
                 config=AlexNetConfig.from_dict(header["config"]),
                 recipe=Recipe(**header["recipe"]),
                 classes=tuple(ClassName(name, id, tuple(synonyms)) for name, id, synonyms in header["classes"]),
-                normalisation=Normalisation(content["mean"], content["deviation"]),
+                # Files from before there was noise of colours have none.
+                normalisation=Normalisation(
+                    content["mean"], content["deviation"], content.get("colours", torch.zeros(3, 3))
+                ),
                 network=content["network"],
                 data=header["data"],
                 epoch=header["epoch"],

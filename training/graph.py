@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from training.augment import Normalisation
 from training.embedding import EmbeddingTransform, pooling
-from training.layers import LocalResponseNorm
+from training.layers import LocalContrastNorm, LocalResponseNorm
 from training.networks import AlexNet
 
 OPSET = 17
@@ -66,8 +66,8 @@ def build_model(
         x = named[name] = _layer(graph, name, layer, x)
     x = graph.node("Flatten", x, to="pool5.flat", axis=1)
     for name, layer in network.hidden.named_children():
-        # A hidden layer's activations are what its ReLU lets through, so they carry its name.
-        name = name.replace("relu", "fc") if isinstance(layer, nn.ReLU) else name
+        # A hidden layer's activations are what its ReLU or tanh makes of the sums, so they carry its name.
+        name = name.replace(network.config.activation, "fc")
         x = named[name] = _layer(graph, name, layer, x)
     logits = _layer(graph, "fc8", network.fc8, x)
     graph.node("Softmax", logits, to="probabilities", axis=1)
@@ -124,10 +124,16 @@ def _layer(graph: _Graph, name: str, layer: nn.Module, x: str) -> str:
             return graph.node("Gemm", x, weight, bias, to=f"{name}.sum", transB=1)
         case nn.ReLU():
             return graph.node("Relu", x, to=name)
+        case nn.Tanh():
+            return graph.node("Tanh", x, to=name)
         case nn.MaxPool2d(kernel_size=int(size), stride=int(stride)):
             return graph.node("MaxPool", x, to=name, kernel_shape=[size] * 2, strides=[stride] * 2)
+        case nn.AvgPool2d(kernel_size=int(size), stride=int(stride)):
+            return graph.node("AveragePool", x, to=name, kernel_shape=[size] * 2, strides=[stride] * 2)
         case LocalResponseNorm():
             return _local_response_norm(graph, name, layer, x)
+        case LocalContrastNorm():
+            return _local_contrast_norm(graph, name, layer, x)
         case nn.Dropout():
             return x
         case _:
@@ -155,6 +161,33 @@ def _local_response_norm(graph: _Graph, name: str, layer: LocalResponseNorm, x: 
         beta = graph.constant(f"{name}.beta", np.array(layer.beta, np.float32))
         power = graph.node("Pow", total, beta, to=f"{name}.power")
     return graph.node("Div", x, power, to=name)
+
+
+def _local_contrast_norm(graph: _Graph, name: str, layer: LocalContrastNorm, x: str) -> str:
+    """Add what `LocalContrastNorm` does, step by step; the maps' size is asked for when it runs."""
+    size, window = layer.size, layer.window.cpu().numpy()
+    column = graph.constant(f"{name}.column", window.reshape(1, 1, size, 1))
+    row = graph.constant(f"{name}.row", window.reshape(1, 1, 1, size))
+
+    def blur(x: str, to: str) -> str:
+        edge = size // 2
+        down = graph.node("Conv", x, column, to=f"{to}.down", kernel_shape=[size, 1], pads=[edge, 0, edge, 0])
+        return graph.node("Conv", down, row, to=to, kernel_shape=[1, size], pads=[0, edge, 0, edge])
+
+    one, value = graph.constant(f"{name}.one", np.array([1, 1])), numpy_helper.from_array(np.ones(1, np.float32))
+    places = graph.node("Concat", one, graph.node("Shape", x, to=f"{name}.size", start=2), to=f"{name}.places", axis=0)
+    share = blur(graph.node("ConstantOfShape", places, to=f"{name}.ones", value=value), f"{name}.share")
+
+    def local_mean(x: str, to: str) -> str:
+        maps = graph.node("ReduceMean", x, to=f"{to}.maps", axes=[1], keepdims=1)
+        return graph.node("Div", blur(maps, f"{to}.sum"), share, to=to)
+
+    centred = graph.node("Sub", x, local_mean(x, f"{name}.mean"), to=f"{name}.centred")
+    variance = local_mean(graph.node("Mul", centred, centred, to=f"{name}.squares"), f"{name}.variance")
+    least = graph.constant(f"{name}.least", np.array(layer.LEAST**2, np.float32))
+    deviation = graph.node("Sqrt", graph.node("Max", variance, least, to=f"{name}.bounded"), to=f"{name}.deviation")
+    typical = graph.node("ReduceMean", deviation, to=f"{name}.typical", axes=[2, 3], keepdims=1)
+    return graph.node("Div", centred, graph.node("Max", deviation, typical, to=f"{name}.divisor"), to=name)
 
 
 def _unit_length(graph: _Graph, x: str, to: str) -> str:

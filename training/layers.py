@@ -1,4 +1,4 @@
-"""The one layer of the 2012 network that is written out here: local response normalisation."""
+"""The layers that are written out here: local response and local contrast normalisation."""
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +30,49 @@ class LocalResponseNorm(nn.Module):
     def extra_repr(self) -> str:
         """What `print(network)` shows."""
         return f"{self.maps}, size={self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+class LocalContrastNorm(nn.Module):
+    """Subtract from each activation the mean of its neighbourhood and divide by the deviation there.
+
+    v = x - sum w x and y = v / max(s, mean of s over the picture) with s = sqrt(sum w v^2): Jarrett, Kavukcuoglu,
+    Ranzato, LeCun (2009), section 2. The sums are over all maps and `size` x `size` places (odd), those outside the map
+    left out; the weights w, Gaussian with a deviation of size / 4, add up to 1.
+    """
+
+    window: Tensor
+    """Weights (size,) along a row or column."""
+
+    LEAST = 1e-6
+    """Deviation below which a neighbourhood counts as even."""
+
+    def __init__(self, size: int = 9) -> None:
+        super().__init__()
+        self.size = size
+        distance = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+        weights = torch.exp(-0.5 * (distance / (size / 4)) ** 2)
+        self.register_buffer("window", (weights / weights.sum()).float(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise x (n, maps, height, width), in float32: what is left of a difference would be lost in less."""
+        with torch.autocast(x.device.type, enabled=False):
+            wide = x.float()
+            share = self._blur(torch.ones_like(wide[:1, :1]))  # of the window that lies inside the map
+            centred = wide - self._blur(wide.mean(1, keepdim=True)) / share
+            variance = self._blur((centred * centred).mean(1, keepdim=True)) / share
+            deviation = variance.clamp(min=self.LEAST**2).sqrt()
+            normalised = centred / torch.maximum(deviation, deviation.mean((2, 3), keepdim=True))
+        return normalised.to(x.dtype)
+
+    def _blur(self, x: Tensor) -> Tensor:
+        """Return the weighted sums of x (n, 1, height, width): the Gaussian is the product of its two directions."""
+        before = self.size // 2
+        down = F.conv2d(x, self.window.reshape(1, 1, -1, 1), padding=(before, 0))
+        return F.conv2d(down, self.window.reshape(1, 1, 1, -1), padding=(0, before))
+
+    def extra_repr(self) -> str:
+        """What `print(network)` shows."""
+        return f"size={self.size}"
 
 
 def batch_statistics_folded(

@@ -1,117 +1,23 @@
-"""The networks: one class, and one small configuration for each shape of it."""
+"""The network: one class for every architecture."""
 
 from collections import OrderedDict
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from index.errors import CheckpointError
-from training.layers import LocalResponseNorm, batch_statistics_folded
+from training.architectures import ALEXNET, ALEXNET_64, ALEXNET_OWT, CONFIGS, AlexNetConfig, ConvLayer
+from training.layers import LocalContrastNorm, LocalResponseNorm, batch_statistics_folded
 
-
-@dataclass(frozen=True)
-class ConvLayer:
-    """One convolution and what follows it: local response normalisation, 3x3 max-pooling with stride 2."""
-
-    filters: int
-    kernel: int
-    stride: int = 1
-    padding: int = 0
-    groups: int = 1
-    norm: bool = False
-    pool: bool = False
-    bias: float = 0.0
-    """What the biases start from (the paper: 1 in conv2, conv4 and conv5, so that their ReLUs start alive)."""
-
-
-@dataclass(frozen=True)
-class AlexNetConfig:
-    """The shape of a network; saved in each checkpoint, so that a file rebuilds its own network."""
-
-    arch: str
-    resize: int
-    """Side in pixels that a picture is shrunk to."""
-    crop: int
-    """Side of the square that the network sees."""
-    convs: tuple[ConvLayer, ...]
-    hidden: tuple[int, int]
-    dropout: float = 0.5
-    batch_norm: bool = False
-    init: Literal["gaussian", "he"] = "he"
-    """`gaussian`: weights N(0, 0.01) as in the paper; `he`: N(0, 2 / fan_in), He et al. (2015)."""
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "AlexNetConfig":
-        """Read back what `dataclasses.asdict` made and JSON stored."""
-        try:
-            convs = tuple(ConvLayer(**layer) for layer in values["convs"])
-            return cls(**{**values, "convs": convs, "hidden": tuple(values["hidden"])})
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"the network's configuration is not one that this fc7 knows ({error})") from error
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
-
-ALEXNET = AlexNetConfig(
-    arch="alexnet",
-    resize=256,
-    crop=224,
-    convs=(
-        ConvLayer(96, 11, stride=4, padding=2, norm=True, pool=True),
-        ConvLayer(256, 5, padding=2, groups=2, norm=True, pool=True, bias=1.0),
-        ConvLayer(384, 3, padding=1),
-        ConvLayer(384, 3, padding=1, groups=2, bias=1.0),
-        ConvLayer(256, 3, padding=1, groups=2, pool=True, bias=1.0),
-    ),
-    hidden=(4096, 4096),
-    init="gaussian",
-)
-"""Krizhevsky, Sutskever, Hinton (2012), section 3.5; its two columns are the groups of conv2, conv4 and conv5."""
-
-ALEXNET_OWT = AlexNetConfig(
-    arch="alexnet-owt",
-    resize=256,
-    crop=224,
-    convs=(
-        ConvLayer(64, 11, stride=4, padding=2, pool=True),
-        ConvLayer(192, 5, padding=2, pool=True),
-        ConvLayer(384, 3, padding=1),
-        ConvLayer(256, 3, padding=1),
-        ConvLayer(256, 3, padding=1, pool=True),
-    ),
-    hidden=(4096, 4096),
-)
-"""The one-tower variant (Krizhevsky 2014, "One weird trick") with the filters that torchvision ships."""
-
-ALEXNET_64 = AlexNetConfig(
-    arch="alexnet-64",
-    resize=64,
-    crop=56,
-    convs=(
-        ConvLayer(64, 5, stride=2, padding=2, pool=True),
-        ConvLayer(160, 3, padding=1),
-        ConvLayer(224, 3, padding=1),
-        ConvLayer(224, 3, padding=1),
-        ConvLayer(128, 3, padding=1, pool=True),
-    ),
-    hidden=(1024, 1024),
-    dropout=0.3,
-    batch_norm=True,
-)
-"""The same idea for 64-pixel pictures: 56 is cropped from 64 as 224 from 256; without pool2, pool5 is 6x6."""
-
-CONFIGS = {config.arch: config for config in (ALEXNET, ALEXNET_OWT, ALEXNET_64)}
+__all__ = ["ALEXNET", "ALEXNET_64", "ALEXNET_OWT", "CONFIGS", "AlexNet", "AlexNetConfig", "ConvLayer"]
 
 
 class AlexNet(nn.Module):
     """Five convolutions, two hidden fully connected layers and the scores of `classes` classes.
 
-    `features` holds conv1 to pool5, `hidden` fc6 and fc7 with ReLUs and dropout, `fc8` the scores. A picture smaller
-    than `config.crop` is taken too (training grows them): its last maps are spread over the grid that fc6 expects.
+    `features` holds conv1 to pool5, `hidden` fc6 and fc7 with activations and dropout, `fc8` the scores. A picture
+    smaller than `config.crop` is taken too (training grows them): its last maps are spread over the grid that fc6
+    expects.
     """
 
     def __init__(self, config: AlexNetConfig, classes: int) -> None:
@@ -125,11 +31,11 @@ class AlexNet(nn.Module):
             )
             if config.batch_norm:
                 layers[f"bn{number}"] = nn.BatchNorm2d(conv.filters)
-            layers[f"relu{number}"] = nn.ReLU(inplace=True)
+            layers[f"{config.activation}{number}"] = _activation(config)
             if conv.norm:
-                layers[f"norm{number}"] = LocalResponseNorm(conv.filters)
+                layers[f"norm{number}"] = _local_norm(config, conv.filters)
             if conv.pool:
-                layers[f"pool{number}"] = nn.MaxPool2d(3, stride=2)
+                layers[f"pool{number}"] = _pooling(config)
             maps = conv.filters
         self.features = nn.Sequential(layers)
         self.grid = feature_grid(config)
@@ -141,7 +47,7 @@ class AlexNet(nn.Module):
             layers[f"fc{number}"] = nn.Linear(width, neurons)
             if config.batch_norm:
                 layers[f"bn{number}"] = nn.BatchNorm1d(neurons)
-            layers[f"relu{number}"] = nn.ReLU(inplace=True)
+            layers[f"{config.activation}{number}"] = _activation(config)
             layers[f"drop{number}"] = nn.Dropout(config.dropout)
             width = neurons
         self.hidden = nn.Sequential(layers)
@@ -150,19 +56,21 @@ class AlexNet(nn.Module):
 
     def _initialise(self) -> None:
         starts = [conv.bias for conv in self.config.convs] + [float(self.config.init == "gaussian")] * 2 + [0.0]
+        if self.config.activation == "tanh":
+            starts = [0.0] * len(starts)  # a tanh is never silent, and learns best around nothing
         learned = [layer for layer in self.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
         for layer, start in zip(learned, starts, strict=True):
             if self.config.init == "gaussian":
                 nn.init.normal_(layer.weight, std=0.01)
             else:
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.kaiming_normal_(layer.weight, nonlinearity=self.config.activation)
             assert layer.bias is not None
             nn.init.constant_(layer.bias, start)
         if self.config.init == "he":
             nn.init.normal_(self.fc8.weight, std=0.01)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Return fc7, the top hidden layer after its ReLU (n, hidden), for normalised x (n, 3, height, width)."""
+        """Return fc7, the activated top hidden layer (n, hidden), for normalised x (n, 3, height, width)."""
         return self.activations(x)["fc7"]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -171,7 +79,7 @@ class AlexNet(nn.Module):
         return logits
 
     def activations(self, x: Tensor) -> dict[str, Tensor]:
-        """Return pool5 (n, maps, grid, grid), fc6 and fc7 (n, hidden) after ReLU (and dropout while training)."""
+        """Return pool5 (n, maps, grid, grid), fc6 and fc7 (n, hidden) activated (and dropped while training)."""
         pool5 = self.features(x)
         if pool5.shape[2:] != (self.grid, self.grid):
             pool5 = self.spread(pool5)
@@ -184,14 +92,21 @@ class AlexNet(nn.Module):
         return found
 
 
+def _activation(config: AlexNetConfig) -> nn.Module:
+    return nn.ReLU(inplace=True) if config.activation == "relu" else nn.Tanh()
+
+
+def _local_norm(config: AlexNetConfig, maps: int) -> nn.Module:
+    return LocalResponseNorm(maps) if config.local_norm == "response" else LocalContrastNorm()
+
+
+def _pooling(config: AlexNetConfig) -> nn.Module:
+    return (nn.MaxPool2d if config.pooling == "max" else nn.AvgPool2d)(config.window, stride=2)
+
+
 def feature_grid(config: AlexNetConfig) -> int:
     """Return the side of the last maps for a picture of `config.crop` pixels."""
-    side = config.crop
-    for conv in config.convs:
-        side = (side + 2 * conv.padding - conv.kernel) // conv.stride + 1
-        if conv.pool:
-            side = (side - 3) // 2 + 1
-    return side
+    return config.sides()[-1][1]
 
 
 def parameter_count(network: nn.Module) -> int:
@@ -201,12 +116,7 @@ def parameter_count(network: nn.Module) -> int:
 
 def neurons_per_layer(config: AlexNetConfig, classes: int) -> list[int]:
     """Return the outputs of each learned layer before pooling, conv1 first."""
-    found, side = [], config.crop
-    for conv in config.convs:
-        side = (side + 2 * conv.padding - conv.kernel) // conv.stride + 1
-        found.append(side * side * conv.filters)
-        if conv.pool:
-            side = (side - 3) // 2 + 1
+    found = [side**2 * conv.filters for conv, (side, _) in zip(config.convs, config.sides(), strict=True)]
     return [*found, *config.hidden, classes]
 
 

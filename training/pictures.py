@@ -151,21 +151,22 @@ def _collate(items: Sequence[_Item]) -> tuple[Tensor, Tensor, list[SkippedPhoto]
 
 
 def mean_picture(pictures: Pictures, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Return the mean (3, size, size) and each colour's deviation (3,), of all pictures or a sample of 10,000."""
+    """Return the mean (3, size, size) and the colours' covariance (3, 3), float64, of all pictures or of 10,000."""
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))[:SAMPLE]
     if isinstance(pictures, MemoryPictures):
         order = torch.arange(len(pictures))
     total: Tensor | None = None
-    squares, count = torch.zeros(3, dtype=torch.float64), 0
+    products, count = torch.zeros(3, 3, dtype=torch.float64), 0
     for pixels, _ in pictures.batches(order, 64):
         values = pixels.double()
         batch = values.sum(0).cpu()
         total = batch if total is None else total + batch
-        squares += (values * values).sum((0, 1, 2)).cpu()
+        colours = values.reshape(-1, 3)
+        products += (colours.T @ colours).cpu()
         count += len(pixels)
     if total is None:
         raise DatasetError("none of the training pictures could be read")
     mean = total / count
     colour = mean.mean((0, 1))
-    deviation = (squares / (count * mean.shape[0] * mean.shape[1]) - colour**2).sqrt()
-    return mean.permute(2, 0, 1).float(), deviation.float()
+    covariance = products / (count * mean.shape[0] * mean.shape[1]) - torch.outer(colour, colour)
+    return mean.permute(2, 0, 1).float(), covariance

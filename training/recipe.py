@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 from index.errors import DatasetError
+from training.options import Option, options_of
 
 Mean = Literal["picture", "colour"]
 Schedule = Literal["plateau", "cosine", "linear"]
@@ -32,6 +33,7 @@ class Recipe:
     mean: Annotated[Mean, "subtract the mean picture, or the mean colour and divide by its deviation"]
     grow: Annotated[str, "sides of the crops by share of the training done, e.g. 0:32,0.5:40,0.8:56"]
     mirror: Annotated[bool, "mirror every second picture"]
+    colour_noise: Annotated[float, "deviation of the noise along the principal colours; the paper: 0.1"] = 0.0
     validation: Annotated[float, "share of each class set aside where the data has no validation set"]
     precision: Annotated[Precision, "auto: bfloat16 where the processor multiplies matrices of it, else float32"]
     seed: Annotated[int, "seed of everything random"]
@@ -99,6 +101,7 @@ PAPER = Recipe(
     mean="picture",
     grow="",
     mirror=True,
+    colour_noise=0.1,
     validation=0.1,
     precision="auto",
     seed=0,
@@ -120,20 +123,12 @@ RECIPES: Mapping[str, Recipe] = {
         label_smoothing=0.1,
         dropout=0.3,
         mean="colour",
+        colour_noise=0.0,
         grow="0:32,0.4:40,0.8:56",
     ),
 }
 
 
-def option_defaults(name: str) -> str:
-    """Return the default of a value as the help shows it: one value, or one an architecture where they differ."""
-    by_arch = {arch: getattr(recipe, name) for arch, recipe in RECIPES.items()}
-    if len(set(by_arch.values())) == 1:
-        return str(next(iter(by_arch.values())))
-    return ", ".join(f"{arch}: {value if value != '' else 'none'}" for arch, value in by_arch.items())
-
-
-def recipe_options() -> list[tuple[str, Any, str]]:
-    """Return (name, type, help) of each value that the command line offers."""
-    hints = get_type_hints(Recipe, include_extras=True)
-    return [(name, hint.__origin__, hint.__metadata__[0]) for name, hint in hints.items() if name != "arch"]
+def recipe_options() -> list[Option]:
+    """Return the values of a recipe that the command line offers."""
+    return options_of(RECIPES)

@@ -11,7 +11,7 @@ from index.records import SkippedPhoto
 from retrieval.evaluation import Evaluation, evaluate
 from retrieval.model import Model
 from retrieval.spec import ModelSpec
-from training.augment import Normalisation
+from training.augment import Normalisation, principal_colours
 from training.checkpoint import Checkpoint, EpochMetrics
 from training.dataset import Dataset, scan_dataset
 from training.embedding import EmbeddingRecipe
@@ -63,6 +63,7 @@ def train(
     *,
     hardware: Hardware,
     report: Report,
+    config: AlexNetConfig | None = None,
     start: Start | None = None,
     resume: bool = False,
     fit_batch: bool = True,
@@ -71,15 +72,16 @@ def train(
 ) -> TrainResult:
     """Train a network on the pictures of `data`, and leave checkpoints, the model file and tables in `out`.
 
-    `start` gives the weights to fine-tune. `resume` goes on exactly where the run in `out` stopped, with its own
-    recipe; only the number of epochs may be new. `fit_batch` takes smaller batches for a set of few pictures. A first
-    SIGINT or SIGTERM saves after the batch in hand and returns. Raises DatasetError and CheckpointError.
+    `config` is by default that of `recipe.arch`; `start` gives one with weights to fine-tune. `resume` goes on exactly
+    where the run in `out` stopped, with its own configuration and recipe; only the number of epochs may be new.
+    `fit_batch` takes smaller batches for a set of few pictures. A first SIGINT or SIGTERM saves after the batch in hand
+    and returns. Raises DatasetError and CheckpointError.
     """
     checkpoint = _open_run(out, recipe, resume=resume)
     if checkpoint is not None:
         config, recipe = checkpoint.config, replace(checkpoint.recipe, epochs=recipe.epochs)
     else:
-        config = replace(start.config if start else CONFIGS[recipe.arch], dropout=recipe.dropout)
+        config = replace(start.config if start else config or CONFIGS[recipe.arch], dropout=recipe.dropout)
         if config.arch != recipe.arch:
             raise CheckpointError(
                 f"the weights to start from are those of {config.arch}, not {recipe.arch}; leave out --arch"
@@ -102,7 +104,7 @@ def train(
     if checkpoint is None:
         recipe = _fitted(recipe, len(pictures), fit_batch=fit_batch, report=report)
         network = start.network(config, len(dataset.classes)) if start else AlexNet(config, len(dataset.classes))
-        normalisation = start.normalisation if start else _normalisation(recipe, pictures)
+        normalisation = _normalisation(recipe, pictures, start)
         checkpoint = Checkpoint(config, recipe, dataset.classes, normalisation, {}, _describe(dataset, pictures, start))
     else:
         network = AlexNet(config, len(dataset.classes))
@@ -254,11 +256,17 @@ def _load(dataset: Dataset, config: AlexNetConfig, hardware: Hardware, report: R
     return load("train", hardware.memory - held, len(dataset.validation)), validation
 
 
-def _normalisation(recipe: Recipe, pictures: Pictures) -> Normalisation:
-    mean, deviation = mean_picture(pictures, seed=recipe.seed)
+def _normalisation(recipe: Recipe, pictures: Pictures, start: Start | None) -> Normalisation:
+    if start and not recipe.colour_noise:
+        return start.normalisation
+    mean, covariance = mean_picture(pictures, seed=recipe.seed)
+    colours = principal_colours(covariance)
+    if start:
+        return replace(start.normalisation, colours=colours)
     if recipe.mean == "picture":
-        return Normalisation(mean, torch.ones(3, 1, 1))
-    return Normalisation(mean.mean((1, 2), keepdim=True), deviation.reshape(3, 1, 1).clamp(min=1.0))
+        return Normalisation(mean, torch.ones(3, 1, 1), colours)
+    deviation = covariance.diagonal().clamp(min=1.0).sqrt().float()
+    return Normalisation(mean.mean((1, 2), keepdim=True), deviation.reshape(3, 1, 1), colours)
 
 
 def _fitted(recipe: Recipe, pictures: int, *, fit_batch: bool, report: Report) -> Recipe:

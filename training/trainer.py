@@ -130,7 +130,14 @@ class Trainer:
 
     def _learn(self, pixels: Tensor, labels: Tensor, side: int) -> tuple[Tensor, Tensor]:
         crop = self.network.config.crop
-        x = random_crops(pixels, crop, self.normalisation, mirror=self.recipe.mirror, side=side)
+        x = random_crops(
+            pixels,
+            crop,
+            self.normalisation,
+            mirror=self.recipe.mirror,
+            colour_noise=self.recipe.colour_noise,
+            side=side,
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
         self.optimizer.zero_grad(set_to_none=True)

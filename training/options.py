@@ -1,0 +1,30 @@
+"""The values of a dataclass as options of the command line: names, types and help. Standard library only."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, get_type_hints
+
+
+class Option(NamedTuple):
+    """A value that the command line offers; the help ends with its default."""
+
+    name: str
+    type: Any
+    help: str
+
+
+def options_of(by_arch: Mapping[str, Any]) -> list[Option]:
+    """Return an option for each `Annotated[type, help]` value of a dataclass, given its defaults by architecture."""
+    hints = get_type_hints(type(next(iter(by_arch.values()))), include_extras=True)
+    return [
+        Option(name, hint.__origin__, f"{hint.__metadata__[0]}  [{_default(name, by_arch)}]")
+        for name, hint in hints.items()
+        if hasattr(hint, "__metadata__")
+    ]
+
+
+def _default(name: str, by_arch: Mapping[str, Any]) -> str:
+    """Return one value, or one an architecture where they differ."""
+    values = {arch: getattr(known, name) for arch, known in by_arch.items()}
+    if len(set(values.values())) == 1:
+        return str(next(iter(values.values())))
+    return ", ".join(f"{arch}: {value if value != '' else 'none'}" for arch, value in values.items())
