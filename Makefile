@@ -44,9 +44,11 @@ $(VENV)/.stamp-python: constraints.txt
 	@touch $@
 
 $(VENV)/.stamp-demo: pyproject.toml $(VENV)/.stamp-python
+	@echo "Installing what the demo needs into $(VENV): one or two minutes"
 	$(INSTALL) --no-build-isolation --editable '.[cpu,demo]'
 	@touch $@
 
 $(VENV)/.stamp-test: pyproject.toml $(VENV)/.stamp-python
+	@echo "Installing what the tests need into $(VENV): a few minutes"
 	$(INSTALL) --no-build-isolation --editable '.[cpu,demo,heif,raw,parquet,train,dev]'
 	@touch $@
