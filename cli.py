@@ -185,7 +185,8 @@ def report_skipped(skipped: Sequence["SkippedPhoto"], *, named: Sequence[Path] =
 def main() -> None:
     """Name what is in your photos, and find the ones that look alike.
 
-    Every option can also be set by an environment variable, FC7_<COMMAND>_<OPTION>: FC7_SEARCH_TOP=20.
+    Every option can also be set in the environment: FC7_MODEL and FC7_INDEX for all commands, the others as
+    FC7_<COMMAND>_<OPTION>, for example FC7_SEARCH_TOP=20.
     """
 
 
