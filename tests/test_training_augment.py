@@ -1,0 +1,125 @@
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from training.augment import Normalisation, centre_crops, principal_colours, random_crops
+
+PLAIN = Normalisation(torch.zeros(3, 1, 1), torch.ones(3, 1, 1))
+SIZE, CROP = 9, 6
+
+
+def numbered(n: int) -> torch.Tensor:
+    """Pictures (n, 9, 9, 3) whose every pixel tells its row and column, and that are told from their neighbours."""
+    rows, columns = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+    return torch.stack([rows, columns, 10 * rows + columns], dim=2).to(torch.uint8).expand(n, SIZE, SIZE, 3)
+
+
+def places(crops: torch.Tensor) -> list[tuple[int, int, bool]]:
+    """Top, left and whether mirrored, of each crop of a numbered picture; fails if one is no crop."""
+    found = []
+    for crop in crops:
+        top, mirrored = int(crop[0, 0, 0]), bool(crop[1, 0, 0] > crop[1, 0, -1])
+        left = int(crop[1, 0, -1 if mirrored else 0])
+        side = crop.shape[1]
+        expected = numbered(1)[0, top : top + side, left : left + side].permute(2, 0, 1).float()
+        assert torch.equal(crop, expected.flip(2) if mirrored else expected)
+        found.append((top, left, mirrored))
+    return found
+
+
+def test_every_crop_is_a_crop_of_its_picture_and_half_are_mirrored() -> None:
+    torch.manual_seed(0)
+    found = places(random_crops(numbered(2000), CROP, PLAIN, mirror=True))
+    mirrored = sum(flipped for _, _, flipped in found)
+    assert 900 < mirrored < 1100  # 4.5 deviations of a fair coin
+    for place in range(2):
+        counts = [sum(crop[place] == start for crop in found) for start in range(SIZE - CROP + 1)]
+        assert min(counts) > 400, "every place, the first and the last included, is as likely"
+        assert sum(counts) == 2000
+    corners = {(top, left) for top, left, _ in found}
+    assert len(corners) == 16, "rows and columns are drawn independently"
+
+
+def test_each_picture_keeps_its_own_row() -> None:
+    pixels = torch.arange(20, dtype=torch.uint8).reshape(20, 1, 1, 1).expand(20, SIZE, SIZE, 3)
+    crops = random_crops(pixels, CROP, PLAIN, mirror=True)
+    assert torch.equal(crops, pixels[:, :CROP, :CROP].permute(0, 3, 1, 2).float())
+
+
+def test_nothing_is_mirrored_that_must_not_be() -> None:
+    assert not any(flipped for _, _, flipped in places(random_crops(numbered(50), CROP, PLAIN, mirror=False)))
+
+
+def test_a_crop_as_large_as_the_picture_is_the_picture() -> None:
+    whole = numbered(3).permute(0, 3, 1, 2).float()
+    assert torch.equal(random_crops(numbered(3), SIZE, PLAIN, mirror=False), whole)
+    assert torch.equal(centre_crops(numbered(3), SIZE, PLAIN), whole)
+
+
+def test_the_same_seed_draws_the_same_crops() -> None:
+    torch.manual_seed(4)
+    first = random_crops(numbered(30), CROP, PLAIN, mirror=True, colour_noise=0.1)
+    torch.manual_seed(4)
+    assert torch.equal(random_crops(numbered(30), CROP, PLAIN, mirror=True, colour_noise=0.1), first)
+    assert not torch.equal(random_crops(numbered(30), CROP, PLAIN, mirror=True), first)
+
+
+def test_the_mean_picture_moves_with_the_crop() -> None:
+    # Where the mean picture is the picture itself, nothing is left wherever the crop lies, mirrored or not.
+    mean = numbered(1)[0].permute(2, 0, 1).float()
+    crops = random_crops(numbered(200), CROP, replace(PLAIN, mean=mean), mirror=True)
+    assert not crops.any()
+    assert not centre_crops(numbered(2), CROP, replace(PLAIN, mean=mean)).any()
+
+
+def test_mean_colour_and_deviation() -> None:
+    mean, deviation = torch.tensor([10.0, 20.0, 30.0]).reshape(3, 1, 1), torch.tensor([2.0, 4.0, 5.0]).reshape(3, 1, 1)
+    torch.manual_seed(1)
+    plain = random_crops(numbered(8), CROP, PLAIN, mirror=True)
+    torch.manual_seed(1)
+    found = random_crops(numbered(8), CROP, Normalisation(mean, deviation), mirror=True)
+    torch.testing.assert_close(found, (plain - mean) / deviation)
+    centre = centre_crops(numbered(8), CROP, Normalisation(mean, deviation))
+    torch.testing.assert_close(centre, (centre_crops(numbered(8), CROP, PLAIN) - mean) / deviation)
+
+
+@pytest.mark.parametrize(("crop", "edge"), [(6, 1), (5, 2), (9, 0)])
+def test_the_central_crop(crop: int, edge: int) -> None:
+    assert places(centre_crops(numbered(1), crop, PLAIN)) == [(edge, edge, False)]
+    mean = torch.arange(3 * SIZE * SIZE).reshape(3, SIZE, SIZE)
+    assert torch.equal(replace(PLAIN, mean=mean).centre(crop), mean[:, edge : edge + crop, edge : edge + crop])
+
+
+def test_crops_are_shrunk_to_train_on_small_pictures_first() -> None:
+    torch.manual_seed(2)
+    full = random_crops(numbered(5), CROP, PLAIN, mirror=True)
+    torch.manual_seed(2)
+    small = random_crops(numbered(5), CROP, PLAIN, mirror=True, side=3)
+    torch.testing.assert_close(small, F.interpolate(full, size=(3, 3), mode="bilinear", antialias=True))
+    assert random_crops(numbered(5), CROP, PLAIN, mirror=True, side=CROP).shape == (5, 3, CROP, CROP)
+
+
+def test_colour_noise_shifts_each_picture_along_the_principal_colours() -> None:
+    colours = torch.tensor([[3.0, 0.0, 1.0], [0.0, 2.0, 1.0], [0.0, 0.0, 4.0]])
+    grey = torch.full((4000, SIZE, SIZE, 3), 100, dtype=torch.uint8)
+    torch.manual_seed(5)
+    crops = random_crops(grey, CROP, replace(PLAIN, colours=colours), mirror=True, colour_noise=0.5) - 100
+    shifts = crops[:, :, 0, 0]
+    torch.testing.assert_close(crops, shifts[:, :, None, None].expand_as(crops))  # the same for the whole picture
+    covariance = torch.cov(shifts.T)
+    torch.testing.assert_close(covariance, 0.25 * colours @ colours.T, rtol=0.15, atol=0.15)
+    assert torch.allclose(shifts.mean(0), torch.zeros(3), atol=0.15)
+
+
+def test_principal_colours_are_eigenvectors_times_eigenvalues() -> None:
+    values = torch.randn(1000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) @ torch.tensor(
+        [[40.0, 35.0, 30.0], [5.0, 0.0, -5.0], [1.0, -2.0, 1.0]], dtype=torch.float64
+    )
+    covariance = torch.cov(values.T)
+    found = principal_colours(covariance).double() / 255
+    # With the colours P of eigenvalue s as columns s p: S = P' P has the squared eigenvalues, and C P = P diag(s).
+    variances = found.norm(dim=0)
+    torch.testing.assert_close(covariance / 255**2 @ found, found * variances, rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(variances.sum(), covariance.trace() / 255**2, rtol=1e-5, atol=1e-9)

@@ -1,0 +1,118 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from training_samples import as_split, write_shapes
+
+from index.errors import DatasetError
+from training.dataset import Split
+from training.pictures import FolderPictures, MemoryPictures, Pictures, load_pictures, mean_picture, square
+
+CPU = torch.device("cpu")
+SIZE = 24
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Split:
+    """Nine pictures of three classes."""
+    return as_split(write_shapes(tmp_path / "data", each=3))
+
+
+def both(split: Split, *, workers: int = 2) -> tuple[MemoryPictures, FolderPictures]:
+    return MemoryPictures(split, SIZE, device=CPU), FolderPictures(split, SIZE, device=CPU, workers=workers)
+
+
+def batches(pictures: Pictures, order: list[int], size: int) -> list[tuple[list[object], list[int]]]:
+    found = pictures.batches(torch.tensor(order, dtype=torch.int64), size)
+    return [(pixels.tolist(), labels.tolist()) for pixels, labels in found]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_memory_and_workers_give_the_same_batches(split: Split, workers: int) -> None:
+    order = [8, 0, 3, 3, 5, 1, 7]
+    memory, folder = both(split, workers=workers)
+    expected = [(square(split.paths[number], SIZE).tolist(), split.labels[number]) for number in order]
+    for pictures in (memory, folder):
+        found = batches(pictures, order, 3)
+        assert [len(labels) for _, labels in found] == [3, 3, 1]
+        assert [pair for pixels, labels in found for pair in zip(pixels, labels, strict=True)] == expected
+        assert len(pictures) == 9
+        assert pictures.skipped == []
+    pixels, labels = next(memory.batches(torch.arange(9), 9))
+    assert (pixels.shape, pixels.dtype, labels.dtype) == ((9, SIZE, SIZE, 3), torch.uint8, torch.int64)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_no_pictures_make_no_batch(split: Split, workers: int) -> None:
+    for pictures in both(split, workers=workers):
+        assert batches(pictures, [], 4) == []
+
+
+def test_corrupt_files_are_listed_and_left_out(split: Split) -> None:
+    split.paths[1].write_bytes(split.paths[1].read_bytes()[:200])
+    split.paths[4].write_bytes(b"")
+    memory, folder = both(split)
+    assert (len(memory), len(folder)) == (7, 9)
+    whole = [number for number in range(9) if number not in (1, 4)]
+    pixels, labels = next(memory.batches(torch.arange(7), 7))
+    assert pixels.tolist() == [square(split.paths[number], SIZE).tolist() for number in whole]
+    assert labels.tolist() == [split.labels[number] for number in whole]
+
+    assert folder.skipped == [], "workers look at a file when its turn comes"
+    order = [0, 1, 2, 3, 4, 5]
+    assert [labels for _, labels in batches(folder, order, 2)] == [[0], [0, 1], [1]]
+    assert batches(folder, [1, 4], 2) == []
+    for pictures in (memory, folder):
+        assert [(photo.path, photo.reason) for photo in pictures.skipped] == [
+            (split.paths[1], "truncated PNG"),
+            (split.paths[4], "empty file"),
+        ]
+
+
+def test_workers_leave_the_random_numbers_of_training_alone(split: Split) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    for workers in (0, 1):
+        torch.manual_seed(3)
+        batches(FolderPictures(split, SIZE, device=CPU, workers=workers), [0, 1], 2)
+        assert torch.equal(torch.rand(4), expected)
+
+
+def test_what_fits_is_kept_in_memory(split: Split) -> None:
+    needed = 9 * SIZE * SIZE * 3
+    assert isinstance(load_pictures(split, SIZE, device=CPU, memory=needed, workers=1), MemoryPictures)
+    assert isinstance(load_pictures(split, SIZE, device=CPU, memory=needed - 1, workers=1), FolderPictures)
+
+
+def test_progress_ends_with_all(split: Split) -> None:
+    told: list[tuple[int, int]] = []
+    MemoryPictures(split, SIZE, device=CPU, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (9, 9)
+    assert told == sorted(set(told))
+
+
+def test_a_picture_becomes_its_central_square(tmp_path: Path) -> None:
+    wide = np.zeros((30, 90, 3), np.uint8)
+    wide[:, 30:60] = (10, 200, 90)
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    assert np.unique(square(tmp_path / "wide.png", 30).reshape(-1, 3), axis=0).tolist() == [[10, 200, 90]]
+
+
+@pytest.mark.parametrize("kept", ["memory", "workers"])
+def test_the_mean_picture_and_the_covariance_of_colours(split: Split, kept: str) -> None:
+    memory, folder = both(split, workers=1)
+    mean, covariance = mean_picture(memory if kept == "memory" else folder, seed=0)
+    pixels = np.stack([square(path, SIZE) for path in split.paths]).astype(np.float64)
+    np.testing.assert_allclose(mean, pixels.mean(0).transpose(2, 0, 1), atol=1e-4)
+    np.testing.assert_allclose(covariance, np.cov(pixels.reshape(-1, 3).T, bias=True), rtol=1e-9)
+
+
+@pytest.mark.parametrize("kept", ["memory", "workers"])
+def test_nothing_has_no_mean(split: Split, kept: str) -> None:
+    for path in split.paths:
+        path.write_bytes(b"no picture")
+    memory, folder = both(split, workers=1)
+    with pytest.raises(DatasetError, match="none of the training pictures could be read"):
+        mean_picture(memory if kept == "memory" else folder, seed=0)
