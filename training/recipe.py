@@ -1,15 +1,33 @@
 """How a network is trained: `Recipe`, and the default one of each architecture. Standard library only."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal
 
-from index.errors import DatasetError
+from index.errors import DatasetError, UserError
 from training.options import Option, options_of
 
 Mean = Literal["picture", "colour"]
 Schedule = Literal["plateau", "cosine", "linear"]
 Precision = Literal["auto", "float32", "bfloat16"]
+
+BOUNDS: Mapping[str, tuple[float, float]] = {
+    "epochs": (1, math.inf),
+    "batch_size": (2, math.inf),  # batch normalisation knows nothing of one picture
+    "lr": (0, math.inf),
+    "momentum": (0, 1),
+    "weight_decay": (0, math.inf),
+    "warmup": (0, math.inf),
+    "patience": (1, math.inf),
+    "label_smoothing": (0, 1),
+    "dropout": (0, 1),
+    "validation": (0, 1),
+    "seed": (0, 2**32 - 1),
+    "head_epochs": (0, math.inf),
+    "stop_after": (0, math.inf),
+}
+"""The least and the largest value that makes sense."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +57,17 @@ class Recipe:
     seed: Annotated[int, "seed of everything random"]
     head_epochs: Annotated[int, "first epochs in which only fc8 learns, for fine-tuning"] = 0
     stop_after: Annotated[int, "epochs without a better validation top-1 after which to stop; 0: never"] = 0
+
+    def __post_init__(self) -> None:
+        """Refuse, with UserError, a value that would only be found wanting in the midst of a run."""
+        for name, (least, most) in BOUNDS.items():
+            value = getattr(self, name)
+            if not least <= value <= most:  # said this way round, NaN is refused as well
+                flag = "--" + name.replace("_", "-")
+                limits = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+                raise UserError(f"{flag} {value} is not {limits}")
+        if self.nesterov and not self.momentum:
+            raise UserError("--nesterov needs a --momentum above 0; add --no-nesterov to train without momentum")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
