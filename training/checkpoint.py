@@ -1,6 +1,7 @@
 """Checkpoints: all that training needs to go on exactly, in one file of tensors and plain values."""
 
 import json
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,9 @@ class Checkpoint:
                 f"there is no checkpoint {path}; `fc7 train DATA -o RUN` writes RUN/last.pt and RUN/best.pt"
             )
         try:
+            with zipfile.ZipFile(path) as archive:  # torch.load looks at no checksum
+                if (damaged := archive.testzip()) is not None:
+                    raise zipfile.BadZipFile(damaged)
             content = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises whatever its zip reader and unpickler raise
             raise CheckpointError(
