@@ -1,7 +1,7 @@
-"""How `embedding` is made from the layers: a PCA learned from training pictures, half whitened, of unit length."""
+"""How `embedding` is made from the layers: a PCA learned from pictures, half whitened, of unit length."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -32,16 +32,25 @@ class EmbeddingRecipe:
 
 @dataclass(frozen=True)
 class EmbeddingTransform:
-    """The learned map: embedding = unit(matrix @ joined layers + offset); matrix (dim, width), offset (dim,)."""
+    """The learned map: embedding = unit(matrix @ joined layers + offset); matrix (dim, width), offset (dim,).
+
+    Without a matrix nothing was learned: embedding = unit(joined layers). `recipe.dim` is the dimension that came out.
+    """
 
     recipe: EmbeddingRecipe
-    matrix: Tensor
-    offset: Tensor
-    pictures: int
+    matrix: Tensor | None = None
+    offset: Tensor | None = None
+    pictures: int = 0
 
     def __call__(self, activations: dict[str, Tensor]) -> Tensor:
         """Return embeddings (n, dim) of unit length."""
-        return F.normalize(join_layers(activations, self.recipe) @ self.matrix.T + self.offset)
+        joined = join_layers(activations, self.recipe)
+        return F.normalize(joined if self.matrix is None else F.linear(joined, self.matrix, self.offset))
+
+
+def fc7_alone(network: AlexNet) -> EmbeddingTransform:
+    """Return the transform of a network for which there are no pictures to learn from: fc7 of unit length."""
+    return EmbeddingTransform(EmbeddingRecipe(layers=("fc7",), dim=network.config.hidden[1], power=0.0))
 
 
 def join_layers(activations: dict[str, Tensor], recipe: EmbeddingRecipe) -> Tensor:
@@ -67,9 +76,9 @@ def learn_embedding(
 ) -> EmbeddingTransform:
     """Learn the transform from the central crops of up to 20,000 pictures.
 
-    Principal components in float64 from the covariance, each divided by its standard deviation to the power
-    `recipe.power`; with few pictures, as many dimensions as they span. Raises DatasetError for fewer than two, and
-    ExportError for a network that tells none from another.
+    Each principal component is divided by its standard deviation to the power `recipe.power`; with few pictures, as
+    many dimensions as they span. Raises DatasetError for fewer than two, and ExportError for a network that tells none
+    from another.
     """
     network.eval()
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))[:PICTURES]
@@ -89,21 +98,33 @@ def learn_embedding(
             f"the network answers all {len(joined)} pictures alike, it has learned nothing; "
             "train again, with a lower --lr or for longer"
         )
-    mean = joined.double().mean(0)
-    centred = joined.double() - mean
-    variances, directions = torch.linalg.eigh(centred.T @ centred / (len(joined) - 1))
-    variances, directions = variances.flip(0), directions.flip(1)
+    mean, variances, directions = principal_components(joined)
     # Directions without variance hold rounding errors only; whitening would blow them up.
     spanned = int((variances > variances[0] * 1e-7).sum())
     dim = min(recipe.dim, spanned, len(joined) - 1)
-    scale = variances[:dim] ** (-recipe.power / 2)
-    matrix = (directions[:, :dim] * scale).T
+    matrix = directions[:dim] * variances[:dim, None] ** (-recipe.power / 2)
     # The sign of a principal component is arbitrary: fixed, so that the same pictures give the same file.
     signs = matrix.gather(1, matrix.abs().argmax(1, keepdim=True)).sign()
     matrix = matrix * signs
     # One common factor, so that values stay near 1 where they are stored in half precision.
     matrix = matrix / matrix.abs().max()
-    return EmbeddingTransform(recipe, matrix.float(), -(matrix @ mean).float(), len(joined))
+    return EmbeddingTransform(replace(recipe, dim=dim), matrix.float(), -(matrix @ mean).float(), len(joined))
+
+
+def principal_components(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the mean (width,), the variances (m,), largest first, and their directions (m, width) of rows (n, width).
+
+    In float64; m is the smaller of n and width, and so is the matrix whose eigenvectors are found.
+    """
+    mean = rows.double().mean(0)
+    centred = rows.double() - mean
+    n, width = rows.shape
+    if n > width:
+        variances, vectors = torch.linalg.eigh(centred.T @ centred / (n - 1))
+        return mean, variances.flip(0), vectors.T.flip(0)
+    variances, vectors = torch.linalg.eigh(centred @ centred.T / (n - 1))
+    # X'u is a direction for each eigenvector u of XX', and as long as sqrt((n - 1) variance).
+    return mean, variances.flip(0), F.normalize(vectors.T @ centred).flip(0)
 
 
 def layer_names() -> Sequence[str]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from index.errors import ExportError
 from index.files import replacing
 from retrieval.model import Model
-from retrieval.spec import ModelSpec
+from retrieval.spec import ClassName, ModelSpec
 from training.augment import Normalisation, centre_crops
 from training.checkpoint import Checkpoint
 from training.embedding import EmbeddingRecipe, EmbeddingTransform, learn_embedding
@@ -43,45 +43,83 @@ def export_model(
     name: str | None = None,
     licence: str = "",
 ) -> ModelSpec:
-    """Write a checkpoint's model file: learn its embedding, measure its accuracy, prove parity with torch.
+    """Write a checkpoint's model file: learn its embedding, measure its accuracy, and the rest as `write_model`.
 
-    `pictures` and `validation` lie on `device`. `half` stores weights as float16 (arithmetic stays float32). Raises
-    ExportError if the model run by ONNX Runtime differs from torch by a cosine below 0.9999 or by more than 1e-4 in a
-    probability; then no file is left behind.
+    `pictures` and `validation` lie on `device`.
     """
     trained = checkpoint.build()
     normalisation = checkpoint.normalisation
     on_device = normalisation.to(device)
     transform = learn_embedding(trained.to(device), pictures, on_device, embedding, seed=checkpoint.recipe.seed)
-    network = without_batch_norm(trained.cpu())
+    network = for_inference(trained.cpu(), half=half)
+    _, top1, top5 = evaluate(network.to(device), validation, on_device, side=network.config.crop, half=False)
+    # From the first class to the last: the pictures of a split are sorted by class.
+    order = torch.linspace(0, len(validation) - 1, min(PARITY_PICTURES, len(validation))).long()
+    return write_model(
+        network.cpu(),
+        out,
+        trained=trained,
+        normalisation=normalisation,
+        transform=transform,
+        sample=next(iter(validation.batches(order, len(order))))[0].cpu(),
+        half=half,
+        classes=checkpoint.classes,
+        training={**checkpoint.data, "recipe": checkpoint.recipe.to_dict(), **_effort(checkpoint)},
+        accuracy={"top1": round(top1, 4), "top5": round(top5, 4), "pictures": len(validation)},
+        name=name,
+        licence=licence,
+    )
+
+
+def for_inference(trained: AlexNet, *, half: bool) -> AlexNet:
+    """Return the network that is written: batch normalisation merged, with `half` its weights rounded to float16."""
+    network = without_batch_norm(trained)
     if half:
         # What is stored as float16 is rounded here, and nothing else.
         for parameter in network.parameters():
             if parameter.ndim > 1:
                 parameter.data = parameter.data.half().float()
+    return network
+
+
+def write_model(
+    network: AlexNet,
+    out: Path,
+    *,
+    trained: AlexNet,
+    normalisation: Normalisation,
+    transform: EmbeddingTransform,
+    sample: Tensor,
+    half: bool,
+    classes: tuple[ClassName, ...],
+    training: Mapping[str, Any],
+    accuracy: Mapping[str, Any],
+    name: str | None = None,
+    licence: str = "",
+) -> ModelSpec:
+    """Write the model file of a network made `for_inference` from `trained`, and prove that it answers as torch does.
+
+    `sample` are squares uint8 (n, resize, resize, 3) to compare on. `half` stores weights as float16 (arithmetic stays
+    float32). `accuracy` is of the central crops; empty where none is known. Raises ExportError if the model run by ONNX
+    Runtime differs from torch by a cosine below 0.9999 or by more than 1e-4 in a probability; then no file is left.
+    """
+    if half and transform.matrix is not None:
         transform = replace(transform, matrix=transform.matrix.half().float())
-    crop = network.config.crop
-    _, top1, top5 = evaluate(network.to(device), validation, on_device, side=crop, half=False)
-    network.cpu()
     model = build_model(network, normalisation, transform, half=half)
+    config = trained.config
     spec = ModelSpec(
         name=name or out.stem,
-        arch=network.config.arch,
-        classes=checkpoint.classes,
-        resize=network.config.resize,
-        crop=crop,
-        dim=len(transform.matrix),
-        fc7_dim=network.config.hidden[1],
+        arch=config.arch,
+        classes=classes,
+        resize=config.resize,
+        crop=config.crop,
+        dim=transform.recipe.dim,
+        fc7_dim=config.hidden[1],
         fingerprint=_fingerprint(model),
-        arch_config=checkpoint.config.to_dict(),
+        arch_config=config.to_dict(),
         embedding={**asdict(transform.recipe), "pictures": transform.pictures},
-        training={**checkpoint.data, "recipe": checkpoint.recipe.to_dict(), **_effort(checkpoint)},
-        accuracy={
-            "top1": round(top1, 4),
-            "top5": round(top5, 4),
-            "pictures": len(validation),
-            "crop": f"central {crop} of {network.config.resize} pixels",
-        },
+        training=training,
+        accuracy={**accuracy, "crop": f"central {config.crop} of {config.resize} pixels"} if accuracy else {},
         licence=licence,
         date=datetime.now(UTC).date().isoformat(),
     )
@@ -92,9 +130,6 @@ def export_model(
             file.write(model.SerializeToString())
             file.flush()
             loaded = Model.load(Path(file.name), device="cpu")
-            # From the first class to the last: the pictures of a split are sorted by class.
-            order = torch.linspace(0, len(validation) - 1, min(PARITY_PICTURES, len(validation))).long()
-            sample = next(iter(validation.batches(order, len(order))))[0].cpu()
             check_parity(loaded, network, normalisation, transform, sample)
             check_rounding(loaded, trained, normalisation, sample)
     except OSError as error:

@@ -80,15 +80,16 @@ def build_model(
                 part = graph.node("AveragePool", part, to="pool5.mean", kernel_shape=[window] * 2, strides=[window] * 2)
             part = graph.node("Flatten", part, to="pool5.joined", axis=1)
         parts.append(_unit_length(graph, part, f"{name}.unit"))
-    joined = graph.node("Concat", *parts, to="joined", axis=1)
-    matrix, offset = graph.weight("pca.matrix", transform.matrix), graph.weight("pca.offset", transform.offset)
-    projected = graph.node("Gemm", joined, matrix, offset, to="pca", transB=1)
-    _unit_length(graph, projected, "embedding")
+    x = graph.node("Concat", *parts, to="joined", axis=1)
+    if transform.matrix is not None and transform.offset is not None:
+        matrix, offset = graph.weight("pca.matrix", transform.matrix), graph.weight("pca.offset", transform.offset)
+        x = graph.node("Gemm", x, matrix, offset, to="pca", transB=1)
+    _unit_length(graph, x, "embedding")
 
     outputs = (
         ("probabilities", network.classes),
         ("fc7", network.config.hidden[1]),
-        ("embedding", len(transform.matrix)),
+        ("embedding", transform.recipe.dim),
     )
     return helper.make_model(
         helper.make_graph(
