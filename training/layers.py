@@ -54,9 +54,9 @@ class LocalContrastNorm(nn.Module):
         self.register_buffer("window", (weights / weights.sum()).float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise x (n, maps, height, width), in float32: what is left of a difference would be lost in less."""
+        """Normalise x (n, maps, height, width), at least in float32: in less, little would be left of a difference."""
         with torch.autocast(x.device.type, enabled=False):
-            wide = x.float()
+            wide = x.to(torch.promote_types(x.dtype, torch.float32))
             share = self._blur(torch.ones_like(wide[:1, :1]))  # of the window that lies inside the map
             centred = wide - self._blur(wide.mean(1, keepdim=True)) / share
             variance = self._blur((centred * centred).mean(1, keepdim=True)) / share
@@ -66,9 +66,9 @@ class LocalContrastNorm(nn.Module):
 
     def _blur(self, x: Tensor) -> Tensor:
         """Return the weighted sums of x (n, 1, height, width): the Gaussian is the product of its two directions."""
-        before = self.size // 2
-        down = F.conv2d(x, self.window.reshape(1, 1, -1, 1), padding=(before, 0))
-        return F.conv2d(down, self.window.reshape(1, 1, 1, -1), padding=(0, before))
+        before, window = self.size // 2, self.window.to(x.dtype)
+        down = F.conv2d(x, window.reshape(1, 1, -1, 1), padding=(before, 0))
+        return F.conv2d(down, window.reshape(1, 1, 1, -1), padding=(0, before))
 
     def extra_repr(self) -> str:
         """What `print(network)` shows."""
