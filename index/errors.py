@@ -12,6 +12,7 @@ UserError
 │   └── ModelMismatchError  it was made with another model
 ├── DatasetError            a folder of labelled pictures is not what training needs
 ├── CheckpointError         a checkpoint is missing, damaged or of another network
+├── DownloadError           a file cannot be fetched
 └── ExportError             an exported model does not do what the network does
 
 Each message names the thing and the next command to run. Any other exception is a bug and keeps its traceback.
@@ -64,6 +65,10 @@ class DatasetError(UserError):
 
 class CheckpointError(UserError):
     """A checkpoint is missing, damaged or of another network."""
+
+
+class DownloadError(UserError):
+    """A file cannot be fetched."""
 
 
 class ExportError(UserError):
