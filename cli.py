@@ -19,6 +19,7 @@ from training.recipe import RECIPES, recipe_options
 
 if TYPE_CHECKING:
     from index.records import SkippedPhoto
+    from retrieval.ensemble import Ensemble
     from retrieval.model import Model
     from training.options import Option
 
@@ -68,20 +69,31 @@ def device_option(command: Command) -> Command:
     )(command)
 
 
-def model_options(command: Command) -> Command:
-    """Add -m, --device and --threads; the command is called with the loaded `model` in their stead."""
+def threads_option(command: Command) -> Command:
+    return click.option(
+        "--threads", type=click.IntRange(min=1), show_default="all cores", help="Threads the model runs on."
+    )(command)
 
-    @click.option(
+
+def model_option(help: str, *, several: bool = False) -> Callable[[Command], Command]:
+    return click.option(
         "-m",
         "--model",
+        multiple=several,
         type=PATH,
         envvar="FC7_MODEL",
         show_envvar=True,
         show_default="the built-in one",
-        help="Model file (.onnx).",
+        help=help,
     )
+
+
+def model_options(command: Command) -> Command:
+    """Add -m, --device and --threads; the command is called with the loaded `model` in their stead."""
+
+    @model_option("Model file (.onnx).")
     @device_option
-    @click.option("--threads", type=click.IntRange(min=1), show_default="all cores", help="Threads the model runs on.")
+    @threads_option
     @functools.wraps(command)
     def with_model(*args: Any, model: Path | None, device: Any, threads: int | None, **options: Any) -> Any:
         from retrieval.model import Model
@@ -89,6 +101,24 @@ def model_options(command: Command) -> Command:
         return command(*args, model=Model.load(model, device=device, threads=threads), **options)
 
     return with_model
+
+
+def ensemble_options(command: Command) -> Command:
+    """As `model_options`, for commands that can average over several models and over crops."""
+
+    @model_option("Model file (.onnx); the probabilities of several -m are averaged.", several=True)
+    @click.option("--crops", type=click.Choice([1, 10]), default=1, help="Crops to average over, or the middle alone.")
+    @device_option
+    @threads_option
+    @functools.wraps(command)
+    def with_ensemble(
+        *args: Any, model: Sequence[Path], crops: Any, device: Any, threads: int | None, **options: Any
+    ) -> Any:
+        from retrieval.ensemble import Ensemble
+
+        return command(*args, model=Ensemble.load(model, crops=crops, device=device, threads=threads), **options)
+
+    return with_ensemble
 
 
 def index_option(command: Command) -> Command:
@@ -192,11 +222,11 @@ def main() -> None:
 
 @main.command("classify", epilog="Example: fc7 classify ~/Pictures --format jsonl | head")
 @photos_argument("PHOTO...")
-@model_options
+@ensemble_options
 @top_option(5, "names for each photo")
 @format_option("table", "json", "jsonl", "csv")
 @strict_option
-def classify_command(photos: Sequence[Path], *, model: "Model", top: int, format: str, strict: bool) -> None:
+def classify_command(photos: Sequence[Path], *, model: "Ensemble", top: int, format: str, strict: bool) -> None:
     """Name what is in photos.
 
     PHOTO is a file, a folder, searched with the folders below it, or - for a picture on standard input.
@@ -371,9 +401,9 @@ def train_command(
     click.echo(summary_line(out / MODEL, result.spec))
 
 
-@main.command("evaluate", epilog="Example: fc7 evaluate tiny-imagenet-200/val -m model.onnx")
+@main.command("evaluate", epilog="Example: fc7 evaluate tiny-imagenet-200/val -m model.onnx --crops 10")
 @click.argument("data", type=PATH)
-@model_options
+@ensemble_options
 @click.option(
     "--csv",
     "pictures",
@@ -381,7 +411,7 @@ def train_command(
     help="Also write a line for each picture to this file.",
 )
 @format_option("table", "json")
-def evaluate_command(data: Path, *, model: "Model", pictures: TextIO | None, format: str) -> None:
+def evaluate_command(data: Path, *, model: "Ensemble", pictures: TextIO | None, format: str) -> None:
     """Measure how well a model names labelled pictures, and finds others of the same class.
 
     DATA has one folder of pictures for each class, named by class or WordNet id; or it is a data set with a folder val.

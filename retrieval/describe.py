@@ -4,18 +4,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import PhotoError
-from index.records import SkippedPhoto
+from index.records import Prediction, SkippedPhoto
 from retrieval.folder import expand_paths
-from retrieval.model import Model
+from retrieval.model import Outputs
 from retrieval.photos import open_photo
 from retrieval.pipeline import in_batches, run_ahead
 from retrieval.progress import Progress
+from retrieval.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 STANDARD_INPUT = Path("-")
 BATCH_SIZE = 32
@@ -31,8 +35,27 @@ class DescribedPhoto:
     embedding: NDArray[np.float32]
 
 
+Prepared = TypeVar("Prepared")
+
+
+class Describer(Protocol[Prepared]):
+    """A `Model`, or several as one: an `Ensemble`."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    @property
+    def resize(self) -> int: ...
+
+    def prepare(self, image: "Image") -> Prepared: ...
+
+    def run(self, pixels: Sequence[Prepared]) -> Outputs: ...
+
+    def top_predictions(self, probabilities: NDArray[np.float32], k: int) -> tuple[Prediction, ...]: ...
+
+
 def describe_photos(
-    model: Model,
+    model: Describer[Prepared],
     paths: Sequence[Path],
     *,
     skipped: list[SkippedPhoto],
@@ -42,8 +65,8 @@ def describe_photos(
 ) -> Iterator[DescribedPhoto]:
     """Yield the photos that can be read, in order, those in folders included; the others are appended to `skipped`."""
 
-    def prepare(source: Path | bytes) -> NDArray[np.uint8]:
-        return model.prepare(open_photo(source, shorter_side=model.spec.resize))
+    def prepare(source: Path | bytes) -> Prepared:
+        return model.prepare(open_photo(source, shorter_side=model.resize))
 
     photos = expand_paths(paths, skipped=skipped)
     # Standard input is read here and not in a thread, which Ctrl-C could not wake from waiting for it.
@@ -56,7 +79,7 @@ def describe_photos(
         skipped += (SkippedPhoto(path, str(error)) for path, error in batch if isinstance(error, PhotoError))
         readable = [(path, pixels) for path, pixels in batch if not isinstance(pixels, PhotoError)]
         if readable:
-            outputs = model.run(np.stack([pixels for _, pixels in readable]))
+            outputs = model.run([pixels for _, pixels in readable])
             for row, (path, _) in enumerate(readable):
                 yield DescribedPhoto(path, outputs.probabilities[row], outputs.fc7[row], outputs.embedding[row])
         done += len(batch)

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import DatasetError
 from index.records import Prediction, SkippedPhoto
-from retrieval.describe import describe_photos
+from retrieval.describe import Describer, describe_photos
 from retrieval.metrics import mean_average_precision, precision_at_k, top_k_accuracy
-from retrieval.model import Model
 from retrieval.progress import Progress
 
 
@@ -41,7 +41,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: Model, paths: Sequence[Path], labels: Sequence[int], *, progress: Progress | None = None
+    model: Describer[Any], paths: Sequence[Path], labels: Sequence[int], *, progress: Progress | None = None
 ) -> Evaluation:
     """Measure top-1 and top-5 accuracy, P@1, P@10 and mAP on pictures whose labels number `model.spec.classes`.
 
@@ -71,6 +71,6 @@ def evaluate(
     )
 
 
-def _result(model: Model, path: Path, probabilities: NDArray[np.float32], target: int) -> PictureResult:
+def _result(model: Describer[Any], path: Path, probabilities: NDArray[np.float32], target: int) -> PictureResult:
     rank = int((probabilities >= probabilities[target]).sum())
     return PictureResult(path, model.spec.classes[target].name, model.top_predictions(probabilities, 1)[0], rank)

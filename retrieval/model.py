@@ -77,6 +77,11 @@ class Model:
         """The ONNX Runtime providers that really run it, the preferred one first."""
         return list(self._session.get_providers())
 
+    @property
+    def resize(self) -> int:
+        """The side in pixels that a picture's shorter one is brought to."""
+        return self.spec.resize
+
     @cached_property
     def _labels(self) -> list[tuple[str, str | None]]:
         return [(known.name, known.id) for known in self.spec.classes]
@@ -85,8 +90,8 @@ class Model:
         """Return the pixels (crop, crop, 3) that the network takes for a picture."""
         return resize_and_crop(image, resize=self.spec.resize, crop=self.spec.crop)
 
-    def run(self, pixels: NDArray[np.uint8]) -> Outputs:
-        """Return all outputs for prepared pictures (n, crop, crop, 3)."""
+    def run(self, pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> Outputs:
+        """Return all outputs for n prepared pictures, as one array (n, crop, crop, 3) or one each."""
         probabilities, fc7, embedding = self._session.run(
             ["probabilities", "fc7", "embedding"], {"pixels": np.ascontiguousarray(pixels)}
         )

@@ -4,6 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+MIDDLE = 4
+"""Which of `ten_crops` is the one in the middle."""
+
 
 def resize_only(image: Image.Image, *, size: int) -> NDArray[np.uint8]:
     """Return the central square of a picture, resized to (size, size, 3).
@@ -29,7 +32,7 @@ def resize_only(image: Image.Image, *, size: int) -> NDArray[np.uint8]:
 def resize_and_crop(image: Image.Image, *, resize: int, crop: int) -> NDArray[np.uint8]:
     """Return the pixels (crop, crop, 3) in the middle of a picture whose shorter side was made `resize`.
 
-    It is always the middle of `resize_only`, and the fifth of `ten_crops`.
+    It is always the middle of `resize_only`, and of `ten_crops`.
     """
     margin = _margin(resize, crop)
     return resize_only(image, size=resize)[margin : margin + crop, margin : margin + crop]

@@ -61,7 +61,7 @@ def make_photo(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-def make_model(path: Path, *, seed: int) -> Path:
+def make_model(path: Path, *, seed: int, side: int = SIDE) -> Path:
     """Write a model with the inputs, outputs and metadata of a trained one."""
     width = 3 * GRID * GRID
     colours = np.kron(np.eye(3), np.full((GRID * GRID, 1), 0.5))
@@ -71,7 +71,7 @@ def make_model(path: Path, *, seed: int) -> Path:
         helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
         helper.make_node(
-            "AveragePool", ["planes"], ["grid"], kernel_shape=[SIDE // GRID] * 2, strides=[SIDE // GRID] * 2
+            "AveragePool", ["planes"], ["grid"], kernel_shape=[side // GRID] * 2, strides=[side // GRID] * 2
         ),
         helper.make_node("Flatten", ["grid"], ["flat"]),
         helper.make_node("Div", ["flat", "scale"], ["fc7"]),
@@ -85,7 +85,7 @@ def make_model(path: Path, *, seed: int) -> Path:
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", SIDE, SIDE, 3])],
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", side, side, 3])],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", size]) for name, size in outputs.items()],
         [numpy_helper.from_array(values.astype(np.float32), name) for name, values in weights.items()],
     )
@@ -94,8 +94,8 @@ def make_model(path: Path, *, seed: int) -> Path:
         name=path.stem,
         arch="tiny",
         classes=tuple(ClassName(colour, f"n{number:08}") for number, colour in enumerate(COLOURS)),
-        resize=SIDE + 8,
-        crop=SIDE,
+        resize=side + 8,
+        crop=side,
         dim=DIM,
         fc7_dim=width,
         fingerprint=f"{seed:064x}",
