@@ -14,13 +14,13 @@ WORTH_SAVING = 0.1
 
 
 class VectorCache:
-    """The vectors of a catalogue, in memory and in a file."""
+    """The vectors of a catalogue, in memory and in a file; `unsaved` counts what the file does not know of."""
 
     def __init__(self, path: Path, catalog: Catalog) -> None:
         self.path = path
         self._catalog = catalog
         self._vectors: VectorIndex | None = None
-        self._unsaved = 0
+        self.unsaved = 0
 
     def current(self, state: CatalogState) -> VectorIndex:
         """Bring the vectors in memory to `state`, that of the snapshot around the call, reading only what changed."""
@@ -50,9 +50,9 @@ class VectorCache:
 
     def offer_file(self) -> None:
         """Replace the file if that spares later readers much of the work; for a reader, who may not be able to."""
-        if self._vectors is not None and self._unsaved > WORTH_SAVING * len(self._vectors):
+        if self._vectors is not None and self.unsaved > WORTH_SAVING * len(self._vectors):
             # Once is enough, also where it fails.
-            self._unsaved = 0
+            self.unsaved = 0
             with suppress(OSError):
                 self._vectors.save(self.path)
 
@@ -74,7 +74,7 @@ class VectorCache:
         for ids, embeddings in vectors_since(self._catalog, seen, dim=state.dim):
             vectors.add(ids, embeddings)
         vectors.stamp = _stamp(state)
-        self._unsaved += len(touched)
+        self.unsaved += len(touched)
 
     def _save(self, vectors: VectorIndex) -> None:
         with storage_errors(self.path.parent):
@@ -82,7 +82,7 @@ class VectorCache:
             for leftover in self.path.parent.glob(f".{self.path.name}.*.tmp"):
                 leftover.unlink(missing_ok=True)
             vectors.save(self.path)
-        self._unsaved = 0
+        self.unsaved = 0
 
 
 def _stamp(state: CatalogState) -> Stamp:

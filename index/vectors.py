@@ -1,6 +1,8 @@
 """Vectors by id, and those nearest to a query by inner product: all that is left to FAISS."""
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from index.errors import MissingPackageError
 from index.vector_file import Stamp, VectorFileError, read_vector_file, write_vector_file
+
+# Some milliseconds of one thread.
+WORTH_THREADS = 20_000_000
 
 
 class VectorIndex:
@@ -56,7 +61,8 @@ class VectorIndex:
         k = min(k, len(self))
         if k == 0 or len(vectors) == 0:
             return np.empty((len(vectors), k), dtype=np.float32), np.empty((len(vectors), k), dtype=np.int64)
-        scores, ids = self._index.search(vectors, k)
+        with _threads_for(len(vectors) * len(self) * self.dim):
+            scores, ids = self._index.search(vectors, k)
         return scores, ids
 
     def save(self, path: Path) -> None:
@@ -86,6 +92,19 @@ def require_faiss() -> None:
             "Searching needs FAISS, which is not installed: run `pip install 'fc7[cpu]'`, "
             "or `pip install 'fc7[gpu]'` on a machine with an NVIDIA GPU."
         )
+
+
+@contextmanager
+def _threads_for(multiplications: int) -> Iterator[None]:
+    """Let FAISS use one thread where that is done before others have been woken, which takes long on a busy machine."""
+    faiss = _import_faiss()
+    threads = faiss.omp_get_max_threads()
+    if multiplications < WORTH_THREADS:
+        faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
 
 
 def _import_faiss() -> Any:

@@ -1,0 +1,168 @@
+"""vectors.faiss is a cache: missing, damaged, stale or foreign, it is caught up or made anew from the catalogue."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from photo_samples import SampleFile, bring_up_to_date, embed, open_for_writing
+
+from index.catalog import Catalog
+from index.photo_index import PhotoIndex
+from index.records import SearchResult
+from index.vector_cache import VectorCache
+from index.vector_file import Stamp, read_stamp
+from index.vectors import VectorIndex
+
+ROOT = Path("/photos")
+QUERIES = np.stack([embed(b"query %d" % number) for number in range(3)])
+
+
+def files_numbered(*numbers: int) -> dict[bytes, SampleFile]:
+    return {b"%03d.jpg" % number: SampleFile(b"content %d" % number) for number in numbers}
+
+
+def fill(folder: Path, files: dict[bytes, SampleFile]) -> list[list[SearchResult]]:
+    with open_for_writing(folder) as index:
+        bring_up_to_date(index, ROOT, files, batch_size=50)
+        return index.search(QUERIES, 1000)
+
+
+def search(folder: Path) -> list[list[SearchResult]]:
+    with PhotoIndex.open(folder) as index:
+        return index.search(QUERIES, 1000)
+
+
+def rows_read_by_catching_up(folder: Path) -> int:
+    """Count the vectors that a reader takes from the catalogue rather than from the file."""
+    with closing(Catalog.open(folder / "catalog.db")) as catalog:
+        cache = VectorCache(folder / "vectors.faiss", catalog)
+        with catalog.snapshot():
+            cache.current(catalog.state())
+        return cache.unsaved
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def flip_a_bit(path: Path) -> None:
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 4
+    path.write_bytes(damaged)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def replace_by_another_catalogues(path: Path) -> None:
+    vectors = VectorIndex(QUERIES.shape[1], stamp=Stamp("another", 1))
+    vectors.add([1, 2], QUERIES[:2])
+    vectors.save(path)
+
+
+def replace_by_one_from_the_future(path: Path) -> None:
+    vectors = VectorIndex.load(path)
+    vectors.stamp = Stamp(vectors.stamp.catalog, vectors.stamp.generation + 1)
+    vectors.remove([1])
+    vectors.save(path)
+
+
+def lose_a_vector(path: Path) -> None:
+    vectors = VectorIndex.load(path)
+    vectors.remove([1])
+    vectors.save(path)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        remove,
+        truncate,
+        flip_a_bit,
+        empty,
+        replace_by_another_catalogues,
+        replace_by_one_from_the_future,
+        lose_a_vector,
+    ],
+)
+def test_harm_to_the_file_is_made_good(tmp_path: Path, harm: Callable[[Path], None]) -> None:
+    answers = fill(tmp_path, files_numbered(*range(30)))
+    harm(tmp_path / "vectors.faiss")
+    assert rows_read_by_catching_up(tmp_path) == 30
+    assert search(tmp_path) == answers
+    # The reader has saved the next one the work.
+    assert rows_read_by_catching_up(tmp_path) == 0
+    assert search(tmp_path) == answers
+
+
+def test_catching_up_reads_only_what_changed(tmp_path: Path) -> None:
+    fill(tmp_path, files_numbered(*range(50)))
+    shutil.copy(tmp_path / "vectors.faiss", tmp_path / "old")
+    changed = {**files_numbered(*range(3, 51)), b"004.jpg": SampleFile(b"changed", 2)}
+    answers = fill(tmp_path, changed)
+    shutil.copy(tmp_path / "old", tmp_path / "vectors.faiss")
+    # Three removed, one changed, one new.
+    assert rows_read_by_catching_up(tmp_path) == 5
+    assert search(tmp_path) == answers
+
+
+def test_a_reader_leaves_small_changes_to_the_writer(tmp_path: Path) -> None:
+    fill(tmp_path, files_numbered(*range(50)))
+    old = (tmp_path / "vectors.faiss").read_bytes()
+    fill(tmp_path, files_numbered(*range(52)))
+    (tmp_path / "vectors.faiss").write_bytes(old)
+    assert len(search(tmp_path)[0]) == 52
+    assert (tmp_path / "vectors.faiss").read_bytes() == old
+
+
+def test_a_sync_that_changes_nothing_does_not_touch_the_file(tmp_path: Path) -> None:
+    files = files_numbered(*range(5))
+    fill(tmp_path, files)
+    before = (tmp_path / "vectors.faiss").stat()
+    moved = {b"moved/" + path: file for path, file in files.items()}
+    for found in (files, moved):
+        with open_for_writing(tmp_path) as index:
+            bring_up_to_date(index, ROOT, found)
+        assert (tmp_path / "vectors.faiss").stat().st_ino == before.st_ino
+
+
+def test_the_writer_brings_a_lost_file_back_though_nothing_changed(tmp_path: Path) -> None:
+    files = files_numbered(*range(5))
+    answers = fill(tmp_path, files)
+    (tmp_path / "vectors.faiss").unlink()
+    with open_for_writing(tmp_path) as index:
+        bring_up_to_date(index, ROOT, files)
+    assert read_stamp(tmp_path / "vectors.faiss").generation == 1
+    assert search(tmp_path) == answers
+
+
+def test_rebuild_makes_the_file_anew(tmp_path: Path) -> None:
+    answers = fill(tmp_path, files_numbered(*range(5)))
+    lose_a_vector(tmp_path / "vectors.faiss")
+    with open_for_writing(tmp_path) as index:
+        index.rebuild()
+    assert len(VectorIndex.load(tmp_path / "vectors.faiss")) == 5
+    assert search(tmp_path) == answers
+
+
+def test_vectors_are_the_same_added_or_rebuilt(tmp_path: Path) -> None:
+    fill(tmp_path, files_numbered(*range(20)))
+    [bits] = {tuple(VectorIndex.load(tmp_path / "vectors.faiss").search(QUERIES, 20)[0].ravel().tolist())}
+    with open_for_writing(tmp_path) as index:
+        index.rebuild()
+    assert tuple(VectorIndex.load(tmp_path / "vectors.faiss").search(QUERIES, 20)[0].ravel().tolist()) == bits
+
+
+def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / ".vectors.faiss.12345.tmp"
+    left.write_bytes(b"half")
+    fill(tmp_path, files_numbered(1))
+    assert not left.exists()
