@@ -1,16 +1,18 @@
 """How `embedding` is made from the layers: a PCA learned from pictures, half whitened, of unit length."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from index.errors import DatasetError, ExportError
+from index.errors import DatasetError, ExportError, UserError
 from training.augment import Normalisation, centre_crops
 from training.networks import AlexNet
 from training.pictures import Pictures
+
+LAYERS = ("pool5", "fc6", "fc7")
+"""What an embedding can be made of."""
 
 PICTURES = 20_000
 """Training pictures that the PCA is learned from, at most."""
@@ -28,6 +30,12 @@ class EmbeddingRecipe:
     dim: int = 256
     power: float = 0.5
     grid: int = 3
+
+    def __post_init__(self) -> None:
+        """Refuse, with UserError, a layer that there is not."""
+        unknown = [name for name in self.layers if name not in LAYERS]
+        if unknown:
+            raise UserError(f"{unknown[0]!r} is no layer of the embedding; take some of {', '.join(LAYERS)}")
 
 
 @dataclass(frozen=True)
@@ -125,8 +133,3 @@ def principal_components(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     variances, vectors = torch.linalg.eigh(centred @ centred.T / (n - 1))
     # X'u is a direction for each eigenvector u of XX', and as long as sqrt((n - 1) variance).
     return mean, variances.flip(0), F.normalize(vectors.T @ centred).flip(0)
-
-
-def layer_names() -> Sequence[str]:
-    """Return the layers that an embedding can be made of."""
-    return ("pool5", "fc6", "fc7")

@@ -64,7 +64,7 @@ def export_model(
         sample=next(iter(validation.batches(order, len(order))))[0].cpu(),
         half=half,
         classes=checkpoint.classes,
-        training={**checkpoint.data, "recipe": checkpoint.recipe.to_dict(), **_effort(checkpoint)},
+        training=_training(checkpoint),
         accuracy={"top1": round(top1, 4), "top5": round(top5, 4), "pictures": len(validation)},
         name=name,
         licence=licence,
@@ -191,8 +191,8 @@ def _fingerprint(model: onnx.ModelProto) -> str:
     return digest.hexdigest()
 
 
-def _effort(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    return {
-        "epochs_done": len(checkpoint.history),
-        "seconds": round(sum(row.seconds for row in checkpoint.history)),
-    }
+def _training(checkpoint: Checkpoint) -> dict[str, Any]:
+    # Where the pictures lie on this machine is nobody else's business.
+    data = {name: value for name, value in checkpoint.data.items() if name != "root"}
+    seconds = round(sum(row.seconds for row in checkpoint.history))
+    return {**data, "recipe": checkpoint.recipe.to_dict(), "epochs_done": len(checkpoint.history), "seconds": seconds}

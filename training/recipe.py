@@ -78,7 +78,7 @@ class Recipe:
         return replace(self, **{name: value for name, value in values.items() if value is not None})
 
     def for_fine_tuning(self) -> "Recipe":
-        """Return the recipe for a network that knows pictures already: the new fc8 first, then all, slowly and briefly."""
+        """Return the recipe for a network that knows pictures already: the new fc8 first, then all, slowly."""
         return replace(
             self,
             epochs=30,

@@ -179,6 +179,8 @@ def export_checkpoint(
     data: Path | None = None,
     embedding: EmbeddingRecipe | None = None,
     half: bool = True,
+    name: str | None = None,
+    licence: str = "",
 ) -> ModelSpec:
     """Export a checkpoint; its embedding is learned from `data`, by default the pictures that the run learned from.
 
@@ -207,6 +209,8 @@ def export_checkpoint(
         embedding=embedding or EmbeddingRecipe(),
         device=hardware.device,
         half=half,
+        name=name,
+        licence=licence,
     )
 
 
