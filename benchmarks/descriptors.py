@@ -92,7 +92,8 @@ def hog_descriptor(image: Image.Image) -> NDArray[np.float32]:
 
 def unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    unit: NDArray[np.float32] = vectors / np.maximum(lengths, np.float32(1e-12))
+    return unit
 
 
 if __name__ == "__main__":
