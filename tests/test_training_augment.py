@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.augment import Normalisation, centre_crops, principal_colours, random_crops
+from training.augment import Normalisation, centre_crops, random_crops
 
 PLAIN = Normalisation(torch.zeros(3, 1, 1), torch.ones(3, 1, 1))
 SIZE, CROP = 9, 6
@@ -99,27 +99,3 @@ def test_crops_are_shrunk_to_train_on_small_pictures_first() -> None:
     small = random_crops(numbered(5), CROP, PLAIN, mirror=True, side=3)
     torch.testing.assert_close(small, F.interpolate(full, size=(3, 3), mode="bilinear", antialias=True))
     assert random_crops(numbered(5), CROP, PLAIN, mirror=True, side=CROP).shape == (5, 3, CROP, CROP)
-
-
-def test_colour_noise_shifts_each_picture_along_the_principal_colours() -> None:
-    colours = torch.tensor([[3.0, 0.0, 1.0], [0.0, 2.0, 1.0], [0.0, 0.0, 4.0]])
-    grey = torch.full((4000, SIZE, SIZE, 3), 100, dtype=torch.uint8)
-    torch.manual_seed(5)
-    crops = random_crops(grey, CROP, replace(PLAIN, colours=colours), mirror=True, colour_noise=0.5) - 100
-    shifts = crops[:, :, 0, 0]
-    torch.testing.assert_close(crops, shifts[:, :, None, None].expand_as(crops))  # the same for the whole picture
-    covariance = torch.cov(shifts.T)
-    torch.testing.assert_close(covariance, 0.25 * colours @ colours.T, rtol=0.15, atol=0.15)
-    assert torch.allclose(shifts.mean(0), torch.zeros(3), atol=0.15)
-
-
-def test_principal_colours_are_eigenvectors_times_eigenvalues() -> None:
-    values = torch.randn(1000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) @ torch.tensor(
-        [[40.0, 35.0, 30.0], [5.0, 0.0, -5.0], [1.0, -2.0, 1.0]], dtype=torch.float64
-    )
-    covariance = torch.cov(values.T)
-    found = principal_colours(covariance).double() / 255
-    # With the colours P of eigenvalue s as columns s p: S = P' P has the squared eigenvalues, and C P = P diag(s).
-    variances = found.norm(dim=0)
-    torch.testing.assert_close(covariance / 255**2 @ found, found * variances, rtol=1e-5, atol=1e-9)
-    torch.testing.assert_close(variances.sum(), covariance.trace() / 255**2, rtol=1e-5, atol=1e-9)

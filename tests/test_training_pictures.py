@@ -101,15 +101,6 @@ def test_a_picture_becomes_its_central_square(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", ["memory", "workers"])
-def test_the_mean_picture_and_the_covariance_of_colours(split: Split, kept: str) -> None:
-    memory, folder = both(split, workers=1)
-    mean, covariance = mean_picture(memory if kept == "memory" else folder, seed=0)
-    pixels = np.stack([square(path, SIZE) for path in split.paths]).astype(np.float64)
-    np.testing.assert_allclose(mean, pixels.mean(0).transpose(2, 0, 1), atol=1e-4)
-    np.testing.assert_allclose(covariance, np.cov(pixels.reshape(-1, 3).T, bias=True), rtol=1e-9)
-
-
-@pytest.mark.parametrize("kept", ["memory", "workers"])
 def test_nothing_has_no_mean(split: Split, kept: str) -> None:
     for path in split.paths:
         path.write_bytes(b"no picture")
