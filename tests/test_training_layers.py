@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import nn
 from training_samples import TINY
 
+from training.architectures import ALEXNET, ConvLayer
 from training.layers import LocalResponseNorm, batch_statistics_folded
-from training.networks import ALEXNET, AlexNet, ConvLayer
+from training.networks import AlexNet
 
 Array = NDArray[np.float64]
 Neuron = tuple[int, int, int, int]

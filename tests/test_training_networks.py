@@ -6,18 +6,8 @@ from torch import nn
 from training_samples import TINY, lively, reduced
 
 from index.errors import CheckpointError
-from training.networks import (
-    ALEXNET,
-    ALEXNET_64,
-    ALEXNET_OWT,
-    CONFIGS,
-    AlexNet,
-    AlexNetConfig,
-    feature_grid,
-    neurons_per_layer,
-    parameter_count,
-    without_batch_norm,
-)
+from training.architectures import ALEXNET, ALEXNET_64, ALEXNET_OWT, CONFIGS, AlexNetConfig
+from training.networks import AlexNet, feature_grid, neurons_per_layer, parameter_count, without_batch_norm
 
 # What torchvision documents for the pretrained weights of its `alexnet`.
 TORCHVISION = {

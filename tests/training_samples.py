@@ -8,11 +8,12 @@ import torch
 from PIL import Image, ImageDraw
 
 from retrieval.spec import ClassName
+from training.architectures import CONFIGS, AlexNetConfig, ConvLayer
 from training.augment import Normalisation
 from training.checkpoint import Checkpoint
 from training.dataset import Split
 from training.hardware import Hardware
-from training.networks import CONFIGS, AlexNet, AlexNetConfig, ConvLayer
+from training.networks import AlexNet
 from training.recipe import RECIPES
 
 SHAPES = {"blue disc": (50, 70, 220), "green cross": (60, 190, 80), "red square": (220, 60, 50)}

@@ -12,8 +12,9 @@ from torch import Tensor
 from index.errors import CheckpointError
 from index.files import replacing
 from retrieval.spec import ClassName
+from training.architectures import AlexNetConfig
 from training.augment import Normalisation
-from training.networks import AlexNet, AlexNetConfig
+from training.networks import AlexNet
 from training.recipe import Recipe
 
 FORMAT_VERSION = 1

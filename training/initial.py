@@ -13,9 +13,10 @@ from torch import Tensor
 from index.errors import CheckpointError, ModelError
 from retrieval.model import BUILTIN
 from retrieval.spec import ModelSpec
+from training.architectures import AlexNetConfig
 from training.augment import Normalisation
 from training.checkpoint import Checkpoint
-from training.networks import AlexNet, AlexNetConfig
+from training.networks import AlexNet
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from training.architectures import ALEXNET, ALEXNET_64, ALEXNET_OWT, CONFIGS, AlexNetConfig, ConvLayer
+from training.architectures import AlexNetConfig
 from training.layers import LocalContrastNorm, LocalResponseNorm, batch_statistics_folded
-
-__all__ = ["ALEXNET", "ALEXNET_64", "ALEXNET_OWT", "CONFIGS", "AlexNet", "AlexNetConfig", "ConvLayer"]
 
 
 class AlexNet(nn.Module):

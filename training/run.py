@@ -11,6 +11,7 @@ from index.records import SkippedPhoto
 from retrieval.evaluation import Evaluation, evaluate
 from retrieval.model import Model
 from retrieval.spec import ModelSpec
+from training.architectures import CONFIGS, AlexNetConfig
 from training.augment import Normalisation, principal_colours
 from training.checkpoint import Checkpoint, EpochMetrics
 from training.dataset import Dataset, scan_dataset
@@ -19,7 +20,7 @@ from training.export import export_model
 from training.hardware import Hardware
 from training.initial import Start
 from training.interrupt import deferred_interrupts
-from training.networks import CONFIGS, AlexNet, AlexNetConfig, feature_grid
+from training.networks import AlexNet, feature_grid
 from training.pictures import Pictures, load_pictures, mean_picture
 from training.recipe import Recipe
 from training.results import write_confusion, write_metrics, write_mistakes
