@@ -117,8 +117,8 @@ class Trainer:
 
     @property
     def side(self) -> int:
-        """Pixels of the crops of this epoch."""
-        done = self.epoch / self.recipe.epochs
+        """Pixels of the crops of this epoch; the last one is always of the full size."""
+        done = self.epoch / (self.recipe.epochs - 1) if self.recipe.epochs > 1 else 1.0
         return [side for share, side in self.recipe.crops(self.network.config.crop) if share <= done][-1]
 
     def _set_learning(self) -> None:
