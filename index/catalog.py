@@ -15,7 +15,7 @@ from index.errors import IndexNotFoundError
 from index.lock import WriterLock
 from index.rows import PhotoRow
 from index.schema import MIGRATIONS, migrate, read_version
-from index.sync import FileStamp, KnownFile
+from index.sync import FileStamp, KnownFile, path_below
 
 PUT_PHOTO = """
     INSERT INTO photos
@@ -209,14 +209,6 @@ class Catalog:
 
     def _set_state(self, state: CatalogState) -> None:
         self._connection.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", asdict(state).items())
-
-
-def path_below(path: bytes, folder: bytes) -> bytes | None:
-    """Find where `path` lies inside `folder`, b"" for the folder itself; None where it does not."""
-    if path == folder:
-        return b""
-    prefix = folder.rstrip(b"/") + b"/"
-    return path[len(prefix) :] if path.startswith(prefix) else None
 
 
 def _connect(path: Path, *, writable: bool) -> tuple[sqlite3.Connection, int]:

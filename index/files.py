@@ -11,7 +11,7 @@ from typing import BinaryIO
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` that takes its place when the block ends well, and vanishes when it does not.
 
-    The content is on the disk before the name is: after a power cut there is the old file or the new one. Raises OSError.
+    The content is on the disk before the name is: a power cut leaves the old file or the new one. Raises OSError.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from index.catalog import Catalog, path_below
+from index.catalog import Catalog
 from index.records import EmbeddedPhotos, SkippedPhoto, StoredPhoto
 from index.rows import unpack_embeddings, unpack_labels
-from index.sync import FileStamp
+from index.sync import FileStamp, path_below
 
 BATCH = 4096
 WITH_ROOT = "FROM photos JOIN roots ON roots.id = root_id"

@@ -40,8 +40,8 @@ def plan_sync(
 ) -> SyncPlan:
     """Compare a folder with the catalogue, by path, size and modification time.
 
-    Skipped files are read again when they change, or all of them with `retry_skipped`. What lies below an `unlisted`
-    sub-folder, one that could not be listed, is not missing: nobody has looked.
+    Skipped files are read again when they change, or all of them with `retry_skipped`. What is `unlisted`, a file or
+    folder that could not be looked at (b"" is the whole), is not missing, nor is anything below it.
     """
 
     def is_unchanged(path: bytes) -> bool:
@@ -49,7 +49,7 @@ def plan_sync(
         return file is not None and file.stamp == found[path] and not (retry_skipped and file.skipped)
 
     def was_looked_for(path: bytes) -> bool:
-        return not any(path.startswith(folder.rstrip(b"/") + b"/") for folder in unlisted)
+        return not any(path_below(path, entry) is not None for entry in unlisted)
 
     unchanged: list[bytes] = []
     to_read: list[bytes] = []
@@ -57,3 +57,14 @@ def plan_sync(
         (unchanged if is_unchanged(path) else to_read).append(path)
     missing = sorted(path for path in known.keys() - found.keys() if was_looked_for(path))
     return SyncPlan(unchanged, to_read, missing)
+
+
+def path_below(path: bytes, folder: bytes) -> bytes | None:
+    """Find where `path` lies inside `folder`, b"" for the folder itself; None where it does not.
+
+    Both are absolute, or both relative to the same folder, which is b"".
+    """
+    if path == folder:
+        return b""
+    prefix = folder and folder.rstrip(b"/") + b"/"
+    return path[len(prefix) :] if path.startswith(prefix) else None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from photo_samples import DIM, SampleFile, embed, hash_of, new_photo
 
-from index.catalog import Catalog, CatalogState, path_below
+from index.catalog import Catalog, CatalogState
 from index.errors import IndexFormatError, IndexNotFoundError
 from index.queries import ids_touched_since, photo_at, skipped_photos, vectors_since
 from index.rows import PhotoRow
@@ -139,14 +139,6 @@ def test_roots_never_lie_inside_each_other(tmp_path: Path) -> None:
         assert catalog.roots() == [(top, b"/")]
         assert sorted(catalog.files(top, b"")) == [b"photos/2024/may/a.jpg", b"photos2/b.jpg"]
         assert photo_at(catalog, Path("/photos2/b.jpg")) is not None
-
-
-def test_where_a_path_lies_inside_a_folder() -> None:
-    assert path_below(b"/a/b/c", b"/a") == b"b/c"
-    assert path_below(b"/a", b"/a") == b""
-    assert path_below(b"/ab", b"/a") is None
-    assert path_below(b"/a/b", b"/") == b"a/b"
-    assert path_below(b"/", b"/") == b""
 
 
 def test_a_generation_is_a_transaction_that_changed_an_embedding(tmp_path: Path) -> None:

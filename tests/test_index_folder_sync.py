@@ -170,6 +170,14 @@ def test_two_photos_that_changed_places_keep_their_contents_apart(tmp_path: Path
         assert index.search(embed(b"1")[None], 1)[0][0].path == ROOT / "b.jpg"
 
 
+def test_a_photo_moved_over_another_takes_its_place_and_its_id(tmp_path: Path) -> None:
+    with open_for_writing(tmp_path) as index:
+        bring_up_to_date(index, ROOT, files_of(a=b"1", b=b"2"))
+        assert bring_up_to_date(index, ROOT, {b"b.jpg": SampleFile(b"1", 2)}) == (SyncCounts(changed=1, removed=1), [])
+        assert ids_of(index) == {"b": 2}
+        assert index.search(embed(b"1")[None], 1)[0][0].score == pytest.approx(1, abs=1e-5)
+
+
 def test_deleted_photos_go_and_those_of_other_folders_stay(tmp_path: Path) -> None:
     with open_for_writing(tmp_path) as index:
         bring_up_to_date(index, ROOT, files_of(a=b"1", b=b"2"))

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.sync import FileStamp, KnownFile, plan_sync
+from index.sync import FileStamp, KnownFile, path_below, plan_sync
 
 paths = st.sampled_from([b"a.jpg", b"b.jpg", b"sub/a.jpg", b"sub/b.jpg", b"sub2/a.jpg", b"\xff.jpg"])
 stamps = st.builds(FileStamp, size=st.integers(0, 2), mtime_ns=st.integers(0, 2))
@@ -30,10 +30,21 @@ def test_every_file_is_planned_once(
     ]
 
 
-def test_what_lies_below_a_folder_that_was_not_listed_is_not_missing() -> None:
+def test_what_could_not_be_looked_at_is_not_missing() -> None:
     known = {
         path: KnownFile(id, FileStamp(1, 1), b"h", skipped=False)
         for id, path in enumerate([b"a.jpg", b"sub/a.jpg", b"sub/deep/a.jpg", b"sub2/a.jpg"])
     }
     assert plan_sync({}, known, unlisted=[b"sub"]).missing == [b"a.jpg", b"sub2/a.jpg"]
+    assert plan_sync({}, known, unlisted=[b"a.jpg", b"sub2"]).missing == [b"sub/a.jpg", b"sub/deep/a.jpg"]
+    assert plan_sync({}, known, unlisted=[b""]).missing == []
     assert plan_sync({}, known, unlisted=[b"sub/deep/"]).missing == [b"a.jpg", b"sub/a.jpg", b"sub2/a.jpg"]
+
+
+def test_where_a_path_lies_inside_a_folder() -> None:
+    assert path_below(b"/a/b/c", b"/a") == b"b/c"
+    assert path_below(b"/a", b"/a") == b""
+    assert path_below(b"/ab", b"/a") is None
+    assert path_below(b"/a/b", b"/") == b"a/b"
+    assert path_below(b"/", b"/") == b""
+    assert path_below(b"a/b", b"") == b"a/b"
