@@ -58,6 +58,13 @@ def default_index() -> Path:
     return platformdirs.user_data_path("fc7", appauthor=False) / "index"
 
 
+def cache_folder() -> Path:
+    """Where what was fetched is kept."""
+    import platformdirs
+
+    return platformdirs.user_cache_path("fc7", appauthor=False)
+
+
 def photos_argument(metavar: str) -> Callable[[Command], Command]:
     path = click.Path(path_type=Path, allow_dash=True)
     return click.argument("photos", metavar=metavar, nargs=-1, required=True, type=path)
@@ -446,6 +453,40 @@ def export_command(checkpoint: Path, *, out: Path, data: Path | None, float32: b
 
     hardware, report = choose_hardware(device), TerminalReport(sys.stderr)
     spec = export_checkpoint(checkpoint, out, hardware=hardware, report=report, data=data, half=not float32)
+    click.echo(summary_line(out, spec))
+
+
+@main.command("import", epilog="Example: fc7 import alexnet -o alexnet.onnx --labels imagenet-1k.tsv")
+@click.argument("weights", type=PATH)
+@click.option("-o", "--out", required=True, type=PATH, help="Model file to write (.onnx).")
+@click.option("--labels", required=True, type=PATH, help="File with a line for each class, in order: id, tab, name.")
+@click.option("--calibrate", metavar="FOLDER", type=PATH, help="Any photos, best 500 or more, to learn embedding from.")
+@click.option("--float32", is_flag=True, help="Keep every digit of the weights; the file is twice as large.")
+@click.option("--url", show_envvar=True, show_default="PyTorch's", help="Address that alexnet is fetched from.")
+def import_command(
+    weights: Path, *, out: Path, labels: Path, calibrate: Path | None, float32: bool, url: str | None
+) -> None:
+    """Make a model file of published weights.
+
+    WEIGHTS is torchvision's file alexnet-owt-7be5be79.pth, or one with the same layers. Just alexnet fetches that file
+    (244 MB), and keeps it in your cache folder.
+
+    Without --calibrate, the embedding that search compares is fc7 itself, 4,096 values.
+    """
+    from retrieval.facts import summary_line
+    from training.importing import import_weights
+    from training.report import TerminalReport
+
+    spec = import_weights(
+        weights,
+        out,
+        labels=labels,
+        cache=cache_folder(),
+        report=TerminalReport(sys.stderr),
+        calibrate=calibrate,
+        url=url,
+        half=not float32,
+    )
     click.echo(summary_line(out, spec))
 
 

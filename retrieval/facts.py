@@ -49,10 +49,11 @@ def model_facts(path: Path) -> Facts:
 
 def summary_line(path: Path, spec: ModelSpec) -> str:
     """Return one line about a model file that was just written."""
-    return (
-        f"{path}: {spec.arch}, {len(spec.classes)} classes, top-1 {spec.accuracy['top1']:.1%}, "
-        f"top-5 {spec.accuracy['top5']:.1%}, embedding of {spec.dim} values"
-    )
+    facts = [spec.arch, f"{len(spec.classes)} classes"]
+    if spec.accuracy:
+        source = f" ({spec.accuracy['source']})" if "source" in spec.accuracy else ""
+        facts.append(f"top-1 {spec.accuracy['top1']:.1%}, top-5 {spec.accuracy['top5']:.1%}{source}")
+    return f"{path}: {', '.join(facts)}, embedding of {spec.dim} values"
 
 
 def index_facts(folder: Path) -> Facts:

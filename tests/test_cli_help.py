@@ -29,7 +29,8 @@ def test_every_command_has_help_and_an_example(name: str) -> None:
 
 
 def test_the_commands_are_listed_in_the_order_of_work() -> None:
-    assert list(main.commands) == ["classify", "index", "search", "embed", "train", "evaluate", "export", "info"]
+    order = ["classify", "index", "search", "embed", "train", "evaluate", "export", "import", "info"]
+    assert list(main.commands) == order
 
 
 def test_help_fits_eighty_columns() -> None:

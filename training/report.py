@@ -13,19 +13,24 @@ class TerminalReport:
 
     def __init__(self, stream: TextIO, *, epochs: int = 0) -> None:
         self._stream, self._epochs = stream, epochs
+        self._fetching = ProgressBar("Fetching", stream)
         self._loading = ProgressBar("Reading", stream)
         self._training = ProgressBar("Epoch 1", stream)
 
     def note(self, text: str) -> None:
         """Write one line."""
-        self._loading.clear()
-        self._training.clear()
+        for bar in (self._fetching, self._loading, self._training):
+            bar.clear()
         self._stream.write(text + "\n")
         self._stream.flush()
 
+    def fetching(self, done: int, total: int) -> None:
+        """Show how many bytes of a file have come."""
+        _draw(self._fetching, done, total)
+
     def loading(self, done: int, total: int) -> None:
         """Show how many pictures are decoded."""
-        self._loading(done, total)
+        _draw(self._loading, done, total)
 
     def batch(self, epoch: int, done: int, total: int, loss: float, top1: float, rate: float) -> None:
         """Show the state of an epoch; the time left is that of the whole run."""
@@ -40,3 +45,9 @@ class TerminalReport:
             f"validation loss {row.validation_loss:.3f}, top-1 {row.validation_top1:.1%}, "
             f"top-5 {row.validation_top5:.1%}; {row.pictures_per_second:,.0f} pictures/s, {row.seconds:.0f} s"
         )
+
+
+def _draw(bar: ProgressBar, done: int, total: int) -> None:
+    bar(done, total)
+    if done >= total:  # what comes next is no part of this
+        bar.clear()
