@@ -1,0 +1,357 @@
+"""Whole runs: pictures of coloured shapes are learned; interrupted, they end as if nothing had been."""
+
+import csv
+import re
+import shutil
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from training_samples import CPU, SHAPES, TINY, TINY_RECIPE, write_shapes
+
+from index.errors import CheckpointError, DatasetError, UserError
+from retrieval.model import Model
+from training.architectures import ALEXNET
+from training.checkpoint import Checkpoint, EpochMetrics
+from training.embedding import EmbeddingRecipe
+from training.hardware import Hardware, choose_hardware
+from training.interrupt import deferred_interrupts
+from training.recipe import Recipe
+from training.run import BEST, LAST, METRICS, MODEL, TrainResult, export_checkpoint, train
+
+RECIPE = TINY_RECIPE.changed(precision="float32", validation=0.2)
+SHORT = RECIPE.changed(epochs=2)
+WORKERS = Hardware(torch.device("cpu"), memory=0, workers=1)
+TIMES = {"pictures_per_second", "waiting", "seconds"}
+
+
+class Record:
+    """A report that keeps what it is told, and calls `at_batch` with the number of all batches so far."""
+
+    def __init__(self, at_batch: Callable[[int], None] = lambda _: None) -> None:
+        self.notes: list[str] = []
+        self.epochs: list[int] = []
+        self.loaded: list[tuple[int, int]] = []
+        self.batches = 0
+        self._at_batch = at_batch
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def loading(self, done: int, total: int) -> None:
+        self.loaded.append((done, total))
+
+    def batch(self, epoch: int, done: int, total: int, loss: float, top1: float, rate: float) -> None:
+        assert 0 < done <= total
+        self.batches += 1
+        self._at_batch(self.batches)
+
+    def epoch(self, row: EpochMetrics, epochs: int) -> None:
+        self.epochs.append(row.epoch)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty pictures of each shape."""
+    return write_shapes(tmp_path_factory.mktemp("shapes"), each=30)
+
+
+@pytest.fixture(scope="module")
+def learned(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+    """A run that has learned the shapes."""
+    recipe = RECIPE.changed(epochs=12, batch_size=8)
+    return run(data, tmp_path_factory.mktemp("runs") / "learned", recipe, report=Record())
+
+
+@pytest.fixture
+def report_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.trainer.SECONDS_BETWEEN_REPORTS", -1.0)
+
+
+def run(data: Path, out: Path, recipe: Recipe = SHORT, *, report: Record | None = None, **options: Any) -> TrainResult:
+    given = {"hardware": CPU, "config": TINY, "embedding": EmbeddingRecipe(dim=8), **options}
+    return train(data, out, recipe, report=report or Record(), **given)
+
+
+def state(out: Path) -> dict[str, Any]:
+    """All that a run leaves, but the time it took, as plain values."""
+    last = Checkpoint.load(out / LAST)
+    history = [{f.name: getattr(row, f.name) for f in fields(row) if f.name not in TIMES} for row in last.history]
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value.tolist()
+        return {key: plain(inner) for key, inner in value.items()} if isinstance(value, dict) else value
+
+    return {
+        "epoch": last.epoch,
+        "step": last.step,
+        "history": history,
+        "network": plain(last.network),
+        "optimizer": plain(last.optimizer["state"]),
+        "random": plain(last.random),
+    }
+
+
+def test_the_shapes_are_learned(learned: TrainResult, tmp_path: Path) -> None:
+    assert learned.spec is not None
+    assert learned.evaluation is not None
+    assert learned.history[-1].validation_top1 > 0.9
+    assert learned.evaluation.top1 > 0.9
+    model = Model.load(learned.folder / MODEL, device="cpu")
+    fresh = sorted(write_shapes(tmp_path, each=20, seed=99).glob("*/*"))
+    named = model.classify([Image.open(path) for path in fresh], k=1)
+    assert np.mean([answer[0].label == path.parent.name for answer, path in zip(named, fresh, strict=True)]) > 0.9
+
+
+def test_a_run_leaves_its_files(learned: TrainResult, data: Path) -> None:
+    assert {path.name for path in learned.folder.iterdir()} == {
+        *(LAST, BEST, MODEL, METRICS),
+        *("confusion.csv", "mistakes.csv"),
+    }
+    best, last = (Checkpoint.load(learned.folder / name) for name in (BEST, LAST))
+    assert last.epoch == 12
+    full = [row for row in last.history if row.side == 28]
+    assert best.history[-1].validation_top1 == max(row.validation_top1 for row in full)
+    assert last.data["root"] == str(data)
+    assert last.data["pictures"] == 72
+    spec = Model.load(learned.folder / MODEL, device="cpu").spec
+    assert [known.name for known in spec.classes] == sorted(SHAPES)
+    assert spec.name == "learned"
+    assert spec.training["epochs_done"] == best.epoch
+
+
+def test_metrics_have_a_line_for_each_epoch(learned: TrainResult) -> None:
+    with (learned.folder / METRICS).open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [column.name for column in fields(EpochMetrics)]
+    assert [int(row["epoch"]) for row in rows] == list(range(1, 13))
+    assert [int(row["side"]) for row in rows] == [row.side for row in learned.history]
+    assert {row.side for row in learned.history} == {20, 28}
+    for row, known in zip(rows, learned.history, strict=True):
+        assert float(row["validation_top1"]) == pytest.approx(known.validation_top1, abs=1e-6)
+        assert 0 <= float(row["waiting"]) <= 1
+
+
+def test_a_run_tells_what_it_does(data: Path, tmp_path: Path) -> None:
+    report = Record()
+    run(data, tmp_path / "run", report=report)
+    assert report.notes[0] == "72 pictures of 3 classes to learn from, 18 to check with"
+    assert report.notes[1] == "batches of 9 pictures instead of 12: the set is small"
+    assert report.notes[2] == "tiny, float32 on cpu, 2 epochs of 8 batches"
+    assert report.epochs == [1, 2]
+    assert report.loaded[-1] == (90, 90)
+    assert report.batches >= 2
+
+
+def test_the_same_seed_gives_the_same_weights(data: Path, tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run(data, tmp_path / name, SHORT.changed(seed=seed))
+    assert state(tmp_path / "a") == state(tmp_path / "b")
+    assert state(tmp_path / "a")["network"] != state(tmp_path / "c")["network"]
+
+
+def test_pictures_read_by_workers_give_the_same_run(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "memory")
+    run(data, tmp_path / "workers", hardware=WORKERS)
+    assert state(tmp_path / "memory") == state(tmp_path / "workers")
+
+
+@pytest.mark.usefixtures("report_every_batch")
+@pytest.mark.parametrize("hardware", [CPU, WORKERS], ids=["memory", "workers"])
+def test_an_interrupted_run_ends_as_if_nothing_had_been(data: Path, tmp_path: Path, hardware: Hardware) -> None:
+    recipe = RECIPE.changed(epochs=3)
+    run(data, tmp_path / "whole", recipe, hardware=hardware)
+    # In the midst of the first epoch, at the very end of it, in the midst of the second, and at the end of all.
+    stops = [3, 5, 4, 12]
+
+    def interrupt_at(batch: int) -> Callable[[int], None]:
+        return lambda number: signal.raise_signal(signal.SIGINT) if number == batch else None
+
+    for resumed, stop in enumerate(stops):
+        report = Record(interrupt_at(stop))
+        result = run(data, tmp_path / "run", recipe, report=report, hardware=hardware, resume=resumed > 0)
+        assert result.spec is None, "an interrupted run exports nothing"
+        assert not (tmp_path / "run" / MODEL).exists()
+        assert report.batches == stop
+    assert state(tmp_path / "run")["epoch"] == 2
+    assert state(tmp_path / "run")["step"] == 8
+    result = run(data, tmp_path / "run", recipe, hardware=hardware, resume=True)
+    assert result.spec is not None
+    assert state(tmp_path / "run") == state(tmp_path / "whole")
+    assert (tmp_path / "run" / METRICS).read_text().count("\n") == 4
+
+
+def test_a_finished_run_can_be_given_more_epochs(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "run", SHORT)
+    report = Record()
+    result = run(data, tmp_path / "run", SHORT.changed(epochs=3), report=report, resume=True)
+    assert report.epochs == [3]
+    assert [row.epoch for row in result.history] == [1, 2, 3]
+
+
+def test_going_on_keeps_the_recipe_of_the_run(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "run", SHORT)
+    run(data, tmp_path / "run", SHORT.changed(lr=9.0, epochs=3), resume=True)
+    first = Checkpoint.load(tmp_path / "run" / LAST).recipe
+    assert first.lr == pytest.approx(SHORT.lr * 9 / 12)
+    assert first.epochs == 3
+
+
+def test_a_run_stops_when_nothing_gets_better(data: Path, tmp_path: Path) -> None:
+    recipe = RECIPE.changed(epochs=50, stop_after=2, lr=0.0, grow="")
+    assert len(run(data, tmp_path / "run", recipe, config=replace(TINY, batch_norm=False)).history) == 3
+
+
+def test_what_is_there_is_not_written_over(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path / "run")
+    before = (tmp_path / "run" / LAST).read_bytes()
+    with pytest.raises(CheckpointError, match=r"there is a run in .*run already; go on with it with --resume"):
+        run(data, tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"trains tiny, not alexnet; leave out --arch"):
+        run(data, tmp_path / "run", SHORT.changed(arch="alexnet"), resume=True)
+    other = write_shapes(tmp_path / "other", each=5)
+    with pytest.raises(DatasetError, match=r"other is not the set of pictures that the run in .*run learned from"):
+        run(other, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / LAST).read_bytes() == before
+
+
+def test_there_is_nothing_to_go_on_with(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"there is no checkpoint .*run/last.pt; `fc7 train DATA -o RUN`"):
+        run(data, tmp_path / "run", resume=True)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=r"the folder .*file/run cannot be made \(Not a directory\)"):
+        run(data, tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize("hardware", [CPU, WORKERS], ids=["memory", "workers"])
+def test_corrupt_pictures_are_listed_and_left_out(tmp_path: Path, hardware: Hardware) -> None:
+    data = write_shapes(tmp_path / "data", each=10)
+    bad = sorted(data.glob("*/*"))[::10]
+    for path in bad:
+        path.write_bytes(path.read_bytes()[:300])
+    report = Record()
+    result = run(data, tmp_path / "run", report=report, hardware=hardware)
+    assert {(photo.path, photo.reason) for photo in result.skipped} == {(path, "truncated PNG") for path in bad}
+    assert {note for note in report.notes if "left out" in note} == {f"left out: {path}: truncated PNG" for path in bad}
+    assert sum("left out" in note for note in report.notes) == 3, "each is named once"
+    assert result.evaluation is not None
+    assert result.evaluation.pictures + len(result.evaluation.skipped) == 6
+
+
+@pytest.mark.parametrize("hardware", [CPU, WORKERS], ids=["memory", "workers"])
+def test_nothing_but_corrupt_pictures(tmp_path: Path, hardware: Hardware) -> None:
+    data = write_shapes(tmp_path / "data", each=3)
+    for path in data.glob("*/*"):
+        path.write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"pictures to learn from are too few|none of the training pictures"):
+        run(data, tmp_path / "run", hardware=hardware)
+
+
+def test_a_set_of_a_few_pictures_makes_small_batches(tmp_path: Path) -> None:
+    data = write_shapes(tmp_path / "data", each=3)
+    report = Record()
+    run(data, tmp_path / "run", report=report)
+    assert "batches of 4 pictures instead of 12: the set is small" in report.notes
+    with pytest.raises(DatasetError, match="6 pictures to learn from are fewer than one batch of 12; give a smaller"):
+        run(data, tmp_path / "other", fit_batch=False)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "config", "message"),
+    [
+        (SHORT.changed(grow="0:32"), TINY, "--grow 0:32 does not read share:side"),
+        (replace(SHORT, grow="0:32,0.5:224"), replace(ALEXNET, arch="tiny"), "32 pixels are too few for tiny"),
+    ],
+)
+def test_crops_that_cannot_be_are_refused_before_pictures_are_read(
+    tmp_path: Path, recipe: Any, config: Any, message: str
+) -> None:
+    with pytest.raises(DatasetError, match=re.escape(message)):
+        train(tmp_path / "none", tmp_path / "run", recipe, hardware=CPU, report=Record(), config=config)
+
+
+def test_a_run_that_diverges_says_what_to_do(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"training diverged in epoch 1: .* lower|below"):
+        run(data, tmp_path / "run", SHORT.changed(lr=1e30, warmup=0.0))
+    assert not (tmp_path / "run" / LAST).exists()
+
+
+def test_a_checkpoint_is_exported_anew(learned: TrainResult, data: Path, tmp_path: Path) -> None:
+    spec = export_checkpoint(
+        learned.folder / BEST, tmp_path / "small.onnx", hardware=CPU, report=Record(), embedding=EmbeddingRecipe(dim=4)
+    )
+    assert (spec.name, spec.dim, spec.classes) == ("small", 4, Checkpoint.load(learned.folder / BEST).classes)
+    # With the same pictures and layers it is the model that the run itself left.
+    again = export_checkpoint(
+        learned.folder / BEST, tmp_path / "same.onnx", hardware=CPU, report=Record(), embedding=EmbeddingRecipe(dim=8)
+    )
+    assert learned.spec is not None
+    assert again.fingerprint == learned.spec.fingerprint
+
+
+def test_the_pictures_of_a_checkpoint_may_have_moved(tmp_path: Path) -> None:
+    data = write_shapes(tmp_path / "data", each=5)
+    run(data, tmp_path / "run")
+    shutil.move(data, tmp_path / "moved")
+    arguments: dict[str, Any] = {"hardware": CPU, "report": Record(), "embedding": EmbeddingRecipe(dim=4)}
+    with pytest.raises(DatasetError, match=r"learned from are not at .*data any more; give their folder with --data"):
+        export_checkpoint(tmp_path / "run" / BEST, tmp_path / "m.onnx", **arguments)
+    export_checkpoint(tmp_path / "run" / BEST, tmp_path / "m.onnx", data=tmp_path / "moved", **arguments)
+    (tmp_path / "moved" / "red square").rename(tmp_path / "moved" / "pink square")
+    with pytest.raises(DatasetError, match=r"the 3 classes in .*moved are not the 3 that .*best.pt learned"):
+        export_checkpoint(tmp_path / "run" / BEST, tmp_path / "m.onnx", data=tmp_path / "moved", **arguments)
+
+
+def test_names_of_classes_reach_the_model(tmp_path: Path) -> None:
+    data = write_shapes(tmp_path / "data", each=4)
+    for number, name in enumerate(sorted(SHAPES)):
+        (data / name).rename(data / f"n{number:08}")
+    (data / "words.txt").write_text("n00000000\tdisc, round thing\nn00000002\tsquare\n")
+    result = run(data, tmp_path / "run")
+    assert result.spec is not None
+    assert [(known.name, known.id) for known in result.spec.classes] == [
+        ("disc", "n00000000"),
+        ("n00000001", None),
+        ("square", "n00000002"),
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_first_signal_is_a_wish_and_a_second_an_interrupt(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with deferred_interrupts() as interrupted:
+        assert not interrupted()
+        signal.raise_signal(number)
+        assert interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+
+
+def test_other_threads_have_no_signals_to_defer() -> None:
+    answers: list[bool] = []
+
+    def work() -> None:
+        with deferred_interrupts() as interrupted:
+            answers.append(interrupted())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert answers == [False]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_gpu_that_is_not_there_is_an_error_and_not_a_slow_run() -> None:
+    assert choose_hardware("auto").device.type == "cpu"
+    assert choose_hardware("cpu").device.type == "cpu"
+    with pytest.raises(UserError, match="no CUDA device here; leave out --device"):
+        choose_hardware("cuda")
