@@ -443,16 +443,45 @@ def evaluate_command(data: Path, *, model: "Ensemble", pictures: TextIO | None, 
 @click.option("-o", "--out", required=True, type=PATH, help="Model file to write (.onnx).")
 @click.option("--data", type=PATH, help="Where the pictures lie that it learned from, if moved.")
 @click.option("--float32", is_flag=True, help="Keep every digit of the weights; the file is twice as large.")
+@click.option("--name", show_default="that of the file", help="What the model is called in its metadata.")
+@click.option("--licence", default="", show_default=False, help="Terms of use, kept in its metadata.")
+@click.option(
+    "--layers", default="pool5,fc7", help="Layers that the embedding is made of: pool5, fc6, fc7, with commas between."
+)
+@click.option("--dim", type=click.IntRange(min=1), default=256, help="Values of the embedding, at most.")
+@click.option("--whitening", type=click.FloatRange(0, 1), default=0.5, help="0: rotate only; 1: whiten fully.")
 @device_option
-def export_command(checkpoint: Path, *, out: Path, data: Path | None, float32: bool, device: str) -> None:
+def export_command(
+    checkpoint: Path,
+    *,
+    out: Path,
+    data: Path | None,
+    float32: bool,
+    name: str | None,
+    licence: str,
+    layers: str,
+    dim: int,
+    whitening: float,
+    device: str,
+) -> None:
     """Write a trained network as one model file, proven to answer as the network does."""
     from retrieval.facts import summary_line
+    from training.embedding import EmbeddingRecipe
     from training.hardware import choose_hardware
     from training.report import TerminalReport
     from training.run import export_checkpoint
 
-    hardware, report = choose_hardware(device), TerminalReport(sys.stderr)
-    spec = export_checkpoint(checkpoint, out, hardware=hardware, report=report, data=data, half=not float32)
+    spec = export_checkpoint(
+        checkpoint,
+        out,
+        hardware=choose_hardware(device),
+        report=TerminalReport(sys.stderr),
+        data=data,
+        embedding=EmbeddingRecipe(layers=tuple(layers.split(",")), dim=dim, power=whitening),
+        half=not float32,
+        name=name,
+        licence=licence,
+    )
     click.echo(summary_line(out, spec))
 
 
