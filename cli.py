@@ -376,20 +376,13 @@ def train_command(
         raise click.UsageError(f"--from brings the network's shape with it; leave out --{next(iter(shape))}")
 
     from retrieval.facts import summary_line
-    from training.checkpoint import Checkpoint
     from training.hardware import choose_hardware
     from training.initial import read_start
     from training.report import TerminalReport
-    from training.run import LAST, MODEL, train
+    from training.run import MODEL, first_recipe, train
 
     initial = read_start(start) if start else None
-    if resume:
-        known = Checkpoint.load(out / LAST).recipe
-    elif initial:
-        known = RECIPES[initial.config.arch].for_fine_tuning()
-    else:
-        known = RECIPES[arch or "alexnet-64"]
-    recipe = known.changed(arch=arch, **values)
+    recipe = first_recipe(out, arch=arch, start=initial, resume=resume).changed(arch=arch, **values)
     result = train(
         data,
         out,

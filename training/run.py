@@ -22,7 +22,7 @@ from training.initial import Start
 from training.interrupt import deferred_interrupts
 from training.networks import AlexNet, feature_grid
 from training.pictures import Pictures, load_pictures, mean_picture
-from training.recipe import Recipe
+from training.recipe import RECIPES, Recipe
 from training.results import write_confusion, write_metrics, write_mistakes
 from training.trainer import Trainer, stalled, uses_bfloat16
 
@@ -55,6 +55,18 @@ class TrainResult:
     skipped: tuple[SkippedPhoto, ...]
     spec: ModelSpec | None = None
     evaluation: Evaluation | None = None
+
+
+def first_recipe(out: Path, *, arch: str | None, start: Start | None, resume: bool) -> Recipe:
+    """Return the recipe to change from: that of the run in `out` if it goes on, else the default of an architecture.
+
+    Raises CheckpointError.
+    """
+    if resume:
+        return Checkpoint.load(out / LAST).recipe
+    if start is not None:
+        return RECIPES[start.config.arch].for_fine_tuning()
+    return RECIPES[arch or "alexnet-64"]
 
 
 def train(
