@@ -16,7 +16,7 @@ def options_of(by_arch: Mapping[str, Any]) -> list[Option]:
     """Return an option for each `Annotated[type, help]` value of a dataclass, given its defaults by architecture."""
     hints = get_type_hints(type(next(iter(by_arch.values()))), include_extras=True)
     return [
-        Option(name, hint.__origin__, f"{hint.__metadata__[0]}  [{_default(name, by_arch)}]")
+        Option(name, hint.__origin__, f"{_sentence(hint.__metadata__[0])}  [{_default(name, by_arch)}]")
         for name, hint in hints.items()
         if hasattr(hint, "__metadata__")
     ]
@@ -28,3 +28,7 @@ def _default(name: str, by_arch: Mapping[str, Any]) -> str:
     if len(set(values.values())) == 1:
         return str(next(iter(values.values())))
     return ", ".join(f"{arch}: {value if value != '' else 'none'}" for arch, value in values.items())
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
