@@ -4,7 +4,6 @@ import csv
 import re
 import shutil
 import signal
-import threading
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -22,7 +21,6 @@ from training.architectures import ALEXNET
 from training.checkpoint import Checkpoint, EpochMetrics
 from training.embedding import EmbeddingRecipe
 from training.hardware import Hardware, choose_hardware
-from training.interrupt import deferred_interrupts
 from training.recipe import Recipe
 from training.run import BEST, LAST, METRICS, MODEL, TrainResult, export_checkpoint, train
 
@@ -322,31 +320,6 @@ def test_names_of_classes_reach_the_model(tmp_path: Path) -> None:
         ("n00000001", None),
         ("square", "n00000002"),
     ]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_first_signal_is_a_wish_and_a_second_an_interrupt(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    with deferred_interrupts() as interrupted:
-        assert not interrupted()
-        signal.raise_signal(number)
-        assert interrupted()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(number)
-    assert signal.getsignal(number) is before
-
-
-def test_other_threads_have_no_signals_to_defer() -> None:
-    answers: list[bool] = []
-
-    def work() -> None:
-        with deferred_interrupts() as interrupted:
-            answers.append(interrupted())
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert answers == [False]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -1,0 +1,109 @@
+"""Ctrl-C: a wish at first, and a run of the real command that saves and says how to go on."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from training_samples import write_shapes
+
+from training.checkpoint import Checkpoint
+from training.interrupt import deferred_interrupts
+
+FC7 = Path(sys.executable).with_name("fc7")
+
+WITH_WORKERS = """
+import sys
+from pathlib import Path
+import torch
+from training_samples import TINY, TINY_RECIPE
+from training.hardware import Hardware
+from training.report import TerminalReport
+from training.run import train
+
+result = train(
+    Path(sys.argv[1]),
+    Path(sys.argv[2]),
+    TINY_RECIPE.changed(epochs=1000),
+    hardware=Hardware(torch.device("cpu"), memory=0, workers=2),
+    report=TerminalReport(sys.stderr, epochs=1000),
+    config=TINY,
+)
+sys.exit(result.spec is not None)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_first_signal_is_a_wish_and_a_second_an_interrupt(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with deferred_interrupts() as interrupted:
+        assert not interrupted()
+        signal.raise_signal(number)
+        assert interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+
+
+def test_other_threads_have_no_signals_to_defer() -> None:
+    answers: list[bool] = []
+
+    def work() -> None:
+        with deferred_interrupts() as interrupted:
+            answers.append(interrupted())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert answers == [False]
+
+
+def interrupt_in_training(*command: object, **environment: str) -> tuple[int, str]:
+    """Start a run, press Ctrl-C after its first epoch (as a terminal does: for its children too), and see it end."""
+    with subprocess.Popen(
+        [*map(str, command)], stderr=subprocess.PIPE, text=True, start_new_session=True, env=os.environ | environment
+    ) as process:
+        assert process.stderr is not None
+        told = ""
+        for line in process.stderr:
+            told += line
+            if line.startswith("Epoch 1/"):
+                break
+        os.killpg(process.pid, signal.SIGINT)
+        told += process.stderr.read()
+        return process.wait(), told
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_the_run_of_the_command_and_says_how_to_go_on(tmp_path: Path) -> None:
+    data, out = write_shapes(tmp_path / "data", each=4), tmp_path / "run"
+    options = ["--grow", "0:16,0.9:56", "--epochs", "1000", "--batch-size", "4"]
+    status, told = interrupt_in_training(FC7, "train", data, "-o", out, *options)
+    assert status == 130, told
+    assert "Traceback" not in told
+    *_, last = told.splitlines()
+    assert last == f"Stopped and saved. Go on with: fc7 train {data} -o {out} --resume"
+    saved = Checkpoint.load(out / "last.pt")
+    assert saved.epoch >= 1
+    assert not (out / "model.onnx").exists()
+
+    _, *words = shlex.split(last.partition(": ")[2])
+    done = subprocess.run([FC7, *words, "--epochs", str(saved.epoch + 1)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert f"Epoch {saved.epoch + 1}/{saved.epoch + 1}: " in done.stderr
+    assert f"Epoch {saved.epoch}/" not in done.stderr
+    assert (out / "model.onnx").is_file()
+
+
+@pytest.mark.slow
+def test_ctrl_c_reaches_the_workers_too_and_does_no_harm(tmp_path: Path) -> None:
+    data = write_shapes(tmp_path / "data", each=8)
+    program = (sys.executable, "-c", WITH_WORKERS, data, tmp_path / "run")
+    status, told = interrupt_in_training(*program, PYTHONPATH=str(Path(__file__).parent))
+    assert status == 0, told
+    assert "Traceback" not in told
+    assert Checkpoint.load(tmp_path / "run" / "last.pt").epoch >= 1
