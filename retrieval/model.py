@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from index.errors import MissingPackageError, ModelError
+from index.errors import MissingPackageError, ModelError, UserError
 from index.records import Prediction
 from retrieval.preprocess import resize_and_crop
 from retrieval.spec import ModelSpec
@@ -48,7 +48,8 @@ class Model:
         """Load a model file, or the built-in one.
 
         `device` auto takes a GPU where ONNX Runtime has one; `threads` is how many a run uses, by default one a
-        core. Raises ModelError (missing, damaged, foreign or newer file) and MissingPackageError (no ONNX Runtime).
+        core. Raises ModelError (missing, damaged, foreign or newer file), MissingPackageError (no ONNX Runtime) and
+        UserError (no CUDA device where one is asked for).
         """
         path = BUILTIN if path is None else path
         try:
@@ -56,10 +57,12 @@ class Model:
         except ImportError as error:
             raise MissingPackageError(RUNTIME_MISSING) from error
         if not path.is_file():
-            raise ModelError(f"there is no model file {path}; make one with `fc7 train DATA -o RUN`, or leave out -m")
+            other = "name another with -m" if path == BUILTIN else "leave out -m"
+            raise ModelError(f"there is no model file {path}; make one with `fc7 train DATA -o RUN`, or {other}")
         ort.set_default_logger_severity(3)
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        options.intra_op_num_threads = threads or usable or 1
         available = ort.get_available_providers()
         wanted = ["CPUExecutionProvider"]
         if device != "cpu" and "CUDAExecutionProvider" in available:
@@ -70,6 +73,8 @@ class Model:
             session = ort.InferenceSession(path, options, providers=wanted)
         except Exception as error:  # ONNX Runtime's own exceptions have no common base but this one
             raise ModelError(f"{path} is not a readable ONNX model ({str(error).splitlines()[0]})") from error
+        if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+            raise UserError("ONNX Runtime finds no CUDA device here; leave out --device, or give --device cpu")
         return cls(session, ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path=str(path)))
 
     @property
