@@ -52,7 +52,8 @@ class ModelSpec:
     def to_metadata(self) -> dict[str, str]:
         """Return the entries of ONNX `metadata_props`, each value a JSON text."""
         values = {**self.__dict__, "classes": [[c.name, c.id, list(c.synonyms)] for c in self.classes]}
-        return {KEY_PREFIX + key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+        # In ASCII: the name of a class may come from a folder whose name is no valid text.
+        return {KEY_PREFIX + key: json.dumps(value) for key, value in values.items()}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], *, path: str) -> "ModelSpec":

@@ -179,7 +179,7 @@ def _split(
                 f"class {name} has one picture; it takes two at least, one to learn from and one to check with"
             )
         # Seeded by the class as well: adding a class moves no picture of another.
-        shuffled = random.Random(f"{seed}/{name}").sample(list(paths), len(paths))
+        shuffled = random.Random(os.fsencode(f"{seed}/{name}")).sample(list(paths), len(paths))
         count = min(max(round(len(paths) * share), 1), len(paths) - 1)
         held_out[name], train[name] = sorted(shuffled[:count]), sorted(shuffled[count:])
     return train, held_out
