@@ -82,7 +82,9 @@ def threads_option(command: Command) -> Command:
     )(command)
 
 
-def model_option(help: str, *, several: bool = False) -> Callable[[Command], Command]:
+def model_option(
+    help: str, *, several: bool = False, default: str = "the built-in one"
+) -> Callable[[Command], Command]:
     return click.option(
         "-m",
         "--model",
@@ -90,7 +92,7 @@ def model_option(help: str, *, several: bool = False) -> Callable[[Command], Com
         type=PATH,
         envvar="FC7_MODEL",
         show_envvar=True,
-        show_default="the built-in one",
+        show_default=default,
         help=help,
     )
 
@@ -139,6 +141,33 @@ def index_option(command: Command) -> Command:
         show_default="in your data directory",
         help="Folder that holds the index.",
     )(command)
+
+
+def index_model_options(command: Command) -> Command:
+    """As `model_options`, and --index; where no model is named it is the one that the index was made with."""
+
+    @model_option("Model file (.onnx).", default="that of the index, or the built-in one for a new index")
+    @device_option
+    @threads_option
+    @index_option
+    @functools.wraps(command)
+    def with_model(
+        *args: Any, model: Path | None, device: Any, threads: int | None, index: Path, **options: Any
+    ) -> Any:
+        from retrieval.index_model import load_index_model
+
+        # Only a command that is given folders can begin an index.
+        loaded = load_index_model(
+            index,
+            model,
+            begin=bool(options.get("folders")),
+            anew=options.get("rebuild", False),
+            device=device,
+            threads=threads,
+        )
+        return command(*args, model=loaded, index=index, **options)
+
+    return with_model
 
 
 def top_option(default: int, what: str) -> Callable[[Command], Command]:
@@ -252,9 +281,10 @@ def classify_command(photos: Sequence[Path], *, model: "Ensemble", top: int, for
 
 @main.command("index", epilog="Example: fc7 index ~/Pictures")
 @click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=PATH)
-@model_options
-@index_option
-@click.option("--rebuild", is_flag=True, help="Forget what the index holds and look at every photo again.")
+@index_model_options
+@click.option(
+    "--rebuild", is_flag=True, help="Forget what the index holds and its model, and look at every photo again."
+)
 @click.option("--retry-skipped", is_flag=True, help="Try again what was skipped before, though it has not changed.")
 @strict_option
 def index_command(
@@ -272,7 +302,12 @@ def index_command(
     spec = model.spec
     with (
         PhotoIndex.open_for_writing(
-            index, fingerprint=spec.fingerprint, model_name=spec.name, dim=spec.dim, rebuild=rebuild
+            index,
+            fingerprint=spec.fingerprint,
+            model_name=spec.name,
+            dim=spec.dim,
+            model_path=model.path,
+            rebuild=rebuild,
         ) as photo_index,
         ProgressBar("Indexing", sys.stderr) as progress,
     ):
@@ -283,8 +318,7 @@ def index_command(
 
 @main.command("search", epilog="Example: fc7 search photo.jpg -k 20 -0 | xargs -0 cp -t found")
 @photos_argument("PHOTO...")
-@model_options
-@index_option
+@index_model_options
 @top_option(10, "results for each photo")
 @click.option("--min-score", type=click.FloatRange(-1, 1), help="Leave out results below this; 1 is the same picture.")
 @format_option("table", "json", "jsonl", "csv", "paths")

@@ -32,7 +32,10 @@ LOG_REMOVED = "INSERT OR REPLACE INTO removed SELECT id, ? FROM photos WHERE emb
 
 @dataclass(frozen=True, slots=True)
 class CatalogState:
-    """What the catalogue says of itself; `generation` counts the transactions that changed an embedding."""
+    """What the catalogue says of itself; `generation` counts the transactions that changed an embedding.
+
+    `model_path` is the absolute path (os.fsencode) of the model file, b"" for the built-in model.
+    """
 
     identity: str
     generation: int
@@ -40,12 +43,13 @@ class CatalogState:
     fingerprint: str
     dim: int
     created: str
+    model_path: bytes = b""
 
     @classmethod
-    def fresh(cls, *, model_name: str, fingerprint: str, dim: int) -> "CatalogState":
+    def fresh(cls, *, model_name: str, fingerprint: str, dim: int, model_path: bytes = b"") -> "CatalogState":
         """Begin a catalogue; its identity tells it from every other, one remade in the same folder among them."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(secrets.token_hex(8), 0, model_name, fingerprint, dim, now)
+        return cls(secrets.token_hex(8), 0, model_name, fingerprint, dim, now, model_path)
 
 
 class Catalog:
@@ -118,6 +122,11 @@ class Catalog:
     def state(self) -> CatalogState:
         """Read what the catalogue says of itself."""
         return CatalogState(**dict(self.rows("SELECT key, value FROM meta")))
+
+    def set_model_path(self, path: bytes) -> None:
+        """Remember where the model lies now."""
+        with self._writing() as connection:
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'model_path'", (path,))
 
     def start_again(self, state: CatalogState) -> None:
         """Forget every photo, but not the roots, and begin as `state`: another model sees other things."""

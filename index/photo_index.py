@@ -60,15 +60,24 @@ class PhotoIndex:
 
     @classmethod
     def open_for_writing(
-        cls, folder: Path, *, fingerprint: str, model_name: str, dim: int, rebuild: bool = False
+        cls,
+        folder: Path,
+        *,
+        fingerprint: str,
+        model_name: str,
+        dim: int,
+        model_path: Path | None = None,
+        rebuild: bool = False,
     ) -> "PhotoIndex":
         """Open an index to add to it, made where there is none; with `rebuild`, the photos known before are forgotten.
 
+        The model's path (None: the built-in one) is remembered, for those who use the index without naming a model.
         Raises IndexLockedError, IndexFormatError, IndexStorageError, ModelMismatchError and MissingPackageError.
         """
         # Rather than after an hour of embedding.
         require_faiss()
-        first = CatalogState.fresh(model_name=model_name, fingerprint=fingerprint, dim=dim)
+        place = b"" if model_path is None else os.fsencode(os.path.abspath(model_path))
+        first = CatalogState.fresh(model_name=model_name, fingerprint=fingerprint, dim=dim, model_path=place)
         with ExitStack() as resources:
             with storage_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -77,6 +86,8 @@ class PhotoIndex:
             if rebuild:
                 catalog.start_again(first)
             index = cls(catalog, fingerprint=fingerprint, writable=True)
+            if catalog.state().model_path != place:
+                catalog.set_model_path(place)
             index._resources = resources.pop_all()
             return index
 
@@ -91,6 +102,17 @@ class PhotoIndex:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the model that the index was made with."""
+        return self._state().fingerprint
+
+    @property
+    def model_path(self) -> Path | None:
+        """Where that model lay when photos were last indexed, absolute; None for the built-in one."""
+        path = self._state().model_path
+        return Path(os.fsdecode(path)) if path else None
 
     def begin_sync(
         self,

@@ -41,8 +41,11 @@ VERSION_1: Migration = (
     "CREATE INDEX removed_generation ON removed (generation)",
 )
 
+# The model file that the index was made with (os.fsencode), empty for the built-in model.
+VERSION_2: Migration = ("INSERT INTO meta (key, value) VALUES ('model_path', x'')",)
+
 # One entry for each version ever released, oldest first; released entries are never changed.
-MIGRATIONS: tuple[Migration, ...] = (VERSION_1,)
+MIGRATIONS: tuple[Migration, ...] = (VERSION_1, VERSION_2)
 
 
 def read_version(connection: sqlite3.Connection, path: Path, *, newest: int = len(MIGRATIONS)) -> int:

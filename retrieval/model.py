@@ -39,9 +39,11 @@ class Outputs:
 class Model:
     """One `.onnx` file in ONNX Runtime, with the preparation of pictures that it was trained with."""
 
-    def __init__(self, session: Any, spec: ModelSpec) -> None:
+    def __init__(self, session: Any, spec: ModelSpec, *, path: Path | None = None) -> None:
+        """Use `load`; `path` is that of its file, None for the built-in model."""
         self._session = session
         self.spec = spec
+        self.path = path
 
     @classmethod
     def load(cls, path: Path | None = None, *, device: Device = "auto", threads: int | None = None) -> "Model":
@@ -51,7 +53,7 @@ class Model:
         core. Raises ModelError (missing, damaged, foreign or newer file), MissingPackageError (no ONNX Runtime) and
         UserError (no CUDA device where one is asked for).
         """
-        path = BUILTIN if path is None else path
+        named, path = path, BUILTIN if path is None else path
         try:
             import onnxruntime as ort
         except ImportError as error:
@@ -75,7 +77,8 @@ class Model:
             raise ModelError(f"{path} is not a readable ONNX model ({str(error).splitlines()[0]})") from error
         if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
             raise UserError("ONNX Runtime finds no CUDA device here; leave out --device, or give --device cpu")
-        return cls(session, ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path=str(path)))
+        spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path=str(path))
+        return cls(session, spec, path=named)
 
     @property
     def providers(self) -> list[str]:

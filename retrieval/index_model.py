@@ -1,0 +1,45 @@
+"""Which model goes with an index: the one that is named, or the one that the index was made with."""
+
+import shlex
+from pathlib import Path
+
+from index.errors import IndexNotFoundError, ModelMismatchError
+from index.photo_index import PhotoIndex
+from retrieval.model import Device, Model
+
+
+def load_index_model(
+    folder: Path,
+    named: Path | None,
+    *,
+    begin: bool = False,
+    anew: bool = False,
+    device: Device = "auto",
+    threads: int | None = None,
+) -> Model:
+    """Load the model file that is `named`, otherwise the one that the index in `folder` was made with.
+
+    The built-in model begins an index: with `begin` where there is none yet, with `anew` always. Raises
+    IndexNotFoundError, ModelMismatchError if the model is no longer where it was, and what `Model.load` raises.
+    """
+    if named is not None or anew:
+        return Model.load(named, device=device, threads=threads)
+    try:
+        with PhotoIndex.open(folder) as index:
+            path, fingerprint, roots = index.model_path, index.fingerprint, index.roots()
+    except IndexNotFoundError:
+        if not begin:
+            raise
+        return Model.load(device=device, threads=threads)
+    if path is not None and not path.is_file():
+        problem = f"{path}, which is not there"
+    else:
+        model = Model.load(path, device=device, threads=threads)
+        if model.spec.fingerprint == fingerprint:
+            return model
+        problem = "a built-in model that this fc7 has not" if path is None else f"{path}, which is another model now"
+    names = " ".join(shlex.quote(str(root)) for root in roots) or "FOLDER"
+    raise ModelMismatchError(
+        f"The index in {folder} was made with {problem}: say where that model is with -m, or make the index anew with "
+        f"`fc7 index --rebuild {names} --index {shlex.quote(str(folder))}`."
+    )
