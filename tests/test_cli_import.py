@@ -142,7 +142,8 @@ def test_fetched_weights_and_photos_give_an_embedding(
 ) -> None:
     assert calibrated.said.stderr.splitlines() == [
         f"left out: {photos / 'below' / 'empty.jpg'}: empty file",
-        "11 photos give an embedding of 10 values only; it describes better when learned from 512 or more",
+        "an embedding learned from 11 photos may describe worse than fc7 alone; "
+        "give 500 or more, or leave out --calibrate",
     ]
     model = calibrated.model
     assert (model.spec.dim, model.spec.embedding["dim"], model.spec.embedding["pictures"]) == (10, 10, 11)
