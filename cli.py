@@ -423,7 +423,7 @@ def train_command(
         recipe,
         hardware=choose_hardware(device),
         report=TerminalReport(sys.stderr, epochs=recipe.epochs),
-        config=CONFIGS[recipe.arch].changed(**shape),
+        config=CONFIGS[recipe.arch].changed(**shape) if shape else None,
         start=initial,
         resume=resume,
         fit_batch=values["batch_size"] is None,

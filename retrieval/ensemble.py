@@ -22,8 +22,8 @@ Crops = Literal[1, 10]
 class Ensemble:
     """Models that know the same classes; used where a `Model` is, to describe photos and to evaluate.
 
-    Krizhevsky, Sutskever, Hinton (2012) average over ten crops in section 4.1 and over networks in section 6. What is
-    no probability comes from the first model and the middle crop. Raises ModelError if the classes differ.
+    Krizhevsky, Sutskever, Hinton (2012) average over ten crops in section 4.1 and over networks in section 6. fc7 and
+    the embedding are the first model's, of the middle crop. Raises ModelError if the classes differ.
     """
 
     def __init__(self, models: Sequence[Model], *, crops: Crops = 1) -> None:
