@@ -280,7 +280,7 @@ def classify_command(photos: Sequence[Path], *, model: "Ensemble", top: int, for
 
 
 @main.command("index", epilog="Example: fc7 index ~/Pictures")
-@click.argument("folders", metavar="FOLDER...", nargs=-1, required=True, type=PATH)
+@click.argument("folders", metavar="[FOLDER]...", nargs=-1, type=PATH)
 @index_model_options
 @click.option(
     "--rebuild", is_flag=True, help="Forget what the index holds and its model, and look at every photo again."
@@ -290,9 +290,10 @@ def classify_command(photos: Sequence[Path], *, model: "Ensemble", top: int, for
 def index_command(
     folders: Sequence[Path], *, model: "Model", index: Path, rebuild: bool, retry_skipped: bool, strict: bool
 ) -> None:
-    """Make folders of photos searchable, or bring their index up to date.
+    """Make folders of photos searchable, or bring their index up to date; without FOLDER, all that it knows.
 
-    Only photos that are new or changed are looked at. Nothing is ever written into a photo folder.
+    Only photos that are new or changed are looked at. A folder that is not there, on a drive that is not plugged in,
+    keeps its photos in the index. Nothing is ever written into a photo folder.
     """
     from index.photo_index import PhotoIndex
     from retrieval.formats import format_reports
@@ -548,13 +549,18 @@ def import_command(
 
 @main.command("info", epilog="Example: fc7 info model.onnx")
 @click.argument("file", required=False, type=PATH)
+@click.option("--skipped", is_flag=True, help="List the photos that an index had to skip, and why.")
 @format_option("table", "json")
-def info_command(file: Path | None, *, format: str) -> None:
+def info_command(file: Path | None, *, skipped: bool, format: str) -> None:
     """Tell about a model, an index or this installation.
 
-    FILE is a model file or the folder of an index. Without it: versions, and the devices that would really be used.
+    FILE is a model file or the folder of an index. Without it: versions, and the devices that would really be used;
+    with --skipped, the index in your data directory.
     """
-    from retrieval.facts import facts_of, installation_facts
-    from retrieval.formats import format_facts
+    from retrieval.facts import facts_of, installation_facts, skipped_in_index
+    from retrieval.formats import format_facts, format_skipped
 
+    if skipped:
+        write(format_skipped(skipped_in_index(file or default_index()), format))
+        return
     write(format_facts(installation_facts(default_index()) if file is None else facts_of(file), format))

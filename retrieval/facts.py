@@ -8,7 +8,9 @@ from pathlib import Path
 
 from index.errors import UserError
 from index.photo_index import PhotoIndex
+from index.records import SkippedPhoto
 from retrieval.evaluation import Evaluation
+from retrieval.folder import can_be_seen
 from retrieval.model import BUILTIN, Model
 from retrieval.spec import ModelSpec
 
@@ -59,18 +61,27 @@ def summary_line(path: Path, spec: ModelSpec) -> str:
 def index_facts(folder: Path) -> Facts:
     """Return the state of an index. Raises IndexNotFoundError and its kin."""
     with PhotoIndex.open(folder) as photo_index:
-        summary = photo_index.summary()
+        summary, model_path = photo_index.summary(), photo_index.model_path
+    unseen = [str(root) for root in summary.roots if not can_be_seen(root)]
     return {
         "index": str(folder),
         "photos": summary.photos,
         "skipped": summary.skipped,
         "folders": [str(root) for root in summary.roots],
+        **({"cannot be seen now": unseen} if unseen else {}),
         "model": summary.model_name,
+        "model file": "the built-in one" if model_path is None else str(model_path),
         "fingerprint": summary.fingerprint,
         "vectors": f"{summary.kind}, {summary.dim} values each",
         "size": _file_size(summary.bytes_on_disk),
         "created": summary.created.isoformat(sep=" ", timespec="seconds"),
     }
+
+
+def skipped_in_index(folder: Path) -> list[SkippedPhoto]:
+    """List the photos that an index has no embedding of. Raises IndexNotFoundError and its kin."""
+    with PhotoIndex.open(folder) as photo_index:
+        return photo_index.skipped()
 
 
 def evaluation_facts(evaluation: Evaluation) -> Facts:

@@ -56,6 +56,15 @@ def scan_folder(folder: Path) -> FolderScan:
     return FolderScan(dict(sorted(photos.items())), dict(sorted(unlisted.items())))
 
 
+def can_be_seen(folder: Path) -> bool:
+    """Tell whether a folder is there and not empty, as the mount point of a drive is that is not plugged in."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(entries)
+    except OSError:
+        return False
+
+
 def expand_paths(paths: Iterable[Path], *, skipped: list[SkippedPhoto] | None = None) -> list[Path]:
     """Put photos in the place of the folders they lie in; other paths stay, whatever their suffix, even missing ones.
 

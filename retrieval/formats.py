@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from index.records import Prediction, SearchResult, SyncCounts
+from index.records import Prediction, SearchResult, SkippedPhoto, SyncCounts
 
 if TYPE_CHECKING:
     from retrieval.evaluation import PictureResult
@@ -61,6 +61,14 @@ def format_reports(reports: Iterable["FolderReport"], *, width: int | None = Non
         return [(f"{count:7,}", what) for what, count in asdict(counts).items() if count] or [("0", "photos")]
 
     return _tables(((str(report.folder), rows(report.counts)) for report in reports), width)
+
+
+def format_skipped(photos: Iterable[SkippedPhoto], format: str) -> Iterator[str]:
+    """Skipped photos with their reasons, as lines ("table") or one "json" array."""
+    if format == "json":
+        yield _json([{"path": str(photo.path), "reason": photo.reason} for photo in photos], indent=2) + "\n"
+    else:
+        yield from (f"{printable(str(photo.path))}: {photo.reason}\n" for photo in photos)
 
 
 def format_pictures(pictures: Iterable["PictureResult"]) -> Iterator[str]:

@@ -71,15 +71,17 @@ def index_folders(
     retry_skipped: bool = False,
     progress: Progress | None = None,
 ) -> list[FolderReport]:
-    """Bring an index up to date with folders, and report on each.
+    """Bring an index up to date with folders, or with all that it knows where none is named, and report on each.
 
     A batch is one transaction: what was stored before an interruption stays, and the next run goes on from there. A
     folder that was indexed and is gone (an unplugged drive), or empty (its mount point), keeps its photos in the index.
     Photos skipped before are tried again with `retry_skipped`, or when a package they needed has been installed.
-    Raises UserError, before anything is done, for a folder that never was there.
+    Raises UserError, before anything is done, for a folder that never was there, and if there is nothing to do.
     """
-    folders = [Path(os.path.abspath(folder)) for folder in folders]
     roots = index.roots()
+    folders = [Path(os.path.abspath(folder)) for folder in folders] or roots
+    if not folders:
+        raise UserError("nothing is indexed yet; name a folder that holds photos, for example: fc7 index ~/Pictures")
     for folder in folders:
         if not os.path.isdir(folder) and not any(folder.is_relative_to(root) for root in roots):
             raise UserError(f"{folder} is not a folder; name one that holds photos, for example: fc7 index ~/Pictures")

@@ -128,6 +128,37 @@ def test_a_folder_that_is_gone_keeps_its_photos(fc7: Fc7, photos: Path) -> None:
     assert json.loads(fc7("info", photos.with_name("index"), "--format", "json").stdout)["photos"] == 6
 
 
+def test_without_a_folder_all_known_ones_are_brought_up_to_date(
+    fc7: Fc7, photos: Path, make_photo: MakePhoto, tmp_path: Path
+) -> None:
+    make_photo("more/a.png")
+    fc7("index", photos, tmp_path / "more")
+    make_photo("photos/new.png", seed=50)
+    (tmp_path / "more").rename(tmp_path / "unplugged")
+    done = fc7("index")
+    assert done.exit_code == 0
+    assert [" ".join(line.split()) for line in done.stdout.splitlines()] == [
+        str(tmp_path / "more"),
+        "- cannot be seen now; what the index holds of it is kept",
+        "",
+        str(photos),
+        "1 new",
+        "6 unchanged",
+    ]
+    facts = json.loads(fc7("info", tmp_path / "index", "--format", "json").stdout)
+    assert (facts["photos"], facts["folders"]) == (8, [str(tmp_path / "more"), str(photos)])
+    assert facts["cannot be seen now"] == [str(tmp_path / "more")]
+    (tmp_path / "unplugged").rename(tmp_path / "more")
+    assert counts(fc7("index")) == ["1 unchanged", "", str(photos), "7 unchanged"]
+    assert "cannot be seen now" not in fc7("info", tmp_path / "index").stdout
+
+
+def test_without_a_folder_there_must_be_an_index_that_knows_some(fc7: Fc7, tmp_path: Path) -> None:
+    done = fc7("index")
+    assert done.exit_code == 1
+    assert "fc7 index ~/Pictures" in done.stderr
+
+
 def test_nothing_is_written_into_the_photo_folder(fc7: Fc7, photos: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in [photos, *photos.iterdir()]}
     fc7("index", photos)
@@ -139,6 +170,17 @@ def test_what_was_never_a_folder_is_an_error(fc7: Fc7, tmp_path: Path) -> None:
     done = fc7("index", tmp_path / "none")
     assert done.exit_code == 1
     assert str(tmp_path / "none") in done.stderr
+
+
+def test_skipped_photos_are_listed_with_reasons(fc7: Fc7, photos: Path, tmp_path: Path) -> None:
+    (photos / "bad.jpg").write_bytes(b"words")
+    (photos / "empty\n.jpg").touch()
+    fc7("index", photos)
+    listed = fc7("info", tmp_path / "index", "--skipped").stdout
+    assert listed == f"{photos}/bad.jpg: not a photo\n{photos}/empty\\n.jpg: empty file\n"
+    records = json.loads(fc7("info", tmp_path / "index", "--skipped", "--format", "json").stdout)
+    assert records[1] == {"path": f"{photos}/empty\n.jpg", "reason": "empty file"}
+    assert fc7("info", tmp_path / "none", "--skipped").exit_code == 1
 
 
 def test_info_of_an_index(fc7: Fc7, photos: Path, tmp_path: Path) -> None:
