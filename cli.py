@@ -355,6 +355,23 @@ def search_command(
     report_skipped(skipped, named=photos, strict=strict)
 
 
+@main.command("forget", epilog="Example: fc7 forget /mnt/sold-drive")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=PATH)
+@index_option
+def forget_command(paths: Sequence[Path], *, index: Path) -> None:
+    """Remove photos or folders from the index; no file is touched.
+
+    PATH need not be there any more. A photo that is still there comes back when its folder is brought up to date,
+    unless that whole folder was forgotten.
+    """
+    from index.photo_index import PhotoIndex
+    from retrieval.formats import format_forgotten
+
+    with PhotoIndex.open_to_edit(index) as photo_index:
+        counts = photo_index.forget(paths)
+    write(format_forgotten(zip(paths, counts, strict=True)))
+
+
 @main.command("embed", epilog="Example: fc7 embed ~/Pictures -o pictures.npz")
 @photos_argument("PATH...")
 @model_options

@@ -28,6 +28,8 @@ PUT_PHOTO = """
 """
 # What vectors.faiss has to forget; completed by the condition that finds the photo.
 LOG_REMOVED = "INSERT OR REPLACE INTO removed SELECT id, ? FROM photos WHERE embedding IS NOT NULL AND "
+# A file or all that is in a folder: root, path in it, and that path as the beginning of others with its length.
+AT_OR_BELOW = "root_id = ? AND (path = ? OR substr(path, 1, ?) = ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,31 @@ class Catalog:
             connection.executemany(PUT_PHOTO, [(root_id, *row.columns(), generation) for row in put])
             if vectors_changed:
                 connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
+
+    def forget(self, path: bytes) -> int:
+        """Forget the photos at or below an absolute path, and the roots there; return how many photos that were."""
+        forgotten = 0
+        with self._writing() as connection:
+            [(generation,)] = connection.execute("SELECT value + 1 FROM meta WHERE key = 'generation'")
+            for root_id, root in self.roots():
+                whole = path_below(root, path) is not None
+                inside = b"" if whole else path_below(path, root)
+                if inside is None:
+                    continue
+                below = inside and inside + b"/"
+                found = (root_id, inside, len(below), below)
+                if connection.execute(LOG_REMOVED + AT_OR_BELOW, (generation, *found)).rowcount:
+                    connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
+                forgotten += connection.execute("DELETE FROM photos WHERE " + AT_OR_BELOW, found).rowcount
+                if whole:
+                    connection.execute("DELETE FROM roots WHERE id = ?", (root_id,))
+        return forgotten
+
+    def prune_removed(self, generation: int) -> None:
+        """Drop the list of what was removed up to a generation, once vectors.faiss is of that generation."""
+        if self.rows("SELECT 1 FROM removed WHERE generation <= ? LIMIT 1", (generation,)):
+            with self._writing() as connection:
+                connection.execute("DELETE FROM removed WHERE generation <= ?", (generation,))
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

@@ -95,8 +95,7 @@ class Sync:
         """
         self._counts["removed"] = len(self._missing)
         self._write(removed=[file.id for file in self._missing.values()])
-        with self._catalog.snapshot():
-            self._vectors.update_file(self._catalog.state())
+        self._vectors.update_file()
         return SyncCounts(**self._counts)
 
     def _write(self, *, removed: Sequence[int] = ()) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from index.catalog import Catalog, CatalogState
 from index.database import storage_errors
-from index.errors import ModelMismatchError
+from index.errors import ModelMismatchError, PhotoIndexError
 from index.folder_sync import Sync
 from index.lock import WriterLock
-from index.queries import all_photos, count_photos, photo_at, photos_with_ids, skipped_photos
+from index.queries import all_photos, count_photos, is_known, photo_at, photos_with_ids, skipped_photos
 from index.ranking import candidates, exact_scores
 from index.records import EmbeddedPhotos, IndexSummary, SearchResult, SkippedPhoto, StoredPhoto
 from index.sync import FileStamp
@@ -91,6 +91,22 @@ class PhotoIndex:
             index._resources = resources.pop_all()
             return index
 
+    @classmethod
+    def open_to_edit(cls, folder: Path) -> "PhotoIndex":
+        """Open an index that is there to `forget` photos or to mend it, whatever model it was made with.
+
+        Raises IndexNotFoundError, IndexLockedError, IndexFormatError, IndexStorageError and MissingPackageError.
+        """
+        require_faiss()
+        cls.open(folder).close()
+        with ExitStack() as resources:
+            with storage_errors(folder):
+                resources.enter_context(WriterLock(folder))
+            catalog = resources.enter_context(closing(Catalog.open_for_writing(folder / CATALOG)))
+            index = cls(catalog, fingerprint=None, writable=True)
+            index._resources = resources.pop_all()
+            return index
+
     def close(self) -> None:
         """Close the files and let others write."""
         self._resources.close()
@@ -126,10 +142,27 @@ class PhotoIndex:
 
         Do not call it for a folder that is not there, as on a drive that is not plugged in: its photos would go.
         """
-        if not self._writable:
-            raise RuntimeError("an index that was opened for reading cannot be changed")
+        self._check_writable()
         folder = os.fsencode(os.path.abspath(root))
         return Sync(self._catalog, self._vectors, folder, found, retry_skipped=retry_skipped, unlisted=unlisted)
+
+    def forget(self, paths: Sequence[Path]) -> list[int]:
+        """Forget photos, all photos below folders, and roots among these; count the photos for each path.
+
+        No file is touched: a photo that is still in an indexed folder is new in the next sync of that. Raises
+        PhotoIndexError, before anything is done, for a path that is not known.
+        """
+        self._check_writable()
+        names = [os.fsencode(os.path.abspath(path)) for path in paths]
+        for name in names:
+            if not is_known(self._catalog, name):
+                raise PhotoIndexError(
+                    f"{os.fsdecode(name)} is not in the index in {self.folder}; "
+                    f"its folders are listed by `fc7 info {shlex.quote(str(self.folder))}`."
+                )
+        forgotten = [self._catalog.forget(name) for name in names]
+        self._vectors.update_file()
+        return forgotten
 
     def search(
         self, queries: NDArray[np.float32], k: int, *, min_score: float | None = None
@@ -196,6 +229,10 @@ class PhotoIndex:
         """Make vectors.faiss anew from the catalogue, without touching a photo. Raises IndexStorageError."""
         with self._catalog.snapshot():
             self._vectors.rebuild(self._state())
+
+    def _check_writable(self) -> None:
+        if not self._writable:
+            raise RuntimeError("an index that was opened for reading cannot be changed")
 
     def _state(self) -> CatalogState:
         # Checked each time: another process may have begun the index anew since it was opened.

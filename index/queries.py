@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from index.catalog import Catalog
+from index.catalog import AT_OR_BELOW, Catalog
 from index.records import EmbeddedPhotos, SkippedPhoto, StoredPhoto
 from index.rows import unpack_embeddings, unpack_labels
 from index.sync import FileStamp, path_below
@@ -46,6 +46,19 @@ def photo_at(catalog: Catalog, path: Path) -> StoredPhoto | None:
                 skipped=skipped,
             )
     return None
+
+
+def is_known(catalog: Catalog, path: bytes) -> bool:
+    """Tell whether an absolute path is that of a root or a photo, or has such below it."""
+    for root_id, root in catalog.roots():
+        inside = path_below(path, root)
+        if path_below(root, path) is not None:
+            return True
+        if inside is not None and catalog.rows(
+            f"SELECT 1 FROM photos WHERE {AT_OR_BELOW} LIMIT 1", (root_id, inside, len(inside) + 1, inside + b"/")
+        ):
+            return True
+    return False
 
 
 def skipped_photos(catalog: Catalog) -> list[SkippedPhoto]:

@@ -24,14 +24,16 @@ class VectorCache:
 
     def current(self, state: CatalogState) -> VectorIndex:
         """Bring the vectors in memory to `state`, that of the snapshot around the call, reading only what changed."""
-        stamp = _stamp(state)
         vectors = self._load() if self._vectors is None else self._vectors
+        if vectors is not None and vectors is self._vectors and vectors.stamp == _stamp(state):
+            return vectors
         if vectors is None or not _leads_to(vectors, state):
             vectors = self._rebuilt(state)
-        elif vectors.stamp != stamp:
+        elif vectors.stamp != _stamp(state):
             self._catch_up(vectors, state)
-        # A cheap check for what stamps cannot tell, such as a catalogue put back from a copy.
-        if vectors is not self._vectors and len(vectors) != count_photos(self._catalog)[0]:
+        # What stamps cannot tell: a catalogue put back from a copy, or removals that are no longer listed because the
+        # file had caught up with them, but not these vectors. Ids are never reused, so that counting finds it.
+        if len(vectors) != count_photos(self._catalog)[0]:
             vectors = self._rebuilt(state)
         self._vectors = vectors
         return vectors
@@ -41,12 +43,13 @@ class VectorCache:
         self._vectors = self._rebuilt(state)
         self._save(self._vectors)
 
-    def update_file(self, state: CatalogState) -> None:
-        """Bring the file to `state`, for the writer of the index. Raises IndexStorageError."""
-        with suppress(VectorFileError):
-            if read_stamp(self.path) == _stamp(state):
-                return
-        self._save(self.current(state))
+    def update_file(self) -> None:
+        """Bring the file up to date, for the writer of the index, outside of a snapshot. Raises IndexStorageError."""
+        with self._catalog.snapshot():
+            state = self._catalog.state()
+            if not self._file_has(_stamp(state)):
+                self._save(self.current(state))
+        self._catalog.prune_removed(state.generation)
 
     def offer_file(self) -> None:
         """Replace the file if that spares later readers much of the work; for a reader, who may not be able to."""
@@ -55,6 +58,12 @@ class VectorCache:
             self.unsaved = 0
             with suppress(OSError):
                 self._vectors.save(self.path)
+
+    def _file_has(self, stamp: Stamp) -> bool:
+        try:
+            return read_stamp(self.path) == stamp
+        except VectorFileError:
+            return False
 
     def _load(self) -> VectorIndex | None:
         with suppress(VectorFileError):

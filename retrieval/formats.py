@@ -11,6 +11,7 @@ import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from index.records import Prediction, SearchResult, SkippedPhoto, SyncCounts
@@ -61,6 +62,11 @@ def format_reports(reports: Iterable["FolderReport"], *, width: int | None = Non
         return [(f"{count:7,}", what) for what, count in asdict(counts).items() if count] or [("0", "photos")]
 
     return _tables(((str(report.folder), rows(report.counts)) for report in reports), width)
+
+
+def format_forgotten(counts: Iterable[tuple[Path, int]]) -> Iterator[str]:
+    """Paths with how many photos an index has forgotten there."""
+    return (f"{printable(str(path))}: {count:,} forgotten\n" for path, count in counts)
 
 
 def format_skipped(photos: Iterable[SkippedPhoto], format: str) -> Iterator[str]:

@@ -183,6 +183,34 @@ def test_skipped_photos_are_listed_with_reasons(fc7: Fc7, photos: Path, tmp_path
     assert fc7("info", tmp_path / "none", "--skipped").exit_code == 1
 
 
+def test_photos_and_folders_are_forgotten_but_not_touched(
+    fc7: Fc7, photos: Path, make_photo: MakePhoto, tmp_path: Path
+) -> None:
+    make_photo("gone/a.png", seed=70)
+    fc7("index", photos, tmp_path / "gone")
+    (tmp_path / "gone/a.png").unlink()
+    (tmp_path / "gone").rmdir()
+    done = fc7("forget", photos / "red0.png", tmp_path / "gone")
+    assert done.stdout == f"{photos / 'red0.png'}: 1 forgotten\n{tmp_path / 'gone'}: 1 forgotten\n"
+    assert (photos / "red0.png").exists()
+    facts = json.loads(fc7("info", tmp_path / "index", "--format", "json").stdout)
+    assert (facts["photos"], facts["folders"]) == (5, [str(photos)])
+    assert len(fc7("search", photos / "red0.png", "--format", "paths").stdout.splitlines()) == 5
+    assert counts(fc7("index")) == ["1 new", "5 unchanged"]
+    assert fc7("forget", photos).exit_code == 0
+    assert fc7("search", photos / "red0.png", "--format", "paths").stdout == ""
+
+
+def test_what_is_not_indexed_cannot_be_forgotten(fc7: Fc7, photos: Path, tmp_path: Path) -> None:
+    assert "There is no index" in fc7("forget", photos).stderr
+    assert not (tmp_path / "index").exists()
+    fc7("index", photos)
+    done = fc7("forget", photos / "red0.png", photos / "never.png")
+    assert done.exit_code == 1
+    assert f"{photos / 'never.png'} is not in the index" in done.stderr
+    assert counts(fc7("index")) == ["6 unchanged"]
+
+
 def test_info_of_an_index(fc7: Fc7, photos: Path, tmp_path: Path) -> None:
     fc7("index", photos)
     facts = json.loads(fc7("info", tmp_path / "index", "--format", "json").stdout)

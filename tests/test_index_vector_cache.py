@@ -106,11 +106,11 @@ def test_harm_to_the_file_is_made_good(tmp_path: Path, harm: Callable[[Path], No
 def test_catching_up_reads_only_what_changed(tmp_path: Path) -> None:
     fill(tmp_path, files_numbered(*range(50)))
     shutil.copy(tmp_path / "vectors.faiss", tmp_path / "old")
-    changed = {**files_numbered(*range(3, 51)), b"004.jpg": SampleFile(b"changed", 2)}
+    changed = {**files_numbered(*range(51)), b"004.jpg": SampleFile(b"changed", 2)}
     answers = fill(tmp_path, changed)
     shutil.copy(tmp_path / "old", tmp_path / "vectors.faiss")
-    # Three removed, one changed, one new.
-    assert rows_read_by_catching_up(tmp_path) == 5
+    # One changed, one new.
+    assert rows_read_by_catching_up(tmp_path) == 2
     assert search(tmp_path) == answers
 
 
