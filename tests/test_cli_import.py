@@ -17,11 +17,12 @@ from PIL import Image
 from torchvision_layout import TorchvisionLayout, torchvision_alexnet
 
 from cli import main
+from retrieval.facts import summary_line
 from retrieval.model import Model
 from retrieval.photos import open_photo
-from retrieval.spec import ClassName
+from retrieval.spec import ClassName, ModelSpec
 from training.augment import centre_crops
-from training.published import torchvision_normalisation
+from training.published import ALEXNET_ACCURACY, torchvision_normalisation
 
 CLASSES = 1000
 
@@ -194,6 +195,14 @@ def test_without_a_network_it_says_what_to_do(labels: Path, tmp_path: Path) -> N
     assert said.stderr.startswith(f"Error: {gone.url} cannot be fetched: ")
     assert f"fetch {gone.url} on another machine" in said.stderr
     assert "`fc7 import alexnet-owt-7be5be79.pth -o MODEL.onnx --labels LABELS.tsv`" in said.stderr
+
+
+def test_a_published_accuracy_is_not_passed_off_as_measured() -> None:
+    spec = ModelSpec("alexnet", "alexnet-owt", (), 256, 224, 256, 4096, "", accuracy=ALEXNET_ACCURACY)
+    assert summary_line(Path("a.onnx"), spec) == (
+        "a.onnx: alexnet-owt, 0 classes, top-1 56.5%, top-5 79.1% (published by torchvision, not measured here), "
+        "embedding of 256 values"
+    )
 
 
 def test_labels_are_required(tmp_path: Path) -> None:

@@ -148,7 +148,9 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("zipped", [True, False])
-def test_both_of_torchs_file_formats_are_read_and_verified(zipped: bool, tmp_path: Path) -> None:
+def test_both_of_torchs_file_formats_are_read_and_verified(
+    zipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     theirs = torchvision_alexnet(10, seed=2)
     unnamed = tmp_path / "weights.pth"
     torch.save(theirs.state_dict(), unnamed, _use_new_zipfile_serialization=zipped)
@@ -160,3 +162,9 @@ def test_both_of_torchs_file_formats_are_read_and_verified(zipped: bool, tmp_pat
     # Only torchvision's own file is said to have its accuracy.
     assert not published.is_torchvisions
     assert (published.accuracy, published.licence) == ({}, "")
+    monkeypatch.setattr("training.published.ALEXNET_SHA256", digest)
+    published = read_weights(path)
+    assert published.is_torchvisions
+    assert (published.accuracy["top1"], published.accuracy["top5"]) == (0.56522, 0.79066)
+    assert "not measured here" in published.accuracy["source"]
+    assert "BSD-3-Clause" in published.licence

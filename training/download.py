@@ -150,7 +150,8 @@ def _network(url: str, otherwise: str, *, kept: int = 0) -> Iterator[None]:
         error.close()
         raise DownloadError(_sentences(f"{url}: the server answers {error.code} {error.reason}", otherwise)) from error
     except (OSError, HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
+        cause = getattr(error, "reason", error)
+        reason = getattr(cause, "strerror", None) or cause
         resume = "What came so far is kept: the same command goes on from there" if kept else ""
         raise DownloadError(_sentences(f"{url} cannot be fetched: {reason}", resume, otherwise)) from error
 
