@@ -21,6 +21,7 @@ class PictureResult:
 
     path: Path
     label: str
+    id: str | None
     predicted: Prediction
     rank: int
 
@@ -48,13 +49,17 @@ def evaluate(
     Pictures that cannot be read are left out and listed. Raises DatasetError if fewer than two are left.
     """
     skipped: list[SkippedPhoto] = []
-    described = list(describe_photos(model, list(paths), skipped=skipped, progress=progress))
+    label_of = dict(zip(paths, labels, strict=True))
+    # Without fc7, which is not needed and the longest by far.
+    described = [
+        (photo.path, photo.probabilities, photo.embedding)
+        for photo in describe_photos(model, list(paths), skipped=skipped, progress=progress)
+    ]
     if len(described) < 2:
         raise DatasetError(f"{len(described)} readable pictures are too few to evaluate; give a folder with more")
-    label_of = dict(zip(paths, labels, strict=True))
-    targets = np.array([label_of[photo.path] for photo in described])
-    probabilities = np.stack([photo.probabilities for photo in described])
-    embeddings = np.stack([photo.embedding for photo in described])
+    targets = np.array([label_of[path] for path, _, _ in described])
+    probabilities = np.stack([row for _, row, _ in described])
+    embeddings = np.stack([row for _, _, row in described])
     return Evaluation(
         pictures=len(described),
         classes=len(set(targets.tolist())),
@@ -64,13 +69,13 @@ def evaluate(
         precision_at_10=precision_at_k(embeddings, targets, min(10, len(described) - 1)),
         mean_average_precision=mean_average_precision(embeddings, targets),
         results=tuple(
-            _result(model, photo.path, photo.probabilities, int(target))
-            for photo, target in zip(described, targets, strict=True)
+            _result(model, path, row, int(target)) for (path, row, _), target in zip(described, targets, strict=True)
         ),
         skipped=tuple(skipped),
     )
 
 
 def _result(model: Describer[Any], path: Path, probabilities: NDArray[np.float32], target: int) -> PictureResult:
-    rank = int((probabilities >= probabilities[target]).sum())
-    return PictureResult(path, model.spec.classes[target].name, model.top_predictions(probabilities, 1)[0], rank)
+    known = model.spec.classes[target]
+    rank = int((~(probabilities < probabilities[target])).sum())  # NaN is a mistake, as in `top_k_accuracy`
+    return PictureResult(path, known.name, known.id, model.top_predictions(probabilities, 1)[0], rank)

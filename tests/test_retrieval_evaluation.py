@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from index.errors import DatasetError
-from retrieval.evaluation import evaluate
+from retrieval.evaluation import _result, evaluate
 from retrieval.model import Model
 
 MakePhoto = Callable[..., Path]
@@ -88,3 +88,8 @@ def test_every_picture_needs_a_label(model: Model, labelled: tuple[list[Path], l
     paths, labels = labelled
     with pytest.raises(ValueError, match="shorter"):
         evaluate(model, paths, labels[:-1])
+
+
+def test_a_probability_that_is_no_number_is_a_mistake(model: Model) -> None:
+    unknown = _result(model, Path("p.png"), np.full(3, np.nan, np.float32), 1)
+    assert unknown.rank == 3

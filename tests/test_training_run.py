@@ -324,6 +324,20 @@ def test_names_of_classes_reach_the_model(tmp_path: Path) -> None:
     ]
 
 
+def test_a_run_that_goes_on_keeps_the_names_that_it_began_with(tmp_path: Path) -> None:
+    data = write_shapes(tmp_path / "data", each=4)
+    names = tmp_path / "names.tsv"
+    names.write_text("".join(f"{name}\tshape {number}\n" for number, name in enumerate(sorted(SHAPES))))
+    run(data, tmp_path / "run", SHORT, names=names)
+    result = run(data, tmp_path / "run", SHORT, resume=True)
+    assert result.spec is not None
+    assert [known.name for known in result.spec.classes] == ["shape 0", "shape 1", "shape 2"]
+    with (tmp_path / "run" / "confusion.csv").open(encoding="utf-8") as file:
+        heading, *counts = csv.reader(file)
+    assert heading == ["label", "shape 0", "shape 1", "shape 2"]
+    assert [sum(map(int, row[1:])) for row in counts] == [1, 1, 1]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_gpu_that_is_not_there_is_an_error_and_not_a_slow_run() -> None:
     assert choose_hardware("auto").device.type == "cpu"

@@ -10,6 +10,7 @@ from pathlib import Path
 from index.errors import CheckpointError
 from index.files import replacing
 from retrieval.evaluation import Evaluation
+from retrieval.spec import ClassName
 from training.checkpoint import EpochMetrics
 
 
@@ -30,18 +31,13 @@ def write_mistakes(path: Path, evaluation: Evaluation) -> None:
     _write(path, [["path", "label", "predicted", "probability", "rank"], *rows])
 
 
-def write_confusion(path: Path, evaluation: Evaluation, classes: Sequence[str]) -> None:
+def write_confusion(path: Path, evaluation: Evaluation, classes: Sequence[ClassName]) -> None:
     """Write the confusion matrix: a line for each class, a column for each class that its pictures were taken for."""
-    counts = Counter((result.label, result.predicted.label) for result in evaluation.results)
-    rows = ([label, *(counts[label, predicted] for predicted in classes)] for label in classes)
-    _write(path, [["label", *classes], *rows])
-
-
-def confusions(evaluation: Evaluation, most: int) -> list[tuple[str, str, int]]:
-    """Return the classes most often taken for others: (label, predicted, pictures), most pictures first."""
-    counts = Counter((result.label, result.predicted.label) for result in evaluation.results if result.rank > 1)
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return [(label, predicted, count) for (label, predicted), count in ordered[:most]]
+    # By id as well: ImageNet has two kinds of crane.
+    counts = Counter(((r.label, r.id), (r.predicted.label, r.predicted.id)) for r in evaluation.results)
+    keys = [(known.name, known.id) for known in classes]
+    rows = ([label[0], *(counts[label, predicted] for predicted in keys)] for label in keys)
+    _write(path, [["label", *(known.name for known in classes)], *rows])
 
 
 def _write(path: Path, rows: Iterable[Sequence[object]]) -> None:

@@ -147,7 +147,7 @@ def train(
         name=out.name,
     )
     evaluation = evaluate(Model.load(out / MODEL), dataset.validation.paths, dataset.validation.labels)
-    write_confusion(out / CONFUSION, evaluation, [known.name for known in dataset.classes])
+    write_confusion(out / CONFUSION, evaluation, checkpoint.classes)
     write_mistakes(out / MISTAKES, evaluation)
     return TrainResult(out, tuple(trainer.history), tuple(skipped), spec, evaluation)
 
