@@ -5,6 +5,7 @@ Results go to stdout, progress and warnings to stderr. Whatever is heavy is impo
 """
 
 import functools
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -399,7 +400,11 @@ def embed_command(photos: Sequence[Path], *, model: "Model", out: Path, output: 
 @click.option("-o", "--out", required=True, type=PATH, help="Folder of the run.")
 @click.option("--arch", type=click.Choice(list(RECIPES)), show_default="alexnet-64", help="Which network.")
 @click.option(
-    "--from", "start", type=PATH, help="Model or checkpoint to fine-tune instead of starting from nothing, or builtin."
+    "--from",
+    "start",
+    type=PATH,
+    envvar="FC7_TRAIN_FROM",
+    help="Model or checkpoint to fine-tune instead of starting from nothing, or builtin.",
 )
 @click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped.")
 @click.option("--names", type=PATH, help="File with a line for each class: WordNet id, tab, name.")
@@ -448,7 +453,8 @@ def train_command(
         names=names,
     )
     if result.spec is None:
-        click.echo(f"Stopped and saved. Go on with: fc7 train {data} -o {out} --resume", err=True)
+        command = shlex.join(["fc7", "train", str(data), "-o", str(out), "--resume"])
+        click.echo(f"Stopped and saved. Go on with: {command}", err=True)
         raise click.exceptions.Exit(INTERRUPTED)
     click.echo(summary_line(out / MODEL, result.spec))
 
@@ -459,6 +465,7 @@ def train_command(
 @click.option(
     "--csv",
     "pictures",
+    envvar="FC7_EVALUATE_CSV",
     type=click.File("w", encoding="utf-8", errors="surrogateescape", atomic=True),
     help="Also write a line for each picture to this file.",
 )

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -63,3 +64,13 @@ def test_completion_knows_the_commands() -> None:
     words = {"COMP_WORDS": "fc7 cl", "COMP_CWORD": "1", "_FC7_COMPLETE": "bash_complete"}
     done = subprocess.run([FC7], env={**os.environ, **words}, capture_output=True, text=True)
     assert done.stdout == "plain,classify\n"
+
+
+def test_every_option_has_the_variable_that_the_help_promises() -> None:
+    for name, command in main.commands.items():
+        for option in command.params:
+            if isinstance(option, click.Option) and option.name != "help":
+                flag = next(flag for flag in option.opts if flag.startswith("--"))
+                promised = f"FC7_{name}_{flag[2:]}".upper().replace("-", "_")
+                variable = option.envvar or f"FC7_{name}_{option.name}".upper()
+                assert variable in (promised, "FC7_MODEL", "FC7_INDEX")
