@@ -1,6 +1,7 @@
 """Decoded pictures by the batch: kept in memory where they fit, otherwise read by worker processes."""
 
-from collections.abc import Callable, Iterator, Sequence
+import signal
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -16,10 +17,8 @@ from index.errors import DatasetError, PhotoError
 from index.records import SkippedPhoto
 from retrieval.photos import open_photo
 from retrieval.preprocess import resize_only
+from retrieval.progress import Progress
 from training.dataset import Split
-
-Progress = Callable[[int, int], None]
-"""Called with how many are done and how many there are."""
 
 SAMPLE = 10_000
 """Pictures of a large set that the mean picture is taken over."""
@@ -108,6 +107,7 @@ class FolderPictures:
             batch_sampler=[numbers.tolist() for numbers in _parts(order, batch_size)],
             num_workers=self._workers,
             collate_fn=_collate,
+            worker_init_fn=_ignore_interrupts,
             pin_memory=self._device.type == "cuda",
             prefetch_factor=4 if self._workers else None,
             # A loader draws a number when it starts: not from the generator that crops and dropout are drawn from.
@@ -123,6 +123,11 @@ class FolderPictures:
 def _parts(order: Tensor, size: int) -> Sequence[Tensor]:
     """Return `order` in parts of `size`; of nothing, torch itself would make one part with nothing in it."""
     return torch.split(order, size) if len(order) else ()
+
+
+def _ignore_interrupts(_: int) -> None:
+    """Leave Ctrl-C to the run: a worker that is not forked from it would die of the signal, and the run with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 _Item = tuple[NDArray[np.uint8], int] | SkippedPhoto

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, TextIO
 
+from retrieval.formats import printable
 from retrieval.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class TerminalReport:
         """Write one line."""
         for bar in (self._fetching, self._loading, self._training):
             bar.clear()
-        self._stream.write(text + "\n")
+        self._stream.write(printable(text) + "\n")
         self._stream.flush()
 
     def fetching(self, done: int, total: int) -> None:
