@@ -164,8 +164,16 @@ def test_names_come_from_words_txt_or_the_file_that_is_given(tmp_path: Path) -> 
     assert names == [("golden friend", "n01443537"), ("n02123045", None), ("n09999999", None)]
 
 
-def test_class_names_with_synonyms_empty_lines_and_carriage_returns(tmp_path: Path) -> None:
-    (tmp_path / "names.tsv").write_bytes("n1\tA, b ,c\r\n\r\n n2 \tsåpe\r\n".encode())
+def test_a_table_of_validation_pictures_reaches_no_other_folder(tmp_path: Path) -> None:
+    root = make_tiny_imagenet(tmp_path / "data")
+    touch(tmp_path, "private.jpg")
+    with (root / "val" / "val_annotations.txt").open("a") as table:
+        table.write(f"../../../private.jpg\t{IDS[0]}\t0\t0\t9\t9\n{tmp_path}/private.jpg\t{IDS[0]}\t0\t0\t9\t9\n")
+    assert all(path.parent == root / "val" / "images" for path in scan_dataset(root).validation.paths)
+
+
+def test_class_names_with_synonyms_empty_lines_and_what_windows_adds(tmp_path: Path) -> None:
+    (tmp_path / "names.tsv").write_bytes("\ufeffn1\tA, b ,c\r\n\r\n n2 \tsåpe\r\n".encode())
     assert read_class_names(tmp_path / "names.tsv") == {
         "n1": ClassName("A", "n1", ("b", "c")),
         "n2": ClassName("såpe", "n2"),

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from training_samples import CPU, TINY, as_split, lively, write_shapes
 
-from index.errors import DatasetError, ExportError
+from index.errors import DatasetError, ExportError, UserError
 from training.augment import Normalisation, centre_crops
 from training.embedding import (
     LAYERS,
@@ -202,3 +202,11 @@ def test_a_network_that_tells_no_picture_from_another(pictures: MemoryPictures, 
         torch.nn.init.constant_(parameter, weight)
     with pytest.raises(ExportError, match=r"answers all 90 pictures alike, it has learned nothing; train again"):
         learn(dead, pictures, EmbeddingRecipe())
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"), [(("pool5", "fc8"), "'fc8' is no layer"), (("fc7", "fc7"), "fc7,fc7 names a layer twice")]
+)
+def test_layers_that_there_are_not_or_twice(layers: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        EmbeddingRecipe(layers=layers)

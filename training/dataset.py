@@ -96,7 +96,7 @@ def scan_labelled(root: Path, classes: Sequence[ClassName]) -> Split:
 def read_class_names(path: Path, *, required: bool = True) -> dict[str, ClassName]:
     """Read lines of `id <tab> name, other name, …`, as in `words.txt`; DatasetError if a file is not like that."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         if required:
             raise DatasetError(f"there is no file {path} to read class names from") from None
@@ -164,7 +164,8 @@ def _annotated(folder: Path, annotations: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for line in annotations.read_text(encoding="utf-8").splitlines():
         file, tab, rest = line.partition("\t")
-        if tab and (path := folder / "images" / file).is_file():
+        # Bare names only: a table that somebody else wrote says nothing about files elsewhere.
+        if tab and "/" not in file and (path := folder / "images" / file).is_file():
             found.setdefault(rest.split("\t")[0], []).append(path)
     return found
 

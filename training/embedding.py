@@ -32,10 +32,12 @@ class EmbeddingRecipe:
     grid: int = 3
 
     def __post_init__(self) -> None:
-        """Refuse, with UserError, a layer that there is not."""
+        """Refuse, with UserError, a layer that there is not, or one given twice."""
         unknown = [name for name in self.layers if name not in LAYERS]
         if unknown:
             raise UserError(f"{unknown[0]!r} is no layer of the embedding; take some of {', '.join(LAYERS)}")
+        if len(set(self.layers)) < len(self.layers):
+            raise UserError(f"{','.join(self.layers)} names a layer twice; take each once")
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def read_start(path: Path) -> Start:
         raise ModelError(f"there is no model file {path}; leave out --from to start from nothing")
     try:
         model = onnx.load(path)
-    except DecodeError as error:
+    except (OSError, DecodeError, onnx.checker.ValidationError) as error:
         raise ModelError(f"{path} is not a readable ONNX model ({error})") from error
     spec = ModelSpec.from_metadata({entry.key: entry.value for entry in model.metadata_props}, path=str(path))
     # What batch normalisation did is part of a model file's weights.

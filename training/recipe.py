@@ -22,6 +22,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "patience": (1, math.inf),
     "label_smoothing": (0, 1),
     "dropout": (0, 1),
+    "colour_noise": (0, math.inf),
     "validation": (0, 1),
     "seed": (0, 2**32 - 1),
     "head_epochs": (0, math.inf),
