@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO, get_args
 
 import click
 
-from index.errors import PhotoError, UserError
+from index.errors import PhotoError, PhotoIndexError, UserError
 from training.architectures import CONFIGS, shape_options
 from training.recipe import RECIPES, recipe_options
 
@@ -371,6 +371,33 @@ def forget_command(paths: Sequence[Path], *, index: Path) -> None:
     with PhotoIndex.open_to_edit(index) as photo_index:
         counts = photo_index.forget(paths)
     write(format_forgotten(zip(paths, counts, strict=True)))
+
+
+@main.command("check", epilog="Example: fc7 check --repair")
+@index_model_options
+@click.option("--sample", type=click.IntRange(min=0), default=64, help="Photos to embed again, drawn at random.")
+@click.option("--repair", is_flag=True, help="Mend what is wrong.")
+def check_command(*, model: "Model", index: Path, sample: int, repair: bool) -> None:
+    """Check that an index is whole and goes with its photos.
+
+    --repair drops what is wrong of photos, so that the next fc7 index embeds them again, and makes the vectors that
+    search uses anew. No photo is touched.
+    """
+    from index.photo_index import PhotoIndex
+    from retrieval.checking import check_index, repair_index
+    from retrieval.formats import format_check
+
+    open_index = PhotoIndex.open_to_edit if repair else PhotoIndex.open
+    with open_index(index, fingerprint=model.spec.fingerprint) as photo_index:
+        report = check_index(photo_index, model, sample=sample)
+        left = repair_index(photo_index, report.problems) if repair else report.problems
+    write(format_check(report))
+    if left and repair:
+        raise PhotoIndexError(f"{len(left)} of this could not be mended: move {index} away and run fc7 index FOLDER")
+    if left:
+        raise PhotoIndexError("something is wrong with the index: mend it with fc7 check --repair")
+    if report.problems:
+        click.echo("Mended. Run fc7 index to embed again what was dropped.")
 
 
 @main.command("embed", epilog="Example: fc7 embed ~/Pictures -o pictures.npz")

@@ -4,7 +4,7 @@ import secrets
 import shlex
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -231,6 +231,11 @@ class Catalog:
                 if whole:
                     connection.execute("DELETE FROM roots WHERE id = ?", (root_id,))
         return forgotten
+
+    def reindex(self) -> None:
+        """Make the indexes of the database anew from its tables, where these are whole."""
+        with suppress(sqlite3.IntegrityError), self._writing() as connection:
+            connection.execute("REINDEX")
 
     def prune_removed(self, generation: int) -> None:
         """Drop the list of what was removed up to a generation, once vectors.faiss is of that generation."""

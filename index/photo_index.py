@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
+from random import Random
 from types import TracebackType
 from typing import Self
 
@@ -13,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.catalog import Catalog, CatalogState
+from index.checking import find_problems
 from index.database import storage_errors
 from index.errors import ModelMismatchError, PhotoIndexError
 from index.folder_sync import Sync
 from index.lock import WriterLock
-from index.queries import all_photos, count_photos, is_known, photo_at, photos_with_ids, skipped_photos
-from index.ranking import candidates, exact_scores
-from index.records import EmbeddedPhotos, IndexSummary, SearchResult, SkippedPhoto, StoredPhoto
+from index.queries import all_photos, count_photos, is_known, photo_at, photos_with_ids, random_paths, skipped_photos
+from index.ranking import best_results, candidates
+from index.records import EmbeddedPhotos, IndexProblem, IndexSummary, SearchResult, SkippedPhoto, StoredPhoto
 from index.sync import FileStamp
 from index.vector_cache import VectorCache
 from index.vectors import VectorIndex, require_faiss
@@ -92,18 +94,19 @@ class PhotoIndex:
             return index
 
     @classmethod
-    def open_to_edit(cls, folder: Path) -> "PhotoIndex":
-        """Open an index that is there to `forget` photos or to mend it, whatever model it was made with.
+    def open_to_edit(cls, folder: Path, *, fingerprint: str | None = None) -> "PhotoIndex":
+        """Open an index that is there, to `forget` photos or to `repair` it.
 
-        Raises IndexNotFoundError, IndexLockedError, IndexFormatError, IndexStorageError and MissingPackageError.
+        Raises IndexNotFoundError, ModelMismatchError, IndexLockedError, IndexFormatError, IndexStorageError and
+        MissingPackageError.
         """
         require_faiss()
-        cls.open(folder).close()
+        cls.open(folder, fingerprint=fingerprint).close()
         with ExitStack() as resources:
             with storage_errors(folder):
                 resources.enter_context(WriterLock(folder))
             catalog = resources.enter_context(closing(Catalog.open_for_writing(folder / CATALOG)))
-            index = cls(catalog, fingerprint=None, writable=True)
+            index = cls(catalog, fingerprint=fingerprint, writable=True)
             index._resources = resources.pop_all()
             return index
 
@@ -177,7 +180,8 @@ class PhotoIndex:
                 found = candidates(vectors, block, k)
                 photos = photos_with_ids(self._catalog, np.unique(np.concatenate(found)), dim=state.dim)
                 answers += [
-                    _best(query, ids, photos, k=k, min_score=min_score) for query, ids in zip(block, found, strict=True)
+                    best_results(query, ids, photos, k=k, min_score=min_score)
+                    for query, ids in zip(block, found, strict=True)
                 ]
         self._vectors.offer_file()
         return answers
@@ -202,6 +206,24 @@ class PhotoIndex:
     def skipped(self) -> list[SkippedPhoto]:
         """List the photos that could not be used, by path, with the reason."""
         return skipped_photos(self._catalog)
+
+    def photo_paths(self, count: int, random: Random) -> list[Path]:
+        """Draw the paths of photos that have an embedding."""
+        return random_paths(self._catalog, count, random)
+
+    def problems(self) -> list[IndexProblem]:
+        """Find what is wrong with catalogue and vectors. Raises IndexFormatError for a catalogue that is unreadable."""
+        with self._catalog.snapshot():
+            return find_problems(self._catalog, self._vectors)
+
+    def repair(self, problems: Sequence[IndexProblem]) -> None:
+        """Drop the rows of bad photos, which makes them new in the next sync, and make what is derived anew."""
+        self._check_writable()
+        self._catalog.reindex()
+        for problem in problems:
+            if problem.photo is not None:
+                self._catalog.forget(os.fsencode(problem.photo))
+        self.rebuild()
 
     def summary(self) -> IndexSummary:
         """Describe the state of the index."""
@@ -245,13 +267,3 @@ class PhotoIndex:
                 f"or make the index anew with `fc7 index --rebuild {roots} --index {index}`."
             )
         return state
-
-
-def _best(
-    query: NDArray[np.float32], ids: NDArray[np.int64], photos: EmbeddedPhotos, *, k: int, min_score: float | None
-) -> list[SearchResult]:
-    rows = np.flatnonzero(np.isin(photos.ids, ids))
-    scores = exact_scores(query, photos.embeddings[rows])
-    results = [SearchResult(photos.paths[row], float(score)) for row, score in zip(rows, scores, strict=True)]
-    results.sort(key=lambda result: (-result.score, result.path))
-    return [result for result in results[:k] if min_score is None or result.score >= min_score]

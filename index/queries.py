@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +68,7 @@ def skipped_photos(catalog: Catalog) -> list[SkippedPhoto]:
         f"SELECT roots.path, photos.path, skipped {WITH_ROOT} WHERE skipped IS NOT NULL"
         " ORDER BY roots.path, photos.path"
     )
-    return [SkippedPhoto(_absolute(root, path), reason) for root, path, reason in rows]
+    return [SkippedPhoto(absolute_path(root, path), reason) for root, path, reason in rows]
 
 
 def photos_with_ids(catalog: Catalog, ids: NDArray[np.int64], *, dim: int) -> EmbeddedPhotos:
@@ -80,6 +81,16 @@ def photos_with_ids(catalog: Catalog, ids: NDArray[np.int64], *, dim: int) -> Em
         ),
         dim,
     )
+
+
+def random_paths(catalog: Catalog, count: int, random: Random) -> list[Path]:
+    """Draw absolute paths of photos that have an embedding."""
+    ids = [id for (id,) in catalog.rows("SELECT id FROM photos WHERE embedding IS NOT NULL")]
+    drawn = json.dumps(random.sample(ids, min(count, len(ids))))
+    rows = catalog.rows(
+        f"SELECT roots.path, photos.path {WITH_ROOT} WHERE photos.id IN (SELECT value FROM json_each(?))", (drawn,)
+    )
+    return [absolute_path(root, path) for root, path in rows]
 
 
 def all_photos(catalog: Catalog, *, dim: int) -> Iterator[EmbeddedPhotos]:
@@ -111,9 +122,10 @@ def ids_touched_since(catalog: Catalog, generation: int) -> NDArray[np.int64]:
 
 def _embedded(rows: Sequence[tuple[int, bytes, bytes, bytes]], dim: int) -> EmbeddedPhotos:
     ids = np.array([row[0] for row in rows], dtype=np.int64)
-    paths = [_absolute(root, path) for _, root, path, _ in rows]
+    paths = [absolute_path(root, path) for _, root, path, _ in rows]
     return EmbeddedPhotos(ids, paths, unpack_embeddings([row[3] for row in rows], dim))
 
 
-def _absolute(root: bytes, path: bytes) -> Path:
+def absolute_path(root: bytes, path: bytes) -> Path:
+    """Join a root with a path relative to it."""
     return Path(os.fsdecode(os.path.join(root, path)))

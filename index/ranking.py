@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from index.records import EmbeddedPhotos, SearchResult
 from index.vectors import VectorIndex
 
 # Two sums of float32 products in different order, as FAISS may take them, differ by less than this for unit vectors.
@@ -36,3 +37,14 @@ def exact_scores(query: NDArray[np.float32], embeddings: NDArray[np.float32]) ->
     # A matrix product may sum equal rows in different order.
     scores: NDArray[np.float64] = np.sum(embeddings * query, axis=1, dtype=np.float64)
     return scores
+
+
+def best_results(
+    query: NDArray[np.float32], ids: NDArray[np.int64], photos: EmbeddedPhotos, *, k: int, min_score: float | None
+) -> list[SearchResult]:
+    """Rank the photos with these ids (n,) for a query (dim,): the k best, best first, ties by path."""
+    rows = np.flatnonzero(np.isin(photos.ids, ids))
+    scores = exact_scores(query, photos.embeddings[rows])
+    results = [SearchResult(photos.paths[row], float(score)) for row, score in zip(rows, scores, strict=True)]
+    results.sort(key=lambda result: (-result.score, result.path))
+    return [result for result in results[:k] if min_score is None or result.score >= min_score]

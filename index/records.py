@@ -35,6 +35,14 @@ class SkippedPhoto:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class IndexProblem:
+    """Something wrong in an index; `photo` is the path of the one whose row is bad, None if it is more than a row."""
+
+    what: str
+    photo: Path | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class NewPhoto:
     """A photo as it goes into the catalogue: embedding (dim,) or the reason why it was skipped, one of the two.

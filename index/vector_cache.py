@@ -18,7 +18,7 @@ class VectorCache:
 
     def __init__(self, path: Path, catalog: Catalog) -> None:
         self.path = path
-        self._catalog = catalog
+        self.catalog = catalog
         self._vectors: VectorIndex | None = None
         self.unsaved = 0
 
@@ -33,7 +33,7 @@ class VectorCache:
             self._catch_up(vectors, state)
         # What stamps cannot tell: a catalogue put back from a copy, or removals that are no longer listed because the
         # file had caught up with them, but not these vectors. Ids are never reused, so that counting finds it.
-        if len(vectors) != count_photos(self._catalog)[0]:
+        if len(vectors) != count_photos(self.catalog)[0]:
             vectors = self._rebuilt(state)
         self._vectors = vectors
         return vectors
@@ -45,11 +45,19 @@ class VectorCache:
 
     def update_file(self) -> None:
         """Bring the file up to date, for the writer of the index, outside of a snapshot. Raises IndexStorageError."""
-        with self._catalog.snapshot():
-            state = self._catalog.state()
+        with self.catalog.snapshot():
+            state = self.catalog.state()
             if not self._file_has(_stamp(state)):
                 self._save(self.current(state))
-        self._catalog.prune_removed(state.generation)
+        self.catalog.prune_removed(state.generation)
+
+    def caught_up(self, state: CatalogState) -> VectorIndex:
+        """Read the file and bring what it holds to `state`, but never make it anew. Raises VectorFileError."""
+        vectors = VectorIndex.load(self.path)
+        if not _leads_to(vectors, state):
+            raise VectorFileError("it was not made from this catalogue")
+        self._catch_up(vectors, state)
+        return vectors
 
     def offer_file(self) -> None:
         """Replace the file if that spares later readers much of the work; for a reader, who may not be able to."""
@@ -78,9 +86,9 @@ class VectorCache:
     def _catch_up(self, vectors: VectorIndex, state: CatalogState) -> None:
         seen = vectors.stamp.generation
         # Removed first, so that it can be done again after an interruption.
-        touched = ids_touched_since(self._catalog, seen)
+        touched = ids_touched_since(self.catalog, seen)
         vectors.remove(touched)
-        for ids, embeddings in vectors_since(self._catalog, seen, dim=state.dim):
+        for ids, embeddings in vectors_since(self.catalog, seen, dim=state.dim):
             vectors.add(ids, embeddings)
         vectors.stamp = _stamp(state)
         self.unsaved += len(touched)

@@ -36,6 +36,10 @@ class VectorIndex:
         ids: NDArray[np.int64] = _import_faiss().vector_to_array(self._index.id_map)
         return ids
 
+    def contents(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return all ids (n,) and vectors (n, dim)."""
+        return self.ids, self._index.index.reconstruct_n(0, len(self))
+
     def add(self, ids: ArrayLike, embeddings: ArrayLike) -> None:
         """Add embeddings (n, dim) under ids (n,). Raises ValueError for an id that is there already."""
         new_ids = np.ascontiguousarray(ids, dtype=np.int64)

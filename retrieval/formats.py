@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from index.records import Prediction, SearchResult, SkippedPhoto, SyncCounts
 
 if TYPE_CHECKING:
+    from retrieval.checking import CheckReport
     from retrieval.evaluation import PictureResult
     from retrieval.indexing import FolderReport
 
@@ -62,6 +63,13 @@ def format_reports(reports: Iterable["FolderReport"], *, width: int | None = Non
         return [(f"{count:7,}", what) for what, count in asdict(counts).items() if count] or [("0", "photos")]
 
     return _tables(((str(report.folder), rows(report.counts)) for report in reports), width)
+
+
+def format_check(report: "CheckReport") -> Iterator[str]:
+    """What a check found, a line each, and what it looked at."""
+    yield from (f"{printable(problem.what)}\n" for problem in report.problems)
+    found = f"{len(report.problems):,} problems" if report.problems else "nothing is wrong"
+    yield f"{report.photos:,} photos, {report.embedded:,} of them embedded again: {found}\n"
 
 
 def format_forgotten(counts: Iterable[tuple[Path, int]]) -> Iterator[str]:
