@@ -112,6 +112,9 @@ def train(
     pictures, validation = _load(dataset, config, hardware, report)
     skipped: list[SkippedPhoto] = []
     _tell_skipped(skipped, pictures, validation, report=report)
+    for split, purpose in ((pictures, "learn from"), (validation, "check with")):
+        if len(split) < 2:
+            raise DatasetError(f"{len(split)} readable pictures to {purpose} are too few; add more to {data}")
 
     torch.manual_seed(recipe.seed)
     if checkpoint is None:
@@ -158,9 +161,7 @@ def _run_epochs(
     """Train until the recipe's end, or until validation has stalled for long; False if a signal asked to stop."""
     recipe = trainer.recipe
     with deferred_interrupts() as interrupted:
-        while trainer.epoch < recipe.epochs and not (
-            recipe.stop_after and stalled(trainer.history) >= recipe.stop_after
-        ):
+        while trainer.epoch < recipe.epochs and not _gets_no_better(trainer):
             whole = trainer.train_epoch(stop=interrupted, report=lambda *told: report.batch(trainer.epoch + 1, *told))
             _tell_skipped(skipped, trainer.pictures, trainer.validation, report=report)
             trainer.save_into(checkpoint)
@@ -174,6 +175,13 @@ def _run_epochs(
                 return False
             report.epoch(trainer.history[-1], recipe.epochs)
     return True
+
+
+def _gets_no_better(trainer: Trainer) -> bool:
+    """Return whether to stop early; while crops are still to grow, there is more to come."""
+    patience, history = trainer.recipe.stop_after, trainer.history
+    full = bool(history) and history[-1].side == trainer.network.config.crop
+    return full and 0 < patience <= stalled(history)
 
 
 def _tell_skipped(known: list[SkippedPhoto], *splits: Pictures, report: Report) -> None:
@@ -288,8 +296,6 @@ def _normalisation(recipe: Recipe, pictures: Pictures, start: Start | None) -> N
 
 def _fitted(recipe: Recipe, pictures: int, *, fit_batch: bool, report: Report) -> Recipe:
     """Return the recipe with eight batches or more an epoch, the rate lowered in proportion (Goyal et al. 2017)."""
-    if pictures < 2:
-        raise DatasetError(f"{pictures} readable pictures to learn from are too few; add more to the folder")
     batch_size = max(min(recipe.batch_size, pictures // 8), min(pictures, 4)) if fit_batch else recipe.batch_size
     if pictures < batch_size:
         raise DatasetError(
