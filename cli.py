@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, get_args
 
@@ -21,6 +22,7 @@ from training.recipe import RECIPES, recipe_options
 if TYPE_CHECKING:
     from index.records import SkippedPhoto
     from retrieval.ensemble import Ensemble
+    from retrieval.indexing import FolderReport
     from retrieval.model import Model
     from training.options import Option
 
@@ -287,19 +289,30 @@ def classify_command(photos: Sequence[Path], *, model: "Ensemble", top: int, for
     "--rebuild", is_flag=True, help="Forget what the index holds and its model, and look at every photo again."
 )
 @click.option("--retry-skipped", is_flag=True, help="Try again what was skipped before, though it has not changed.")
+@click.option("--watch", is_flag=True, help="Go on until Ctrl-C, keeping the index in step with its folders.")
 @strict_option
 def index_command(
-    folders: Sequence[Path], *, model: "Model", index: Path, rebuild: bool, retry_skipped: bool, strict: bool
+    folders: Sequence[Path],
+    *,
+    model: "Model",
+    index: Path,
+    rebuild: bool,
+    retry_skipped: bool,
+    watch: bool,
+    strict: bool,
 ) -> None:
     """Make folders of photos searchable, or bring their index up to date; without FOLDER, all that it knows.
 
     Only photos that are new or changed are looked at. A folder that is not there, on a drive that is not plugged in,
     keeps its photos in the index. Nothing is ever written into a photo folder.
+
+    --watch needs watchfiles: pip install 'fc7[watch]'.
     """
     from index.photo_index import PhotoIndex
     from retrieval.formats import format_reports
     from retrieval.indexing import index_folders
     from retrieval.progress_bar import ProgressBar
+    from retrieval.watching import keep_in_step
 
     spec = model.spec
     with (
@@ -312,10 +325,17 @@ def index_command(
             rebuild=rebuild,
         ) as photo_index,
         ProgressBar("Indexing", sys.stderr) as progress,
+        suppress(*[KeyboardInterrupt] if watch else []),
     ):
-        reports = index_folders(photo_index, model, folders, retry_skipped=retry_skipped, progress=progress)
-    write(format_reports(reports, width=table_width()))
-    report_skipped([photo for report in reports for photo in report.skipped], strict=strict)
+        runs: Iterable[list[FolderReport]]
+        if watch:
+            runs = keep_in_step(photo_index, model, folders, retry_skipped=retry_skipped, progress=progress)
+        else:
+            runs = [index_folders(photo_index, model, folders, retry_skipped=retry_skipped, progress=progress)]
+        for reports in runs:
+            progress.clear()
+            write(format_reports(reports, width=table_width()))
+            report_skipped([photo for report in reports for photo in report.skipped], strict=strict)
 
 
 @main.command("search", epilog="Example: fc7 search photo.jpg -k 20 -0 | xargs -0 cp -t found")

@@ -40,12 +40,12 @@ def scan_folder(folder: Path) -> FolderScan:
             with os.scandir(os.path.join(os.fsencode(folder), parent)) as entries:
                 for entry in entries:
                     path = parent + b"/" + entry.name if parent else entry.name
-                    if entry.name.startswith(b".") or entry.name in _LEFT_OUT:
+                    if is_left_out(entry.name):
                         continue
                     try:
                         if entry.is_dir(follow_symlinks=False):
                             pending.append(path)
-                        elif _has_photo_suffix(entry.name) and entry.is_file():
+                        elif has_photo_suffix(entry.name) and entry.is_file():
                             status = entry.stat()
                             photos[path] = FileStamp(status.st_size, status.st_mtime_ns)
                     except OSError as error:
@@ -82,5 +82,11 @@ def expand_paths(paths: Iterable[Path], *, skipped: list[SkippedPhoto] | None = 
     return photos
 
 
-def _has_photo_suffix(name: bytes) -> bool:
+def is_left_out(name: bytes) -> bool:
+    """Tell whether a file or folder of this name is left out of every search."""
+    return name.startswith(b".") or name in _LEFT_OUT
+
+
+def has_photo_suffix(name: bytes) -> bool:
+    """Tell whether a file of this name counts as a photo."""
     return os.path.splitext(os.fsdecode(name))[1].lower() in PHOTO_SUFFIXES

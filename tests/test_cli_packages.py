@@ -61,3 +61,11 @@ def test_a_parquet_file_needs_pyarrow(tiny_model: Path, make_photo: MakePhoto, t
     done = fc7_without(("pyarrow",), "embed", make_photo("a.png"), "-m", tiny_model, "-o", tmp_path / "out.parquet")
     assert done.returncode == 1
     assert "fc7[parquet]" in done.stderr
+
+
+def test_watching_needs_watchfiles(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+    photo, options = make_photo("photos/a.png"), ("-m", tiny_model, "--index", tmp_path / "index")
+    assert fc7_without(("watchfiles",), "index", photo.parent, *options).returncode == 0
+    done = fc7_without(("watchfiles",), "index", photo.parent, *options, "--watch")
+    assert done.returncode == 1
+    assert "fc7[watch]" in done.stderr

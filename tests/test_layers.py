@@ -15,6 +15,7 @@ HOMES = {
     "sqlite3": "index/",
     "onnxruntime": "retrieval/model.py",
     "PIL": "retrieval/",
+    "watchfiles": "retrieval/watching.py",
     "click": "cli.py",
 }
 
@@ -58,7 +59,7 @@ def test_each_heavyweight_stays_at_home(file: str) -> None:
 
 @pytest.mark.parametrize("file", [file for file in source_files() if not file.startswith("training/")])
 def test_optional_packages_are_imported_late(file: str) -> None:
-    optional = {"faiss", "onnxruntime", "pillow_heif", "rawpy", "pyarrow", "torch", "onnx"}
+    optional = {"faiss", "onnxruntime", "pillow_heif", "rawpy", "pyarrow", "watchfiles", "torch", "onnx"}
     names = {name.split(".")[0] for name in imported_modules((REPOSITORY / file).read_text("utf-8"), top_level=True)}
     assert names & optional == set()
 

@@ -1,0 +1,119 @@
+"""A real process keeps an index in step with real folders, until Ctrl-C."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from index.photo_index import PhotoIndex
+
+pytest.importorskip("watchfiles", reason="needs watchfiles, the extra `watch`")
+
+FC7 = Path(sys.executable).with_name("fc7")
+PATIENCE = 120.0
+MakePhoto = Callable[..., Path]
+
+
+class Watcher:
+    """`fc7 index --watch` in a process of its own; `lines` are what it has printed."""
+
+    def __init__(self, model: Path, index: Path, *folders: Path) -> None:
+        command = [FC7, "index", *folders, "--watch", "-m", model, "--index", index, "--threads", "1"]
+        self.process = subprocess.Popen(
+            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(" ".join(line.split()))
+
+    def wait_for(self, line: str) -> None:
+        wait_until(lambda: line in self.lines, self.lines)
+
+    def interrupt(self) -> str:
+        """Press Ctrl-C, and return what was written to standard error."""
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(PATIENCE) == 0
+        self._reader.join()
+        assert self.process.stderr is not None
+        return self.process.stderr.read()
+
+    def __enter__(self) -> "Watcher":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.kill()
+        self._reader.join()
+        self.process.wait()
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+
+
+def wait_until(condition: Callable[[], bool], what: object) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def names(index: Path) -> set[str]:
+    with PhotoIndex.open(index) as opened:
+        return {path.name for photos in opened.embeddings() for path in photos.paths}
+
+
+def wait_for(index: Path, *expected: str) -> None:
+    wait_until(lambda: names(index) == set(expected), expected)
+
+
+@pytest.mark.slow
+def test_an_index_keeps_in_step_until_ctrl_c(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+    folder, index = tmp_path / "photos", tmp_path / "index"
+    make_photo("photos/a.png")
+    make_photo("more/b.png", seed=2)
+    with Watcher(tiny_model, index, folder, tmp_path / "more") as watcher:
+        watcher.wait_for(str(tmp_path / "more"))
+        wait_for(index, "a.png", "b.png")
+        for number in range(5):
+            make_photo(f"photos/new/{number}.png", "blue", seed=10 + number)
+        (folder / "notes.txt").write_text("no photo")
+        wait_for(index, "a.png", "b.png", *(f"{number}.png" for number in range(5)))
+        (folder / "a.png").rename(folder / "renamed.png")
+        shutil.rmtree(folder / "new")
+        wait_for(index, "renamed.png", "b.png")
+        # A drive is unplugged, and plugged in again with another photo on it.
+        (tmp_path / "more").rename(tmp_path / "elsewhere")
+        make_photo("elsewhere/c.png", "green", seed=3)
+        make_photo("photos/d.png", "green", seed=4)
+        wait_for(index, "renamed.png", "b.png", "d.png")
+        watcher.wait_for("- cannot be seen now; what the index holds of it is kept")
+        (tmp_path / "elsewhere").rename(tmp_path / "more")
+        wait_for(index, "renamed.png", "b.png", "c.png", "d.png")
+        make_photo("more/e.png", "green", seed=5)
+        wait_for(index, "renamed.png", "b.png", "c.png", "d.png", "e.png")
+        assert "Traceback" not in watcher.interrupt()
+    assert sorted(path.name for path in index.iterdir()) == ["catalog.db", "lock", "vectors.faiss"]
+
+
+@pytest.mark.slow
+def test_a_burst_of_changes_is_one_sync(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+    folder, index = tmp_path / "photos", tmp_path / "index"
+    make_photo("photos/a.png")
+    for number in range(20):
+        make_photo(f"prepared/{number}.png", seed=20 + number)
+    with Watcher(tiny_model, index, folder) as watcher:
+        watcher.wait_for("1 new")
+        (tmp_path / "prepared").rename(folder / "prepared")
+        watcher.wait_for("1 unchanged")
+        watcher.interrupt()
+    assert watcher.lines == [str(folder), "1 new", str(folder), "20 new", "1 unchanged"]
