@@ -1,5 +1,6 @@
 """A model file at work: prepared pictures in, probabilities, fc7 and embeddings out."""
 
+import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +18,6 @@ from retrieval.spec import ModelSpec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-RUNTIME_MISSING = (
-    "ONNX Runtime is not installed; `pip install 'fc7[cpu]'` brings it, or `pip install 'fc7[gpu]'` for an NVIDIA GPU"
-)
 
 BUILTIN = Path(__file__).with_name("builtin.onnx")
 
@@ -54,10 +51,9 @@ class Model:
         UserError (no CUDA device where one is asked for).
         """
         named, path = path, BUILTIN if path is None else path
-        try:
-            import onnxruntime as ort
-        except ImportError as error:
-            raise MissingPackageError(RUNTIME_MISSING) from error
+        require_onnxruntime()
+        import onnxruntime as ort
+
         if not path.is_file():
             other = "name another with -m" if path == BUILTIN else "leave out -m"
             raise ModelError(f"there is no model file {path}; make one with `fc7 train DATA -o RUN`, or {other}")
@@ -122,3 +118,12 @@ class Model:
         """Return the k most probable classes of one picture's probabilities (classes,), best first."""
         best = np.argsort(-probabilities, kind="stable")[:k]
         return tuple(Prediction(*self._labels[int(i)], float(probabilities[i])) for i in best)
+
+
+def require_onnxruntime() -> None:
+    """Raise MissingPackageError where ONNX Runtime is not installed, without loading it."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise MissingPackageError(
+            "ONNX Runtime is not installed; `pip install 'fc7[cpu]'` brings it, "
+            "or `pip install 'fc7[gpu]'` for an NVIDIA GPU"
+        )

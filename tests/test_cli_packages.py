@@ -47,6 +47,21 @@ def test_training_names_the_extra_that_it_needs(package: str, arguments: tuple[s
     assert done.stderr == f"Error: training needs {package}, which is not installed: pip install 'fc7[train]'\n"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "data", "-o", "run"),
+        ("export", "last.pt", "-o", "model.onnx"),
+        ("import", "weights.pth", "-o", "model.onnx", "--labels", "labels.tsv"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_training_asks_for_onnx_runtime_before_anything_else(arguments: tuple[str, ...]) -> None:
+    done = fc7_without(("onnxruntime",), *arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ONNX Runtime is not installed; `pip install 'fc7[cpu]'`")
+
+
 @pytest.mark.parametrize("package", ["onnxruntime", "faiss"])
 def test_inference_names_both_extras(package: str, tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
     photo = make_photo("photos/a.png")

@@ -11,6 +11,7 @@ from torch import Tensor
 from index.errors import DatasetError, ExportError
 from index.records import SkippedPhoto
 from retrieval.folder import expand_paths
+from retrieval.model import require_onnxruntime
 from retrieval.spec import ClassName, ModelSpec
 from training.architectures import ALEXNET_OWT
 from training.dataset import Split, read_class_names
@@ -61,10 +62,11 @@ def import_weights(
     """Write the model file of torchvision's AlexNet, or of another network of the same layers.
 
     `weights` may be ALEXNET, which is fetched into `cache`, from `url` if that is given. `labels` has a line for each
-    class, in their order. `calibrate` is a folder of any photos. Raises CheckpointError, DownloadError, DatasetError
-    and ExportError.
+    class, in their order. `calibrate` is a folder of any photos. Raises CheckpointError, DownloadError, DatasetError,
+    ExportError and MissingPackageError.
     """
     # What may be wrong is looked for before anything is fetched.
+    require_onnxruntime()
     classes = tuple(read_class_names(labels).values())
     photos = _find_photos(calibrate, report) if calibrate is not None else ()
     if not out.absolute().parent.is_dir():

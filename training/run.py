@@ -9,7 +9,7 @@ import torch
 from index.errors import CheckpointError, DatasetError
 from index.records import SkippedPhoto
 from retrieval.evaluation import Evaluation, evaluate
-from retrieval.model import Model
+from retrieval.model import Model, require_onnxruntime
 from retrieval.spec import ModelSpec
 from training.architectures import CONFIGS, AlexNetConfig
 from training.augment import Normalisation, principal_colours
@@ -88,8 +88,9 @@ def train(
     `config` is by default that of `recipe.arch`; `start` gives one with weights to fine-tune. `resume` goes on exactly
     where the run in `out` stopped, with its own configuration and recipe; only the number of epochs may be new.
     `fit_batch` takes smaller batches for a set of few pictures. A first SIGINT or SIGTERM saves after the batch in hand
-    and returns. Raises DatasetError and CheckpointError.
+    and returns. Raises DatasetError, CheckpointError and MissingPackageError.
     """
+    require_onnxruntime()  # needed last, after hours perhaps
     checkpoint = _open_run(out, recipe, resume=resume)
     if checkpoint is not None:
         config, recipe = checkpoint.config, replace(checkpoint.recipe, epochs=recipe.epochs)
@@ -205,8 +206,9 @@ def export_checkpoint(
 ) -> ModelSpec:
     """Export a checkpoint; its embedding is learned from `data`, by default the pictures that the run learned from.
 
-    Raises CheckpointError, DatasetError (the pictures are not there any more) and ExportError.
+    Raises CheckpointError, DatasetError (the pictures are not there any more), ExportError and MissingPackageError.
     """
+    require_onnxruntime()
     checkpoint = Checkpoint.load(path)
     root = data or Path(checkpoint.data["root"])
     if not root.is_dir():
