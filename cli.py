@@ -521,14 +521,19 @@ def evaluate_command(data: Path, *, model: "Ensemble", pictures: TextIO | None, 
     """Measure how well a model names labelled pictures, and finds others of the same class.
 
     DATA has one folder of pictures for each class, named by class or WordNet id; or it is a data set with a folder val.
+    Of the pictures that a model was trained with, only those are measured that were set aside then.
     """
     from retrieval.evaluation import evaluate
     from retrieval.facts import evaluation_facts
     from retrieval.formats import format_facts, format_pictures
     from retrieval.progress_bar import ProgressBar
-    from training.dataset import scan_labelled
+    from training.dataset import scan_unseen
 
-    split = scan_labelled(data, model.spec.classes)
+    split, learned = scan_unseen(data, model.specs)
+    if learned:
+        click.echo(
+            f"{len(split)} pictures are measured; {learned} are left out: the model learned from them.", err=True
+        )
     with ProgressBar("Evaluating", sys.stderr) as progress:
         evaluation = evaluate(model, split.paths, split.labels, progress=progress)
     if pictures is not None:

@@ -40,6 +40,11 @@ class Ensemble:
         return cls([Model.load(path, device=device, threads=threads) for path in paths or (None,)], crops=crops)
 
     @property
+    def specs(self) -> list[ModelSpec]:
+        """What each of the models says about itself."""
+        return [model.spec for model in self._models]
+
+    @property
     def resize(self) -> int:
         """The largest side in pixels that a picture's shorter one is brought to."""
         return max(model.resize for model in self._models)

@@ -5,10 +5,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 from click.testing import CliRunner, Result
 
 from cli import main
+from training.dataset import scan_dataset
 from training.recipe import RECIPES, recipe_options
 
 MakePhoto = Callable[..., Path]
@@ -64,6 +66,16 @@ def test_evaluate_measures_naming_and_finding(data: Path, tiny_model: Path, tmp_
         ("red", "red", "1"),
         ("green", "green", "1"),
     }
+
+
+def test_evaluate_leaves_out_what_the_model_learned_from(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    model = onnx.load(tiny_model)
+    training = {"fingerprint": scan_dataset(data).fingerprint, "recipe": {"validation": 0.1, "seed": 0}}
+    next(entry for entry in model.metadata_props if entry.key == "fc7.training").value = json.dumps(training)
+    onnx.save(model, tmp_path / "trained.onnx")
+    done = fc7("evaluate", data, "-m", tmp_path / "trained.onnx", "--format", "json")
+    assert json.loads(done.stdout)["pictures"] == 2
+    assert done.stderr == "2 pictures are measured; 22 are left out: the model learned from them.\n"
 
 
 def test_a_class_that_the_model_does_not_know_is_an_error(data: Path, tiny_model: Path) -> None:

@@ -1,14 +1,23 @@
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from training_samples import write_shapes
 
 from index.errors import DatasetError
-from retrieval.spec import ClassName
-from training.dataset import VALIDATION_NAMES, Dataset, Split, read_class_names, scan_dataset, scan_labelled
+from retrieval.spec import ClassName, ModelSpec
+from training.dataset import (
+    VALIDATION_NAMES,
+    Dataset,
+    Split,
+    read_class_names,
+    scan_dataset,
+    scan_labelled,
+    scan_unseen,
+)
 
 WORDS = "n01443537\tgoldfish, Carassius auratus\nn02123045\ttabby, tabby cat\nn04067472\treel\n"
 IDS = ("n01443537", "n02123045")
@@ -288,3 +297,44 @@ def test_pictures_of_a_class_that_the_model_does_not_know(tmp_path: Path) -> Non
         scan_labelled(make_classes(tmp_path), (ClassName("cat"),))
     with pytest.raises(DatasetError, match="holds no folders of pictures"):
         scan_labelled(touch(tmp_path / "flat", "a.jpg"), (ClassName("cat"),))
+
+
+def trained_on(root: Path, *, seed: int = 0, share: float = 0.3) -> ModelSpec:
+    """What the model of a run on a folder says of itself."""
+    dataset = scan_dataset(root, seed=seed, validation=share)
+    training = {"fingerprint": dataset.fingerprint, "recipe": {"seed": seed, "validation": share}}
+    return ModelSpec("m", "tiny", dataset.classes, 32, 28, 8, 16, "ab" * 32, training=training)
+
+
+@pytest.mark.parametrize("below", ["", "train"])
+def test_a_model_is_judged_by_what_was_set_aside_when_it_was_trained(tmp_path: Path, below: str) -> None:
+    root = tmp_path / "data"
+    make_classes(root / below, each=10)
+    model = trained_on(root, seed=3)
+    assert scan_unseen(root, [model]) == (scan_dataset(root, seed=3, validation=0.3).validation, 14)
+    moved = root.rename(tmp_path / "moved")
+    assert scan_unseen(moved, [model])[1] == 14, "wherever it lies"
+
+
+def test_several_models_are_judged_by_what_none_of_them_learned_from(tmp_path: Path) -> None:
+    make_classes(tmp_path, each=10)
+    models = [trained_on(tmp_path, seed=seed) for seed in (0, 1)]
+    split, left_out = scan_unseen(tmp_path, models)
+    apart = [set(scan_dataset(tmp_path, seed=seed, validation=0.3).validation.paths) for seed in (0, 1)]
+    assert set(split.paths) == apart[0] & apart[1]
+    assert left_out == 20 - len(split)
+    with pytest.raises(DatasetError, match=r"learned from all the pictures in .*; give a folder with"):
+        scan_unseen(tmp_path, [trained_on(tmp_path, seed=seed, share=0.1) for seed in range(9)])
+
+
+def test_all_pictures_are_measured_where_a_model_did_not_learn_from_them(tmp_path: Path) -> None:
+    model = trained_on(make_classes(tmp_path / "known", each=10))
+    for training in (model.training, {}, {"fingerprint": 3}, {**model.training, "recipe": {"validation": 1e999}}):
+        other = replace(model, training=training)
+        assert scan_unseen(make_classes(tmp_path / "other", each=9), [other])[1] == 0
+    assert scan_unseen(touch(tmp_path / "one" / "cat", "a.jpg").parent, [model])[1] == 0, "too few to have learned from"
+
+
+def test_a_validation_set_is_measured_whole(tmp_path: Path) -> None:
+    root = make_tiny_imagenet(tmp_path)
+    assert scan_unseen(root, [trained_on(root)]) == (scan_dataset(root).validation, 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from index.errors import DatasetError
 from retrieval.folder import scan_folder
-from retrieval.spec import ClassName
+from retrieval.spec import ClassName, ModelSpec
 
 VALIDATION_NAMES = ("val", "validation", "valid", "test")
 
@@ -81,7 +81,10 @@ def scan_labelled(root: Path, classes: Sequence[ClassName]) -> Split:
     if not root.is_dir():
         raise DatasetError(f"there is no folder {root}; give one that holds a folder of pictures for each class")
     numbers = {key: number for number, known in enumerate(classes) for key in (known.id, known.name) if key is not None}
-    found = _validation(root, set(numbers)) or {name: paths for name, paths in _class_folders(root).items() if paths}
+    found = _validation(root, set(numbers))
+    if not found:
+        folder = root / "train" if "train" not in numbers and _is_split(root) else root
+        found = {name: paths for name, paths in _class_folders(folder).items() if paths}
     if not found:
         raise DatasetError(f"{root} holds no folders of pictures; give one that has a folder for each class")
     unknown = sorted(set(found) - set(numbers))
@@ -91,6 +94,35 @@ def scan_labelled(root: Path, classes: Sequence[ClassName]) -> Split:
             "`fc7 info MODEL --format json` lists its classes"
         )
     return _as_split(found, sorted(found), numbers)
+
+
+def scan_unseen(root: Path, models: Sequence[ModelSpec]) -> tuple[Split, int]:
+    """Find the pictures to judge models of the same classes by, and count those left out because one learned from them.
+
+    As `scan_labelled`; a data set without a validation set was divided by each model's own seed, and its pictures are
+    told by the fingerprint in the model's metadata. Raises DatasetError.
+    """
+    found = scan_labelled(root, models[0].classes)
+    learned = {path for model in models for path in _learned_from(root, model)}
+    pairs = [(path, label) for path, label in zip(found.paths, found.labels, strict=True) if path not in learned]
+    if not pairs:
+        raise DatasetError(f"the models have learned from all the pictures in {root}; give a folder with others")
+    return Split(tuple(path for path, _ in pairs), tuple(label for _, label in pairs)), len(found) - len(pairs)
+
+
+def _learned_from(root: Path, model: ModelSpec) -> tuple[Path, ...]:
+    """Return the pictures below a folder that a model learned from, if that folder is its data set."""
+    match model.training:
+        case {
+            "fingerprint": str(fingerprint),
+            "recipe": {"validation": int() | float() as share, "seed": int(seed)},
+        } if 0 <= share <= 1:
+            try:
+                dataset = scan_dataset(root, validation=share, seed=seed)
+            except DatasetError:  # too few pictures to learn from, so it is another one
+                return ()
+            return dataset.train.paths if dataset.fingerprint == fingerprint else ()
+    return ()
 
 
 def read_class_names(path: Path, *, required: bool = True) -> dict[str, ClassName]:
