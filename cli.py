@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, get_args
 
@@ -286,7 +286,7 @@ def classify_command(photos: Sequence[Path], *, model: "Ensemble", top: int, for
 @click.argument("folders", metavar="[FOLDER]...", nargs=-1, type=PATH)
 @index_model_options
 @click.option(
-    "--rebuild", is_flag=True, help="Forget what the index holds and its model, and look at every photo again."
+    "--rebuild", is_flag=True, help="Make the index anew, of all its folders, with the built-in model or that of -m."
 )
 @click.option("--retry-skipped", is_flag=True, help="Try again what was skipped before, though it has not changed.")
 @click.option("--watch", is_flag=True, help="Go on until Ctrl-C, keeping the index in step with its folders.")
@@ -306,32 +306,40 @@ def index_command(
     Only photos that are new or changed are looked at. A folder that is not there, on a drive that is not plugged in,
     keeps its photos in the index. Nothing is ever written into a photo folder.
 
+    --rebuild refuses while photos that are indexed cannot be seen. The old index is searched until the new one is
+    finished; one that was broken off is gone on with by the same command.
+
     --watch needs watchfiles: pip install 'fc7[watch]'.
     """
+    if rebuild and watch:
+        raise click.UsageError("--watch goes on with an index that is there; run --rebuild first, without --watch")
+
     from index.photo_index import PhotoIndex
     from retrieval.formats import format_reports
-    from retrieval.indexing import index_folders
+    from retrieval.indexing import check_folders, index_folders
     from retrieval.progress_bar import ProgressBar
+    from retrieval.rebuilding import rebuild_index
     from retrieval.watching import keep_in_step
 
     spec = model.spec
     with (
-        PhotoIndex.open_for_writing(
-            index,
-            fingerprint=spec.fingerprint,
-            model_name=spec.name,
-            dim=spec.dim,
-            model_path=model.path,
-            rebuild=rebuild,
-        ) as photo_index,
+        ExitStack() as resources,
         ProgressBar("Indexing", sys.stderr) as progress,
         suppress(*[KeyboardInterrupt] if watch else []),
     ):
         runs: Iterable[list[FolderReport]]
-        if watch:
-            runs = keep_in_step(photo_index, model, folders, retry_skipped=retry_skipped, progress=progress)
+        if rebuild:
+            runs = [rebuild_index(index, model, folders, progress=progress)]
         else:
-            runs = [index_folders(photo_index, model, folders, retry_skipped=retry_skipped, progress=progress)]
+            check_folders(index, folders)
+            opened = PhotoIndex.open_for_writing(
+                index, fingerprint=spec.fingerprint, model_name=spec.name, dim=spec.dim, model_path=model.path
+            )
+            photo_index = resources.enter_context(opened)
+            if watch:
+                runs = keep_in_step(photo_index, model, folders, retry_skipped=retry_skipped, progress=progress)
+            else:
+                runs = [index_folders(photo_index, model, folders, retry_skipped=retry_skipped, progress=progress)]
         for reports in runs:
             progress.clear()
             write(format_reports(reports, width=table_width()))

@@ -130,12 +130,10 @@ class Catalog:
         with self._writing() as connection:
             connection.execute("UPDATE meta SET value = ? WHERE key = 'model_path'", (path,))
 
-    def start_again(self, state: CatalogState) -> None:
-        """Forget every photo, but not the roots, and begin as `state`: another model sees other things."""
-        with self._writing() as connection:
-            connection.execute("DELETE FROM photos")
-            connection.execute("DELETE FROM removed")
-            self._set_state(state)
+    def become(self, other: "Catalog") -> None:
+        """Take over all that another catalogue holds, in one transaction: readers see what was, or what is."""
+        with storage_errors(self.path.parent):
+            other._connection.backup(self._connection)
 
     def roots(self) -> list[tuple[int, bytes]]:
         """List the folders that were indexed, id and absolute path; none lies inside another."""

@@ -69,9 +69,8 @@ class PhotoIndex:
         model_name: str,
         dim: int,
         model_path: Path | None = None,
-        rebuild: bool = False,
     ) -> "PhotoIndex":
-        """Open an index to add to it, made where there is none; with `rebuild`, the photos known before are forgotten.
+        """Open an index to add to it, made where there is none.
 
         The model's path (None: the built-in one) is remembered, for those who use the index without naming a model.
         Raises IndexLockedError, IndexFormatError, IndexStorageError, ModelMismatchError and MissingPackageError.
@@ -85,8 +84,6 @@ class PhotoIndex:
                 folder.mkdir(parents=True, exist_ok=True)
                 resources.enter_context(WriterLock(folder))
             catalog = resources.enter_context(closing(Catalog.open_for_writing(folder / CATALOG, first=first)))
-            if rebuild:
-                catalog.start_again(first)
             index = cls(catalog, fingerprint=fingerprint, writable=True)
             if catalog.state().model_path != place:
                 catalog.set_model_path(place)
@@ -157,10 +154,10 @@ class PhotoIndex:
         """
         self._check_writable()
         names = [os.fsencode(os.path.abspath(path)) for path in paths]
-        for name in names:
-            if not is_known(self._catalog, name):
+        for path in paths:
+            if not self.knows(path):
                 raise PhotoIndexError(
-                    f"{os.fsdecode(name)} is not in the index in {self.folder}; "
+                    f"{os.path.abspath(path)} is not in the index in {self.folder}; "
                     f"its folders are listed by `fc7 info {shlex.quote(str(self.folder))}`."
                 )
         forgotten = [self._catalog.forget(name) for name in names]
@@ -202,6 +199,10 @@ class PhotoIndex:
     def roots(self) -> list[Path]:
         """List the folders that were indexed; one inside another is part of that one."""
         return [Path(os.fsdecode(root)) for _, root in self._catalog.roots()]
+
+    def knows(self, path: Path) -> bool:
+        """Tell whether this is an indexed folder or photo, or has such below it."""
+        return is_known(self._catalog, os.fsencode(os.path.abspath(path)))
 
     def skipped(self) -> list[SkippedPhoto]:
         """List the photos that could not be used, by path, with the reason."""

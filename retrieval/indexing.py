@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from index.errors import PhotoError, UserError
+from index.errors import IndexNotFoundError, PhotoError, UserError
 from index.photo_index import PhotoIndex
 from index.records import NewPhoto, SkippedPhoto, SyncCounts
 from index.sync import FileStamp
@@ -78,13 +78,7 @@ def index_folders(
     Photos skipped before are tried again with `retry_skipped`, or when a package they needed has been installed.
     Raises UserError, before anything is done, for a folder that never was there, and if there is nothing to do.
     """
-    roots = index.roots()
-    folders = [Path(os.path.abspath(folder)) for folder in folders] or roots
-    if not folders:
-        raise UserError("nothing is indexed yet; name a folder that holds photos, for example: fc7 index ~/Pictures")
-    for folder in folders:
-        if not os.path.isdir(folder) and not any(folder.is_relative_to(root) for root in roots):
-            raise UserError(f"{folder} is not a folder; name one that holds photos, for example: fc7 index ~/Pictures")
+    folders = folders_to_index(folders, index.roots())
     retry_skipped = retry_skipped or _can_read_more(index)
     meter = _Meter(progress)
     return [
@@ -99,6 +93,31 @@ def index_folders(
         )
         for folder in folders
     ]
+
+
+def check_folders(place: Path, folders: Sequence[Path]) -> None:
+    """Raise UserError where `index_folders` would, before the index in `place` is opened for writing or made."""
+    folders_to_index(folders, known_folders(place))
+
+
+def known_folders(place: Path) -> list[Path]:
+    """List the folders that the index in `place` knows, none where there is no index. Raises PhotoIndexError."""
+    try:
+        with PhotoIndex.open(place) as index:
+            return index.roots()
+    except IndexNotFoundError:
+        return []
+
+
+def folders_to_index(folders: Sequence[Path], roots: Sequence[Path]) -> list[Path]:
+    """Return folders as absolute paths, or all `roots` where none is named. Raises UserError, as `index_folders`."""
+    chosen = list(dict.fromkeys(Path(os.path.abspath(folder)) for folder in folders)) or list(roots)
+    if not chosen:
+        raise UserError("nothing is indexed yet; name a folder that holds photos, for example: fc7 index ~/Pictures")
+    for folder in chosen:
+        if not os.path.isdir(folder) and not any(folder.is_relative_to(root) for root in roots):
+            raise UserError(f"{folder} is not a folder; name one that holds photos, for example: fc7 index ~/Pictures")
+    return chosen
 
 
 class _Meter:

@@ -46,8 +46,8 @@ def new_photo(path: bytes, file: SampleFile) -> NewPhoto:
     return NewPhoto(path, file.stamp, hash_of(file.content), 40, 30, embed(file.content), labels)
 
 
-def open_for_writing(folder: Path, *, rebuild: bool = False) -> PhotoIndex:
-    return PhotoIndex.open_for_writing(folder, fingerprint="abc", model_name="sample", dim=DIM, rebuild=rebuild)
+def open_for_writing(folder: Path) -> PhotoIndex:
+    return PhotoIndex.open_for_writing(folder, fingerprint="abc", model_name="sample", dim=DIM)
 
 
 def bring_up_to_date(

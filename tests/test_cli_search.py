@@ -110,6 +110,32 @@ def test_another_model_is_refused_until_the_index_is_rebuilt(fc7: Fc7, photos: P
     assert fc7("search", photos / "red0.png", "-m", other_model).exit_code == 0
 
 
+def test_a_rebuild_takes_in_all_known_folders(fc7: Fc7, photos: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+    more, new = make_photo("more/a.png", seed=7).parent, make_photo("new/a.png", seed=8).parent
+    fc7("index", photos, more)
+    assert counts(fc7("index", "--rebuild", photos)) == ["1 new", "", str(photos), "6 new"]
+    done = fc7("index", "--rebuild", new)
+    assert [line for line in done.stdout.splitlines() if line.startswith("/")] == [str(more), str(photos), str(new)]
+
+
+def test_a_rebuild_is_refused_while_photos_cannot_be_seen(fc7: Fc7, photos: Path, make_photo: MakePhoto) -> None:
+    more = make_photo("more/a.png", seed=7).parent
+    fc7("index", photos, more)
+    (more / "a.png").unlink()
+    for gone in ("a folder without photos", "no folder"):
+        if gone == "no folder":
+            more.rmdir()
+        for arguments in ((), (photos,), (more,)):
+            done = fc7("index", "--rebuild", *arguments)
+            assert done.exit_code == 1
+            assert f"fc7 forget {more} --index " in done.stderr
+    assert fc7("index", "--rebuild", photos.with_name("typo")).exit_code == 1
+    assert fc7("index", "--rebuild", "--watch").exit_code == 2
+    assert counts(fc7("index", photos)) == ["6 unchanged"]
+    fc7("forget", more)
+    assert counts(fc7("index", "--rebuild")) == ["6 new"]
+
+
 def test_bad_photos_are_skipped_once_and_never_fatal(fc7: Fc7, photos: Path) -> None:
     (photos / "bad.jpg").write_bytes(b"\xff\xd8\xff nonsense")
     done = fc7("index", photos)
@@ -170,6 +196,7 @@ def test_what_was_never_a_folder_is_an_error(fc7: Fc7, tmp_path: Path) -> None:
     done = fc7("index", tmp_path / "none")
     assert done.exit_code == 1
     assert str(tmp_path / "none") in done.stderr
+    assert not (tmp_path / "index").exists()
 
 
 def test_skipped_photos_are_listed_with_reasons(fc7: Fc7, photos: Path, tmp_path: Path) -> None:

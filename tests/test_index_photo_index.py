@@ -201,18 +201,3 @@ def test_another_model_is_refused_with_the_command_that_helps(tmp_path: Path) ->
             PhotoIndex.open_for_writing(tmp_path / "an index", fingerprint="other", model_name="other", dim=3)
     with PhotoIndex.open(tmp_path / "an index", fingerprint="abc") as index:
         assert index.summary().photos == 1
-
-
-def test_rebuilding_for_another_model_begins_anew(tmp_path: Path) -> None:
-    fill(tmp_path, 5)
-    with PhotoIndex.open(tmp_path, fingerprint="abc") as reader:
-        assert len(reader.search(QUERIES[:1], 9)[0]) == 5
-        with PhotoIndex.open_for_writing(
-            tmp_path, fingerprint="other", model_name="other", dim=3, rebuild=True
-        ) as index:
-            assert (index.summary().photos, index.summary().dim, index.roots()) == (0, 3, [ROOT])
-            assert index.search(np.ones((1, 3), dtype=np.float32), 9) == [[]]
-        with pytest.raises(ModelMismatchError):
-            reader.search(QUERIES[:1], 9)
-    with PhotoIndex.open(tmp_path, fingerprint="other") as index:
-        assert index.search(np.ones((1, 3), dtype=np.float32), 9) == [[]]

@@ -1,0 +1,53 @@
+"""Makes an index anew, with another model or after a change of fc7, without ever losing what it holds."""
+
+import os
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from index.errors import UserError
+from index.photo_index import PhotoIndex
+from index.rebuilding import rebuilding
+from retrieval.folder import scan_folder
+from retrieval.indexing import FolderReport, folders_to_index, index_folders, known_folders
+from retrieval.model import Model
+from retrieval.progress import Progress
+
+
+def rebuild_index(
+    place: Path, model: Model, folders: Sequence[Path], *, progress: Progress | None = None
+) -> list[FolderReport]:
+    """Make the index in `place` anew, of all folders that it knows and of those that are named.
+
+    It is searched as it was until the new one is finished; a run that is broken off is gone on with by the next one.
+    Raises UserError where photos that are known cannot be seen, and would be lost.
+    """
+    known = known_folders(place)
+    folders = folders_to_index([*known, *folders], known)
+    if known:
+        _check_that_all_can_be_seen(place, known)
+    spec = model.spec
+    with rebuilding(
+        place, fingerprint=spec.fingerprint, model_name=spec.name, dim=spec.dim, model_path=model.path
+    ) as index:
+        # A run that was broken off may have had others.
+        index.forget([root for root in index.roots() if not any(root.is_relative_to(folder) for folder in folders)])
+        reports = index_folders(index, model, folders, progress=progress)
+        # A drive can also go away meanwhile.
+        if known:
+            _check_that_all_can_be_seen(place, known)
+    return reports
+
+
+def _check_that_all_can_be_seen(place: Path, roots: Iterable[Path]) -> None:
+    with PhotoIndex.open(place) as index:
+        for root in roots:
+            scan = scan_folder(root)
+            for name in scan.unlisted if scan.photos else [b""]:
+                path = root / os.fsdecode(name)
+                if index.knows(path):
+                    command = shlex.join(["fc7", "forget", str(path), "--index", str(place)])
+                    raise UserError(
+                        f"{path} cannot be seen now, or has no photos any more: a rebuild would lose those of it that "
+                        f"are indexed. Plug in its drive, or run `{command}` first; the index is as it was."
+                    )
