@@ -54,12 +54,17 @@ class PhotoRow:
         )
 
 
+def has_direction(embedding: NDArray[np.float32]) -> bool:
+    """Tell whether an embedding (dim,) is finite and not zero."""
+    length = np.linalg.norm(embedding.astype(np.float64))
+    return bool(np.isfinite(length) and length > 0)
+
+
 def pack_embedding(embedding: NDArray[np.float32]) -> bytes:
     """Encode the direction of an embedding (dim,). Raises ValueError where it has none: zero, NaN, infinity."""
-    length = np.linalg.norm(embedding.astype(np.float64))
-    if not (np.isfinite(length) and length > 0):
+    if not has_direction(embedding):
         raise ValueError("an embedding must be finite and not zero")
-    return (embedding / length).astype("<f2").tobytes()
+    return (embedding / np.linalg.norm(embedding.astype(np.float64))).astype("<f2").tobytes()
 
 
 def unpack_embeddings(stored: Sequence[bytes], dim: int) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from index.errors import IndexNotFoundError, PhotoError, UserError
 from index.photo_index import PhotoIndex
 from index.records import NewPhoto, SkippedPhoto, SyncCounts
+from index.rows import has_direction
 from index.sync import FileStamp
 from retrieval.folder import scan_folder
 from retrieval.model import Model
@@ -25,6 +26,8 @@ from retrieval.progress import Progress
 
 BATCH_SIZE = 32
 LABELS = 5
+# A plain white picture, for a model whose units all stay silent at it.
+NOTHING_FOUND = "the model finds nothing in it"
 
 # Files wait in memory to be decoded: 64 photos at most, or 256 MiB of larger ones.
 _DECODE_AHEAD = 64
@@ -218,6 +221,8 @@ def _embed(model: Model, batch: Sequence[tuple[_ReadPhoto, _PreparedPhoto | Phot
                 embedding=embedding,
                 labels=model.top_predictions(probabilities, LABELS),
             )
+            if has_direction(embedding)
+            else NewPhoto(photo.path, photo.stamp, photo.content_hash, skipped=NOTHING_FOUND)
             for (photo, prepared), embedding, probabilities in zip(
                 readable, outputs.embedding, outputs.probabilities, strict=True
             )

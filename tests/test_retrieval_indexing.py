@@ -128,6 +128,24 @@ def test_bad_photos_are_skipped_and_never_move_another_ones_row(
         np.testing.assert_allclose(embedding, model.embed([open_photo(path)])[0], atol=2e-3)
 
 
+@pytest.mark.parametrize("value", [0, np.nan, np.inf])
+def test_a_photo_that_the_model_finds_nothing_in_is_skipped(
+    index: PhotoIndex, tiny_model: Path, photos: Path, value: float
+) -> None:
+    class Silent(WatchedModel):
+        def run(self, pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> Outputs:
+            outputs = super().run(pixels)
+            outputs.embedding[1] = value
+            return outputs
+
+    model = Silent(Model.load(tiny_model, device="cpu", threads=1))
+    report = run(index, model, photos, batch_size=5)
+    assert report.counts == SyncCounts(new=8, skipped=2)
+    assert {photo.reason for photo in report.skipped} == {"the model finds nothing in it"}
+    assert index.skipped() == list(report.skipped)
+    assert run(index, model, photos).counts == SyncCounts(unchanged=10)
+
+
 def test_embeddings_do_not_depend_on_the_batches(model: WatchedModel, photos: Path, tmp_path: Path) -> None:
     found = []
     for size in (1, 7):
