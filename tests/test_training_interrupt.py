@@ -37,6 +37,12 @@ sys.exit(result.spec is not None)
 """
 
 
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that wait for each other make little of busy cores."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_first_signal_is_a_wish_and_a_second_an_interrupt(number: signal.Signals) -> None:
     before = signal.getsignal(number)

@@ -209,6 +209,20 @@ def test_a_run_stops_when_nothing_gets_better(data: Path, tmp_path: Path) -> Non
     assert len(run(data, tmp_path / "run", recipe, config=replace(TINY, batch_norm=False)).history) == 3
 
 
+def test_a_run_does_not_stop_before_its_crops_have_grown(data: Path, tmp_path: Path) -> None:
+    recipe = RECIPE.changed(epochs=10, stop_after=1, lr=0.0, grow="0:20,0.5:28")
+    result = run(data, tmp_path / "run", recipe, config=replace(TINY, batch_norm=False))
+    assert [row.side for row in result.history] == [20] * 5 + [28] * 2
+
+
+def test_one_picture_is_too_few_to_check_with(tmp_path: Path) -> None:
+    data = write_shapes(tmp_path / "data" / "train", each=4).parent
+    (data / "val" / "blue disc").mkdir(parents=True)
+    shutil.copy(data / "train" / "blue disc" / "000.png", data / "val" / "blue disc")
+    with pytest.raises(DatasetError, match=r"1 readable pictures to check with are too few; add more to .*data"):
+        run(data, tmp_path / "run")
+
+
 def test_what_is_there_is_not_written_over(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "run")
     before = (tmp_path / "run" / LAST).read_bytes()

@@ -8,13 +8,16 @@ import torch
 from PIL import Image, ImageDraw
 
 from retrieval.spec import ClassName
-from training.architectures import CONFIGS, AlexNetConfig, ConvLayer
+from training.architectures import AlexNetConfig, ConvLayer
 from training.augment import Normalisation
 from training.checkpoint import Checkpoint
 from training.dataset import Split
 from training.hardware import Hardware
 from training.networks import AlexNet
 from training.recipe import RECIPES
+
+# Two threads gain nothing on networks this small, and wait for each other where the cores are busy.
+torch.set_num_threads(1)
 
 SHAPES = {"blue disc": (50, 70, 220), "green cross": (60, 190, 80), "red square": (220, 60, 50)}
 CPU = Hardware(torch.device("cpu"), workers=1)
@@ -35,11 +38,6 @@ TINY = AlexNetConfig(
     batch_norm=True,
 )
 TINY_RECIPE = replace(RECIPES["alexnet-64"], arch="tiny", epochs=6, batch_size=12, dropout=0.1, grow="0:20,0.5:28")
-
-
-def register_tiny() -> None:
-    """Make `tiny` an architecture that a run can be asked for."""
-    CONFIGS["tiny"] = TINY
 
 
 def reduced(config: AlexNetConfig) -> AlexNetConfig:
