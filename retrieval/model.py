@@ -1,7 +1,6 @@
 """A model file at work: prepared pictures in, probabilities, fc7 and embeddings out."""
 
 import importlib.util
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from index.errors import MissingPackageError, ModelError, UserError
 from index.records import Prediction
+from retrieval.pipeline import usable_cores
 from retrieval.preprocess import resize_and_crop
 from retrieval.spec import ModelSpec
 
@@ -59,8 +59,7 @@ class Model:
             raise ModelError(f"there is no model file {path}; make one with `fc7 train DATA -o RUN`, or {other}")
         ort.set_default_logger_severity(3)
         options = ort.SessionOptions()
-        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        options.intra_op_num_threads = threads or usable or 1
+        options.intra_op_num_threads = threads or usable_cores()
         available = ort.get_available_providers()
         wanted = ["CPUExecutionProvider"]
         if device != "cpu" and "CUDAExecutionProvider" in available:

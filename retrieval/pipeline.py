@@ -53,7 +53,7 @@ def run_ahead(
         except PhotoError as error:
             return source, error
 
-    executor = ThreadPoolExecutor(workers or _usable_cores(), thread_name_prefix="fc7-photos")
+    executor = ThreadPoolExecutor(workers or usable_cores(), thread_name_prefix="fc7-photos")
     try:
         for source, job in jobs:
             ahead.append((source, executor.submit(job)))
@@ -75,5 +75,6 @@ def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Return the number of cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
