@@ -76,7 +76,10 @@ class MemoryPictures:
                     progress(number + 1, len(split))
         labels = torch.tensor(split.labels, dtype=torch.int64)
         if self.skipped:
-            pixels, labels = pixels[readable], labels[readable]
+            # Moved up in place: a copy would take the memory twice.
+            for place, number in enumerate(readable):
+                pixels[place] = pixels[number]
+            pixels, labels = pixels[: len(readable)], labels[readable]
         self._pixels = torch.from_numpy(pixels).to(device)
         self._labels = labels.to(device)
 

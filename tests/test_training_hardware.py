@@ -1,0 +1,47 @@
+"""Where to train, and how much memory pictures may take."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from index.errors import UserError
+from retrieval.pipeline import usable_cores
+from training.hardware import choose_hardware, machine_memory
+
+PHYSICAL = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_gpu_that_is_not_there_is_an_error_and_not_a_slow_run() -> None:
+    assert choose_hardware("auto").device.type == "cpu"
+    assert choose_hardware("cpu").device.type == "cpu"
+    with pytest.raises(UserError, match="no CUDA device here; leave out --device"):
+        choose_hardware("cuda")
+
+
+def test_pictures_may_take_a_share_of_the_memory() -> None:
+    hardware = choose_hardware("cpu")
+    assert 0 < hardware.memory <= PHYSICAL // 2
+    assert hardware.workers == usable_cores() >= 1
+
+
+def test_the_memory_that_can_be_had(tmp_path: Path) -> None:
+    meminfo, container, none = tmp_path / "meminfo", tmp_path / "memory.max", tmp_path / "none"
+    meminfo.write_text("MemTotal:  9000 kB\nMemFree:  10 kB\nMemAvailable:   7000 kB\n")
+    assert machine_memory(none, none) == PHYSICAL
+    assert machine_memory(meminfo, none) == 7000 * 1024
+    for limit, expected in (("max", 7000 * 1024), ("5000", 5000), ("99999999", 7000 * 1024)):
+        container.write_text(limit + "\n")
+        assert machine_memory(meminfo, container) == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system binds no process to cores")
+def test_only_cores_that_the_process_may_run_on_count() -> None:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
