@@ -344,6 +344,12 @@ def index_command(
             progress.clear()
             write(format_reports(reports, width=table_width()))
             report_skipped([photo for report in reports for photo in report.skipped], strict=strict)
+            still_skipped = sum(report.counts.still_skipped for report in reports if report.counts)
+            if strict and still_skipped:
+                command = shlex.join(["fc7", "info", str(index), "--skipped"])
+                raise PhotoError(
+                    f"{still_skipped} photos were skipped before and have not changed; `{command}` lists them"
+                )
 
 
 @main.command("search", epilog="Example: fc7 search photo.jpg -k 20 -0 | xargs -0 cp -t found")

@@ -43,13 +43,14 @@ class Sync:
         for path, file in self._missing.items():
             if file.content_hash is not None and not file.skipped:
                 self._gone[file.content_hash].append(path)
-        self._counts = Counter(unchanged=len(plan.unchanged))
+        still_skipped = sum(self._known[path].skipped for path in plan.unchanged)
+        self._counts = Counter(unchanged=len(plan.unchanged) - still_skipped, still_skipped=still_skipped)
         self._moved: list[tuple[int, bytes, FileStamp]] = []
         self._put: list[PhotoRow] = []
 
     @property
     def unchanged(self) -> int:
-        """Number of files that are as the catalogue knows them."""
+        """Number of photos that are as the catalogue knows them."""
         return self._counts["unchanged"]
 
     @property

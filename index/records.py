@@ -91,7 +91,10 @@ class EmbeddedPhotos:
 
 @dataclass(frozen=True, slots=True)
 class SyncCounts:
-    """What a sync did, in photos; all but `removed` add up to the number of photos found in the folder."""
+    """What a sync did, in photos; all but `removed` add up to the number of photos found in the folder.
+
+    `still_skipped` were skipped before and have not changed since.
+    """
 
     new: int = 0
     changed: int = 0
@@ -100,6 +103,7 @@ class SyncCounts:
     removed: int = 0
     unchanged: int = 0
     skipped: int = 0
+    still_skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

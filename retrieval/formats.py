@@ -60,7 +60,8 @@ def format_reports(reports: Iterable["FolderReport"], *, width: int | None = Non
     def rows(counts: SyncCounts | None) -> list[tuple[str, str]]:
         if counts is None:
             return [("-", "cannot be seen now; what the index holds of it is kept")]
-        return [(f"{count:7,}", what) for what, count in asdict(counts).items() if count] or [("0", "photos")]
+        named = ((f"{count:7,}", name.replace("_", " ")) for name, count in asdict(counts).items() if count)
+        return list(named) or [("0", "photos")]
 
     return _tables(((str(report.folder), rows(report.counts)) for report in reports), width)
 

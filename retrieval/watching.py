@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,4 +103,5 @@ def _touched(folders: Sequence[Path], paths: Collection[str]) -> Sequence[Path]:
 
 
 def _did_something(report: FolderReport) -> bool:
-    return report.counts is None or report.counts != SyncCounts(unchanged=report.counts.unchanged)
+    counts = report.counts
+    return counts is None or replace(counts, unchanged=0, still_skipped=0) != SyncCounts()

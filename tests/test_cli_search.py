@@ -141,8 +141,13 @@ def test_bad_photos_are_skipped_once_and_never_fatal(fc7: Fc7, photos: Path) -> 
     done = fc7("index", photos)
     assert counts(done) == ["6 new", "1 skipped"]
     assert done.stderr.startswith(f"Skipped {photos / 'bad.jpg'}: ")
-    assert fc7("index", photos).stderr == ""
+    again = fc7("index", photos)
+    assert counts(again) == ["6 unchanged", "1 still skipped"]
+    assert again.stderr == ""
     assert fc7("index", photos, "--retry-skipped", "--strict").exit_code == 1
+    strict = fc7("index", photos, "--strict")
+    assert strict.exit_code == 1
+    assert f"`fc7 info {photos.with_name('index')} --skipped`" in strict.stderr
 
 
 def test_a_folder_that_is_gone_keeps_its_photos(fc7: Fc7, photos: Path) -> None:
