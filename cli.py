@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -527,11 +527,11 @@ def train_command(
     "--csv",
     "pictures",
     envvar="FC7_EVALUATE_CSV",
-    type=click.File("w", encoding="utf-8", errors="surrogateescape", atomic=True),
+    type=click.Path(path_type=Path, dir_okay=False),
     help="Also write a line for each picture to this file.",
 )
 @format_option("table", "json")
-def evaluate_command(data: Path, *, model: "Ensemble", pictures: TextIO | None, format: str) -> None:
+def evaluate_command(data: Path, *, model: "Ensemble", pictures: Path | None, format: str) -> None:
     """Measure how well a model names labelled pictures, and finds others of the same class.
 
     DATA has one folder of pictures for each class, named by class or WordNet id; or it is a data set with a folder val.
@@ -540,6 +540,7 @@ def evaluate_command(data: Path, *, model: "Ensemble", pictures: TextIO | None, 
     from retrieval.evaluation import evaluate
     from retrieval.facts import evaluation_facts
     from retrieval.formats import format_facts, format_pictures
+    from retrieval.output_file import output_file
     from retrieval.progress_bar import ProgressBar
     from training.dataset import scan_unseen
 
@@ -548,11 +549,13 @@ def evaluate_command(data: Path, *, model: "Ensemble", pictures: TextIO | None, 
         click.echo(
             f"{len(split)} pictures are measured; {learned} are left out: the model learned from them.", err=True
         )
-    with ProgressBar("Evaluating", sys.stderr) as progress:
-        evaluation = evaluate(model, split.paths, split.labels, progress=progress)
-    if pictures is not None:
-        pictures.writelines(format_pictures(evaluation.results))
-    write(format_facts(evaluation_facts(evaluation), format))
+    with ExitStack() as resources:
+        table = resources.enter_context(output_file(pictures)) if pictures is not None else None
+        with ProgressBar("Evaluating", sys.stderr) as progress:
+            evaluation = evaluate(model, split.paths, split.labels, progress=progress)
+        write(format_facts(evaluation_facts(evaluation), format))
+        if table is not None:
+            table.writelines(line.encode("utf-8", "surrogateescape") for line in format_pictures(evaluation.results))
     report_skipped(evaluation.skipped)
 
 

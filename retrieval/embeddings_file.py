@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import MissingPackageError, UserError
-from index.files import replacing
+from retrieval.output_file import output_file
 
 Matrix = NDArray[np.float32]
 
@@ -25,18 +25,13 @@ def write_embeddings(path: Path, rows: Iterable[tuple[str, NDArray[np.float32]]]
         raise UserError(f"{path} is neither .npz nor .parquet; choose one of the two: -o embeddings.npz")
     if path.suffix.lower() == ".parquet":
         _check_pyarrow()
-    try:
-        with replacing(path) as file:
-            names, vectors = [], []
-            for name, vector in rows:
-                names.append(name)
-                vectors.append(vector)
-            embeddings = np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
-            writers[path.suffix.lower()](file, names, embeddings)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({(error.strerror or str(error)).lower()}); choose another place"
-        ) from error
+    with output_file(path) as file:
+        names, vectors = [], []
+        for name, vector in rows:
+            names.append(name)
+            vectors.append(vector)
+        embeddings = np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
+        writers[path.suffix.lower()](file, names, embeddings)
     return len(names)
 
 

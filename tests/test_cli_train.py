@@ -68,6 +68,25 @@ def test_evaluate_measures_naming_and_finding(data: Path, tiny_model: Path, tmp_
     }
 
 
+def test_evaluate_finds_a_place_that_cannot_be_written_before_the_work(
+    data: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    done = fc7("evaluate", data, "-m", tiny_model, "--csv", tmp_path / "nowhere" / "pictures.csv")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"Error: {tmp_path / 'nowhere' / 'pictures.csv'} cannot be written (no such file")
+    assert fc7("evaluate", data, "-m", tiny_model, "--csv", tmp_path).exit_code == 2
+
+
+def test_an_evaluation_that_fails_leaves_the_old_table(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    table = tmp_path / "pictures.csv"
+    table.write_text("old")
+    for path in data.rglob("*.png"):
+        path.write_bytes(b"")
+    assert fc7("evaluate", data, "-m", tiny_model, "--csv", table).exit_code == 1
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["pictures.csv"]
+    assert table.read_text() == "old"
+
+
 def test_evaluate_leaves_out_what_the_model_learned_from(data: Path, tiny_model: Path, tmp_path: Path) -> None:
     model = onnx.load(tiny_model)
     training = {"fingerprint": scan_dataset(data).fingerprint, "recipe": {"validation": 0.1, "seed": 0}}
