@@ -45,7 +45,7 @@ def main() -> None:
         out = OUT / "samples"
         shutil.rmtree(out, ignore_errors=True)
         photos = write_samples(out / "photos")
-        examples = [photos / "chelsea.png", photos / "coffee.png", photos / "china.jpg"]
+        examples = [photos / "coffee.png", photos / "rocket.jpg", photos / "chelsea.png"]
         query = write_query(photos / "chelsea.png", out / "query.jpg")
     elif own.is_dir():
         out, photos = OUT / str(own).strip("/").replace("/", "-"), own
