@@ -587,10 +587,10 @@ def export_command(
 ) -> None:
     """Write a trained network as one model file, proven to answer as the network does."""
     from retrieval.facts import summary_line
+    from training.checkpoint_export import export_checkpoint
     from training.embedding import EmbeddingRecipe
     from training.hardware import choose_hardware
     from training.report import TerminalReport
-    from training.run import export_checkpoint
 
     spec = export_checkpoint(
         checkpoint,

@@ -23,7 +23,7 @@ from training.checkpoint import Checkpoint, EpochMetrics
 from training.embedding import EmbeddingRecipe
 from training.hardware import Hardware
 from training.recipe import Recipe
-from training.run import BEST, LAST, METRICS, MODEL, TrainResult, export_checkpoint, train
+from training.run import BEST, LAST, METRICS, MODEL, TrainResult, train
 
 RECIPE = TINY_RECIPE.changed(precision="float32", validation=0.2)
 SHORT = RECIPE.changed(epochs=2)
@@ -295,32 +295,6 @@ def test_a_run_that_diverges_says_what_to_do(data: Path, tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"training diverged in epoch 1: .* lower|below"):
         run(data, tmp_path / "run", SHORT.changed(lr=1e30, warmup=0.0))
     assert not (tmp_path / "run" / LAST).exists()
-
-
-def test_a_checkpoint_is_exported_anew(learned: TrainResult, data: Path, tmp_path: Path) -> None:
-    spec = export_checkpoint(
-        learned.folder / BEST, tmp_path / "small.onnx", hardware=CPU, report=Record(), embedding=EmbeddingRecipe(dim=4)
-    )
-    assert (spec.name, spec.dim, spec.classes) == ("small", 4, Checkpoint.load(learned.folder / BEST).classes)
-    # With the same pictures and layers it is the model that the run itself left.
-    again = export_checkpoint(
-        learned.folder / BEST, tmp_path / "same.onnx", hardware=CPU, report=Record(), embedding=EmbeddingRecipe(dim=8)
-    )
-    assert learned.spec is not None
-    assert again.fingerprint == learned.spec.fingerprint
-
-
-def test_the_pictures_of_a_checkpoint_may_have_moved(tmp_path: Path) -> None:
-    data = write_shapes(tmp_path / "data", each=5)
-    run(data, tmp_path / "run")
-    shutil.move(data, tmp_path / "moved")
-    arguments: dict[str, Any] = {"hardware": CPU, "report": Record(), "embedding": EmbeddingRecipe(dim=4)}
-    with pytest.raises(DatasetError, match=r"learned from are not at .*data any more; give their folder with --data"):
-        export_checkpoint(tmp_path / "run" / BEST, tmp_path / "m.onnx", **arguments)
-    export_checkpoint(tmp_path / "run" / BEST, tmp_path / "m.onnx", data=tmp_path / "moved", **arguments)
-    (tmp_path / "moved" / "red square").rename(tmp_path / "moved" / "pink square")
-    with pytest.raises(DatasetError, match=r"the 3 classes in .*moved are not the 3 that .*best.pt learned"):
-        export_checkpoint(tmp_path / "run" / BEST, tmp_path / "m.onnx", data=tmp_path / "moved", **arguments)
 
 
 def test_names_of_classes_reach_the_model(tmp_path: Path) -> None:

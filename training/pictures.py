@@ -18,7 +18,8 @@ from index.records import SkippedPhoto
 from retrieval.photos import open_photo
 from retrieval.preprocess import resize_only
 from retrieval.progress import Progress
-from training.dataset import Split
+from training.dataset import Dataset, Split
+from training.hardware import Hardware
 
 SAMPLE = 10_000
 """Pictures of a large set that the mean picture is taken over."""
@@ -44,6 +45,26 @@ def load_pictures(
     if len(split) * size * size * 3 <= memory:
         return MemoryPictures(split, size, device=device, progress=progress)
     return FolderPictures(split, size, device=device, workers=workers)
+
+
+def load_dataset(
+    dataset: Dataset, size: int, *, hardware: Hardware, progress: Progress | None = None
+) -> tuple[Pictures, Pictures]:
+    """Decode the pictures to learn from and those to check with; the memory is for the latter first."""
+    checked, total = len(dataset.validation), len(dataset.train) + len(dataset.validation)
+
+    def load(split: Split, memory: int, before: int) -> Pictures:
+        return load_pictures(
+            split,
+            size,
+            device=hardware.device,
+            memory=memory,
+            workers=hardware.workers,
+            progress=None if progress is None else lambda done, _: progress(before + done, total),
+        )
+
+    validation = load(dataset.validation, hardware.memory, 0)
+    return load(dataset.train, hardware.memory - checked * size * size * 3, checked), validation
 
 
 def square(path: Path, size: int) -> NDArray[np.uint8]:

@@ -21,7 +21,7 @@ from training.hardware import Hardware
 from training.initial import Start
 from training.interrupt import deferred_interrupts
 from training.networks import AlexNet, feature_grid
-from training.pictures import Pictures, load_pictures, mean_picture
+from training.pictures import Pictures, load_dataset, mean_picture
 from training.recipe import RECIPES, Recipe
 from training.results import write_confusion, write_metrics, write_mistakes
 from training.trainer import Trainer, stalled, uses_bfloat16
@@ -110,7 +110,7 @@ def train(
         f"{len(dataset.train)} pictures of {len(dataset.classes)} classes to learn from, "
         f"{len(dataset.validation)} to check with"
     )
-    pictures, validation = _load(dataset, config, hardware, report)
+    pictures, validation = load_dataset(dataset, config.resize, hardware=hardware, progress=report.loading)
     skipped: list[SkippedPhoto] = []
     _tell_skipped(skipped, pictures, validation, report=report)
     for split, purpose in ((pictures, "learn from"), (validation, "check with")):
@@ -192,51 +192,6 @@ def _tell_skipped(known: list[SkippedPhoto], *splits: Pictures, report: Report) 
         known.append(photo)
 
 
-def export_checkpoint(
-    path: Path,
-    out: Path,
-    *,
-    hardware: Hardware,
-    report: Report,
-    data: Path | None = None,
-    embedding: EmbeddingRecipe | None = None,
-    half: bool = True,
-    name: str | None = None,
-    licence: str = "",
-) -> ModelSpec:
-    """Export a checkpoint; its embedding is learned from `data`, by default the pictures that the run learned from.
-
-    Raises CheckpointError, DatasetError (the pictures are not there any more), ExportError and MissingPackageError.
-    """
-    require_onnxruntime()
-    checkpoint = Checkpoint.load(path)
-    root = data or Path(checkpoint.data["root"])
-    if not root.is_dir():
-        raise DatasetError(
-            f"the pictures that {path} learned from are not at {root} any more; give their folder with --data"
-        )
-    dataset = scan_dataset(root, validation=checkpoint.recipe.validation, seed=checkpoint.recipe.seed)
-    folders, learned = ([known.id or known.name for known in kind.classes] for kind in (dataset, checkpoint))
-    if folders != learned:
-        raise DatasetError(
-            f"the {len(folders)} classes in {root} are not the {len(learned)} that {path} learned; "
-            "give its own folder with --data"
-        )
-    pictures, validation = _load(dataset, checkpoint.config, hardware, report)
-    _tell_skipped([], pictures, validation, report=report)
-    return export_model(
-        checkpoint,
-        out,
-        pictures=pictures,
-        validation=validation,
-        embedding=embedding or EmbeddingRecipe(),
-        device=hardware.device,
-        half=half,
-        name=name,
-        licence=licence,
-    )
-
-
 def _open_run(out: Path, recipe: Recipe, *, resume: bool) -> Checkpoint | None:
     """Make the run's folder, or find the checkpoint to go on from."""
     if resume:
@@ -262,25 +217,6 @@ def _check_crops(recipe: Recipe, config: AlexNetConfig) -> None:
     for _, side in recipe.crops(config.crop):
         if feature_grid(replace(config, crop=side)) < 1:
             raise DatasetError(f"--grow {recipe.grow}: {side} pixels are too few for {config.arch}; begin with more")
-
-
-def _load(dataset: Dataset, config: AlexNetConfig, hardware: Hardware, report: Report) -> tuple[Pictures, Pictures]:
-    total = len(dataset.train) + len(dataset.validation)
-    held = len(dataset.validation) * config.resize**2 * 3
-
-    def load(split_name: str, memory: int, before: int) -> Pictures:
-        split = dataset.train if split_name == "train" else dataset.validation
-        return load_pictures(
-            split,
-            config.resize,
-            device=hardware.device,
-            memory=memory,
-            workers=hardware.workers,
-            progress=lambda done, _: report.loading(before + done, total),
-        )
-
-    validation = load("validation", hardware.memory, 0)
-    return load("train", hardware.memory - held, len(dataset.validation)), validation
 
 
 def _normalisation(recipe: Recipe, pictures: Pictures, start: Start | None) -> Normalisation:
