@@ -7,7 +7,7 @@ from dataclasses import replace
 from index.catalog import Catalog
 from index.records import NewPhoto, SyncCounts
 from index.rows import PhotoRow
-from index.sync import FileStamp, plan_sync
+from index.sync import FileStamp, path_below, plan_sync
 from index.vector_cache import VectorCache
 
 # Changes that need no embedding come by the thousand, so that many share a transaction.
@@ -30,6 +30,7 @@ class Sync:
         *,
         retry_skipped: bool,
         unlisted: Collection[bytes],
+        empty: Collection[bytes],
     ) -> None:
         self._catalog = catalog
         self._vectors = vectors
@@ -39,6 +40,7 @@ class Sync:
         plan = plan_sync(found, self._known, retry_skipped=retry_skipped, unlisted=unlisted)
         self.to_read: Sequence[bytes] = plan.to_read
         self._missing = {path: self._known[path] for path in plan.missing}
+        self._empty = empty
         self._gone: defaultdict[bytes, list[bytes]] = defaultdict(list)
         for path, file in self._missing.items():
             if file.content_hash is not None and not file.skipped:
@@ -55,8 +57,12 @@ class Sync:
 
     @property
     def missing(self) -> int:
-        """Number of photos that `finish` would remove: known, no longer in the folder and not found elsewhere in it."""
+        """Number of photos that are known, no longer in the folder and not found elsewhere in it."""
         return len(self._missing)
+
+    def kept(self) -> dict[bytes, int]:
+        """Count the missing photos that stay, for each folder found empty that they were in."""
+        return dict(Counter(place for path in self._missing if (place := self._empty_place(path)) is not None))
 
     def resolve(self, path: bytes, stamp: FileStamp, content_hash: bytes) -> bool:
         """Settle a file whose content is known already, touched, moved or copied; False if it must be embedded."""
@@ -94,10 +100,14 @@ class Sync:
 
         Raises IndexStorageError; when only the vectors could not be written nothing is lost, the catalogue has them.
         """
-        self._counts["removed"] = len(self._missing)
-        self._write(removed=[file.id for file in self._missing.values()])
+        removed = [file.id for path, file in self._missing.items() if self._empty_place(path) is None]
+        self._counts["removed"] = len(removed)
+        self._write(removed=removed)
         self._vectors.update_file()
         return SyncCounts(**self._counts)
+
+    def _empty_place(self, path: bytes) -> bytes | None:
+        return next((folder for folder in self._empty if path_below(path, folder) is not None), None)
 
     def _write(self, *, removed: Sequence[int] = ()) -> None:
         if self._put or self._moved or removed:

@@ -137,14 +137,18 @@ class PhotoIndex:
         *,
         retry_skipped: bool = False,
         unlisted: Collection[bytes] = (),
+        empty: Collection[bytes] = (),
     ) -> Sync:
         """Compare a folder with what is known of it; for options and rules see `plan_sync`.
 
+        Folders found `empty` keep the photos known in them, those excepted that have moved to elsewhere in the folder.
         Do not call it for a folder that is not there, as on a drive that is not plugged in: its photos would go.
         """
         self._check_writable()
         folder = os.fsencode(os.path.abspath(root))
-        return Sync(self._catalog, self._vectors, folder, found, retry_skipped=retry_skipped, unlisted=unlisted)
+        return Sync(
+            self._catalog, self._vectors, folder, found, retry_skipped=retry_skipped, unlisted=unlisted, empty=empty
+        )
 
     def forget(self, paths: Sequence[Path]) -> list[int]:
         """Forget photos, all photos below folders, and roots among these; count the photos for each path.

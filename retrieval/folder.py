@@ -27,18 +27,23 @@ class FolderScan:
     photos: dict[bytes, FileStamp]
     unlisted: dict[bytes, str]
     """Folders that could not be listed, photos that could not be looked at, and why."""
+    empty: tuple[bytes, ...] = ()
+    """Folders with nothing in them, as is what a drive leaves behind that is not plugged in."""
 
 
 def scan_folder(folder: Path) -> FolderScan:
     """Find every photo in a folder and the folders below it; what cannot be listed is noted, never raised."""
     photos: dict[bytes, FileStamp] = {}
     unlisted: dict[bytes, str] = {}
+    empty: list[bytes] = []
     pending = [b""]
     while pending:
         parent = pending.pop()
+        is_empty = True
         try:
             with os.scandir(os.path.join(os.fsencode(folder), parent)) as entries:
                 for entry in entries:
+                    is_empty = False
                     path = parent + b"/" + entry.name if parent else entry.name
                     if is_left_out(entry.name):
                         continue
@@ -53,7 +58,10 @@ def scan_folder(folder: Path) -> FolderScan:
                             unlisted[path] = file_error_reason(error)
         except OSError as error:
             unlisted[parent] = file_error_reason(error)
-    return FolderScan(dict(sorted(photos.items())), dict(sorted(unlisted.items())))
+        else:
+            if is_empty:
+                empty.append(parent)
+    return FolderScan(dict(sorted(photos.items())), dict(sorted(unlisted.items())), tuple(sorted(empty)))
 
 
 def can_be_seen(folder: Path) -> bool:

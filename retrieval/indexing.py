@@ -152,7 +152,7 @@ def _index_folder(
     if b"" in scan.unlisted:
         reason = f"cannot be searched ({scan.unlisted[b'']}); its photos stay indexed"
         return FolderReport(folder, None, (SkippedPhoto(folder, reason),))
-    sync = index.begin_sync(folder, scan.photos, retry_skipped=retry_skipped, unlisted=scan.unlisted)
+    sync = index.begin_sync(folder, scan.photos, retry_skipped=retry_skipped, unlisted=scan.unlisted, empty=scan.empty)
     if sync.missing and not scan.photos:
         reason = "no photos in it, perhaps because its drive is not there; its photos stay indexed"
         return FolderReport(folder, None, (SkippedPhoto(folder, reason), *skipped))
@@ -188,6 +188,9 @@ def _index_folder(
         skipped += (SkippedPhoto(folder / os.fsdecode(p.path), p.skipped) for p in photos if p.skipped is not None)
         meter.add(done=len(photos))
     counts = sync.finish()
+    for place, number in sync.kept().items():
+        reason = f"empty, perhaps because its drive is not there; {number:,} photos of it stay indexed"
+        skipped.append(SkippedPhoto(folder / os.fsdecode(place), reason))
     skipped.sort(key=lambda photo: photo.path)
     return FolderReport(folder, replace(counts, skipped=counts.skipped + unread), tuple(skipped))
 

@@ -43,7 +43,7 @@ def _check_that_all_can_be_seen(place: Path, roots: Iterable[Path]) -> None:
     with PhotoIndex.open(place) as index:
         for root in roots:
             scan = scan_folder(root)
-            for name in scan.unlisted if scan.photos else [b""]:
+            for name in (*scan.unlisted, *scan.empty) if scan.photos else [b""]:
                 path = root / os.fsdecode(name)
                 if index.knows(path):
                     command = shlex.join(["fc7", "forget", str(path), "--index", str(place)])

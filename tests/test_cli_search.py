@@ -133,6 +133,12 @@ def test_a_rebuild_is_refused_while_photos_cannot_be_seen(fc7: Fc7, photos: Path
     assert fc7("index", "--rebuild", "--watch").exit_code == 2
     assert counts(fc7("index", photos)) == ["6 unchanged"]
     fc7("forget", more)
+    make_photo("photos/usb/a.png", seed=60)
+    fc7("index", photos)
+    (photos / "usb/a.png").unlink()
+    assert f"fc7 forget {photos / 'usb'} " in fc7("index", "--rebuild").stderr
+    (photos / "usb").rmdir()
+    fc7("index")
     assert counts(fc7("index", "--rebuild")) == ["6 new"]
 
 

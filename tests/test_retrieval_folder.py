@@ -124,3 +124,11 @@ def test_paths_named_explicitly_are_taken_as_they_are(tmp_path: Path) -> None:
     paths = [tmp_path / "odd.dat", tmp_path / "missing.jpg", tmp_path / "folder"]
     expected = [*paths[:2], tmp_path / "folder/a.jpg", tmp_path / "folder/b.jpg"]
     assert expand_paths(paths) == expected
+
+
+def test_folders_with_nothing_in_them_are_told_from_others(tmp_path: Path) -> None:
+    for folder in ("empty", "with/empty", "hidden"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "hidden" / ".file").touch()
+    assert scan_folder(tmp_path).empty == (b"empty", b"with/empty")
+    assert scan_folder(tmp_path / "empty").empty == (b"",)

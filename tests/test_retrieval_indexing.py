@@ -186,6 +186,31 @@ def test_a_folder_that_went_away_keeps_its_photos(
     assert index.summary().photos == 11
 
 
+def test_an_empty_folder_inside_keeps_its_photos_until_it_is_removed(
+    index: PhotoIndex, model: WatchedModel, photos: Path, make_photo: Callable[..., Path]
+) -> None:
+    make_photo("photos/usb/deep/1.png", seed=50)
+    run(index, model, photos)
+    (photos / "usb").rename(photos.parent / "unplugged")
+    (photos / "usb").mkdir()
+    report = run(index, model, photos)
+    assert report.counts == SyncCounts(unchanged=10)
+    reason = "empty, perhaps because its drive is not there; 1 photos of it stay indexed"
+    assert report.skipped == (SkippedPhoto(photos / "usb", reason),)
+    assert index.photo(photos / "usb/deep/1.png") is not None
+    (photos / "usb").rmdir()
+    assert run(index, model, photos) == FolderReport(photos, SyncCounts(unchanged=10, removed=1), ())
+    assert index.photo(photos / "usb/deep/1.png") is None
+
+
+def test_photos_moved_out_of_a_folder_leave_it(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+    run(index, model, photos)
+    for path in (photos / "c").iterdir():
+        path.rename(photos / path.name)
+    assert run(index, model, photos) == FolderReport(photos, SyncCounts(unchanged=7, moved=3), ())
+    assert index.summary().photos == 10
+
+
 def test_an_empty_folder_is_fine(index: PhotoIndex, model: WatchedModel, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert run(index, model, tmp_path / "empty") == FolderReport(tmp_path / "empty", SyncCounts(), ())
