@@ -14,7 +14,7 @@ class WriterLock:
     def __init__(self, folder: Path) -> None:
         """Take it. Raises IndexLockedError, which names the process that has it, and OSError."""
         # The file stays when the lock is given back: whoever removed it could remove the one a third process just took.
-        self._file = (folder / "lock").open("a+", encoding="ascii")
+        self._file = (folder / "catalog.lock").open("a+", encoding="ascii")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -126,7 +126,7 @@ def test_a_reader_that_cannot_write_answers_from_memory(folder: Path) -> None:
         assert index.search(embed(b"content 3")[None], 99) == expected
         assert index.search(embed(b"content 3")[None], 99) == expected
         assert index.summary().photos == 20
-    assert sorted(path.name for path in folder.iterdir()) == ["catalog.db", "lock"]
+    assert sorted(path.name for path in folder.iterdir()) == ["catalog.db", "catalog.lock"]
 
 
 def test_a_writer_that_cannot_write_says_so(folder: Path) -> None:

@@ -97,7 +97,7 @@ def test_whatever_happens_the_index_ends_as_a_fresh_one(
             assert contents_of(index) == contents_of(fresh)
             for k in (1, 3, 100):
                 assert index.search(QUERIES, k) == fresh.search(QUERIES, k)
-        assert {file.name for file in folder.iterdir()} <= {"catalog.db", "vectors.faiss", "lock"}
+        assert {file.name for file in folder.iterdir()} <= {"catalog.db", "vectors.faiss", "catalog.lock"}
 
 
 def files_of(**contents: bytes) -> dict[bytes, SampleFile]:

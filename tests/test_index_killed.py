@@ -71,7 +71,7 @@ def test_vectors_are_whole_whenever_their_writer_is_killed(tmp_path: Path) -> No
         assert len(VectorIndex.load(tmp_path / "vectors.faiss")) == len(files)
     with open_for_writing(tmp_path) as index:
         index.rebuild()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["catalog.db", "lock", "vectors.faiss"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["catalog.db", "catalog.lock", "vectors.faiss"]
 
 
 def test_another_process_reads_while_one_writes(tmp_path: Path) -> None:

@@ -33,3 +33,10 @@ def test_a_killed_writer_leaves_no_lock(tmp_path: Path) -> None:
         holder.kill()
     with WriterLock(tmp_path):
         pass
+
+
+def test_a_file_of_the_user_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("mine")
+    with WriterLock(tmp_path):
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["catalog.lock", "lock"]
+    assert (tmp_path / "lock").read_text() == "mine"

@@ -102,7 +102,7 @@ def test_an_index_keeps_in_step_until_ctrl_c(tiny_model: Path, make_photo: MakeP
         make_photo("more/e.png", "green", seed=5)
         wait_for(index, "renamed.png", "b.png", "c.png", "d.png", "e.png")
         assert "Traceback" not in watcher.interrupt()
-    assert sorted(path.name for path in index.iterdir()) == ["catalog.db", "lock", "vectors.faiss"]
+    assert sorted(path.name for path in index.iterdir()) == ["catalog.db", "catalog.lock", "vectors.faiss"]
 
 
 @pytest.mark.slow
