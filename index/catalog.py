@@ -190,14 +190,14 @@ class Catalog:
     ) -> None:
         """Change photos of a root in one transaction: all of it or nothing.
 
-        A row that is put takes the place of the one with the same path and keeps its id; `moved` are ids with their new
-        path and stamp.
+        A row that is put takes the place of the one with the same path and keeps its id; `moved` are ids, perhaps
+        of another root, with their new path and stamp.
         """
         with self._writing() as connection:
             [(generation,)] = connection.execute("SELECT value + 1 FROM meta WHERE key = 'generation'")
             connection.executemany(
-                "UPDATE photos SET path = ?, size = ?, mtime_ns = ? WHERE id = ?",
-                [(path, stamp.size, stamp.mtime_ns, id) for id, path, stamp in moved],
+                "UPDATE photos SET root_id = ?, path = ?, size = ?, mtime_ns = ? WHERE id = ?",
+                [(root_id, path, stamp.size, stamp.mtime_ns, id) for id, path, stamp in moved],
             )
             before = connection.total_changes
             connection.executemany(LOG_REMOVED + "id = ?", [(generation, id) for id in removed])

@@ -18,7 +18,8 @@ class Sync:
     """A run over one folder: read and hash what is in `to_read`, `resolve` it or `add` it, then `finish`.
 
     Paths are relative to the folder. Each batch is one transaction: a run that is killed loses the batch in flight, and
-    the next one goes on from there. A run that does not `finish` removes nothing. For one thread, one run at a time.
+    the next one goes on from there. A run that does not `finish` removes nothing. For one thread. Runs over several
+    folders, none inside another, are `joined`, and finish when all have read.
     """
 
     def __init__(
@@ -41,14 +42,24 @@ class Sync:
         self.to_read: Sequence[bytes] = plan.to_read
         self._missing = {path: self._known[path] for path in plan.missing}
         self._empty = empty
-        self._gone: defaultdict[bytes, list[bytes]] = defaultdict(list)
+        # Where missing content was, of this folder and those that it is joined with.
+        self._gone: defaultdict[bytes, list[tuple[Sync, bytes]]] = defaultdict(list)
         for path, file in self._missing.items():
             if file.content_hash is not None and not file.skipped:
-                self._gone[file.content_hash].append(path)
+                self._gone[file.content_hash].append((self, path))
         still_skipped = sum(self._known[path].skipped for path in plan.unchanged)
         self._counts = Counter(unchanged=len(plan.unchanged) - still_skipped, still_skipped=still_skipped)
         self._moved: list[tuple[int, bytes, FileStamp]] = []
         self._put: list[PhotoRow] = []
+
+    @staticmethod
+    def join(syncs: Sequence["Sync"]) -> None:
+        """Let a file that is missing from one of these folders and found in another count as moved."""
+        gone: defaultdict[bytes, list[tuple[Sync, bytes]]] = defaultdict(list)
+        for sync in syncs:
+            for content_hash, places in sync._gone.items():
+                gone[content_hash] += places
+            sync._gone = gone
 
     @property
     def unchanged(self) -> int:
@@ -57,7 +68,7 @@ class Sync:
 
     @property
     def missing(self) -> int:
-        """Number of photos that are known, no longer in the folder and not found elsewhere in it."""
+        """Number of photos that are known, no longer in the folder and not found elsewhere."""
         return len(self._missing)
 
     def kept(self) -> dict[bytes, int]:
@@ -71,7 +82,8 @@ class Sync:
             self._moved.append((known.id, self._below + path, stamp))
             self._counts["unchanged"] += 1
         elif known is None and self._gone[content_hash]:
-            moved = self._missing.pop(self._gone[content_hash].pop())
+            owner, old_path = self._gone[content_hash].pop()
+            moved = owner._missing.pop(old_path)
             self._moved.append((moved.id, self._below + path, stamp))
             self._counts["moved"] += 1
         elif (row := self._catalog.row_with_content(content_hash)) is not None:

@@ -11,9 +11,8 @@ import numpy as np
 from index.errors import PhotoError
 from index.photo_index import PhotoIndex
 from index.records import IndexProblem, StoredPhoto
-from index.sync import FileStamp
 from retrieval.model import Model
-from retrieval.photo_files import read_photo
+from retrieval.photo_files import read_photo, stamp_of
 from retrieval.photos import open_photo
 
 # Other versions of the decoders and of the runtime change a vector by less than this; another picture by far more.
@@ -52,10 +51,9 @@ def repair_index(index: PhotoIndex, problems: Sequence[IndexProblem]) -> list[In
 
 def _is_as_it_was(photo: StoredPhoto) -> bool:
     try:
-        status = os.stat(photo.path)
+        return stamp_of(os.stat(photo.path)) == photo.stamp
     except OSError:
         return False
-    return FileStamp(status.st_size, status.st_mtime_ns) == photo.stamp
 
 
 def _photo_problem(photo: StoredPhoto, model: Model) -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from index.records import SkippedPhoto
 from index.sync import FileStamp
-from retrieval.photo_files import file_error_reason
+from retrieval.photo_files import file_error_reason, stamp_of
 from retrieval.photo_formats import PHOTO_SUFFIXES
 
 _LEFT_OUT = {b"@eaDir", b"node_modules"}
@@ -51,8 +51,7 @@ def scan_folder(folder: Path) -> FolderScan:
                         if entry.is_dir(follow_symlinks=False):
                             pending.append(path)
                         elif has_photo_suffix(entry.name) and entry.is_file():
-                            status = entry.stat()
-                            photos[path] = FileStamp(status.st_size, status.st_mtime_ns)
+                            photos[path] = stamp_of(entry.stat())
                     except OSError as error:
                         if error.errno not in _NOT_THERE:
                             unlisted[path] = file_error_reason(error)

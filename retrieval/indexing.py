@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
 from importlib.util import find_spec
@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import IndexNotFoundError, PhotoError, UserError
+from index.folder_sync import Sync
 from index.photo_index import PhotoIndex
 from index.records import NewPhoto, SkippedPhoto, SyncCounts
 from index.rows import has_direction
 from index.sync import FileStamp
-from retrieval.folder import scan_folder
+from retrieval.folder import FolderScan, scan_folder
 from retrieval.model import Model
-from retrieval.photo_files import read_photo
+from retrieval.photo_files import read_stamped
 from retrieval.photo_formats import NEEDED_PACKAGES
 from retrieval.photos import load_photo
 from retrieval.pipeline import in_batches, prepare_photos, run_ahead
@@ -47,6 +48,7 @@ class FolderReport:
 @dataclass(frozen=True, slots=True)
 class _Content:
     data: bytes
+    stamp: FileStamp
     content_hash: bytes
 
 
@@ -84,18 +86,14 @@ def index_folders(
     folders = folders_to_index(folders, index.roots())
     retry_skipped = retry_skipped or _can_read_more(index)
     meter = _Meter(progress)
-    return [
-        _index_folder(
-            index,
-            model,
-            folder,
-            workers=workers,
-            batch_size=batch_size,
-            retry_skipped=retry_skipped,
-            meter=meter,
-        )
-        for folder in folders
-    ]
+    # All are compared before any is read, and finished when all were: what moved from one to another is recognised.
+    begun = [_begin(index, folder, retry_skipped=retry_skipped) for folder in _outermost(folders)]
+    runs = [run for run in begun if isinstance(run, _FolderRun)]
+    Sync.join([run.sync for run in runs])
+    meter.add(total=sum(len(run.sync.to_read) for run in runs))
+    for run in runs:
+        _look_at_photos(run, model, workers=workers, batch_size=batch_size, meter=meter)
+    return [run.finish() if isinstance(run, _FolderRun) else run for run in begun]
 
 
 def check_folders(place: Path, folders: Sequence[Path]) -> None:
@@ -137,16 +135,32 @@ class _Meter:
             self._progress(self._done, self._total)
 
 
-def _index_folder(
-    index: PhotoIndex,
-    model: Model,
-    folder: Path,
-    *,
-    workers: int | None,
-    batch_size: int,
-    retry_skipped: bool,
-    meter: _Meter,
-) -> FolderReport:
+@dataclass(frozen=True, eq=False)
+class _FolderRun:
+    folder: Path
+    scan: FolderScan
+    sync: Sync
+    skipped: list[SkippedPhoto]
+    unread: list[bytes] = field(default_factory=list)
+
+    def skip(self, path: bytes, reason: str) -> None:
+        self.skipped.append(SkippedPhoto(self.folder / os.fsdecode(path), reason))
+
+    def finish(self) -> FolderReport:
+        counts = self.sync.finish()
+        for place, number in self.sync.kept().items():
+            self.skip(place, f"empty, perhaps because its drive is not there; {number:,} photos of it stay indexed")
+        counts = replace(counts, skipped=counts.skipped + len(self.unread))
+        return FolderReport(self.folder, counts, tuple(sorted(self.skipped, key=lambda photo: photo.path)))
+
+
+def _outermost(folders: Sequence[Path]) -> list[Path]:
+    """Leave out folders that are named twice, or lie inside others."""
+    kept = dict.fromkeys(folders)
+    return [folder for folder in kept if not any(parent in kept for parent in folder.parents)]
+
+
+def _begin(index: PhotoIndex, folder: Path, *, retry_skipped: bool) -> _FolderRun | FolderReport:
     scan = scan_folder(folder)
     skipped = [SkippedPhoto(folder / os.fsdecode(path), reason) for path, reason in scan.unlisted.items()]
     if b"" in scan.unlisted:
@@ -156,26 +170,27 @@ def _index_folder(
     if sync.missing and not scan.photos:
         reason = "no photos in it, perhaps because its drive is not there; its photos stay indexed"
         return FolderReport(folder, None, (SkippedPhoto(folder, reason), *skipped))
-    meter.add(total=len(sync.to_read))
-    unread = 0
+    return _FolderRun(folder, scan, sync, skipped)
+
+
+def _look_at_photos(run: _FolderRun, model: Model, *, workers: int | None, batch_size: int, meter: _Meter) -> None:
+    sync, sizes = run.sync, run.scan.photos
 
     def unknown_photos() -> Iterator[tuple[_ReadPhoto, Callable[[], _PreparedPhoto]]]:
-        nonlocal unread
         ahead = prepare_photos(
             sync.to_read,
-            partial(_read, folder),
+            partial(_read, run.folder),
             workers=workers,
             look_ahead=_READ_AHEAD,
-            weigh=lambda path: _weight(scan.photos[path]),
+            weigh=lambda path: _weight(sizes[path]),
         )
         for path, content in ahead:
-            stamp = scan.photos[path]
             if isinstance(content, PhotoError):
                 # Not stored: what cannot be read today, a drive that went away, can be read tomorrow without a change.
-                skipped.append(SkippedPhoto(folder / os.fsdecode(path), str(content)))
-                unread += 1
-            elif not sync.resolve(path, stamp, content.content_hash):
-                yield _ReadPhoto(path, stamp, content.content_hash), partial(_prepare, model, content.data)
+                run.skip(path, str(content))
+                run.unread.append(path)
+            elif not sync.resolve(path, content.stamp, content.content_hash):
+                yield _ReadPhoto(path, content.stamp, content.content_hash), partial(_prepare, model, content.data)
                 continue
             meter.add(done=1)
 
@@ -185,19 +200,15 @@ def _index_folder(
     for batch in in_batches(prepared, batch_size):
         photos = _embed(model, batch)
         sync.add(photos)
-        skipped += (SkippedPhoto(folder / os.fsdecode(p.path), p.skipped) for p in photos if p.skipped is not None)
+        for photo in photos:
+            if photo.skipped is not None:
+                run.skip(photo.path, photo.skipped)
         meter.add(done=len(photos))
-    counts = sync.finish()
-    for place, number in sync.kept().items():
-        reason = f"empty, perhaps because its drive is not there; {number:,} photos of it stay indexed"
-        skipped.append(SkippedPhoto(folder / os.fsdecode(place), reason))
-    skipped.sort(key=lambda photo: photo.path)
-    return FolderReport(folder, replace(counts, skipped=counts.skipped + unread), tuple(skipped))
 
 
 def _read(folder: Path, path: bytes) -> _Content:
-    data = read_photo(folder / os.fsdecode(path))
-    return _Content(data, blake2b(data, digest_size=16).digest())
+    data, stamp = read_stamped(folder / os.fsdecode(path))
+    return _Content(data, stamp, blake2b(data, digest_size=16).digest())
 
 
 def _prepare(model: Model, data: bytes) -> _PreparedPhoto:

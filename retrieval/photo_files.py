@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 from index.errors import PhotoError
+from index.sync import FileStamp
 
 MAX_BYTES = 1 << 30
 """Size in bytes of the largest file that is read."""
@@ -21,17 +22,39 @@ _REASONS = {
 
 
 def read_photo(path: Path) -> bytes:
-    """Return the bytes of a regular file, in one read; raises PhotoError with the reason alone."""
+    """Return the bytes of a regular file; raises PhotoError with the reason alone."""
+    return read_stamped(path)[0]
+
+
+def read_stamped(path: Path) -> tuple[bytes, FileStamp]:
+    """Return the bytes of a regular file and its stamp, which was the same before and after they were read.
+
+    A file that changes meanwhile is read once more. Raises PhotoError, with the reason alone, also if it changes again.
+    """
+    for _ in range(2):
+        data, before, after = _read(path)
+        if before == after:
+            return data, before
+    raise PhotoError("it changes while it is read")
+
+
+def _read(path: Path) -> tuple[bytes, FileStamp, FileStamp]:
     try:
         # Looked at before it is opened, because opening a FIFO waits for a writer and opening a device can move a tape;
         # and again after it, because it may have been replaced in between.
         _check_regular(os.stat(path))
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with open(descriptor, "rb") as file:
-            _check_regular(os.fstat(descriptor))
-            return file.read()
+            before = os.fstat(descriptor)
+            _check_regular(before)
+            return file.read(), stamp_of(before), stamp_of(os.fstat(descriptor))
     except OSError as error:
         raise PhotoError(file_error_reason(error)) from error
+
+
+def stamp_of(status: os.stat_result) -> FileStamp:
+    """Return what tells whether a file has changed."""
+    return FileStamp(status.st_size, status.st_mtime_ns)
 
 
 def file_error_reason(error: OSError) -> str:

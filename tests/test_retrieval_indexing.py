@@ -11,11 +11,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from index.errors import UserError
+from index.errors import PhotoError, UserError
 from index.photo_index import PhotoIndex
 from index.records import SkippedPhoto, SyncCounts
 from retrieval.indexing import FolderReport, index_folders
 from retrieval.model import Model, Outputs
+from retrieval.photo_files import read_stamped
 from retrieval.photos import open_photo
 
 
@@ -282,6 +283,115 @@ def test_names_that_are_no_text(index: PhotoIndex, model: WatchedModel, photos: 
         pytest.skip("this file system takes text only")
     run(index, model, photos)
     assert index.embedding_of(odd) is not None
+
+
+@pytest.mark.parametrize("order", [("photos", "others"), ("others", "photos")])
+def test_photos_that_moved_to_another_folder_are_not_embedded_again(
+    index: PhotoIndex,
+    model: WatchedModel,
+    photos: Path,
+    make_photo: Callable[..., Path],
+    tmp_path: Path,
+    order: tuple[str, str],
+) -> None:
+    make_photo("others/there.png", seed=99)
+    index_folders(index, model, [photos, tmp_path / "others"])
+    before = index.photo(photos / "a" / "0.png")
+    model.batches.clear()
+    (photos / "a").rename(tmp_path / "others" / "a")
+    reports = index_folders(index, model, [tmp_path / name for name in order])
+    assert {report.folder.name: report.counts for report in reports} == {
+        "photos": SyncCounts(unchanged=6),
+        "others": SyncCounts(moved=4, unchanged=1),
+    }
+    assert model.batches == []
+    after = index.photo(tmp_path / "others" / "a" / "0.png")
+    assert before is not None
+    assert after is not None
+    assert after.id == before.id
+    assert index.photo(before.path) is None
+    assert len(index.search(np.ones((1, 16), np.float32), 99)[0]) == 11
+
+
+def test_folders_inside_others_are_not_looked_at_twice(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+    run(index, model, photos / "b")
+    reports = index_folders(index, model, [photos / "a", photos, photos, photos / "b"])
+    assert reports == [FolderReport(photos, SyncCounts(new=7, unchanged=3), ())]
+    assert index.roots() == [photos]
+
+
+def test_hard_links_share_an_embedding(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+    run(index, model, photos)
+    (photos / "z.png").hardlink_to(photos / "a" / "0.png")
+    assert run(index, model, photos).counts == SyncCounts(copied=1, unchanged=10)
+    [first, second, *_] = index.search(model.embed([open_photo(photos / "z.png")]), 3)[0]
+    assert (first.path, second.path, first.score) == (photos / "a" / "0.png", photos / "z.png", second.score)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_what_is_no_file_is_never_opened(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+    os.mkfifo(photos / "fifo.jpg")
+    assert run(index, model, photos) == FolderReport(photos, SyncCounts(new=10), ())
+    # One that takes the place of a photo after that was listed, too.
+    (photos / "a" / "0.png").unlink()
+    os.mkfifo(photos / "a" / "0.png")
+    with pytest.raises(PhotoError, match="not a regular file"):
+        read_stamped(photos / "a" / "0.png")
+
+
+def test_very_long_paths(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+    longest = photos
+    while len(os.fsencode(longest)) < 3700:
+        longest = longest / ("long" * 60)
+    longest.mkdir(parents=True)
+    shutil.copy(photos / "a" / "0.png", longest / "deep.png")
+    # Further down no path leads there that the system would take.
+    below = os.open(longest, os.O_RDONLY)
+    try:
+        for _ in range(2):
+            os.mkdir("x" * 250, dir_fd=below)
+            inner = os.open("x" * 250, os.O_RDONLY, dir_fd=below)
+            os.close(below)
+            below = inner
+    finally:
+        os.close(below)
+    report = run(index, model, photos)
+    assert report.counts in (SyncCounts(new=11), SyncCounts(new=10, copied=1))
+    assert [photo.reason for photo in report.skipped] == ["name too long"]
+    assert index.embedding_of(longest / "deep.png") is not None
+
+
+@pytest.mark.parametrize("changes", [1, 2])
+def test_a_file_that_changes_while_it_is_read(
+    index: PhotoIndex, model: WatchedModel, photos: Path, monkeypatch: pytest.MonkeyPatch, changes: int
+) -> None:
+    victim, left, calls = photos / "a" / "0.png", [changes], [0]
+    really_fstat = os.fstat
+
+    def fstat(descriptor: int) -> os.stat_result:
+        status = really_fstat(descriptor)
+        if status.st_ino != victim.stat().st_ino:
+            return status
+        calls[0] += 1
+        # The first call of each reading is the one before it.
+        if calls[0] % 2 and left[0]:
+            left[0] -= 1
+            with victim.open("ab") as file:
+                file.write(b"more")
+        return status
+
+    monkeypatch.setattr("retrieval.photo_files.os.fstat", fstat)
+    report = run(index, model, photos)
+    monkeypatch.undo()
+    if changes == 1:
+        assert report == FolderReport(photos, SyncCounts(new=10), ())
+        stored = index.photo(victim)
+        assert stored is not None
+        assert stored.stamp.size == victim.stat().st_size
+    else:
+        assert report.counts == SyncCounts(new=9, skipped=1)
+        assert report.skipped == (SkippedPhoto(victim, "it changes while it is read"),)
+        assert run(index, model, photos).counts == SyncCounts(new=1, unchanged=9)
 
 
 def test_real_photos(index: PhotoIndex, model: WatchedModel, data_dir: Path) -> None:
