@@ -23,8 +23,12 @@ Facts = dict[str, object]
 
 
 def facts_of(path: Path) -> Facts:
-    """Return the facts of an index, where `path` is a folder, or of a model file."""
-    return index_facts(path) if path.is_dir() else model_facts(path)
+    """Return the facts of an index, where `path` is a folder, or of a model file. Raises UserError."""
+    if path.is_dir():
+        return index_facts(path)
+    if not path.is_file():
+        raise UserError(f"there is no {path}; name a model file or the folder of an index, or run `fc7 info` alone")
+    return model_facts(path)
 
 
 def model_facts(path: Path) -> Facts:

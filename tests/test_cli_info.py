@@ -39,3 +39,9 @@ def test_what_is_neither_model_nor_index_is_an_error(tmp_path: Path, name: str) 
     done = CliRunner().invoke(main, ["info", str(tmp_path / name)])
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.startswith("Error: ")
+
+
+def test_what_is_not_there_is_told_without_options_of_other_commands(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["info", str(tmp_path / "none")])
+    assert done.stderr.startswith(f"Error: there is no {tmp_path / 'none'}; ")
+    assert "-m" not in done.stderr
