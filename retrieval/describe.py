@@ -13,6 +13,7 @@ from index.errors import PhotoError
 from index.records import Prediction, SkippedPhoto
 from retrieval.folder import expand_paths
 from retrieval.model import Outputs
+from retrieval.photo_files import MAX_BYTES, check_size
 from retrieval.photos import open_photo
 from retrieval.pipeline import in_batches, run_ahead
 from retrieval.progress import Progress
@@ -66,14 +67,16 @@ def describe_photos(
     """Yield the photos that can be read, in order, those in folders included; the others are appended to `skipped`."""
 
     def prepare(source: Path | bytes) -> Prepared:
+        if isinstance(source, bytes):
+            check_size(len(source))
         return model.prepare(open_photo(source, shorter_side=model.resize))
 
+    def source_of(path: Path) -> Path | bytes:
+        # Standard input is read here and not in a thread, which Ctrl-C could not wake from waiting for it.
+        return standard_input.read(MAX_BYTES + 1) if standard_input and path == STANDARD_INPUT else path
+
     photos = expand_paths(paths, skipped=skipped)
-    # Standard input is read here and not in a thread, which Ctrl-C could not wake from waiting for it.
-    jobs = (
-        (path, partial(prepare, standard_input.read() if standard_input and path == STANDARD_INPUT else path))
-        for path in photos
-    )
+    jobs = ((path, partial(prepare, source_of(path))) for path in photos)
     done = 0
     for batch in in_batches(run_ahead(jobs), batch_size):
         skipped += (SkippedPhoto(path, str(error)) for path, error in batch if isinstance(error, PhotoError))

@@ -62,10 +62,15 @@ def file_error_reason(error: OSError) -> str:
     return _REASONS.get(error.errno or 0) or (error.strerror or str(error)).lower()
 
 
+def check_size(size: int) -> None:
+    """Raise PhotoError for more bytes than a photo may have."""
+    if size > MAX_BYTES:
+        raise PhotoError(f"more than {MAX_BYTES >> 20:,} MiB")
+
+
 def _check_regular(status: os.stat_result) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise PhotoError("a folder")
     if not stat.S_ISREG(status.st_mode):
         raise PhotoError("not a regular file")
-    if status.st_size > MAX_BYTES:
-        raise PhotoError(f"more than {MAX_BYTES >> 20:,} MiB")
+    check_size(status.st_size)

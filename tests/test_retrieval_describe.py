@@ -46,5 +46,16 @@ def test_standard_input_is_read_where_it_is_named(model: Model, make_photo: Make
     np.testing.assert_array_equal(first.embedding, second.embedding)
 
 
+def test_standard_input_is_read_no_further_than_a_photo_may_be_long(
+    model: Model, make_photo: MakePhoto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrieval.describe.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("retrieval.photo_files.MAX_BYTES", 1 << 20)
+    stream, skipped = io.BytesIO(bytes(3 << 20)), list[SkippedPhoto]()
+    assert list(describe_photos(model, [STANDARD_INPUT], skipped=skipped, standard_input=stream)) == []
+    assert skipped == [SkippedPhoto(STANDARD_INPUT, "more than 1 MiB")]
+    assert stream.tell() == (1 << 20) + 1
+
+
 def test_an_empty_folder_has_no_photos(model: Model, tmp_path: Path) -> None:
     assert list(describe_photos(model, [tmp_path], skipped=[])) == []
