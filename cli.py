@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
+from click.core import ParameterSource
 
 from index.errors import PhotoError, PhotoIndexError, UserError
 from training.architectures import CONFIGS, shape_options
@@ -375,6 +376,10 @@ def search_command(
 
     PHOTO is a file, a folder, searched with the folders below it, or - for a picture on standard input.
     """
+    source = click.get_current_context().get_parameter_source("format")
+    if null and format != "paths" and source is ParameterSource.COMMANDLINE:
+        raise click.UsageError(f"-0 prints paths, not {format}; leave out one of -0 and --format")
+
     from index.photo_index import PhotoIndex
     from retrieval.describe import describe_photos
     from retrieval.formats import format_results
