@@ -567,7 +567,7 @@ def evaluate_command(data: Path, *, model: "Ensemble", pictures: Path | None, fo
 @main.command("export", epilog="Example: fc7 export runs/tiny/best.pt -o tiny.onnx")
 @click.argument("checkpoint", type=PATH)
 @click.option("-o", "--out", required=True, type=PATH, help="Model file to write (.onnx).")
-@click.option("--data", type=PATH, help="Where the pictures lie that it learned from, if moved.")
+@click.option("--data", type=PATH, help="Pictures to learn the embedding from; those of its training, if moved.")
 @click.option("--float32", is_flag=True, help="Keep every digit of the weights; the file is twice as large.")
 @click.option("--name", show_default="that of the file", help="What the model is called in its metadata.")
 @click.option("--licence", default="", show_default=False, help="Terms of use, kept in its metadata.")

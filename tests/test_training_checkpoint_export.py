@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from training_samples import CPU, TINY, TINY_RECIPE, write_shapes
+from training_samples import CPU, TINY, TINY_RECIPE, checkpoint_of, lively, write_shapes
 
-from index.errors import DatasetError
+from index.errors import DatasetError, ExportError
 from retrieval.spec import ModelSpec
 from training.checkpoint import Checkpoint, EpochMetrics
-from training.checkpoint_export import export_checkpoint
+from training.checkpoint_export import accuracy_in_training, export_checkpoint
 from training.embedding import EmbeddingRecipe
 from training.run import BEST, TrainResult, train
 
@@ -42,7 +42,9 @@ def result(tmp_path: Path) -> TrainResult:
 
 def export(result: TrainResult, out: Path, *, dim: int = 4, report: Notes | None = None, **options: Any) -> ModelSpec:
     given = {"embedding": EmbeddingRecipe(dim=dim), **options}
-    return export_checkpoint(result.folder / BEST, out, hardware=CPU, report=report or Notes(), **given)
+    return export_checkpoint(
+        result.folder / BEST, out, hardware=CPU, report=Notes() if report is None else report, **given
+    )
 
 
 def test_a_checkpoint_is_exported_anew(result: TrainResult, tmp_path: Path) -> None:
@@ -62,3 +64,38 @@ def test_the_pictures_of_a_checkpoint_may_have_moved(result: TrainResult, tmp_pa
     assert result.spec is not None
     assert export(result, tmp_path / "m.onnx", data=moved, report=report).accuracy == result.spec.accuracy
     assert report == []
+
+
+def test_other_pictures_teach_the_embedding_and_measure_nothing(result: TrainResult, tmp_path: Path) -> None:
+    (tmp_path / "data" / "red square" / "000.png").unlink()
+    with pytest.raises(
+        DatasetError, match=r"data have changed since .*best.pt learned from them; add --data .*data to"
+    ):
+        export(result, tmp_path / "m.onnx")
+    other, report = write_shapes(tmp_path / "other", each=4, seed=9), Notes()
+    (other / "red square").rename(other / "pink square")
+    spec = export(result, tmp_path / "m.onnx", data=other, report=report)
+    best = Checkpoint.load(result.folder / BEST)
+    assert (spec.accuracy["top1"], spec.accuracy["source"]) == (
+        round(best.history[-1].validation_top1, 4),
+        "measured in training",
+    )
+    assert spec.classes == best.classes
+    assert spec.training["fingerprint"] == best.data["fingerprint"]
+    assert len(report) == 1
+    assert report[0].endswith("did not learn from these pictures: its accuracy stays that of its training")
+
+
+@pytest.mark.parametrize(("side", "step", "known"), [(28, 0, True), (20, 0, False), (28, 3, False)])
+def test_an_accuracy_is_of_the_weights_and_of_whole_crops(side: int, step: int, known: bool) -> None:
+    checkpoint = checkpoint_of(lively(TINY, 3))
+    assert accuracy_in_training(checkpoint) == {}
+    checkpoint.history = [EpochMetrics(1, side, 0.1, 1.0, 0.5, 1.0, 0.25, 1.0, 100.0, 0.0, 1.0)]
+    checkpoint.step = step
+    assert bool(accuracy_in_training(checkpoint)) == known
+
+
+def test_the_place_is_looked_at_before_anything_is_read(tmp_path: Path) -> None:
+    for out, message in ((tmp_path / "gone" / "m.onnx", "there is no folder .*gone to write"), (tmp_path, "a folder")):
+        with pytest.raises(ExportError, match=message):
+            export_checkpoint(tmp_path / "none.pt", out, hardware=CPU, report=Notes())

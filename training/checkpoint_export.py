@@ -1,7 +1,7 @@
 """A checkpoint made into a model file once more: with another embedding, name or licence."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from index.errors import DatasetError
 from retrieval.model import require_onnxruntime
@@ -9,7 +9,7 @@ from retrieval.spec import ModelSpec
 from training.checkpoint import Checkpoint
 from training.dataset import scan_dataset
 from training.embedding import EmbeddingRecipe
-from training.export import export_model
+from training.export import check_place, export_model
 from training.hardware import Hardware
 from training.pictures import load_dataset
 
@@ -38,9 +38,12 @@ def export_checkpoint(
 ) -> ModelSpec:
     """Export a checkpoint; its embedding is learned from `data`, by default the pictures that the run learned from.
 
-    Raises CheckpointError, DatasetError (the pictures are not there any more), ExportError and MissingPackageError.
+    Its accuracy is measured on the pictures that the run set aside. With other pictures nobody knows which of them it
+    learned from: then it is that of the run's last epoch. Raises CheckpointError, DatasetError (the pictures are not
+    there any more, or others), ExportError and MissingPackageError.
     """
     require_onnxruntime()
+    check_place(out)
     checkpoint = Checkpoint.load(path)
     root = data or Path(checkpoint.data["root"])
     if not root.is_dir():
@@ -48,12 +51,14 @@ def export_checkpoint(
             f"the pictures that {path} learned from are not at {root} any more; give their folder with --data"
         )
     dataset = scan_dataset(root, validation=checkpoint.recipe.validation, seed=checkpoint.recipe.seed)
-    folders, learned = ([known.id or known.name for known in kind.classes] for kind in (dataset, checkpoint))
-    if folders != learned:
+    same = dataset.fingerprint == checkpoint.data["fingerprint"]
+    if not same and data is None:
         raise DatasetError(
-            f"the {len(folders)} classes in {root} are not the {len(learned)} that {path} learned; "
-            "give its own folder with --data"
+            f"the pictures in {root} have changed since {path} learned from them; "
+            f"add --data {root} to learn the embedding from them as they are now"
         )
+    if not same:
+        report.note(f"{path} did not learn from these pictures: its accuracy stays that of its training")
     pictures, validation = load_dataset(dataset, checkpoint.config.resize, hardware=hardware, progress=report.loading)
     for photo in [*pictures.skipped, *validation.skipped]:
         report.note(f"left out: {photo.path}: {photo.reason}")
@@ -63,8 +68,21 @@ def export_checkpoint(
         pictures=pictures,
         validation=validation,
         embedding=embedding or EmbeddingRecipe(),
+        accuracy=None if same else accuracy_in_training(checkpoint),
         device=hardware.device,
         half=half,
         name=name,
         licence=licence,
     )
+
+
+def accuracy_in_training(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the accuracy of a checkpoint's last epoch; nothing where that is not of its weights and of whole crops."""
+    if checkpoint.step or not checkpoint.history or checkpoint.history[-1].side != checkpoint.config.crop:
+        return {}
+    last = checkpoint.history[-1]
+    return {
+        "top1": round(last.validation_top1, 4),
+        "top5": round(last.validation_top5, 4),
+        "source": "measured in training",
+    }

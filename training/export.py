@@ -38,6 +38,7 @@ def export_model(
     pictures: Pictures,
     validation: Pictures,
     embedding: EmbeddingRecipe,
+    accuracy: Mapping[str, Any] | None = None,
     device: torch.device = CPU,
     half: bool = True,
     name: str | None = None,
@@ -45,14 +46,16 @@ def export_model(
 ) -> ModelSpec:
     """Write a checkpoint's model file: learn its embedding, measure its accuracy, and the rest as `write_model`.
 
-    `pictures` and `validation` lie on `device`.
+    `pictures` and `validation` lie on `device`. Where `accuracy` is given it is not measured.
     """
     trained = checkpoint.build()
     normalisation = checkpoint.normalisation
     on_device = normalisation.to(device)
     transform = learn_embedding(trained.to(device), pictures, on_device, embedding, seed=checkpoint.recipe.seed)
     network = for_inference(trained.cpu(), half=half)
-    _, top1, top5 = evaluate(network.to(device), validation, on_device, side=network.config.crop, half=False)
+    if accuracy is None:
+        _, top1, top5 = evaluate(network.to(device), validation, on_device, side=network.config.crop, half=False)
+        accuracy = {"top1": round(top1, 4), "top5": round(top5, 4), "pictures": len(validation)}
     # From the first class to the last: the pictures of a split are sorted by class.
     order = torch.linspace(0, len(validation) - 1, min(PARITY_PICTURES, len(validation))).long()
     return write_model(
@@ -65,10 +68,19 @@ def export_model(
         half=half,
         classes=checkpoint.classes,
         training=_training(checkpoint),
-        accuracy={"top1": round(top1, 4), "top5": round(top5, 4), "pictures": len(validation)},
+        accuracy=accuracy,
         name=name,
         licence=licence,
     )
+
+
+def check_place(out: Path) -> None:
+    """Raise ExportError where no model file can come to lie, before hours are spent on one."""
+    folder = out.absolute().parent
+    if not folder.is_dir():
+        raise ExportError(f"there is no folder {folder} to write {out.name} into; make it first")
+    if out.is_dir():
+        raise ExportError(f"{out} is a folder; name a file in it with -o")
 
 
 def for_inference(trained: AlexNet, *, half: bool) -> AlexNet:

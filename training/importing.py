@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from index.errors import DatasetError, ExportError
+from index.errors import DatasetError
 from index.records import SkippedPhoto
 from retrieval.folder import expand_paths
 from retrieval.model import require_onnxruntime
@@ -16,7 +16,7 @@ from retrieval.spec import ClassName, ModelSpec
 from training.architectures import ALEXNET_OWT
 from training.dataset import Split, read_class_names
 from training.embedding import EmbeddingRecipe, fc7_alone, learn_embedding
-from training.export import PARITY_PICTURES, for_inference, write_model
+from training.export import PARITY_PICTURES, check_place, for_inference, write_model
 from training.pictures import MemoryPictures
 from training.published import PublishedWeights, fetch_alexnet, read_weights, torchvision_normalisation
 
@@ -69,8 +69,7 @@ def import_weights(
     require_onnxruntime()
     classes = tuple(read_class_names(labels).values())
     photos = _find_photos(calibrate, report) if calibrate is not None else ()
-    if not out.absolute().parent.is_dir():
-        raise ExportError(f"there is no folder {out.absolute().parent} to write {out.name} into; make it first")
+    check_place(out)
     if weights == ALEXNET:
         weights = fetch_alexnet(cache, url=url, progress=report.fetching)
     published = read_weights(weights)
