@@ -73,6 +73,7 @@ class Model:
         if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
             raise UserError("ONNX Runtime finds no CUDA device here; leave out --device, or give --device cpu")
         spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path=str(path))
+        _check_graph(session, spec, path)
         return cls(session, spec, path=named)
 
     @property
@@ -117,6 +118,23 @@ class Model:
         """Return the k most probable classes of one picture's probabilities (classes,), best first."""
         best = np.argsort(-probabilities, kind="stable")[:k]
         return tuple(Prediction(*self._labels[int(i)], float(probabilities[i])) for i in best)
+
+
+def _check_graph(session: Any, spec: ModelSpec, path: Path) -> None:
+    """Raise ModelError where the graph does not take and give what its metadata say."""
+    expected = {
+        "pixels": [spec.crop, spec.crop, 3],
+        "probabilities": [len(spec.classes)],
+        "fc7": [spec.fc7_dim],
+        "embedding": [spec.dim],
+    }
+    found = {value.name: list(value.shape[1:]) for value in [*session.get_inputs(), *session.get_outputs()]}
+    for name, shape in expected.items():
+        if found.get(name) != shape:
+            raise ModelError(
+                f"{path} says that {name} is of shape {shape} for each picture, "
+                f"and its graph has {found.get(name, 'none')}; export it again with `fc7 export`"
+            )
 
 
 def require_onnxruntime() -> None:

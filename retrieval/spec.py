@@ -76,6 +76,13 @@ class ModelSpec:
             )
         try:
             classes = tuple(ClassName(name, id, tuple(synonyms)) for name, id, synonyms in values.pop("classes"))
-            return cls(classes=classes, **{key: values[key] for key in values if key in cls.__dataclass_fields__})
+            spec = cls(classes=classes, **{key: values[key] for key in values if key in cls.__dataclass_fields__})
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path} has incomplete metadata ({error}); export it again with `fc7 export`") from error
+        sizes = (spec.crop, spec.resize, spec.dim, spec.fc7_dim)
+        if any(type(size) is not int or size < 1 for size in sizes) or spec.crop > spec.resize:
+            raise ModelError(
+                f"{path} cannot be used as its metadata say: a crop of {spec.crop} from {spec.resize} pixels, "
+                f"{spec.fc7_dim} values of fc7, {spec.dim} of the embedding; export it again with `fc7 export`"
+            )
+        return spec

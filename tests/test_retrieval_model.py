@@ -144,3 +144,31 @@ def test_a_model_of_a_newer_version(tiny_model: Path, tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "new.onnx")
     with pytest.raises(ModelError, match=r"new.onnx has model format 9, .* upgrade it"):
         Model.load(tmp_path / "new.onnx")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("classes", '[["red", null, []]]', r"probabilities is of shape \[1\] .*, and its graph has \[3\]"),
+        ("crop", "40", r"pixels is of shape \[40, 40, 3\]"),
+        ("fc7_dim", "7", r"fc7 is of shape \[7\]"),
+        ("dim", "7", r"embedding is of shape \[7\]"),
+        ("crop", "41", "a crop of 41 from 40 pixels"),
+    ],
+)
+def test_a_model_that_is_not_what_its_metadata_say(
+    tiny_model: Path, tmp_path: Path, key: str, value: str, message: str
+) -> None:
+    model = onnx.load(tiny_model)
+    next(entry for entry in model.metadata_props if entry.key == f"fc7.{key}").value = value
+    onnx.save(model, tmp_path / "odd.onnx")
+    with pytest.raises(ModelError, match=rf"odd.onnx .*{message}"):
+        Model.load(tmp_path / "odd.onnx")
+
+
+def test_a_model_without_an_output(tiny_model: Path, tmp_path: Path) -> None:
+    model = onnx.load(tiny_model)
+    model.graph.output.remove(next(value for value in model.graph.output if value.name == "fc7"))
+    onnx.save(model, tmp_path / "odd.onnx")
+    with pytest.raises(ModelError, match=r"odd.onnx says that fc7 is of shape .*, and its graph has none; export"):
+        Model.load(tmp_path / "odd.onnx")

@@ -102,3 +102,9 @@ def test_a_file_that_lacks_something(key: str) -> None:
 def test_malformed_classes(classes: str) -> None:
     with pytest.raises(ModelError, match="incomplete metadata"):
         read({**SPEC.to_metadata(), "fc7.classes": classes})
+
+
+@pytest.mark.parametrize(("key", "value"), [("crop", "65"), ("crop", "0"), ("resize", '"64"'), ("dim", "2.5")])
+def test_sizes_that_cannot_be(key: str, value: str) -> None:
+    with pytest.raises(ModelError, match=r"some.onnx cannot be used as its metadata say"):
+        read({**SPEC.to_metadata(), KEY_PREFIX + key: value})

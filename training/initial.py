@@ -17,6 +17,7 @@ from training.architectures import AlexNetConfig
 from training.augment import Normalisation
 from training.checkpoint import Checkpoint
 from training.networks import AlexNet
+from training.recipe import RECIPES
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def read_start(path: Path) -> Start:
     if path.suffix != ".onnx":
         checkpoint = Checkpoint.load(path)
         weights = {name: values for name, values in checkpoint.network.items() if not name.startswith("fc8.")}
-        return Start(path.name, checkpoint.config, weights, checkpoint.normalisation)
+        return Start(path.name, _known(checkpoint.config), weights, checkpoint.normalisation)
     if not path.is_file():
         raise ModelError(f"there is no model file {path}; leave out --from to start from nothing")
     try:
@@ -58,7 +59,7 @@ def read_start(path: Path) -> Start:
         raise ModelError(f"{path} is not a readable ONNX model ({error})") from error
     spec = ModelSpec.from_metadata({entry.key: entry.value for entry in model.metadata_props}, path=str(path))
     # What batch normalisation did is part of a model file's weights.
-    config = replace(AlexNetConfig.from_dict(dict(spec.arch_config)), batch_norm=False)
+    config = replace(_config(spec, path), batch_norm=False)
     stored = {weight.name: numpy_helper.to_array(weight) for weight in model.graph.initializer}
     weights = {}
     for name in AlexNet(config, 2).state_dict():
@@ -66,9 +67,24 @@ def read_start(path: Path) -> Start:
         found = stored.get(key := f"{layer.rpartition('.')[2]}.{kind}", stored.get(f"{key}.float16"))
         if found is not None and layer != "fc8":
             weights[name] = torch.from_numpy(found.astype(np.float32))
+    if "mean" not in stored:
+        raise ModelError(f"{path} holds no mean of its training pictures; start from a model made by fc7")
     # A mean picture was cut to the centre for the file; its colour holds for all crops.
     mean = torch.from_numpy(stored["mean"].astype(np.float32))[0].mean((1, 2), keepdim=True)
     deviation = (
         torch.from_numpy(stored["deviation"].astype(np.float32))[0] if "deviation" in stored else torch.ones(3, 1, 1)
     )
     return Start(path.name, config, weights, Normalisation(mean, deviation))
+
+
+def _config(spec: ModelSpec, path: Path) -> AlexNetConfig:
+    try:
+        return _known(AlexNetConfig.from_dict(dict(spec.arch_config)))
+    except CheckpointError as error:
+        raise ModelError(f"{path} cannot be started from: {error}") from error
+
+
+def _known(config: AlexNetConfig) -> AlexNetConfig:
+    if config.arch not in RECIPES:
+        raise CheckpointError(f"{config.arch} is none of the architectures that can be trained, {', '.join(RECIPES)}")
+    return config
