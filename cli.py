@@ -44,7 +44,10 @@ class Fc7Group(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            raise click.ClickException(str(error)) from error
+            from retrieval.formats import printable
+
+            # File names can hold what a terminal obeys.
+            raise click.ClickException(printable(str(error))) from error
         except ModuleNotFoundError as error:
             if error.name not in ("torch", "onnx"):
                 raise

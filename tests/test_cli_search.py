@@ -85,6 +85,20 @@ def test_paths_for_other_programs(fc7: Fc7, photos: Path) -> None:
     assert fc7("search", query, "-0").stdout == "".join(f"{line}\0" for line in lines)
 
 
+def test_paths_ended_by_nul_have_no_other_format(fc7: Fc7, photos: Path) -> None:
+    fc7("index", photos)
+    assert fc7("search", photos / "red0.png", "-0", "--format", "paths").exit_code == 0
+    done = fc7("search", photos / "red0.png", "-0", "--format", "json")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "leave out one of -0 and --format" in done.stderr
+
+
+def test_an_error_sends_nothing_of_a_name_to_the_terminal(fc7: Fc7, tmp_path: Path) -> None:
+    done = fc7("index", tmp_path / "\x1b[31m\n")
+    assert done.exit_code == 1
+    assert f"{tmp_path}/\\x1b[31m\\n is not a folder" in done.stderr
+
+
 def test_names_that_are_no_text_are_found_again(fc7: Fc7, photos: Path) -> None:
     odd = os.path.join(os.fsencode(photos), b"\xff\n.png")
     try:
