@@ -27,7 +27,8 @@ def open_database(path: Path, *, writable: bool) -> sqlite3.Connection:
         connection.execute("SELECT count(*) FROM sqlite_master")
     except sqlite3.OperationalError as error:
         connection.close()
-        # Where it has none, and no writer has left anything behind, the file cannot change: read it as it is.
+        # Where it has none, and no writer is at work or has left anything behind, read the file as it is. Should
+        # another user, who may write, begin while it is read, this answer can be wrong or fail; the next is not.
         if _primary_code(error) not in _NOT_ALLOWED or path.with_name(path.name + "-wal").exists():
             raise
         return _connect(path, "mode=ro&immutable=1")
