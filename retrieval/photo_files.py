@@ -43,7 +43,7 @@ def _read(path: Path) -> tuple[bytes, FileStamp, FileStamp]:
         # Looked at before it is opened, because opening a FIFO waits for a writer and opening a device can move a tape;
         # and again after it, because it may have been replaced in between.
         _check_regular(os.stat(path))
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with open(descriptor, "rb") as file:
             before = os.fstat(descriptor)
             _check_regular(before)
