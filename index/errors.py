@@ -11,6 +11,7 @@ UserError
 │   ├── IndexStorageError   its folder cannot be read or written: disk full, read-only, no permission
 │   └── ModelMismatchError  it was made with another model
 ├── DatasetError            a folder of labelled pictures is not what training needs
+├── RunError                the folder of a training run cannot be used: one is in it already, disk full, read-only
 ├── CheckpointError         a checkpoint is missing, damaged or of another network
 ├── DownloadError           a file cannot be fetched
 └── ExportError             an exported model does not do what the network does
@@ -61,6 +62,10 @@ class ModelMismatchError(PhotoIndexError):
 
 class DatasetError(UserError):
     """A folder of labelled pictures is not what training needs."""
+
+
+class RunError(UserError):
+    """The folder of a training run cannot be used as asked: one is in it already, disk full, read-only."""
 
 
 class CheckpointError(UserError):

@@ -3,10 +3,13 @@
 import csv
 from pathlib import Path
 
+import pytest
+
+from index.errors import RunError
 from index.records import Prediction
 from retrieval.evaluation import Evaluation, PictureResult
 from retrieval.spec import ClassName
-from training.results import write_confusion, write_mistakes
+from training.results import write_confusion, write_metrics, write_mistakes
 
 CLASSES = (ClassName("crane", "n02012849"), ClassName("crane", "n03126707"), ClassName("snail", "n01944390"))
 TAKEN_FOR = [(0, 0), (0, 1), (1, 1), (1, 1), (2, 0)]
@@ -44,3 +47,8 @@ def test_classes_of_one_name_have_lines_and_columns_of_their_own(tmp_path: Path)
 def test_the_surest_mistakes_come_first(tmp_path: Path) -> None:
     write_mistakes(tmp_path / "mistakes.csv", evaluation())
     assert [row[0] for row in rows(tmp_path / "mistakes.csv")] == ["path", "4.png", "1.png"]
+
+
+def test_a_table_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"gone/metrics.csv could not be written .* go on with --resume"):
+        write_metrics(tmp_path / "gone" / "metrics.csv", ())

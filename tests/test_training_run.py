@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from training_samples import CPU, SHAPES, TINY, TINY_RECIPE, write_shapes
 
-from index.errors import CheckpointError, DatasetError, UserError
+from index.errors import CheckpointError, DatasetError, RunError, UserError
 from retrieval.model import Model
 from training.architectures import ALEXNET
 from training.checkpoint import Checkpoint, EpochMetrics
@@ -226,7 +226,7 @@ def test_one_picture_is_too_few_to_check_with(tmp_path: Path) -> None:
 def test_what_is_there_is_not_written_over(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "run")
     before = (tmp_path / "run" / LAST).read_bytes()
-    with pytest.raises(CheckpointError, match=r"there is a run in .*run already; go on with it with --resume"):
+    with pytest.raises(RunError, match=r"there is a run in .*run already; go on with it with --resume"):
         run(data, tmp_path / "run")
     with pytest.raises(CheckpointError, match=r"trains tiny, not alexnet; leave out --arch"):
         run(data, tmp_path / "run", SHORT.changed(arch="alexnet"), resume=True)
@@ -240,7 +240,7 @@ def test_there_is_nothing_to_go_on_with(data: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"there is no checkpoint .*run/last.pt; `fc7 train DATA -o RUN`"):
         run(data, tmp_path / "run", resume=True)
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match=r"the folder .*file/run cannot be made \(Not a directory\)"):
+    with pytest.raises(RunError, match=r"the folder .*file/run cannot be made \(Not a directory\)"):
         run(data, tmp_path / "file" / "run")
 
 

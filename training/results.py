@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from index.errors import CheckpointError
+from index.errors import RunError
 from index.files import replacing
 from retrieval.evaluation import Evaluation
 from retrieval.spec import ClassName
@@ -15,7 +15,7 @@ from training.checkpoint import EpochMetrics
 
 
 def write_metrics(path: Path, history: Sequence[EpochMetrics]) -> None:
-    """Write a line an epoch. Raises CheckpointError where the file cannot be written."""
+    """Write a line an epoch. Raises RunError where the file cannot be written."""
     names = [column.name for column in fields(EpochMetrics)]
     rows = ([round(value, 6) for value in asdict(row).values()] for row in history)
     _write(path, [names, *rows])
@@ -47,4 +47,4 @@ def _write(path: Path, rows: Iterable[Sequence[object]]) -> None:
         with replacing(path) as file:
             file.write(text.getvalue().encode("utf-8", "surrogateescape"))
     except OSError as error:
-        raise CheckpointError(f"{path} could not be written ({error}); make room and go on with --resume") from error
+        raise RunError(f"{path} could not be written ({error}); make room and go on with --resume") from error

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import torch
 
-from index.errors import CheckpointError, DatasetError
+from index.errors import CheckpointError, DatasetError, RunError
 from index.records import SkippedPhoto
 from retrieval.evaluation import Evaluation, evaluate
 from retrieval.model import Model, require_onnxruntime
@@ -88,7 +88,7 @@ def train(
     `config` is by default that of `recipe.arch`; `start` gives one with weights to fine-tune. `resume` goes on exactly
     where the run in `out` stopped, with its own configuration and recipe; only the number of epochs may be new.
     `fit_batch` takes smaller batches for a set of few pictures. A first SIGINT or SIGTERM saves after the batch in hand
-    and returns. Raises DatasetError, CheckpointError and MissingPackageError.
+    and returns. Raises DatasetError, RunError, CheckpointError and MissingPackageError.
     """
     require_onnxruntime()  # needed last, after hours perhaps
     checkpoint = _open_run(out, recipe, resume=resume)
@@ -202,13 +202,13 @@ def _open_run(out: Path, recipe: Recipe, *, resume: bool) -> Checkpoint | None:
             )
         return checkpoint
     if (out / LAST).exists():
-        raise CheckpointError(
+        raise RunError(
             f"there is a run in {out} already; go on with it with --resume, or choose another folder with -o"
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CheckpointError(f"the folder {out} cannot be made ({error.strerror}); choose another with -o") from error
+        raise RunError(f"the folder {out} cannot be made ({error.strerror}); choose another with -o") from error
     return None
 
 

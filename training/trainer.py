@@ -15,7 +15,7 @@ from training.networks import AlexNet
 from training.pictures import Pictures
 from training.recipe import Recipe
 
-Batch = Callable[[int, int, float, float, float], None]
+BatchReport = Callable[[int, int, float, float, float], None]
 """Called now and then in an epoch with batches done, batches in all, mean loss, top-1 and pictures a second so far."""
 
 SECONDS_BETWEEN_REPORTS = 0.25
@@ -55,7 +55,7 @@ class Trainer:
         """Batches an epoch; a last batch of fewer pictures is left to another epoch's order."""
         return len(self.pictures) // self.recipe.batch_size
 
-    def train_epoch(self, *, stop: Callable[[], bool] = lambda: False, report: Batch | None = None) -> bool:
+    def train_epoch(self, *, stop: Callable[[], bool] = lambda: False, report: BatchReport | None = None) -> bool:
         """Train one epoch, or what is left of it, and validate; False if `stop` said so after a batch.
 
         Raises DatasetError if no picture can be read, and UserError if the loss is no number any more.
