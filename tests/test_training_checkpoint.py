@@ -161,6 +161,22 @@ def rewrite(path: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]
     torch.save(content, path)
 
 
+def test_a_file_of_an_earlier_version_is_read(saved: Path, checkpoint: Checkpoint) -> None:
+    """Its header as it was before shapes, noise of colours and fine-tuning could be chosen."""
+    content = torch.load(saved, weights_only=True)
+    content["fc7"] = (Path(__file__).parent / "checkpoint_header_1.json").read_text()
+    del content["colours"]
+    torch.save(content, saved)
+    loaded = Checkpoint.load(saved)
+    assert loaded.config == TINY
+    assert (loaded.recipe.colour_noise, loaded.recipe.head_epochs, loaded.recipe.stop_after) == (0, 0, 0)
+    assert loaded.recipe.lr == 0.2
+    assert [known.id for known in loaded.classes] == ["n00000000", None, "n00000002"]
+    assert (loaded.epoch, loaded.step, loaded.history[0].validation_top1) == (1, 5, 0.25)
+    assert not loaded.normalisation.colours.any()
+    assert plain(loaded.build().state_dict()) == plain(checkpoint.network)
+
+
 def test_a_newer_file_asks_for_an_upgrade(saved: Path) -> None:
     rewrite(saved, lambda _, header: header.update(format_version=FORMAT_VERSION + 1, recipe={"unheard": "of"}))
     with pytest.raises(CheckpointError, match=r"format 2, this fc7 reads up to 1; upgrade it with `pip install"):

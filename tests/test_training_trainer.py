@@ -166,6 +166,19 @@ def test_head_epochs_leave_all_but_the_scores_alone(pictures: MemoryPictures) ->
     assert changed(before) == {"features", "hidden", "fc8"}
 
 
+@pytest.mark.parametrize("grow", ["", "0:20,0.5:28", "0:16,0.4:20,0.999:28"])
+def test_the_last_epoch_sees_crops_of_full_size(grow: str, pictures: MemoryPictures) -> None:
+    for epochs in (1, 2, 3, 4, 5, 8, 14, 90, 1000):
+        trainer = trainer_of(pictures, TINY_RECIPE.changed(epochs=epochs, grow=grow))
+        sides = []
+        for number in range(epochs):
+            trainer.epoch = number
+            sides.append(trainer.side)
+        assert sides[-1] == 28
+        assert sides == sorted(sides)
+        assert epochs == 1 or sides[0] == trainer.recipe.crops(28)[0][1]
+
+
 def test_reports_end_with_the_whole_epoch(pictures: MemoryPictures) -> None:
     told: list[tuple[int, int, float, float, float]] = []
     trainer = trainer_of(pictures, TINY_RECIPE.changed(batch_size=5))
