@@ -157,7 +157,8 @@ def test_fetched_weights_and_photos_give_an_embedding(
     assert F.cosine_similarity(ours, theirs).item() > 0.9999  # weights of 16 bits
 
     index = tmp_path / "index"
-    assert fc7("index", photos, "-m", calibrated.path, "--index", index).exit_code == 0
+    indexed = fc7("index", photos, "-m", calibrated.path, "--index", index)
+    assert indexed.exit_code == 0, indexed.output
     found = fc7("search", photos / "00.png", "-m", calibrated.path, "--index", index, "--format", "jsonl", "-k", 2)
     first, second = json.loads(found.stdout)["results"]
     assert first["path"] == str(photos / "00.png")
