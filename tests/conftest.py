@@ -1,6 +1,7 @@
 """Fixtures shared by every test: the folder of real pictures, a small real model, and small pictures to use it on."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from retrieval.spec import ClassName, ModelSpec
 REPOSITORY = Path(__file__).resolve().parent.parent
 SIDE, GRID, DIM = 32, 4, 16
 COLOURS = ("red", "green", "blue")
+
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and so the processes that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
