@@ -496,7 +496,9 @@ def train_command(
 
     DATA has one folder of pictures for each class, or train/ and val/ with such folders. Ctrl-C saves the run first.
     """
-    if resume and (start or shape or any(value is not None for name, value in values.items() if name != "epochs")):
+    if resume and (
+        arch or start or names or shape or any(value is not None for name, value in values.items() if name != "epochs")
+    ):
         raise click.UsageError("--resume goes on with the recipe of the run; only --epochs may be given with it")
     if start and shape:
         raise click.UsageError(f"--from brings the network's shape with it; leave out --{next(iter(shape))}")
@@ -506,21 +508,25 @@ def train_command(
     from training.initial import read_start
     from training.report import TerminalReport
     from training.run import MODEL, first_recipe, train
+    from training.run import resume as resume_run
 
-    initial = read_start(start) if start else None
-    recipe = first_recipe(out, arch=arch, start=initial, resume=resume).changed(arch=arch, **values)
-    result = train(
-        data,
-        out,
-        recipe,
-        hardware=choose_hardware(device),
-        report=TerminalReport(sys.stderr, epochs=recipe.epochs),
-        config=CONFIGS[recipe.arch].changed(**shape) if shape else None,
-        start=initial,
-        resume=resume,
-        fit_batch=values["batch_size"] is None,
-        names=names,
-    )
+    hardware, report = choose_hardware(device), TerminalReport(sys.stderr)
+    if resume:
+        result = resume_run(data, out, hardware=hardware, report=report, epochs=values["epochs"])
+    else:
+        initial = read_start(start) if start else None
+        recipe = first_recipe(arch=arch, start=initial).changed(arch=arch, **values)
+        result = train(
+            data,
+            out,
+            recipe,
+            hardware=hardware,
+            report=report,
+            config=CONFIGS[recipe.arch].changed(**shape) if shape else None,
+            start=initial,
+            fit_batch=values["batch_size"] is None,
+            names=names,
+        )
     if result.spec is None:
         command = shlex.join(["fc7", "train", str(data), "-o", str(out), "--resume"])
         click.echo(f"Stopped and saved. Go on with: {command}", err=True)
@@ -614,15 +620,20 @@ def export_command(
     click.echo(summary_line(out, spec))
 
 
-@main.command("import", epilog="Example: fc7 import alexnet -o alexnet.onnx --labels imagenet-1k.tsv")
+@main.command("import", epilog="Example: fc7 import alexnet -o alexnet.onnx --calibrate ~/Pictures")
 @click.argument("weights", type=PATH)
 @click.option("-o", "--out", required=True, type=PATH, help="Model file to write (.onnx).")
-@click.option("--labels", required=True, type=PATH, help="File with a line for each class, in order: id, tab, name.")
+@click.option(
+    "--labels",
+    type=PATH,
+    show_default="the 1,000 of ImageNet",
+    help="File with a line for each class, in order: id, tab, name.",
+)
 @click.option("--calibrate", metavar="FOLDER", type=PATH, help="Any photos, best 500 or more, to learn embedding from.")
 @click.option("--float32", is_flag=True, help="Keep every digit of the weights; the file is twice as large.")
 @click.option("--url", show_envvar=True, show_default="PyTorch's", help="Address that alexnet is fetched from.")
 def import_command(
-    weights: Path, *, out: Path, labels: Path, calibrate: Path | None, float32: bool, url: str | None
+    weights: Path, *, out: Path, labels: Path | None, calibrate: Path | None, float32: bool, url: str | None
 ) -> None:
     """Make a model file of published weights.
 
@@ -632,13 +643,13 @@ def import_command(
     Without --calibrate, the embedding that search compares is fc7 itself, 4,096 values.
     """
     from retrieval.facts import summary_line
-    from training.importing import import_weights
+    from training.importing import IMAGENET, import_weights
     from training.report import TerminalReport
 
     spec = import_weights(
         weights,
         out,
-        labels=labels,
+        labels=labels or IMAGENET,
         cache=cache_folder(),
         report=TerminalReport(sys.stderr),
         calibrate=calibrate,

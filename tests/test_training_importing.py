@@ -11,7 +11,8 @@ from file_server import ServedFile, serving
 from index.errors import CheckpointError, DatasetError, DownloadError, ExportError, UserError
 from retrieval.spec import ClassName
 from training.architectures import ALEXNET_OWT
-from training.importing import ALEXNET, check_labels, import_weights, random_pictures
+from training.dataset import read_class_names
+from training.importing import ALEXNET, IMAGENET, check_labels, import_weights, random_pictures
 from training.networks import AlexNet
 from training.published import ALEXNET_SHA256, PublishedWeights
 
@@ -105,3 +106,10 @@ def test_the_random_pictures_are_always_the_same() -> None:
     assert torch.equal(pictures, random_pictures(3, 64))
     assert not torch.equal(pictures[0], pictures[1])
     assert pictures.float().std() > 20
+
+
+def test_the_classes_of_imagenet_come_with_it() -> None:
+    classes = read_class_names(IMAGENET)
+    assert len(classes) == 1000
+    assert list(classes) == sorted(classes)
+    assert classes["n01443537"].name == "goldfish"

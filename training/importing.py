@@ -23,6 +23,9 @@ from training.published import PublishedWeights, fetch_alexnet, read_weights, to
 ALEXNET = Path("alexnet")
 """Given as the weights, this name has them fetched."""
 
+IMAGENET = Path(__file__).with_name("imagenet-1k.tsv")
+"""The 1,000 classes of ImageNet in their usual order, that of their WordNet ids."""
+
 CALIBRATION_PHOTOS = 2_000
 """Photos that the embedding is learned from, at most. By benchmarks/calibration.py, with alexnet-64 after 10 epochs on
 Tiny-ImageNet-200, mAP is 0.072 for fc7 alone; learned from 32 pictures 0.061, from 64 0.073, 125 0.078, 500 0.081,
