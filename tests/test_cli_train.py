@@ -104,8 +104,9 @@ def test_a_class_that_the_model_does_not_know_is_an_error(data: Path, tiny_model
     assert "crimson" in done.stderr
 
 
-def test_a_run_goes_on_with_its_own_recipe(tmp_path: Path) -> None:
-    done = fc7("train", tmp_path, "-o", tmp_path / "run", "--resume", "--lr", 0.1)
+@pytest.mark.parametrize("option", [("--lr", 0.1), ("--arch", "alexnet"), ("--names", "words.txt"), ("--from", "x.pt")])
+def test_a_run_goes_on_with_its_own_recipe(tmp_path: Path, option: tuple[object, ...]) -> None:
+    done = fc7("train", tmp_path, "-o", tmp_path / "run", "--resume", *option)
     assert done.exit_code == 2
     assert "only --epochs" in done.stderr
 

@@ -93,10 +93,10 @@ def test_the_line_is_gone_after_an_exception(clock: list[float]) -> None:
 
 def test_a_training_run_writes_a_line_for_each_epoch() -> None:
     stream = io.StringIO()
-    report = TerminalReport(stream, epochs=3)
+    report = TerminalReport(stream)
     report.note("100 pictures")
     report.loading(100, 100)
-    report.batch(1, 10, 10, 2.5, 0.25, 1234.0)
+    report.batch(1, 3, 10, 10, 2.5, 0.25, 1234.0)
     report.epoch(
         EpochMetrics(
             epoch=1,
@@ -121,8 +121,8 @@ def test_a_training_run_writes_a_line_for_each_epoch() -> None:
 
 def test_the_bar_of_a_training_run_is_that_of_all_epochs(clock: list[float]) -> None:
     stream = Terminal()
-    report = TerminalReport(stream, epochs=3)
-    report.batch(2, 5, 10, 2.5, 0.25, 1234.0)
+    report = TerminalReport(stream)
+    report.batch(2, 3, 5, 10, 2.5, 0.25, 1234.0)
     assert stream.lines()[-1] == (
         "Epoch 2/3 [##########          ]  50%  … left  15 of 30  loss 2.500  top-1 25.0%  1,234 pictures/s"
     )

@@ -24,7 +24,7 @@ class Notes(list[str]):
     def loading(self, done: int, total: int) -> None:
         """Forget it."""
 
-    def batch(self, epoch: int, done: int, total: int, loss: float, top1: float, rate: float) -> None:
+    def batch(self, epoch: int, epochs: int, done: int, total: int, loss: float, top1: float, rate: float) -> None:
         """Forget it."""
 
     def epoch(self, row: EpochMetrics, epochs: int) -> None:

@@ -30,7 +30,7 @@ result = train(
     Path(sys.argv[2]),
     TINY_RECIPE.changed(epochs=1000),
     hardware=Hardware(torch.device("cpu"), memory=0, workers=2),
-    report=TerminalReport(sys.stderr, epochs=1000),
+    report=TerminalReport(sys.stderr),
     config=TINY,
 )
 sys.exit(result.spec is not None)

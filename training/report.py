@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 class TerminalReport:
     """The `Report` of a run, written to `stream`."""
 
-    def __init__(self, stream: TextIO, *, epochs: int = 0) -> None:
-        self._stream, self._epochs = stream, epochs
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
         self._fetching = ProgressBar("Fetching", stream)
         self._loading = ProgressBar("Reading", stream)
         self._training = ProgressBar("Epoch 1", stream)
@@ -33,10 +33,10 @@ class TerminalReport:
         """Show how many pictures are decoded."""
         _draw(self._loading, done, total)
 
-    def batch(self, epoch: int, done: int, total: int, loss: float, top1: float, rate: float) -> None:
+    def batch(self, epoch: int, epochs: int, done: int, total: int, loss: float, top1: float, rate: float) -> None:
         """Show the state of an epoch; the time left is that of the whole run."""
-        self._training.label = f"Epoch {epoch}/{self._epochs}"
-        position, end = (epoch - 1) * total + done, self._epochs * total
+        self._training.label = f"Epoch {epoch}/{epochs}"
+        position, end = (epoch - 1) * total + done, epochs * total
         self._training(position, end, f"loss {loss:.3f}  top-1 {top1:.1%}  {rate:,.0f} pictures/s")
 
     def epoch(self, row: "EpochMetrics", epochs: int) -> None:

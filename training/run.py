@@ -39,7 +39,7 @@ class Report(Protocol):
     def loading(self, done: int, total: int) -> None:
         """Pictures decoded into memory."""
 
-    def batch(self, epoch: int, done: int, total: int, loss: float, top1: float, rate: float) -> None:
+    def batch(self, epoch: int, epochs: int, done: int, total: int, loss: float, top1: float, rate: float) -> None:
         """Batches of an epoch, with the mean loss, top-1 and pictures a second so far."""
 
     def epoch(self, row: EpochMetrics, epochs: int) -> None:
@@ -57,16 +57,9 @@ class TrainResult:
     evaluation: Evaluation | None = None
 
 
-def first_recipe(out: Path, *, arch: str | None, start: Start | None, resume: bool) -> Recipe:
-    """Return the recipe to change from: that of the run in `out` if it goes on, else the default of an architecture.
-
-    Raises CheckpointError.
-    """
-    if resume:
-        return Checkpoint.load(out / LAST).recipe
-    if start is not None:
-        return RECIPES[start.config.arch].for_fine_tuning()
-    return RECIPES[arch or "alexnet-64"]
+def first_recipe(*, arch: str | None, start: Start | None) -> Recipe:
+    """Return the recipe to change from: that of fine-tuning, or else the default of an architecture."""
+    return RECIPES[start.config.arch].for_fine_tuning() if start is not None else RECIPES[arch or "alexnet-64"]
 
 
 def train(
@@ -78,76 +71,114 @@ def train(
     report: Report,
     config: AlexNetConfig | None = None,
     start: Start | None = None,
-    resume: bool = False,
     fit_batch: bool = True,
     names: Path | None = None,
     embedding: EmbeddingRecipe | None = None,
 ) -> TrainResult:
     """Train a network on the pictures of `data`, and leave checkpoints, the model file and tables in `out`.
 
-    `config` is by default that of `recipe.arch`; `start` gives one with weights to fine-tune. `resume` goes on exactly
-    where the run in `out` stopped, with its own configuration and recipe; only the number of epochs may be new.
-    `fit_batch` takes smaller batches for a set of few pictures. A first SIGINT or SIGTERM saves after the batch in hand
-    and returns. Raises DatasetError, RunError, CheckpointError and MissingPackageError.
+    `config` is by default that of `recipe.arch`; `start` gives one with weights to fine-tune. `fit_batch` takes smaller
+    batches for a set of few pictures. A first SIGINT or SIGTERM saves after the batch in hand and returns. Raises
+    DatasetError, RunError, CheckpointError and MissingPackageError.
     """
     require_onnxruntime()  # needed last, after hours perhaps
-    checkpoint = _open_run(out, recipe, resume=resume)
-    if checkpoint is not None:
-        config, recipe = checkpoint.config, replace(checkpoint.recipe, epochs=recipe.epochs)
-    else:
-        config = replace(start.config if start else config or CONFIGS[recipe.arch], dropout=recipe.dropout)
-        if config.arch != recipe.arch:
-            raise CheckpointError(
-                f"the weights to start from are those of {config.arch}, not {recipe.arch}; leave out --arch"
-            )
+    _make_folder(out)
+    config = replace(start.config if start else config or CONFIGS[recipe.arch], dropout=recipe.dropout)
+    if config.arch != recipe.arch:
+        raise CheckpointError(
+            f"the weights to start from are those of {config.arch}, not {recipe.arch}; leave out --arch"
+        )
     _check_crops(recipe, config)
     dataset = scan_dataset(data, validation=recipe.validation, seed=recipe.seed, names=names)
-    if checkpoint is not None and checkpoint.data["fingerprint"] != dataset.fingerprint:
+    pictures, validation = _load(dataset, config, hardware, report)
+    torch.manual_seed(recipe.seed)
+    recipe = _fitted(recipe, len(pictures), fit_batch=fit_batch, report=report)
+    network = start.network(config, len(dataset.classes)) if start else AlexNet(config, len(dataset.classes))
+    normalisation = _normalisation(recipe, pictures, start)
+    checkpoint = Checkpoint(config, recipe, dataset.classes, normalisation, {}, _describe(dataset, pictures, start))
+    trainer = _trainer(checkpoint, network, pictures, validation, hardware)
+    return _learn(trainer, checkpoint, dataset, out, report=report, embedding=embedding)
+
+
+def resume(
+    data: Path,
+    out: Path,
+    *,
+    hardware: Hardware,
+    report: Report,
+    epochs: int | None = None,
+    embedding: EmbeddingRecipe | None = None,
+) -> TrainResult:
+    """Go on exactly where the run in `out` stopped, with its own recipe, of which the number of epochs may be new.
+
+    The rest as `train`. Raises DatasetError also where `data` is not what the run learned from.
+    """
+    require_onnxruntime()
+    checkpoint = Checkpoint.load(out / LAST)
+    checkpoint.recipe = recipe = checkpoint.recipe.changed(epochs=epochs)
+    dataset = scan_dataset(data, validation=recipe.validation, seed=recipe.seed)
+    if checkpoint.data["fingerprint"] != dataset.fingerprint:
         raise DatasetError(
             f"{data} is not the set of pictures that the run in {out} learned from; start a new run with another -o"
         )
+    pictures, validation = _load(dataset, checkpoint.config, hardware, report)
+    network = AlexNet(checkpoint.config, len(checkpoint.classes))
+    trainer = _trainer(checkpoint, network, pictures, validation, hardware)
+    trainer.restore(checkpoint)
+    return _learn(trainer, checkpoint, dataset, out, report=report, embedding=embedding)
+
+
+def _load(dataset: Dataset, config: AlexNetConfig, hardware: Hardware, report: Report) -> tuple[Pictures, Pictures]:
+    """Decode the pictures. Raises DatasetError where too few can be read."""
     report.note(
         f"{len(dataset.train)} pictures of {len(dataset.classes)} classes to learn from, "
         f"{len(dataset.validation)} to check with"
     )
-    pictures, validation = load_dataset(dataset, config.resize, hardware=hardware, progress=report.loading)
-    skipped: list[SkippedPhoto] = []
-    _tell_skipped(skipped, pictures, validation, report=report)
-    for split, purpose in ((pictures, "learn from"), (validation, "check with")):
+    splits = load_dataset(dataset, config.resize, hardware=hardware, progress=report.loading)
+    for split, purpose in zip(splits, ("learn from", "check with"), strict=True):
         if len(split) < 2:
-            raise DatasetError(f"{len(split)} readable pictures to {purpose} are too few; add more to {data}")
+            _tell_skipped([], *splits, report=report)
+            raise DatasetError(f"{len(split)} readable pictures to {purpose} are too few; add more to {dataset.root}")
+    return splits
 
-    torch.manual_seed(recipe.seed)
-    if checkpoint is None:
-        recipe = _fitted(recipe, len(pictures), fit_batch=fit_batch, report=report)
-        network = start.network(config, len(dataset.classes)) if start else AlexNet(config, len(dataset.classes))
-        normalisation = _normalisation(recipe, pictures, start)
-        checkpoint = Checkpoint(config, recipe, dataset.classes, normalisation, {}, _describe(dataset, pictures, start))
-    else:
-        network = AlexNet(config, len(dataset.classes))
-    trainer = Trainer(
+
+def _trainer(
+    checkpoint: Checkpoint, network: AlexNet, pictures: Pictures, validation: Pictures, hardware: Hardware
+) -> Trainer:
+    return Trainer(
         network,
-        recipe,
+        checkpoint.recipe,
         pictures=pictures,
         validation=validation,
         normalisation=checkpoint.normalisation,
         device=hardware.device,
     )
-    if checkpoint.network:
-        trainer.restore(checkpoint)
-    checkpoint.recipe = recipe
-    arithmetic = "bfloat16" if uses_bfloat16(recipe, hardware.device) else "float32"
-    report.note(f"{config.arch}, {arithmetic} on {hardware.device}, {recipe.epochs} epochs of {trainer.steps} batches")
 
+
+def _learn(
+    trainer: Trainer,
+    checkpoint: Checkpoint,
+    dataset: Dataset,
+    out: Path,
+    *,
+    report: Report,
+    embedding: EmbeddingRecipe | None,
+) -> TrainResult:
+    """Train to the end, unless a signal asks to stop, and leave the model file and the tables."""
+    recipe, device = trainer.recipe, trainer.device
+    skipped: list[SkippedPhoto] = []
+    _tell_skipped(skipped, trainer.pictures, trainer.validation, report=report)
+    arithmetic = "bfloat16" if uses_bfloat16(recipe, device) else "float32"
+    report.note(f"{recipe.arch}, {arithmetic} on {device}, {recipe.epochs} epochs of {trainer.steps} batches")
     if not _run_epochs(trainer, checkpoint, out, skipped=skipped, report=report):
         return TrainResult(out, tuple(trainer.history), tuple(skipped))
     spec = export_model(
         Checkpoint.load(out / BEST),
         out / MODEL,
-        pictures=pictures,
-        validation=validation,
+        pictures=trainer.pictures,
+        validation=trainer.validation,
         embedding=embedding or EmbeddingRecipe(),
-        device=hardware.device,
+        device=device,
         name=out.name,
     )
     evaluation = evaluate(Model.load(out / MODEL), dataset.validation.paths, dataset.validation.labels)
@@ -161,9 +192,13 @@ def _run_epochs(
 ) -> bool:
     """Train until the recipe's end, or until validation has stalled for long; False if a signal asked to stop."""
     recipe = trainer.recipe
+
+    def tell(done: int, total: int, loss: float, top1: float, rate: float) -> None:
+        report.batch(trainer.epoch + 1, recipe.epochs, done, total, loss, top1, rate)
+
     with deferred_interrupts() as interrupted:
         while trainer.epoch < recipe.epochs and not _gets_no_better(trainer):
-            whole = trainer.train_epoch(stop=interrupted, report=lambda *told: report.batch(trainer.epoch + 1, *told))
+            whole = trainer.train_epoch(stop=interrupted, report=tell)
             _tell_skipped(skipped, trainer.pictures, trainer.validation, report=report)
             trainer.save_into(checkpoint)
             # last.pt comes last: what it says is done, is done, wherever a power cut falls.
@@ -192,15 +227,7 @@ def _tell_skipped(known: list[SkippedPhoto], *splits: Pictures, report: Report) 
         known.append(photo)
 
 
-def _open_run(out: Path, recipe: Recipe, *, resume: bool) -> Checkpoint | None:
-    """Make the run's folder, or find the checkpoint to go on from."""
-    if resume:
-        checkpoint = Checkpoint.load(out / LAST)
-        if checkpoint.recipe.arch != recipe.arch:
-            raise CheckpointError(
-                f"the run in {out} trains {checkpoint.recipe.arch}, not {recipe.arch}; leave out --arch to go on"
-            )
-        return checkpoint
+def _make_folder(out: Path) -> None:
     if (out / LAST).exists():
         raise RunError(
             f"there is a run in {out} already; go on with it with --resume, or choose another folder with -o"
@@ -209,7 +236,6 @@ def _open_run(out: Path, recipe: Recipe, *, resume: bool) -> Checkpoint | None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"the folder {out} cannot be made ({error.strerror}); choose another with -o") from error
-    return None
 
 
 def _check_crops(recipe: Recipe, config: AlexNetConfig) -> None:
