@@ -85,13 +85,13 @@ def plain(weights: Path, labels: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="module")
-def calibrated(weights: Path, labels: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Imported:
-    """Fetched from a mirror, the embedding learned from photos."""
+def calibrated(weights: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Imported:
+    """Fetched from a mirror, the embedding learned from photos, the classes those of ImageNet."""
     folder = tmp_path_factory.mktemp("calibrated")
     path = folder / "alexnet.onnx"
     with serving(ServedFile(weights.read_bytes(), weights.name)) as served:
         environment = {"FC7_IMPORT_URL": served.url, "XDG_CACHE_HOME": str(folder / "cache")}
-        said = fc7("import", "alexnet", "-o", path, "--labels", labels, "--calibrate", photos, **environment)
+        said = fc7("import", "alexnet", "-o", path, "--calibrate", photos, **environment)
     assert said.exit_code == 0, said.output
     [kept] = (folder / "cache").rglob("*.pth")
     assert os.path.samefile(kept.parent, folder / "cache" / "fc7")
@@ -171,8 +171,9 @@ def test_the_model_tells_where_it_comes_from(plain: Imported, calibrated: Import
     for spec in (plain.model.spec, calibrated.model.spec):
         assert spec.training == {"weights": weights.name, "sha256": digest}
         assert (spec.arch, spec.resize, spec.crop) == ("alexnet-owt", 256, 224)
-        assert spec.classes[7] == ClassName("thing 7", "n00000007", ("item 7",))
         assert (spec.accuracy, spec.licence) == ({}, "")  # these weights are not those that torchvision measured
+    assert plain.model.spec.classes[7] == ClassName("thing 7", "n00000007", ("item 7",))
+    assert calibrated.model.spec.classes[1] == ClassName("goldfish", "n01443537")
     assert (plain.model.spec.name, calibrated.model.spec.name) == ("plain", "alexnet")
     assert plain.path.stat().st_size > 1.9 * calibrated.path.stat().st_size
 
@@ -204,7 +205,3 @@ def test_a_published_accuracy_is_not_passed_off_as_measured() -> None:
         "a.onnx: alexnet-owt, 0 classes, top-1 56.5%, top-5 79.1% (published by torchvision, not measured here), "
         "embedding of 256 values"
     )
-
-
-def test_labels_are_required(tmp_path: Path) -> None:
-    assert fc7("import", "alexnet", "-o", tmp_path / "model.onnx").exit_code == 2
