@@ -4,31 +4,43 @@ Results go to stdout, progress and warnings to stderr. Whatever is heavy is impo
 `fc7 --help` answers at once.
 """
 
-import functools
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
+from cli_options import (
+    PATH,
+    cache_folder,
+    default_index,
+    device_option,
+    ensemble_options,
+    format_option,
+    index_model_options,
+    index_option,
+    model_options,
+    photos_argument,
+    recipe_flags,
+    shape_flags,
+    strict_option,
+    top_option,
+)
 from index.errors import PhotoError, PhotoIndexError, UserError
-from training.architectures import CONFIGS, shape_options
-from training.recipe import RECIPES, recipe_options
+from training.architectures import CONFIGS
+from training.recipe import RECIPES
 
 if TYPE_CHECKING:
     from index.records import SkippedPhoto
     from retrieval.ensemble import Ensemble
     from retrieval.indexing import FolderReport
     from retrieval.model import Model
-    from training.options import Option
 
-Command = Callable[..., Any]
-PATH = click.Path(path_type=Path)
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
 
@@ -56,168 +68,6 @@ class Fc7Group(click.Group):
         except KeyboardInterrupt:
             click.echo("\nInterrupted.", err=True)
             ctx.exit(INTERRUPTED)
-
-
-def default_index() -> Path:
-    """The index in the user's data directory."""
-    import platformdirs
-
-    return platformdirs.user_data_path("fc7", appauthor=False) / "index"
-
-
-def cache_folder() -> Path:
-    """Where what was fetched is kept."""
-    import platformdirs
-
-    return platformdirs.user_cache_path("fc7", appauthor=False)
-
-
-def photos_argument(metavar: str) -> Callable[[Command], Command]:
-    path = click.Path(path_type=Path, allow_dash=True)
-    return click.argument("photos", metavar=metavar, nargs=-1, required=True, type=path)
-
-
-def device_option(command: Command) -> Command:
-    return click.option(
-        "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to compute."
-    )(command)
-
-
-def threads_option(command: Command) -> Command:
-    return click.option(
-        "--threads", type=click.IntRange(min=1), show_default="all cores", help="Threads the model runs on."
-    )(command)
-
-
-def model_option(
-    help: str, *, several: bool = False, default: str = "the built-in one"
-) -> Callable[[Command], Command]:
-    return click.option(
-        "-m",
-        "--model",
-        multiple=several,
-        type=PATH,
-        envvar="FC7_MODEL",
-        show_envvar=True,
-        show_default=default,
-        help=help,
-    )
-
-
-def model_options(command: Command) -> Command:
-    """Add -m, --device and --threads; the command is called with the loaded `model` in their stead."""
-
-    @model_option("Model file (.onnx).")
-    @device_option
-    @threads_option
-    @functools.wraps(command)
-    def with_model(*args: Any, model: Path | None, device: Any, threads: int | None, **options: Any) -> Any:
-        from retrieval.model import Model
-
-        return command(*args, model=Model.load(model, device=device, threads=threads), **options)
-
-    return with_model
-
-
-def ensemble_options(command: Command) -> Command:
-    """As `model_options`, for commands that can average over several models and over crops."""
-
-    @model_option("Model file (.onnx); the probabilities of several -m are averaged.", several=True)
-    @click.option("--crops", type=click.Choice([1, 10]), default=1, help="Crops to average over, or the middle alone.")
-    @device_option
-    @threads_option
-    @functools.wraps(command)
-    def with_ensemble(
-        *args: Any, model: Sequence[Path], crops: Any, device: Any, threads: int | None, **options: Any
-    ) -> Any:
-        from retrieval.ensemble import Ensemble
-
-        return command(*args, model=Ensemble.load(model, crops=crops, device=device, threads=threads), **options)
-
-    return with_ensemble
-
-
-def index_option(command: Command) -> Command:
-    return click.option(
-        "--index",
-        "index",
-        type=PATH,
-        default=default_index,
-        envvar="FC7_INDEX",
-        show_envvar=True,
-        show_default="in your data directory",
-        help="Folder that holds the index.",
-    )(command)
-
-
-def index_model_options(command: Command) -> Command:
-    """As `model_options`, and --index; where no model is named it is the one that the index was made with."""
-
-    @model_option("Model file (.onnx).", default="that of the index, or the built-in one for a new index")
-    @device_option
-    @threads_option
-    @index_option
-    @functools.wraps(command)
-    def with_model(
-        *args: Any, model: Path | None, device: Any, threads: int | None, index: Path, **options: Any
-    ) -> Any:
-        from retrieval.index_model import load_index_model
-
-        # Only a command that is given folders can begin an index.
-        loaded = load_index_model(
-            index,
-            model,
-            begin=bool(options.get("folders")),
-            anew=options.get("rebuild", False),
-            device=device,
-            threads=threads,
-        )
-        return command(*args, model=loaded, index=index, **options)
-
-    return with_model
-
-
-def top_option(default: int, what: str) -> Callable[[Command], Command]:
-    return click.option("-k", "--top", type=click.IntRange(min=1), default=default, help=f"How many {what}.")
-
-
-def format_option(*formats: str) -> Callable[[Command], Command]:
-    return click.option("--format", "format", type=click.Choice(formats), default=formats[0], help="How to print.")
-
-
-def strict_option(command: Command) -> Command:
-    return click.option("--strict", is_flag=True, help="Fail if any photo had to be skipped.")(command)
-
-
-def recipe_flags(command: Command) -> Command:
-    """Add one option for each value of a Recipe; what the user does not give stays None."""
-    return value_flags(recipe_options(), command)
-
-
-def shape_flags(command: Command) -> Command:
-    """Add one option for each value of a Shape; the command is called with `shape`, those that the user gives."""
-    options = shape_options()
-
-    @functools.wraps(command)
-    def with_shape(*args: Any, **values: Any) -> Any:
-        shape = {option.name: values.pop(option.name) for option in options}
-        return command(*args, shape={name: value for name, value in shape.items() if value is not None}, **values)
-
-    return value_flags(options, with_shape)
-
-
-def value_flags(options: "Sequence[Option]", command: Command) -> Command:
-    for name, annotation, text in reversed(options):
-        flag = "--" + name.replace("_", "-")
-        choices = get_args(annotation)
-        command = click.option(
-            f"{flag}/--no-{flag[2:]}" if annotation is bool else flag,
-            default=None,
-            type=click.Choice(choices) if choices else annotation,
-            show_default=False,
-            help=text,
-        )(command)
-    return command
 
 
 def write(pieces: Iterable[str]) -> None:

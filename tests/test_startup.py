@@ -6,7 +6,7 @@ import sys
 import pytest
 
 OURS = {
-    *("cli", "index", "index.errors"),
+    *("cli", "cli_options", "index", "index.errors"),
     *("training", "training.architectures", "training.options", "training.recipe"),
 }
 HEAVY = {"numpy", "PIL", "faiss", "onnxruntime", "onnx", "torch", "rich", "sqlite3", "platformdirs", "asyncio", "ssl"}
