@@ -2,6 +2,9 @@
 # make demo PHOTOS=~/Pictures    the same on your own; nothing is written into that folder
 # make test                      ruff, mypy and the tests
 #
+# make model DATA=tiny-imagenet-200
+#                                the built-in model again: hours; broken off, the same command goes on
+#
 # Each does its own set-up in .venv. Where PyPI's torch is a large CUDA build (Linux), `make test` takes a smaller one
 # from any index that has it, for instance by PIP_EXTRA_INDEX_URL.
 
@@ -9,11 +12,13 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 PHOTOS ?=
 export PHOTOS
+RUN ?= runs/builtin
+TERMS := for research and testing only, as the pictures of ImageNet that it learned from
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test docs clean
+.PHONY: demo test model docs clean
 
 demo: $(VENV)/.stamp-demo
 	$(BIN)/python docs/demo.py "$$PHOTOS"
@@ -23,6 +28,13 @@ test: $(VENV)/.stamp-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+model: $(VENV)/.stamp-test
+	@test -d "$(DATA)" || { \
+	echo "name the unpacked folder of Tiny-ImageNet-200, with train/ and val/: make model DATA=FOLDER" >&2; exit 1; }
+	$(BIN)/fc7 train "$(DATA)" -o $(RUN) $(if $(wildcard $(RUN)/last.pt),--resume)
+	$(BIN)/fc7 export $(RUN)/best.pt -o retrieval/builtin.onnx --name tiny-imagenet-200 --licence '$(TERMS)'
+	$(BIN)/fc7 evaluate "$(DATA)" -m retrieval/builtin.onnx
 
 docs: $(VENV)/.stamp-test
 	$(BIN)/python docs/make_cli.py

@@ -84,12 +84,7 @@ def _flat(values: Tensor, grid: int) -> Tensor:
 def learn_embedding(
     network: AlexNet, pictures: Pictures, normalisation: Normalisation, recipe: EmbeddingRecipe, *, seed: int = 0
 ) -> EmbeddingTransform:
-    """Learn the transform from the central crops of up to 20,000 pictures.
-
-    Each principal component is divided by its standard deviation to the power `recipe.power`; with few pictures, as
-    many dimensions as they span. Raises DatasetError for fewer than two, and ExportError for a network that tells none
-    from another.
-    """
+    """Learn the transform from the central crops of up to 20,000 pictures; the rest as `fit_embedding`."""
     network.eval()
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))[:PICTURES]
     crop = network.config.crop
@@ -97,7 +92,16 @@ def learn_embedding(
         join_layers(network.activations(centre_crops(pixels, crop, normalisation)), recipe).cpu()
         for pixels, _ in pictures.batches(order, 256)
     ]
-    joined = torch.cat(found) if found else torch.empty(0, 1)
+    return fit_embedding(torch.cat(found) if found else torch.empty(0, 1), recipe)
+
+
+def fit_embedding(joined: Tensor, recipe: EmbeddingRecipe) -> EmbeddingTransform:
+    """Learn the transform from layers side by side, as `join_layers` returns them (n, width).
+
+    Each principal component is divided by its standard deviation to the power `recipe.power`; with few pictures, as
+    many dimensions as they span. Raises DatasetError for fewer than two, and ExportError for a network that tells none
+    from another.
+    """
     if len(joined) < 2:
         raise DatasetError(
             "the embedding is learned from two pictures at least; give a folder with more that can be read"
