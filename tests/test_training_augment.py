@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.augment import Normalisation, centre_crops, random_crops
+from training.augment import ERASED_AREA, ERASED_RATIO, Normalisation, centre_crops, erased, random_crops
 
 PLAIN = Normalisation(torch.zeros(3, 1, 1), torch.ones(3, 1, 1))
 SIZE, CROP = 9, 6
@@ -99,3 +99,42 @@ def test_crops_are_shrunk_to_train_on_small_pictures_first() -> None:
     small = random_crops(numbered(5), CROP, PLAIN, mirror=True, side=3)
     torch.testing.assert_close(small, F.interpolate(full, size=(3, 3), mode="bilinear", antialias=True))
     assert random_crops(numbered(5), CROP, PLAIN, mirror=True, side=CROP).shape == (5, 3, CROP, CROP)
+
+
+def test_nothing_is_erased_or_drawn_where_that_is_off() -> None:
+    x, before = torch.ones(4, 3, SIZE, SIZE), torch.get_rng_state()
+    assert erased(x, probability=0.0) is x
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_boxes_are_erased_by_chance_of_the_areas_and_ratios_of_the_paper() -> None:
+    torch.manual_seed(3)
+    n, side = 3000, 40
+    x = torch.ones(n, 3, side, side)
+    found = erased(x, probability=0.5)
+    assert bool(x.all()), "the batch itself is left as it was"
+    assert torch.equal(found, found[:, :1].expand_as(found)), "in all colours the same"
+    gone = found[:, 0] == 0
+    rows, columns = gone.any(2), gone.any(1)
+    assert torch.equal(gone, rows[:, :, None] & columns[:, None, :]), "each is one whole rectangle"
+    hit = gone.flatten(1).any(1)
+    assert 0.46 < hit.float().mean() < 0.54  # 4.4 deviations of a fair coin
+    height, width = (sides[hit].sum(1).float() for sides in (rows, columns))
+    area = height * width / side**2
+    assert ERASED_AREA[0] * 0.8 < area.min() < 0.04
+    assert 0.36 < area.max() < ERASED_AREA[1] * 1.05
+    whole = (height < side) & (width < side)
+    ratio = (height / width)[whole]
+    assert ratio.max() < ERASED_RATIO * 1.3, "but for rounding to whole pixels"
+    assert ratio.min() > 1 / (ERASED_RATIO * 1.3)
+    assert 0.45 < (height > width)[whole & (height != width)].float().mean() < 0.55
+    for sides in (rows, columns):
+        assert bool(sides[:, 0].any()), "every place, the first and the last included"
+        assert bool(sides[:, -1].any())
+        span = sides.int().diff(dim=1).abs().sum(1)
+        assert int(span.max()) <= 2, "without gaps"
+
+
+def test_every_picture_can_be_asked_to_lose_a_box() -> None:
+    torch.manual_seed(4)
+    assert (erased(torch.ones(500, 3, 9, 9), probability=1.0) == 0).flatten(1).any(1).all()

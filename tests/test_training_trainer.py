@@ -11,12 +11,15 @@ from torch import Tensor
 from training_samples import CPU, TINY, TINY_RECIPE, as_split, lively, write_shapes
 
 from index.errors import DatasetError, UserError
-from training.augment import Normalisation, centre_crops
+from training.augment import Normalisation, centre_crops, random_crops
 from training.checkpoint import EpochMetrics
+from training.mixing import Targets
 from training.networks import AlexNet
 from training.pictures import FolderPictures, MemoryPictures
 from training.recipe import PAPER, Recipe
-from training.trainer import Trainer, evaluate, learning_rate, parameter_groups, stalled, uses_bfloat16
+from training.schedule import learning_rate, stalled
+from training.trainer import Trainer, parameter_groups, uses_bfloat16
+from training.validation import evaluate
 
 NORMALISATION = Normalisation(torch.full((3, 1, 1), 120.0), torch.full((3, 1, 1), 60.0))
 
@@ -147,6 +150,62 @@ def test_one_step_is_that_of_sgd_with_nesterov_momentum(pictures: MemoryPictures
         assert trainer.history[-1].train_loss == pytest.approx(loss.item(), rel=1e-5)
         for name, value in trainer.network.named_parameters():
             np.testing.assert_allclose(value.detach(), dict(by_hand.named_parameters())[name].detach(), atol=2e-5)
+
+
+def test_what_is_off_changes_no_bit(pictures: MemoryPictures) -> None:
+    # The loop written out with nothing but crops: what a recipe leaves out must draw no number and round nothing.
+    recipe = TINY_RECIPE.changed(batch_size=4, epochs=2, precision="float32", colour_noise=0.1)
+    trainer = trainer_of(pictures, recipe)
+    trainer.train_epoch()
+    trainer.train_epoch()
+
+    torch.manual_seed(0)
+    network = AlexNet(TINY, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.SGD(
+        parameter_groups(network, recipe.weight_decay), lr=recipe.lr, momentum=recipe.momentum, nesterov=True
+    )
+    torch.manual_seed(recipe.seed)
+    for epoch, side in enumerate((20, 28)):
+        network.train()
+        order = torch.randperm(12, generator=torch.Generator().manual_seed(recipe.seed + epoch))
+        for step, (pixels, labels) in enumerate(pictures.batches(order, 4)):
+            x = random_crops(pixels, 28, NORMALISATION, mirror=True, colour_noise=0.1, side=side)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, epoch + step / 3, [])
+            optimizer.zero_grad()
+            logits = network(x.contiguous(memory_format=torch.channels_last))
+            loss = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    for name, value in network.state_dict().items():
+        assert torch.equal(trainer.network.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("changes", [{"mixup": 1.0}, {"cutmix": 1.0}, {"erasing": 1.0}], ids=lambda c: next(iter(c)))
+def test_each_variation_of_the_pictures_reaches_the_step(changes: dict[str, float], pictures: MemoryPictures) -> None:
+    def weights(recipe: Recipe) -> Tensor:
+        trainer = trainer_of(pictures, recipe)
+        trainer.train_epoch()
+        learned: Tensor = trainer.network.fc8.weight.detach().clone()
+        return learned
+
+    recipe = TINY_RECIPE.changed(batch_size=4, precision="float32")
+    varied = weights(recipe.changed(**changes))
+    assert torch.equal(varied, weights(recipe.changed(**changes)))
+    assert not torch.equal(varied, weights(recipe))
+
+
+def test_right_is_the_label_of_the_larger_share(pictures: MemoryPictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    # All pictures turned into the first class by nine tenths, while fc8 knows nothing but that class.
+    def first_class(x: Tensor, labels: Tensor, *, mixup: float, cutmix: float) -> tuple[Tensor, Targets]:
+        return x, Targets(labels, torch.zeros_like(labels), 0.1)
+
+    monkeypatch.setattr("training.trainer.mix", first_class)
+    trainer = trainer_of(pictures, TINY_RECIPE.changed(batch_size=12, lr=0.0))
+    torch.nn.init.zeros_(trainer.network.fc8.weight)
+    trainer.network.fc8.bias.data = torch.tensor([1.0, 0.0, 0.0])
+    trainer.train_epoch()
+    assert trainer.history[0].train_top1 == 1.0
 
 
 def test_head_epochs_leave_all_but_the_scores_alone(pictures: MemoryPictures) -> None:

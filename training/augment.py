@@ -1,10 +1,16 @@
 """From stored squares to what the network sees: crops, mirror images, the mean subtracted, on the device."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+ERASED_AREA = (0.02, 0.4)
+"""Shares of a picture that random erasing takes; this and the next as in the paper."""
+ERASED_RATIO = 10 / 3
+"""Height over width of what is erased, at most; width over height as well."""
 
 
 @dataclass(frozen=True)
@@ -83,3 +89,27 @@ def random_crops(
     if side is not None and side != crop:
         chosen = F.interpolate(chosen, size=(side, side), mode="bilinear", antialias=True)
     return chosen
+
+
+def erased(x: Tensor, *, probability: float) -> Tensor:
+    """Return x (n, 3, side, side) with a box of each picture, by chance, set to the mean of all pictures, 0.
+
+    Zhong, Zheng, Kang, Li, Yang (2020), with lying boxes as likely as upright ones; a box too long for the picture is
+    cut to it. Draws from torch's default generator, on the CPU.
+    """
+    if not probability:
+        return x
+    n, side = len(x), x.shape[-1]
+    chosen, area, ratio, down, right = torch.rand(5, n, 1)
+    area = ERASED_AREA[0] + (ERASED_AREA[1] - ERASED_AREA[0]) * area
+    ratio = torch.exp((2 * ratio - 1) * math.log(ERASED_RATIO))
+    places = torch.arange(side)
+
+    def along(start: Tensor, share: Tensor) -> Tensor:
+        length = (side * share.sqrt()).round().clamp(1, side)
+        first = (start * (side - length + 1)).floor()
+        return (places >= first) & (places < first + length)
+
+    rows = along(down, area * ratio) & (chosen < probability)
+    boxes = rows[:, :, None] & along(right, area / ratio)[:, None, :]
+    return x.masked_fill(boxes[:, None].to(x.device), 0.0)

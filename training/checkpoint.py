@@ -47,6 +47,7 @@ class Checkpoint:
     classes: tuple[ClassName, ...]
     normalisation: Normalisation
     network: dict[str, Tensor]
+    """The weights that the next step goes on from."""
     data: dict[str, Any]
     """Where the pictures lie, how many they are, and their fingerprint."""
     epoch: int = 0
@@ -56,6 +57,13 @@ class Checkpoint:
     history: list[EpochMetrics] = field(default_factory=list)
     optimizer: dict[str, Any] = field(default_factory=dict)
     random: dict[str, Tensor] = field(default_factory=dict)
+    average: dict[str, Tensor] = field(default_factory=dict)
+    """Averages of the weights, where the recipe asks for them."""
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The weights to use: the averaged ones where there are some."""
+        return self.average or self.network
 
     def save(self, path: Path) -> None:
         """Write the file; the one before it stays until this one is whole. Raises CheckpointError (disk full)."""
@@ -76,6 +84,7 @@ class Checkpoint:
             "deviation": self.normalisation.deviation,
             "colours": self.normalisation.colours,
             "network": self.network,
+            "average": self.average,
             "optimizer": self.optimizer,
             "random": self.random,
         }
@@ -120,11 +129,12 @@ class Checkpoint:
                 config=AlexNetConfig.from_dict(header["config"]),
                 recipe=Recipe(**header["recipe"]),
                 classes=tuple(ClassName(name, id, tuple(synonyms)) for name, id, synonyms in header["classes"]),
-                # Files from before there was noise of colours have none.
+                # Files of earlier versions have no colours and no average.
                 normalisation=Normalisation(
                     content["mean"], content["deviation"], content.get("colours", torch.zeros(3, 3))
                 ),
                 network=content["network"],
+                average=content.get("average", {}),
                 data=header["data"],
                 epoch=header["epoch"],
                 step=header["step"],
@@ -140,7 +150,7 @@ class Checkpoint:
         """Return the network with its weights, ready for inference. Raises CheckpointError if they do not fit."""
         network = AlexNet(self.config, len(self.classes))
         try:
-            network.load_state_dict(self.network)
+            network.load_state_dict(self.weights)
         except RuntimeError as error:
             raise CheckpointError(
                 f"the checkpoint's weights do not fit the architecture {self.config.arch} that it names"

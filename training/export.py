@@ -23,7 +23,7 @@ from training.embedding import EmbeddingRecipe, EmbeddingTransform, learn_embedd
 from training.graph import build_model
 from training.networks import AlexNet, without_batch_norm
 from training.pictures import Pictures
-from training.trainer import evaluate
+from training.validation import evaluate
 
 CPU = torch.device("cpu")
 PARITY_PICTURES = 64

@@ -49,7 +49,7 @@ def read_start(path: Path) -> Start:
     path = BUILTIN if path == Path("builtin") else path
     if path.suffix != ".onnx":
         checkpoint = Checkpoint.load(path)
-        weights = {name: values for name, values in checkpoint.network.items() if not name.startswith("fc8.")}
+        weights = {name: values for name, values in checkpoint.weights.items() if not name.startswith("fc8.")}
         return Start(path.name, _known(checkpoint.config), weights, checkpoint.normalisation)
     if not path.is_file():
         raise ModelError(f"there is no model file {path}; leave out --from to start from nothing")

@@ -23,6 +23,10 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "label_smoothing": (0, 1),
     "dropout": (0, 1),
     "colour_noise": (0, math.inf),
+    "mixup": (0, math.inf),
+    "cutmix": (0, math.inf),
+    "erasing": (0, 1),
+    "ema": (0, 1),
     "validation": (0, 1),
     "seed": (0, 2**32 - 1),
     "head_epochs": (0, math.inf),
@@ -53,6 +57,10 @@ class Recipe:
     grow: Annotated[str, "sides of the crops by share of the training done, e.g. 0:32,0.5:40,0.8:56"]
     mirror: Annotated[bool, "mirror every second picture"]
     colour_noise: Annotated[float, "deviation of the noise along the principal colours; the paper: 0.1"] = 0.0
+    mixup: Annotated[float, "two pictures added up, their shares from Beta(a, a) of this a; Zhang 2018: 0.2"] = 0.0
+    cutmix: Annotated[float, "a box of one picture put over another, likewise; Yun 2019: 1"] = 0.0
+    erasing: Annotated[float, "share of pictures in which a box is erased; Zhong 2020: 0.5"] = 0.0
+    ema: Annotated[float, "decay of a running average of the weights that makes the model, e.g. 0.999"] = 0.0
     validation: Annotated[float, "share of each class set aside where the data has no validation set"]
     precision: Annotated[Precision, "auto: bfloat16 where the processor multiplies matrices of it, else float32"]
     seed: Annotated[int, "seed of everything random"]
@@ -91,6 +99,10 @@ class Recipe:
             label_smoothing=0.1,
             dropout=0.5,
             grow="",
+            mixup=0.0,
+            cutmix=0.0,
+            erasing=0.0,
+            ema=0.0,
             head_epochs=5,
             stop_after=10,
         )

@@ -24,7 +24,8 @@ from training.networks import AlexNet, feature_grid
 from training.pictures import Pictures, load_dataset, mean_picture
 from training.recipe import RECIPES, Recipe
 from training.results import write_confusion, write_metrics, write_mistakes
-from training.trainer import Trainer, stalled, uses_bfloat16
+from training.schedule import stalled
+from training.trainer import Trainer, uses_bfloat16
 
 LAST, BEST, MODEL = "last.pt", "best.pt", "model.onnx"
 METRICS, CONFUSION, MISTAKES = "metrics.csv", "confusion.csv", "mistakes.csv"

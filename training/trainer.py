@@ -2,18 +2,21 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from index.errors import DatasetError, UserError
-from training.augment import Normalisation, centre_crops, random_crops
+from training.augment import Normalisation, erased, random_crops
+from training.averaging import WeightAverage
 from training.checkpoint import Checkpoint, EpochMetrics
+from training.mixing import Targets, mix
 from training.networks import AlexNet
 from training.pictures import Pictures
 from training.recipe import Recipe
+from training.schedule import learning_rate
+from training.validation import evaluate
 
 BatchReport = Callable[[int, int, float, float, float], None]
 """Called now and then in an epoch with batches done, batches in all, mean loss, top-1 and pictures a second so far."""
@@ -45,6 +48,7 @@ class Trainer:
             momentum=recipe.momentum,
             nesterov=recipe.nesterov,
         )
+        self.average = WeightAverage(network, recipe.ema) if recipe.ema else None
         self.epoch, self.step = 0, 0
         self.history: list[EpochMetrics] = []
         self._totals = [0.0] * 5
@@ -76,9 +80,9 @@ class Trainer:
                 break
             pixels, labels = batch
             if len(labels) > 1:  # unreadable files may leave one picture, which batch normalisation cannot take
-                loss, logits = self._learn(pixels, labels, side)
+                loss, logits, targets = self._learn(pixels, labels, side)
                 loss_sum += loss * len(labels)
-                right += (logits.argmax(1) == labels).sum()
+                right += (logits.argmax(1) == targets.dominant).sum()
                 seen += len(labels)
             self.step += 1
             now = time.perf_counter()
@@ -97,7 +101,7 @@ class Trainer:
                 f"training diverged in epoch {self.epoch + 1}: the loss is no number any more; "
                 f"start a new run with an --lr below {self.recipe.lr:g}"
             )
-        found_loss, top1, top5 = evaluate(self.network, self.validation, self.normalisation, side=side, half=self.half)
+        found_loss, top1, top5 = evaluate(self.judged, self.validation, self.normalisation, side=side, half=self.half)
         row = EpochMetrics(
             epoch=self.epoch + 1,
             side=side,
@@ -116,6 +120,11 @@ class Trainer:
         return True
 
     @property
+    def judged(self) -> AlexNet:
+        """The network that is validated and exported: the averaged one where the recipe asks for it."""
+        return self.network if self.average is None else self.average.network
+
+    @property
     def side(self) -> int:
         """Pixels of the crops of this epoch; the last one is always of the full size."""
         done = self.epoch / (self.recipe.epochs - 1) if self.recipe.epochs > 1 else 1.0
@@ -128,7 +137,7 @@ class Trainer:
         for layers in (self.network.features, self.network.hidden):
             layers.requires_grad_(not only_fc8).train(not only_fc8)
 
-    def _learn(self, pixels: Tensor, labels: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    def _learn(self, pixels: Tensor, labels: Tensor, side: int) -> tuple[Tensor, Tensor, Targets]:
         crop = self.network.config.crop
         x = random_crops(
             pixels,
@@ -138,15 +147,19 @@ class Trainer:
             colour_noise=self.recipe.colour_noise,
             side=side,
         )
+        x = erased(x, probability=self.recipe.erasing)
+        x, targets = mix(x, labels, mixup=self.recipe.mixup, cutmix=self.recipe.cutmix)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.half):
             logits = self.network(x.contiguous(memory_format=torch.channels_last))
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
+        loss = targets.loss(logits.float(), label_smoothing=self.recipe.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        return loss.detach(), logits.detach()
+        if self.average is not None:
+            self.average.update(self.network, step=self.epoch * self.steps + self.step)
+        return loss.detach(), logits.detach(), targets
 
     def _rate(self) -> float:
         done = self.epoch + self.step / self.steps
@@ -155,6 +168,8 @@ class Trainer:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take up the state that a checkpoint holds."""
         self.network.load_state_dict(checkpoint.network)
+        if self.average is not None:
+            self.average.network.load_state_dict(checkpoint.average)
         self.optimizer.load_state_dict(checkpoint.optimizer)
         self.epoch, self.step, self.history = checkpoint.epoch, checkpoint.step, list(checkpoint.history)
         self._totals = list(checkpoint.totals)
@@ -165,6 +180,7 @@ class Trainer:
     def save_into(self, checkpoint: Checkpoint) -> Checkpoint:
         """Put the present state into a checkpoint, and return it."""
         checkpoint.network = self.network.state_dict()
+        checkpoint.average = {} if self.average is None else self.average.network.state_dict()
         checkpoint.optimizer = self.optimizer.state_dict()
         checkpoint.epoch, checkpoint.step, checkpoint.history = self.epoch, self.step, list(self.history)
         checkpoint.totals = list(self._totals)
@@ -190,58 +206,3 @@ def parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-
-
-def learning_rate(recipe: Recipe, done: float, validation_top1: Sequence[float]) -> float:
-    """Return the rate after `done` epochs; `plateau` divides by 10 after `patience` epochs without a better top-1."""
-    if done < recipe.warmup:
-        return recipe.lr * max(done, 1e-3) / recipe.warmup
-    if recipe.schedule == "plateau":
-        best, stalled, drops = -1.0, 0, 0
-        for top1 in validation_top1:
-            best, stalled = (top1, 0) if top1 > best else (best, stalled + 1)
-            if stalled == recipe.patience:
-                drops, stalled = drops + 1, 0
-        return recipe.lr * 0.1**drops
-    left = 1 - (done - recipe.warmup) / max(recipe.epochs - recipe.warmup, 1e-9)
-    if recipe.schedule == "linear":
-        return recipe.lr * max(left, 0.0)
-    return recipe.lr * 0.5 * (1 - math.cos(math.pi * max(left, 0.0)))
-
-
-def stalled(history: Sequence[EpochMetrics]) -> int:
-    """Return the epochs since the best one; what was measured on full-sized crops counts more than any other."""
-    best = max(range(len(history)), key=lambda i: (history[i].side, history[i].validation_top1, -i), default=-1)
-    return len(history) - 1 - best
-
-
-@torch.inference_mode()
-def evaluate(
-    network: AlexNet, pictures: Pictures, normalisation: Normalisation, *, side: int, half: bool
-) -> tuple[float, float, float]:
-    """Return mean cross-entropy, top-1 and top-5 accuracy over the central crops, shrunk to `side` pixels."""
-    network.eval()
-    loss = right = among_five = 0.0
-    seen = 0
-    for x, labels in _centres(network, pictures, normalisation, side):
-        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=half):
-            logits = network(x)
-        logits = logits.float()
-        best = logits.topk(min(5, logits.shape[1])).indices
-        loss += F.cross_entropy(logits, labels, reduction="sum").item()
-        right += (best[:, 0] == labels).sum().item()
-        among_five += (best == labels[:, None]).any(1).sum().item()
-        seen += len(labels)
-    if not seen:
-        raise DatasetError("none of the validation pictures could be read")
-    return loss / seen, right / seen, among_five / seen
-
-
-def _centres(
-    network: AlexNet, pictures: Pictures, normalisation: Normalisation, side: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    for pixels, labels in pictures.batches(torch.arange(len(pictures)), 500):
-        x = centre_crops(pixels, network.config.crop, normalisation)
-        if side != network.config.crop:
-            x = F.interpolate(x, size=(side, side), mode="bilinear", antialias=True)
-        yield x.contiguous(memory_format=torch.channels_last), labels
