@@ -19,8 +19,17 @@ from index.database import storage_errors
 from index.errors import ModelMismatchError, PhotoIndexError
 from index.folder_sync import Sync
 from index.lock import WriterLock
-from index.queries import all_photos, count_photos, is_known, photo_at, photos_with_ids, random_paths, skipped_photos
-from index.ranking import best_results, candidates
+from index.queries import (
+    all_photos,
+    count_photos,
+    embedded_ids,
+    is_known,
+    photo_at,
+    photos_with_ids,
+    random_paths,
+    skipped_photos,
+)
+from index.ranking import best_results, candidates, neighbours
 from index.records import EmbeddedPhotos, IndexProblem, IndexSummary, SearchResult, SkippedPhoto, StoredPhoto
 from index.sync import FileStamp
 from index.vector_cache import VectorCache
@@ -30,6 +39,7 @@ CATALOG = "catalog.db"
 VECTORS = "vectors.faiss"
 # The photos of this many queries' answers are in memory at a time.
 QUERIES_AT_ONCE = 64
+NEIGHBOURS_AT_ONCE = 1024
 
 
 class PhotoIndex:
@@ -186,6 +196,27 @@ class PhotoIndex:
                 ]
         self._vectors.offer_file()
         return answers
+
+    def ids(self) -> NDArray[np.int64]:
+        """Read the ids (n,) of the photos that have an embedding, sorted; `neighbours` takes them."""
+        return embedded_ids(self._catalog)
+
+    def neighbours(self, ids: NDArray[np.int64], k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Find scores (n, k) and ids (n, k) of the photos that look most like those with `ids` (n,), without these.
+
+        Best first, equal ones by id; -inf and -1 where there are fewer, or the photo is gone meanwhile. Ask for some
+        thousand at a time: many are quicker than one by one, and all of them are one state of the index.
+        """
+        if k < 1:
+            raise ValueError(f"cannot find the nearest {k}")
+        answers = [(np.empty((0, k)), np.empty((0, k), dtype=np.int64))]
+        with self._catalog.snapshot():
+            vectors = self._vectors.current(self._state())
+            for start in range(0, len(ids), NEIGHBOURS_AT_ONCE):
+                answers.append(neighbours(vectors, self._catalog, ids[start : start + NEIGHBOURS_AT_ONCE], k))
+        self._vectors.offer_file()
+        scores, nearest = zip(*answers, strict=True)
+        return np.concatenate(scores), np.concatenate(nearest)
 
     def photo(self, path: Path) -> StoredPhoto | None:
         """Read what is known of a photo; compare its stamp to tell whether the file has changed since."""

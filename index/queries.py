@@ -83,6 +83,24 @@ def photos_with_ids(catalog: Catalog, ids: NDArray[np.int64], *, dim: int) -> Em
     )
 
 
+def embeddings_with_ids(
+    catalog: Catalog, ids: NDArray[np.int64], *, dim: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Read ids (m,) and embeddings (m, dim) of the photos with these ids (n,) that have one, sorted by id."""
+    rows = catalog.rows(
+        "SELECT id, embedding FROM photos WHERE embedding IS NOT NULL AND id IN (SELECT value FROM json_each(?))"
+        " ORDER BY id",
+        (json.dumps(ids.tolist()),),
+    )
+    return np.array([row[0] for row in rows], dtype=np.int64), unpack_embeddings([row[1] for row in rows], dim)
+
+
+def embedded_ids(catalog: Catalog) -> NDArray[np.int64]:
+    """Read the ids (n,) of all photos that have an embedding, sorted."""
+    rows = catalog.rows("SELECT id FROM photos WHERE embedding IS NOT NULL ORDER BY id")
+    return np.array(rows, dtype=np.int64).reshape(-1)
+
+
 def random_paths(catalog: Catalog, count: int, random: Random) -> list[Path]:
     """Draw absolute paths of photos that have an embedding."""
     ids = [id for (id,) in catalog.rows("SELECT id FROM photos WHERE embedding IS NOT NULL")]

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from index.catalog import Catalog
+from index.queries import embeddings_with_ids
 from index.records import EmbeddedPhotos, SearchResult
 from index.vectors import VectorIndex
 
@@ -48,3 +50,25 @@ def best_results(
     results = [SearchResult(photos.paths[row], float(score)) for row, score in zip(rows, scores, strict=True)]
     results.sort(key=lambda result: (-result.score, result.path))
     return [result for result in results[:k] if min_score is None or result.score >= min_score]
+
+
+def neighbours(
+    vectors: VectorIndex, catalog: Catalog, ids: NDArray[np.int64], k: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Find exact scores (n, k) and ids (n, k) nearest to the photos with `ids` (n,), each of these itself left out.
+
+    Best first, equal ones by id. Where there are fewer, or a photo is not there, ids are -1 and scores -inf.
+    """
+    scores = np.full((len(ids), k), -np.inf)
+    nearest = np.full((len(ids), k), -1, dtype=np.int64)
+    known, embeddings = embeddings_with_ids(catalog, np.unique(ids), dim=vectors.dim)
+    rows = np.flatnonzero(np.isin(ids, known))
+    queries = embeddings[np.searchsorted(known, ids[rows])]
+    _, found = vectors.search(queries, k + 1)
+    others, candidates = embeddings_with_ids(catalog, np.unique(found), dim=vectors.dim)
+    for row, query, near in zip(rows, queries, found, strict=True):
+        near = np.sort(near[(near != ids[row]) & np.isin(near, others)])
+        exact = exact_scores(query, candidates[np.searchsorted(others, near)])
+        best = np.argsort(-exact, kind="stable")[:k]
+        scores[row, : len(best)], nearest[row, : len(best)] = exact[best], near[best]
+    return scores, nearest

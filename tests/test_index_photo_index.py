@@ -86,6 +86,36 @@ def test_results_below_the_least_score_are_left_out(two_hundred: Path) -> None:
         assert index.search(QUERIES[:1], 5, min_score=2) == [[]]
 
 
+@pytest.mark.parametrize("k", [1, 7, 500])
+def test_neighbours_of_stored_photos_are_a_product_and_a_sort(two_hundred: Path, k: int) -> None:
+    with PhotoIndex.open(two_hundred) as index:
+        [photos] = index.embeddings()
+        ids = index.ids()
+        asked = np.array([ids[3], 10**9, ids[150], ids[3]])
+        scores, nearest = index.neighbours(asked, k)
+    assert ids.tolist() == sorted(photos.ids.tolist())
+    assert scores.shape == nearest.shape == (4, k)
+    product = photos.embeddings.astype(np.float64) @ photos.embeddings.astype(np.float64).T
+    np.fill_diagonal(product, -np.inf)
+    for row in (0, 2, 3):
+        own = product[np.flatnonzero(photos.ids == asked[row])[0]]
+        best = np.argsort(-own)[: min(k, 199)]
+        assert nearest[row, :199].tolist() == photos.ids[best].tolist()
+        np.testing.assert_allclose(scores[row, :199], own[best], rtol=0, atol=1e-6)
+        assert set(nearest[row, 199:]) <= {-1}
+    assert set(nearest[1]) == {-1}
+    assert set(scores[1]) == {-np.inf}
+
+
+def test_no_photos_have_no_neighbours(tmp_path: Path) -> None:
+    with open_for_writing(tmp_path) as index:
+        scores, nearest = index.neighbours(index.ids(), 3)
+        assert scores.shape == nearest.shape == (0, 3)
+        assert index.neighbours(np.array([7]), 2)[1].tolist() == [[-1, -1]]
+        with pytest.raises(ValueError, match="nearest 0"):
+            index.neighbours(index.ids(), 0)
+
+
 def test_an_empty_index_finds_nothing(tmp_path: Path) -> None:
     open_for_writing(tmp_path).close()
     with PhotoIndex.open(tmp_path) as index:
