@@ -156,7 +156,7 @@ RECIPES: Mapping[str, Recipe] = {
     "alexnet-64": replace(
         PAPER,
         arch="alexnet-64",
-        epochs=14,
+        epochs=16,
         batch_size=256,
         lr=0.2,
         nesterov=True,
@@ -166,7 +166,7 @@ RECIPES: Mapping[str, Recipe] = {
         dropout=0.3,
         mean="colour",
         colour_noise=0.0,
-        grow="0:32,0.4:40,0.8:56",
+        grow="0:32,0.5:40,0.85:56",
     ),
 }
 
