@@ -12,7 +12,8 @@ from training.architectures import ALEXNET_64
 from training.augment import Normalisation, principal_colours, random_crops
 from training.checkpoint import Checkpoint
 from training.networks import AlexNet
-from training.pictures import load_pictures, mean_picture
+from training.normalisation import mean_picture
+from training.pictures import load_pictures
 from training.recipe import RECIPES
 from training.trainer import Trainer
 

@@ -8,7 +8,8 @@ from training_samples import as_split, write_shapes
 
 from index.errors import DatasetError
 from training.dataset import Split
-from training.pictures import FolderPictures, MemoryPictures, Pictures, load_pictures, mean_picture, square
+from training.normalisation import mean_picture
+from training.pictures import FolderPictures, MemoryPictures, Pictures, load_pictures, square
 
 CPU = torch.device("cpu")
 SIZE = 24

@@ -13,16 +13,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from index.errors import DatasetError, PhotoError
+from index.errors import PhotoError
 from index.records import SkippedPhoto
 from retrieval.photos import open_photo
 from retrieval.preprocess import resize_only
 from retrieval.progress import Progress
 from training.dataset import Dataset, Split
 from training.hardware import Hardware
-
-SAMPLE = 10_000
-"""Pictures of a large set that the mean picture is taken over."""
 
 
 class Pictures(Protocol):
@@ -177,25 +174,3 @@ def _collate(items: Sequence[_Item]) -> tuple[Tensor, Tensor, list[SkippedPhoto]
     pixels = torch.from_numpy(np.stack([pixels for pixels, _ in read])) if read else torch.empty(0, dtype=torch.uint8)
     labels = torch.tensor([label for _, label in read], dtype=torch.int64)
     return pixels, labels, [item for item in items if isinstance(item, SkippedPhoto)]
-
-
-def mean_picture(pictures: Pictures, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Return the mean (3, size, size) and the colours' covariance (3, 3), float64, of all pictures or of 10,000."""
-    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))[:SAMPLE]
-    if isinstance(pictures, MemoryPictures):
-        order = torch.arange(len(pictures))
-    total: Tensor | None = None
-    products, count = torch.zeros(3, 3, dtype=torch.float64), 0
-    for pixels, _ in pictures.batches(order, 64):
-        values = pixels.double()
-        batch = values.sum(0).cpu()
-        total = batch if total is None else total + batch
-        colours = values.reshape(-1, 3)
-        products += (colours.T @ colours).cpu()
-        count += len(pixels)
-    if total is None:
-        raise DatasetError("none of the training pictures could be read")
-    mean = total / count
-    colour = mean.mean((0, 1))
-    covariance = products / (count * mean.shape[0] * mean.shape[1]) - torch.outer(colour, colour)
-    return mean.permute(2, 0, 1).float(), covariance

@@ -12,7 +12,6 @@ from retrieval.evaluation import Evaluation, evaluate
 from retrieval.model import Model, require_onnxruntime
 from retrieval.spec import ModelSpec
 from training.architectures import CONFIGS, AlexNetConfig
-from training.augment import Normalisation, principal_colours
 from training.checkpoint import Checkpoint, EpochMetrics
 from training.dataset import Dataset, scan_dataset
 from training.embedding import EmbeddingRecipe
@@ -21,7 +20,8 @@ from training.hardware import Hardware
 from training.initial import Start
 from training.interrupt import deferred_interrupts
 from training.networks import AlexNet, feature_grid
-from training.pictures import Pictures, load_dataset, mean_picture
+from training.normalisation import learn_normalisation
+from training.pictures import Pictures, load_dataset
 from training.recipe import RECIPES, Recipe
 from training.results import write_confusion, write_metrics, write_mistakes
 from training.schedule import stalled
@@ -95,7 +95,7 @@ def train(
     torch.manual_seed(recipe.seed)
     recipe = _fitted(recipe, len(pictures), fit_batch=fit_batch, report=report)
     network = start.network(config, len(dataset.classes)) if start else AlexNet(config, len(dataset.classes))
-    normalisation = _normalisation(recipe, pictures, start)
+    normalisation = learn_normalisation(recipe, pictures, known=start.normalisation if start else None)
     checkpoint = Checkpoint(config, recipe, dataset.classes, normalisation, {}, _describe(dataset, pictures, start))
     trainer = _trainer(checkpoint, network, pictures, validation, hardware)
     return _learn(trainer, checkpoint, dataset, out, report=report, embedding=embedding)
@@ -244,19 +244,6 @@ def _check_crops(recipe: Recipe, config: AlexNetConfig) -> None:
     for _, side in recipe.crops(config.crop):
         if feature_grid(replace(config, crop=side)) < 1:
             raise DatasetError(f"--grow {recipe.grow}: {side} pixels are too few for {config.arch}; begin with more")
-
-
-def _normalisation(recipe: Recipe, pictures: Pictures, start: Start | None) -> Normalisation:
-    if start and not recipe.colour_noise:
-        return start.normalisation
-    mean, covariance = mean_picture(pictures, seed=recipe.seed)
-    colours = principal_colours(covariance)
-    if start:
-        return replace(start.normalisation, colours=colours)
-    if recipe.mean == "picture":
-        return Normalisation(mean, torch.ones(3, 1, 1), colours)
-    deviation = covariance.diagonal().clamp(min=1.0).sqrt().float()
-    return Normalisation(mean.mean((1, 2), keepdim=True), deviation.reshape(3, 1, 1), colours)
 
 
 def _fitted(recipe: Recipe, pictures: int, *, fit_batch: bool, report: Report) -> Recipe:

@@ -1,0 +1,185 @@
+"""What each part of a recipe is worth: `alexnet-64` trained with and without it on some classes of a data set.
+
+    python benchmarks/recipes.py DATA -o RESULTS.json [--classes N] [--epochs N] [--seeds N] [--only NAME]…
+
+DATA is a data set as `fc7 train` takes it. A training that RESULTS.json holds already is not done again, so that this
+can be stopped at any time, and given more seeds later. The table has mean and standard deviation over the seeds of the
+last epoch's accuracy on whole crops, and the mean time of training in seconds.
+"""
+
+import argparse
+import json
+import platform
+import random
+import statistics
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from index.files import replacing
+from retrieval.pipeline import usable_cores
+from training.architectures import ALEXNET_64, AlexNetConfig
+from training.dataset import Dataset, Split, scan_dataset
+from training.hardware import Hardware, choose_hardware
+from training.networks import AlexNet
+from training.normalisation import learn_normalisation
+from training.pictures import Pictures, load_dataset
+from training.recipe import RECIPES
+from training.trainer import Trainer
+
+CLASSES_SEED = 0
+
+
+def scaled(factor: float) -> AlexNetConfig:
+    """Return alexnet-64 with `factor` times as many maps and hidden neurons."""
+    convs = tuple(replace(conv, filters=round(conv.filters * factor)) for conv in ALEXNET_64.convs)
+    first, second = ALEXNET_64.hidden
+    return replace(ALEXNET_64, convs=convs, hidden=(round(first * factor), round(second * factor)))
+
+
+def fine_conv1() -> AlexNetConfig:
+    """Return alexnet-64 that looks at every pixel first, and pools after conv2 too, so that fc6 stays as large."""
+    conv1, conv2, *rest = ALEXNET_64.convs
+    return replace(ALEXNET_64, convs=(replace(conv1, stride=1), replace(conv2, pool=True), *rest))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What differs from the recipe and the shape of alexnet-64."""
+
+    recipe: dict[str, Any] = field(default_factory=dict)
+    config: AlexNetConfig = ALEXNET_64
+
+
+VARIANTS = {
+    "as it is": Variant(),
+    "no label smoothing": Variant({"label_smoothing": 0.0}),
+    "mixup 0.2": Variant({"mixup": 0.2}),
+    "CutMix 1": Variant({"cutmix": 1.0}),
+    "erasing 0.5": Variant({"erasing": 0.5}),
+    "average of weights 0.99": Variant({"ema": 0.99}),
+    "no mirror images": Variant({"mirror": False}),
+    "colour noise 0.1": Variant({"colour_noise": 0.1}),
+    "full size from the start": Variant({"grow": ""}),
+    "dropout 0": Variant({"dropout": 0.0}),
+    "dropout 0.5": Variant({"dropout": 0.5}),
+    "conv1 stride 1, pool2": Variant(config=fine_conv1()),
+    "half as wide": Variant(config=scaled(0.5)),
+    "1.5 times as wide": Variant(config=scaled(1.5)),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("-o", "--out", type=Path, required=True, help="file to keep results in, and to go on with")
+    parser.add_argument("--classes", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=RECIPES["alexnet-64"].epochs)
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of each variant")
+    parser.add_argument("--only", action="append", choices=list(VARIANTS), help="variants to train")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    arguments = parser.parse_args()
+
+    hardware = choose_hardware(arguments.device)
+    dataset = part_of(scan_dataset(arguments.data), arguments.classes)
+    settings = {
+        "data": dataset.fingerprint,
+        "classes": [known.id or known.name for known in dataset.classes],
+        "epochs": arguments.epochs,
+    }
+    results = read_results(arguments.out, settings)
+    print(f"{len(dataset.train)} pictures of {len(dataset.classes)} classes, {len(dataset.validation)} to check with")
+    print(f"{arguments.epochs} epochs on {hardware.device}; {platform.machine()}, {usable_cores()} cores, ", end="")
+    print(f"Python {platform.python_version()}, torch {torch.__version__}\n", flush=True)
+    pictures, validation = load_dataset(dataset, ALEXNET_64.resize, hardware=hardware)
+    chosen = [name for name in VARIANTS if not arguments.only or name in arguments.only]
+    # Seed by seed, so that there is a whole table early.
+    for seed in range(arguments.seeds):
+        for name in chosen:
+            if any(result["variant"] == name and result["seed"] == seed for result in results):
+                continue
+            print(f"{name}, seed {seed}", file=sys.stderr, flush=True)
+            measured = train_once(VARIANTS[name], dataset, pictures, validation, seed, arguments.epochs, hardware)
+            results.append({"variant": name, "seed": seed, **measured})
+            with replacing(arguments.out) as file:
+                file.write(json.dumps({"settings": settings, "results": results}, indent=1).encode())
+    print_table(results)
+
+
+def part_of(dataset: Dataset, count: int) -> Dataset:
+    """Return the data set of `count` classes alone, drawn by a seed."""
+    if count > len(dataset.classes):
+        sys.exit(f"{dataset.root} has {len(dataset.classes)} classes; give --classes up to that")
+    kept = sorted(random.Random(CLASSES_SEED).sample(range(len(dataset.classes)), count))
+    numbers = {old: new for new, old in enumerate(kept)}
+
+    def part(split: Split) -> Split:
+        pairs = [(p, numbers[label]) for p, label in zip(split.paths, split.labels, strict=True) if label in numbers]
+        return Split(tuple(path for path, _ in pairs), tuple(label for _, label in pairs))
+
+    classes = tuple(dataset.classes[old] for old in kept)
+    return Dataset(dataset.root, classes, part(dataset.train), part(dataset.validation))
+
+
+def read_results(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    content = json.loads(path.read_text())
+    if content["settings"] != settings:
+        sys.exit(f"{path} holds results of other classes or epochs; name another file with -o")
+    results: list[dict[str, Any]] = content["results"]
+    return results
+
+
+def train_once(
+    variant: Variant,
+    dataset: Dataset,
+    pictures: Pictures,
+    validation: Pictures,
+    seed: int,
+    epochs: int,
+    hardware: Hardware,
+) -> dict[str, Any]:
+    recipe = RECIPES["alexnet-64"].changed(**variant.recipe, seed=seed, epochs=epochs)
+    if len(pictures) < recipe.batch_size:
+        sys.exit(f"{len(pictures)} pictures are fewer than a batch of {recipe.batch_size}; take more classes")
+    torch.manual_seed(seed)
+    trainer = Trainer(
+        AlexNet(replace(variant.config, dropout=recipe.dropout), len(dataset.classes)),
+        recipe,
+        pictures=pictures,
+        validation=validation,
+        normalisation=learn_normalisation(recipe, pictures),
+        device=hardware.device,
+    )
+    while trainer.epoch < recipe.epochs:
+        trainer.train_epoch()
+    last = trainer.history[-1]
+    return {
+        "top1": last.validation_top1,
+        "top5": last.validation_top5,
+        "train_top1": last.train_top1,
+        "seconds": sum(row.seconds for row in trainer.history),
+    }
+
+
+def print_table(results: list[dict[str, Any]]) -> None:
+    print("| alexnet-64 | n | top-1 | top-5 | top-1 in training | seconds |\n|---|---|---|---|---|---|")
+    for name in VARIANTS:
+        found = [result for result in results if result["variant"] == name]
+        if found:
+            rates = " | ".join(spread([100 * result[key] for result in found]) for key in ("top1", "top5"))
+            training, seconds = (statistics.fmean(row[key] for row in found) for key in ("train_top1", "seconds"))
+            print(f"| {name} | {len(found)} | {rates} | {training:.1%} | {seconds:.0f} |")
+
+
+def spread(values: list[float]) -> str:
+    mean = f"{statistics.fmean(values):.1f}"
+    return f"{mean} ± {statistics.stdev(values):.1f} %" if len(values) > 1 else f"{mean} %"
+
+
+if __name__ == "__main__":
+    main()
