@@ -512,13 +512,23 @@ def import_command(
 @main.command("info", epilog="Example: fc7 info model.onnx")
 @click.argument("file", required=False, type=PATH)
 @click.option("--skipped", is_flag=True, help="List the photos that an index had to skip, and why.")
+@click.option("--layers", is_flag=True, help="List the layers of a model: what each consists of, costs and takes.")
 @format_option("table", "json")
-def info_command(file: Path | None, *, skipped: bool, format: str) -> None:
+def info_command(file: Path | None, *, skipped: bool, layers: bool, format: str) -> None:
     """Tell about a model, an index or this installation.
 
     FILE is a model file or the folder of an index. Without it: versions, and the devices that would really be used;
-    with --skipped, the index in your data directory.
+    with --skipped, the index in your data directory; with --layers, the built-in model.
     """
+    if skipped and layers:
+        raise click.UsageError("--skipped is about an index, --layers about a model; leave out one of them")
+    if layers:
+        from retrieval.layer_table import format_layers
+        from retrieval.layers import model_cost
+
+        write(format_layers(model_cost(file), format, width=table_width()))
+        return
+
     from retrieval.facts import facts_of, installation_facts, skipped_in_index
     from retrieval.formats import format_facts, format_skipped
 

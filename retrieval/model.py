@@ -1,6 +1,8 @@
 """A model file at work: prepared pictures in, probabilities, fc7 and embeddings out."""
 
 import importlib.util
+import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,8 +60,7 @@ class Model:
             other = "name another with -m" if path == BUILTIN else "leave out -m"
             raise ModelError(f"there is no model file {path}; make one with `fc7 train DATA -o RUN`, or {other}")
         ort.set_default_logger_severity(3)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or usable_cores()
+        options = _options(threads)
         available = ort.get_available_providers()
         wanted = ["CPUExecutionProvider"]
         if device != "cpu" and "CUDAExecutionProvider" in available:
@@ -118,6 +119,72 @@ class Model:
         """Return the k most probable classes of one picture's probabilities (classes,), best first."""
         best = np.argsort(-probabilities, kind="stable")[:k]
         return tuple(Prediction(*self._labels[int(i)], float(probabilities[i])) for i in best)
+
+
+@dataclass(frozen=True)
+class NodeRun:
+    """One run of a node of a model's graph: the shapes that went in, weights among them, the shape that came out."""
+
+    name: str
+    operator: str
+    place: int
+    """Its number in the graph, in which a node follows those that it needs."""
+    inputs: tuple[tuple[int, ...], ...]
+    output: tuple[int, ...]
+    seconds: float
+
+
+def profile(path: Path, *, runs: int, optimised: bool, threads: int | None = None) -> list[NodeRun]:
+    """Run a model file on one black picture, on the CPU, and return what ONNX Runtime's profiler saw, in its order.
+
+    Without `optimised` the nodes are those of the file; with it they are what production runs: some merged, which then
+    bear the name of one of them, and some added.
+    """
+    import onnxruntime as ort
+
+    options = _options(threads)
+    if not optimised:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        # A weight that was rearranged beforehand is not among what goes into its node.
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory(prefix="fc7-") as folder:
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        [pixels] = session.get_inputs()
+        for _ in range(runs):
+            session.run(None, {pixels.name: np.zeros((1, *pixels.shape[1:]), np.uint8)})
+        events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
+    return [_node_run(event) for event in events if event.get("name", "").endswith(NODE_SUFFIX)]
+
+
+NODE_SUFFIX = "_kernel_time"
+"""What the profiler puts behind the name of a node."""
+
+
+def _node_run(event: dict[str, Any]) -> NodeRun:
+    values = event["args"]
+    inputs, outputs = (
+        [tuple(shape) for tensor in values[key] for shape in tensor.values()]
+        for key in ("input_type_shape", "output_type_shape")
+    )
+    return NodeRun(
+        name=event["name"].removesuffix(NODE_SUFFIX),
+        operator=values["op_name"],
+        place=int(values["node_index"]),
+        inputs=tuple(inputs),
+        output=outputs[0],
+        seconds=event["dur"] / 1e6,
+    )
+
+
+def _options(threads: int | None) -> Any:
+    """Return the settings of a session in which a run uses `threads`, by default one a core."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or usable_cores()
+    return options
 
 
 def _check_graph(session: Any, spec: ModelSpec, path: Path) -> None:

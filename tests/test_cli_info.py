@@ -45,3 +45,22 @@ def test_what_is_not_there_is_told_without_options_of_other_commands(tmp_path: P
     done = CliRunner().invoke(main, ["info", str(tmp_path / "none")])
     assert done.stderr.startswith(f"Error: there is no {tmp_path / 'none'}; ")
     assert "-m" not in done.stderr
+
+
+def test_the_layers_of_a_model() -> None:
+    facts = json.loads(info("--layers", "--format", "json"))
+    assert facts["model"] == "tiny-imagenet-200"
+    assert facts["total"]["parameters"] == sum(layer["parameters"] for layer in facts["layers"][:-1])
+    assert facts["layers"][1]["output"] == [64, 28, 28]
+    lines = info("--layers").splitlines()
+    assert lines[0].split() == ["layer", "kind", "output", "neurons", "parameters", "forward", "backward", "ms"]
+    assert [line.split()[0] for line in lines[-4:-2]] == ["total", "embedding"]
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["folder"], 1), (["none.onnx"], 1), (["--skipped"], 2)])
+def test_layers_of_what_is_no_model_are_an_error(tmp_path: Path, arguments: list[str], status: int) -> None:
+    (tmp_path / "folder").mkdir()
+    named = [word if word.startswith("-") else str(tmp_path / word) for word in arguments]
+    done = CliRunner().invoke(main, ["info", "--layers", *named])
+    assert (done.exit_code, done.stdout) == (status, "")
+    assert "no model file" in done.stderr or "leave out one of them" in done.stderr
