@@ -50,19 +50,31 @@ def main() -> None:
         f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}, {packages}\n"
     )
     print("| descriptor | values | P@1 | P@10 | mAP |\n|---|---|---|---|---|")
-    fc7, embedding = model_descriptors(model, images)
-    handmade = unit_length(np.stack([hog_descriptor(image) for image in images]))
     found = {}
-    for name, vectors in (("HOG", handmade), ("fc7", unit_length(fc7)), ("embedding", embedding)):
-        scores = (
-            precision_at_k(vectors, labels, 1),
-            precision_at_k(vectors, labels, 10),
-            mean_average_precision(vectors, labels),
-        )
+    for name, (values, scores) in compare(model, images, labels).items():
         found[name] = np.array(scores)
-        print(f"| {name} | {vectors.shape[1]} | " + " | ".join(f"{score:.3f}" for score in scores) + " |", flush=True)
+        print(f"| {name} | {values} | " + " | ".join(f"{score:.3f}" for score in scores) + " |")
     ratios = found["embedding"] / found["HOG"]
     print("| embedding ÷ HOG | | " + " | ".join(f"{ratio:.2f}" for ratio in ratios) + " |")
+
+
+def compare(
+    model: Model, images: list[Image.Image], labels: NDArray[np.int64]
+) -> dict[str, tuple[int, tuple[float, float, float]]]:
+    """Return for HOG, fc7 and embedding how many values they have, and P@1, P@10 and mAP."""
+    fc7, embedding = model_descriptors(model, images)
+    handmade = unit_length(np.stack([hog_descriptor(image) for image in images]))
+    return {
+        name: (
+            vectors.shape[1],
+            (
+                precision_at_k(vectors, labels, 1),
+                precision_at_k(vectors, labels, min(10, len(images) - 1)),
+                mean_average_precision(vectors, labels),
+            ),
+        )
+        for name, vectors in (("HOG", handmade), ("fc7", unit_length(fc7)), ("embedding", embedding))
+    }
 
 
 def read_pictures(data: Path, names: list[str], *, most: int) -> tuple[list[Image.Image], NDArray[np.int64]]:

@@ -1,0 +1,121 @@
+"""The claims of the lecture on convolutional networks, measured: one subcommand a claim, or `all`.
+
+    python benchmarks/lecture.py all DATA -o runs/lecture --photos PHOTOS
+
+DATA is a data set as `fc7 train` takes it, here Tiny-ImageNet-200; PHOTOS a folder of any photos of 192 pixels or more.
+What was measured is kept in OUT/results.json and not measured again, so a run that was stopped goes on when it is
+started again. Each ends by writing the tables of docs/lecture.md.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from lecture_geometry import move
+from lecture_handmade import classify_by_hand, find_neighbours
+from lecture_results import Results, Values, filled
+from lecture_tables import TABLES
+from lecture_training import LONGEST, RECIPE, Part, averaged, read_part, relu_and_tanh, with_and_without
+
+from index.errors import UserError
+from retrieval.layers import model_cost
+from retrieval.pipeline import usable_cores
+from retrieval.spec import ClassName
+from training.architectures import CONFIGS
+from training.augment import Normalisation
+from training.embedding import fc7_alone
+from training.export import for_inference, write_model
+from training.importing import random_pictures
+from training.networks import AlexNet
+
+PAGE = Path(__file__).parent.parent / "docs" / "lecture.md"
+CLAIMS = ("cost", "moved", "relu", "parts", "averaged", "neighbours", "handmade")
+
+
+def main() -> None:
+    arguments = parse()
+    torch.set_num_threads(arguments.threads)
+    results = Results(arguments.out)
+    wanted = CLAIMS if arguments.claim == "all" else (arguments.claim,)
+    part: Part | None = None
+    if {"relu", "parts", "averaged"} & set(wanted):
+        part = read_part(arguments.data, classes=arguments.classes, each=arguments.pictures)
+    for claim in wanted:
+        print(f"{claim} …", file=sys.stderr, flush=True)
+        match claim:
+            case "cost":
+                results.measure("cost", {"threads": arguments.threads}, lambda: cost_of_2012(arguments.threads))
+            case "moved" if arguments.photos:
+                move(results, arguments.model, arguments.photos)
+            case "relu" if part:
+                relu_and_tanh(part, results, seeds=arguments.seeds, most=min(LONGEST, 2 * arguments.epochs))
+            case "parts" if part:
+                with_and_without(part, results, seeds=arguments.seeds, epochs=arguments.epochs)
+            case "averaged" if part:
+                averaged(part, results, seeds=arguments.seeds)
+            case "neighbours":
+                find_neighbours(
+                    results, arguments.data, arguments.model, unseen=arguments.unseen, most=arguments.queries
+                )
+            case "handmade":
+                classify_by_hand(results, arguments.data, arguments.model, most=arguments.most)
+        write_page(arguments.page, results)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("claim", choices=[*CLAIMS, "tables", "all"])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("-o", "--out", type=Path, default=Path("runs/lecture"))
+    parser.add_argument("-m", "--model", type=Path, help="model that learned from DATA, instead of the built-in one")
+    parser.add_argument("--photos", type=Path, help="photos to shift, turn and scale")
+    parser.add_argument("--unseen", type=Path, help="neighbours: file with the classes that the model never saw")
+    parser.add_argument("--classes", type=int, default=10, help="classes of DATA to train on")
+    parser.add_argument("--pictures", type=int, default=400, help="pictures of each to learn from")
+    parser.add_argument("--epochs", type=int, default=RECIPE.epochs)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--queries", type=int, default=50, help="neighbours: pictures of each class, at most")
+    parser.add_argument("--most", type=int, default=100_000, help="handmade: training pictures, at most")
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--page", type=Path, default=PAGE, help="page whose tables are written")
+    return parser.parse_args()
+
+
+def cost_of_2012(threads: int) -> Values:
+    """Measure the layers of the network of 2012 with 1,000 classes; its weights do not matter, so it is untrained."""
+    torch.manual_seed(0)
+    config = CONFIGS["alexnet"]
+    network = for_inference(AlexNet(config, 1000), half=True)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "alexnet.onnx"
+        write_model(
+            network,
+            path,
+            trained=network,
+            normalisation=Normalisation(torch.full((3, 1, 1), 120.0), torch.ones(3, 1, 1)),
+            transform=fc7_alone(network),
+            sample=random_pictures(2, config.resize),
+            half=True,
+            classes=tuple(ClassName(str(number)) for number in range(1000)),
+            training={},
+            accuracy={},
+        )
+        cost = model_cost(path, threads=threads)
+    rows = [{**vars(layer), "output": list(layer.output)} for layer in (*cost.layers, cost.total)]
+    return {"runs": cost.runs, "threads": cost.threads, "layers": rows}
+
+
+def write_page(page: Path, results: Results) -> None:
+    text = page.read_text("utf-8")
+    for name, make in TABLES.items():
+        text = filled(text, name, make(results))
+    page.write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"Error: {error}")

@@ -1,0 +1,107 @@
+"""What lecture.py has measured, kept in one JSON file, and the tables that are written from it."""
+
+import json
+import platform
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import mean, stdev
+from time import perf_counter, process_time
+from typing import Any
+
+from index.files import replacing
+from retrieval.pipeline import usable_cores
+
+Values = dict[str, Any]
+PACKAGES = ("torch", "onnxruntime", "numpy", "scikit-image", "scikit-learn")
+
+
+class Results:
+    """Measurements by name, each with the settings that it was made with; what is there is not measured again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / "results.json"
+        self._known: dict[str, Values] = json.loads(self._path.read_text("utf-8")) if self._path.is_file() else {}
+
+    def get(self, name: str) -> Values | None:
+        """Return the values of a measurement, None where it was not made."""
+        return self._known[name]["values"] if name in self._known else None
+
+    def named(self, beginning: str) -> dict[str, Values]:
+        """Return all measurements whose names begin like that, by the rest of their names."""
+        return {
+            name.removeprefix(beginning): entry["values"]
+            for name, entry in self._known.items()
+            if name.startswith(beginning)
+        }
+
+    def settings(self, beginning: str) -> list[Values]:
+        """Return the settings of all measurements whose names begin like that."""
+        return [entry["settings"] for name, entry in self._known.items() if name.startswith(beginning)]
+
+    def times(self, beginning: str) -> tuple[float, float]:
+        """Return the seconds, and those of the processor, that the measurements named like that took together."""
+        entries = [entry for name, entry in self._known.items() if name.startswith(beginning)]
+        return sum(entry["seconds"] for entry in entries), sum(entry["processor_seconds"] for entry in entries)
+
+    def machines(self) -> list[str]:
+        """Return what the measurements were made on, each once."""
+        return sorted({entry["machine"] for entry in self._known.values()})
+
+    def measure(self, name: str, settings: Values, function: Callable[[], Values]) -> Values:
+        """Return the values of a measurement, made now unless it was made before with these settings."""
+        settings = json.loads(json.dumps(settings))  # as they will be read back
+        entry = self._known.get(name)
+        if entry is None or not same(entry["settings"], settings):
+            start, used = perf_counter(), process_time()
+            values = function()
+            entry = {
+                "settings": settings,
+                "values": values,
+                "seconds": round(perf_counter() - start, 1),
+                "processor_seconds": round(process_time() - used, 1),
+                "machine": machine(),
+                "date": datetime.now(UTC).date().isoformat(),
+            }
+            self._known[name] = entry
+            with replacing(self._path) as file:
+                file.write(json.dumps(self._known, indent=1).encode())
+        found: Values = entry["values"]
+        return found
+
+
+def same(before: Any, now: Any) -> bool:
+    """Return whether settings are those of before; what a later version can set besides did nothing then."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return all(name in now and same(value, now[name]) for name, value in before.items())
+    return bool(before == now)
+
+
+def machine() -> str:
+    """Return what a time depends on: processor, cores, versions."""
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return f"{platform.machine()}, {usable_cores()} cores, Python {platform.python_version()}, {packages}"
+
+
+def spread(values: Sequence[float], form: str = ".3f") -> str:
+    """Return mean and standard deviation as "0.612 ± 0.013"; the mean alone of one value."""
+    return f"{mean(values):{form}}" + (f" ± {stdev(values):{form}}" if len(values) > 1 else "")
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a table in Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def filled(page: str, name: str, text: str) -> str:
+    """Return a page with the text between the markers `<!-- name -->` and `<!-- end of name -->` replaced."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ValueError(f"the page has no place for {name}: {begin} … {end}")
+    return f"{before}{begin}\n{text}\n{end}{after}"

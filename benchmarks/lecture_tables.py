@@ -1,0 +1,278 @@
+"""The tables of docs/lecture.md, each made from what was measured."""
+
+from collections.abc import Callable, Mapping
+from math import sqrt
+from statistics import mean, stdev
+
+from lecture_results import Results, Values, spread, table
+from lecture_training import BASE, TARGET, VARIANTS
+
+PARTS = {
+    "random crops": (BASE, "no crops"),
+    "mirror images": (BASE, "no mirror images"),
+    "crops and mirror images": (BASE, "neither"),
+    "dropout of a half": (BASE, "no dropout"),
+    "local response normalisation": ("response norm", BASE),
+    "overlapping pooling": (BASE, "no overlap"),
+}
+"""By name of a part: the variant with it, and the one without."""
+
+STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
+"""By number of differences: how many standard errors a mean must lie from nothing, to be told from it at 95 %."""
+
+MISSING = "Not measured yet."
+COMMAND = "`python benchmarks/lecture.py {} DATA`"
+
+
+def verdict(differences: list[float], *, helps: str = "helps", hurts: str = "harms") -> str:
+    """Return whether paired differences can be told from nothing (Student's t, 95 %)."""
+    n = len(differences)
+    if n not in STUDENT:
+        return "cannot be told: too few trainings"
+    margin = STUDENT[n] * stdev(differences) / sqrt(n)
+    if abs(mean(differences)) <= margin:
+        return "no difference that could be told"
+    return helps if mean(differences) > 0 else hurts
+
+
+def relu(results: Results) -> str:
+    """Return the epochs to the training error by activation and rate."""
+    rows = [
+        [activation, rate, len(epochs), ", ".join(f"{n:.1f}" if n else "never" for n in epochs)]
+        for activation in ("relu", "tanh")
+        for rate, epochs in _epochs(results, activation).items()
+    ]
+    if not rows:
+        return MISSING
+    return table(("activation", "learning rate", "n", f"epochs to {TARGET:.0%} training error"), rows)
+
+
+def _epochs(results: Results, activation: str) -> dict[str, list[float | None]]:
+    found: dict[str, list[float | None]] = {}
+    for name, values in results.named(f"relu/{activation}/").items():
+        found.setdefault(name.partition("/")[0], []).append(values["epochs"])
+    return dict(sorted(found.items(), key=lambda item: float(item[0])))
+
+
+def _fastest(results: Results, activation: str) -> list[float]:
+    """Return the epochs at the rate that was chosen: the one measured with most seeds."""
+    tried = _epochs(results, activation).values()
+    return [epochs for epochs in max(tried, key=len, default=[]) if epochs is not None]
+
+
+def parts(results: Results) -> str:
+    """Return top-1 with and without each part."""
+    top1, rows = _top1(results), []
+    for name, (one, other) in PARTS.items():
+        seeds = sorted(top1[one].keys() & top1[other].keys())
+        if seeds:
+            found, without = ([100 * top1[variant][seed] for seed in seeds] for variant in (one, other))
+            differences = [a - b for a, b in zip(found, without, strict=True)]
+            cells = (spread(values, ".1f") for values in (found, without))
+            rows.append([name, *cells, spread(differences, "+.1f"), len(seeds), verdict(differences)])
+    return table(("part", "top-1 with, %", "without, %", "difference", "n", "at 95 %"), rows) if rows else MISSING
+
+
+def _top1(results: Results) -> dict[str, dict[str, float]]:
+    return {
+        variant: {seed: values["top1"] for seed, values in results.named(f"parts/{variant}/").items()}
+        for variant in VARIANTS
+    }
+
+
+def averaged(results: Results) -> str:
+    """Return top-1 of networks alone and averaged, on one crop and on ten."""
+    found = results.get("averaged")
+    if found is None:
+        return MISSING
+    rows = [
+        [
+            "the middle" if crops == "1" else "ten",
+            spread([100 * top1 for top1 in values["alone"]], ".1f"),
+            f"{100 * values['together']:.1f}",
+        ]
+        for crops, values in found.items()
+    ]
+    n = len(found["1"]["alone"])
+    return table(("crops", f"one network (mean of {n}), top-1 %", f"{n} networks averaged, top-1 %"), rows)
+
+
+def handmade(results: Results) -> str:
+    """Return the errors of descriptors made by hand and of the network."""
+    linear, network = results.get("handmade/linear"), results.get("handmade/network")
+    if linear is None or network is None:
+        return MISSING
+    rows = [
+        (f"HOG and colour, {linear['values']} values, logistic regression", *_errors(linear)),
+        (f"the network ({network['name']})", *_errors(network)),
+        ("ratio", *(f"{(1 - network[k]) / (1 - linear[k]):.3f}" for k in ("top1", "top5"))),
+        ("the challenge of 2012", "", f"{0.153 / 0.262:.3f} (15.3 % to 26.2 %)"),
+    ]
+    return table(("", "top-1 error", "top-5 error"), rows)
+
+
+def _errors(values: Values) -> tuple[str, str]:
+    return f"{1 - values['top1']:.1%}", f"{1 - values['top5']:.1%}"
+
+
+def neighbours(results: Results) -> str:
+    """Return P@1, P@10 and mAP of each descriptor."""
+    rows = []
+    for kind, values in results.named("neighbours/").items():
+        title = f"{values['classes']} classes, {'never seen' if kind == 'unseen' else 'which it learned'}"
+        for name, scores in values["scores"].items():
+            rows.append([title, name, values["pictures"], *(f"{score:.3f}" for score in scores)])
+        ratios = (a / b for a, b in zip(values["scores"]["embedding"], values["scores"]["HOG"], strict=True))
+        rows.append([title, "embedding ÷ HOG", values["pictures"], *(f"{ratio:.2f}" for ratio in ratios)])
+    return table(("classes", "descriptor", "pictures", "P@1", "P@10", "mAP"), rows) if rows else MISSING
+
+
+def cost(results: Results) -> str:
+    """Return the layers of the network of 2012."""
+    found = results.get("cost")
+    if found is None:
+        return MISSING
+    rows = [
+        (
+            layer["name"],
+            "×".join(map(str, layer["output"])),
+            *(f"{layer[name]:,}" if layer[name] else "" for name in ("neurons", "parameters", "forward", "backward")),
+            f"{layer['milliseconds']:.2f}",
+        )
+        for layer in found["layers"]
+        if layer["name"] != "embedding"
+    ]
+    heads = ("layer", "output", "neurons", "parameters", "multiply-adds forward", "backward", "ms")
+    return table(heads, rows)
+
+
+def maps(results: Results) -> str:
+    """Return how far the maps of a shifted picture are from the shifted maps."""
+    found = results.get("moved")
+    if found is None:
+        return MISSING
+    rows = [
+        [layer, values["stride"], kind, *(f"{100 * share:.2g} %" for share in values[kind])]
+        for layer, values in found["maps"].items()
+        for kind in ("inside", "borders")
+    ]
+    heads = ["layer", "pixels a place", "places", *(f"shift {shift}" for shift in found["shifts"])]
+    return table(heads, [[*row[:2], "inside" if row[2] == "inside" else "all", *row[3:]] for row in rows])
+
+
+def responses(results: Results) -> str:
+    """Return what becomes of embedding and label when a photo is shifted, turned or scaled."""
+    found = results.get("moved")
+    if found is None:
+        return MISSING
+    forms: Mapping[str, Callable[[float], str]] = {
+        "shift": lambda share: f"shifted by {share:.0%} of its side",
+        "angle": lambda degrees: f"turned by {degrees:.0f}°",
+        "scale": lambda factor: f"{factor:g} times as large",
+        "mirror": lambda _: "mirrored",
+        "other photo": lambda _: "another photo",
+    }
+    rows = [
+        [forms[kind](amount), f"{cosine:.3f}", f"{kept:.0%}"]
+        for kind, answers in found["responses"].items()
+        for amount, cosine, kept in answers
+    ]
+    return table(("the photo is", "cosine of the embedding", "same label"), rows)
+
+
+def summary(results: Results) -> str:
+    """Return one row a claim."""
+    rows = []
+
+    def row(claim: str, command: str, measured: str, n: object, names: str) -> None:
+        seconds, used = results.times(names)
+        time = f"{seconds / 60:.1f} min, {used / 60:.1f} of the processor"
+        rows.append((claim, COMMAND.format(command), measured, n, time))
+
+    fast, slow = _fastest(results, "relu"), _fastest(results, "tanh")
+    if fast and slow:
+        measured = f"{mean(slow) / mean(fast):.1f} times ({spread(fast, '.1f')} and {spread(slow, '.1f')} epochs)"
+        row("ReLU reaches 25 % training error six times faster than tanh", "relu", measured, len(fast), "relu/")
+    linear, network = results.get("handmade/linear"), results.get("handmade/network")
+    if linear and network:
+        measured = f"{(1 - network['top5']) / (1 - linear['top5']):.3f} ({_errors(network)[1]} to {_errors(linear)[1]})"
+        claim = "The network's top-5 error is 0.585 times that of features made by hand"
+        row(claim, "handmade", measured, "1 training of each", "handmade/")
+    for kind, values in results.named("neighbours/").items():
+        scores = values["scores"]
+        seen = "classes it never saw" if kind == "unseen" else "classes it learned"
+        measured = f"{scores['embedding'][2] / scores['HOG'][2]:.1f} times the mAP of HOG, {seen}"
+        claim = "The accuracy of the visual search engine doubled"
+        row(claim, "neighbours", measured, f"{values['pictures']:,} queries", f"neighbours/{kind}")
+    top1 = _top1(results)
+    for name, (one, other) in PARTS.items():
+        seeds = sorted(top1[one].keys() & top1[other].keys())
+        if seeds:
+            differences = [100 * (top1[one][seed] - top1[other][seed]) for seed in seeds]
+            measured = f"{spread(differences, '+.1f')} points of top-1: {verdict(differences)}"
+            row(f"{name.capitalize()} help", "parts", measured, len(seeds), f"parts/{other if one == BASE else one}/")
+    if found := results.get("averaged"):
+        one, ten = found["1"], found["10"]
+        gains = [100 * (b - a) for a, b in zip(one["alone"], ten["alone"], strict=True)]
+        measured = f"{spread(gains, '+.1f')} points of top-1: {verdict(gains)}"
+        row("The mean of ten crops is better than the middle", "averaged", measured, len(gains), "averaged")
+        gain = 100 * (one["together"] - mean(one["alone"]))
+        claim = "Several networks averaged are better than one"
+        row(claim, "averaged", f"{gain:+.1f} points of top-1 by {len(gains)} networks", 1, "averaged")
+    if found := results.get("cost"):
+        total = found["layers"][-1]
+        millions = f"{total['parameters'] / 1e6:.2f} million parameters, {total['neurons']:,} neurons"
+        measured = f"{millions}, {total['forward'] / 1e6:.0f} million multiply-adds"
+        row("60 million parameters, 650,000 neurons", "cost", measured, "exact", "cost")
+    if found := results.get("moved"):
+        conv5 = found["maps"]["conv5"]
+        exact, shifts = max(_at_whole_places(conv5, found["shifts"])), found["shifts"]
+        between = max(share for share, shift in zip(conv5["inside"], shifts, strict=True) if shift % conv5["stride"])
+        measured = f"conv5, inside: {100 * exact:.2g} % off by whole places, up to {100 * between:.0f} % between them"
+        row("Convolution is equivariant to translation", "moved", measured, f"{found['large']} photos", "moved")
+        turned = next(kept for degrees, _, kept in found["responses"]["angle"] if degrees == 30)
+        half = next(kept for factor, _, kept in found["responses"]["scale"] if factor == 0.5)
+        measured = f"turned by 30° {turned:.0%} keep their label, at half the size {half:.0%}"
+        row("Nothing of the kind for rotation and scale", "moved", measured, f"{found['photos']} photos", "moved")
+    return table(("claim", "command", "measured here", "n", "time"), rows) if rows else MISSING
+
+
+def _at_whole_places(values: Values, shifts: list[int]) -> list[float]:
+    return [share for share, shift in zip(values["inside"], shifts, strict=True) if shift % values["stride"] == 0]
+
+
+def setting(results: Results) -> str:
+    """Return the network, the recipe and the data of the trainings, as they were."""
+    made = next(iter(results.settings(f"parts/{BASE}/")), None)
+    if made is None:
+        return MISSING
+    learn, check = made["pictures"]
+    network, recipe = made["network"], made["recipe"]
+    filters = "-".join(str(conv["filters"]) for conv in network["convs"])
+    return (
+        f"{learn:,} pictures to learn from and {check:,} to check with, of {len(made['classes'])} classes; "
+        f"{filters} filters, two hidden layers of {network['hidden'][0]}, crops of {network['crop']} from "
+        f"{network['resize']} pixels; {recipe['epochs']} epochs in batches of {recipe['batch_size']}, "
+        f"SGD with Nesterov momentum {recipe['momentum']}, rate {recipe['lr']} lowered by a cosine after "
+        f"{recipe['warmup']:g} epoch of warm-up, weight decay {recipe['weight_decay']:g}."
+    )
+
+
+def machines(results: Results) -> str:
+    """Return what everything was measured on."""
+    return "\n".join(f"- {machine}" for machine in results.machines()) or MISSING
+
+
+TABLES: Mapping[str, Callable[[Results], str]] = {
+    "summary": summary,
+    "setting": setting,
+    "relu": relu,
+    "parts": parts,
+    "averaged": averaged,
+    "handmade": handmade,
+    "neighbours": neighbours,
+    "cost": cost,
+    "maps": maps,
+    "responses": responses,
+    "machines": machines,
+}

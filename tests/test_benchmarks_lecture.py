@@ -1,0 +1,138 @@
+"""What lecture.py computes by itself: verdicts, the reading of curves, what is kept, shifts of maps; and one whole run."""
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from training_samples import write_shapes
+
+from training.checkpoint import EpochMetrics
+
+pytest.importorskip("skimage")
+pytest.importorskip("sklearn")
+
+from lecture_geometry import relative_difference, seen
+from lecture_handmade import descriptor
+from lecture_results import Results, filled, same, spread
+from lecture_tables import TABLES, verdict
+from lecture_training import NETWORK, StoredPictures, epochs_to, middles
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ROW = EpochMetrics(1, 32, 0.1, 1.0, 0.5, 1.0, 0.5, 0.9, 100.0, 0.0, 1.0)
+
+
+def test_the_error_is_reached_between_two_epochs() -> None:
+    errors = (0.6, 0.4, 0.2)
+    history = [replace(ROW, epoch=epoch, train_top1=1 - error) for epoch, error in enumerate(errors, 1)]
+    assert epochs_to(history, 0.4) == pytest.approx(1.5)
+    assert epochs_to(history, 0.3) == pytest.approx(2.0)
+    assert epochs_to(history, 0.8) == pytest.approx(0.25)
+    assert epochs_to(history, 0.1) == math.inf
+    assert epochs_to([], 0.5) == math.inf
+
+
+def test_a_verdict_needs_more_than_one_training() -> None:
+    assert verdict([3.0]).startswith("cannot be told")
+    assert verdict([3.0, 3.1, 2.9]) == "helps"
+    assert verdict([-3.0, -3.1, -2.9]) == "harms"
+    assert verdict([3.0, -1.0, 1.0]) == "no difference that could be told"
+    assert spread([1.0, 3.0], ".1f") == "2.0 ± 1.4"
+
+
+def test_what_is_measured_is_kept_for_its_settings(tmp_path: Path) -> None:
+    made = []
+
+    def measure(settings: dict[str, object]) -> object:
+        return Results(tmp_path).measure("one", settings, lambda: {"runs": made.append(1) or len(made)})["runs"]
+
+    assert [measure({"seed": 0}), measure({"seed": 0}), measure({"seed": 1}), measure({"seed": 1})] == [1, 1, 2, 2]
+    assert measure({"seed": 1, "later": 0}) == 2, "a setting that there was not before"
+    assert Results(tmp_path).named("on") == {"e": {"runs": 2}}
+    assert not same({"a": {"b": 1}}, {"a": {"b": 2}})
+
+
+def test_pages_are_filled_between_their_marks() -> None:
+    page = "before\n<!-- one -->\nold\n<!-- end of one -->\nafter\n"
+    new = filled(page, "one", "| 1 |")
+    assert new == "before\n<!-- one -->\n| 1 |\n<!-- end of one -->\nafter\n"
+    assert filled(new, "one", "| 1 |") == new
+    with pytest.raises(ValueError, match="no place for two"):
+        filled(page, "two", "")
+
+
+def test_the_page_has_a_place_for_each_table() -> None:
+    page = (REPOSITORY / "docs" / "lecture.md").read_text("utf-8")
+    for name in TABLES:
+        assert filled(page, name, "") != page
+
+
+@pytest.mark.parametrize("shift", [1, 3, 4])
+def test_shifted_maps_are_told_from_others(shift: int) -> None:
+    wide = torch.rand(2, 3, 20, 28, generator=torch.Generator().manual_seed(0))
+    still, shifted, other = wide[..., :20], wide[..., shift : shift + 20], wide[..., 8:28]
+    assert relative_difference(still, shifted, shift, edge=0) == 0
+    assert relative_difference(still, shifted, shift, edge=2) == 0
+    assert relative_difference(still, other, shift, edge=0) > 0.3
+
+
+def test_what_is_seen_of_a_photo() -> None:
+    pixels = np.zeros((400, 400, 3), np.uint8)
+    pixels[190:210, 240:260] = 255  # a spot to the right of the middle, a quarter of the view away
+    photo = Image.fromarray(pixels)
+
+    def spot(**change: float) -> tuple[float, float]:
+        found = np.asarray(seen(photo, **change).convert("L"), np.float64)
+        rows, columns = np.indices(found.shape)
+        return float((columns * found).sum() / found.sum()), float((rows * found).sum() / found.sum())
+
+    assert seen(photo).size == (200, 200)
+    assert spot() == pytest.approx((149.5, 99.5), abs=1)
+    assert spot(shift=0.25) == pytest.approx((99.5, 99.5), abs=1)
+    assert spot(scale=0.5) == pytest.approx((124.5, 99.5), abs=1)
+    assert spot(scale=1.5) == pytest.approx((174.5, 99.5), abs=1)
+    assert spot(angle=90)[0] == pytest.approx(99.5, abs=1)
+    assert abs(spot(angle=90)[1] - 99.5) == pytest.approx(50, abs=1)
+
+
+def test_colours_and_edges_describe_a_picture() -> None:
+    red, blue = (descriptor(Image.new("RGB", (64, 64), colour)) for colour in ("red", "blue"))
+    assert red.shape == (1828,)
+    assert (red[:1764] == blue[:1764]).all(), "without edges"
+    assert red[1764:] @ blue[1764:] == 0
+    assert red[1764:] @ red[1764:] == pytest.approx(1)
+
+
+def test_middles_are_what_is_checked() -> None:
+    pixels = torch.arange(36, dtype=torch.uint8).reshape(1, 36, 1, 1).expand(2, 36, 36, 3)
+    [[cut, labels]] = middles(StoredPictures(pixels, torch.tensor([0, 1])), NETWORK).batches(torch.arange(2), 2)
+    assert cut.shape == (2, 32, 32, 3)
+    assert cut[0, :, 0, 0].tolist() == list(range(2, 34))
+    assert labels.tolist() == [0, 1]
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_where_it_stopped_and_writes_its_tables(tmp_path: Path) -> None:
+    data, page = write_shapes(tmp_path / "data", each=80), tmp_path / "page.md"
+    page.write_text((REPOSITORY / "docs" / "lecture.md").read_text("utf-8"), "utf-8")
+    small = ("--classes", "2", "--pictures", "64", "--epochs", "1", "--seeds", "2", "--threads", "1", "--page", page)
+
+    def lecture(claim: str) -> str:
+        words = [sys.executable, REPOSITORY / "benchmarks" / "lecture.py", claim, data, "-o", tmp_path / "out", *small]
+        subprocess.run(list(map(str, words)), check=True, capture_output=True, text=True, timeout=600, cwd=REPOSITORY)
+        return (tmp_path / "out" / "results.json").read_text()
+
+    lecture("parts")
+    first = lecture("averaged")
+    assert lecture("parts") == first
+    assert {name.split("/")[0] for name in json.loads(first)} == {"parts", "averaged"}
+    text = page.read_text("utf-8")
+    assert "| random crops |" in text
+    assert "| ten |" in text
+    assert "Not measured yet." in text
