@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from index.errors import DatasetError
+from index.errors import DatasetError, PhotoError
 from retrieval.evaluation import evaluate
 from retrieval.metrics import top_k_accuracy
 from retrieval.model import Model
@@ -42,10 +42,12 @@ def descriptors_of(split: Split, name: str, results: Results) -> NDArray[np.floa
         path = results.folder / f"handmade-{name}-{start}.npy"
         if not path.is_file():
             paths = split.paths[start : start + CHUNK]
-            found = [row for _, row in prepare_photos(paths, lambda path: descriptor(open_photo(path)))]
-            if broken := [error for error in found if isinstance(error, Exception)]:
-                raise DatasetError(f"{len(broken)} pictures cannot be read ({broken[0]}); remove them")
-            np.save(path, np.stack(found).astype(np.float16))
+            rows = []
+            for picture, row in prepare_photos(paths, lambda path: descriptor(open_photo(path))):
+                if isinstance(row, PhotoError):
+                    raise DatasetError(f"{picture} cannot be read ({row}); remove it")
+                rows.append(row)
+            np.save(path, np.stack(rows).astype(np.float16))
         chunks.append(np.load(path).astype(np.float32))
     return np.concatenate(chunks)
 

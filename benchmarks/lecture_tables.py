@@ -35,6 +35,11 @@ def verdict(differences: list[float], *, helps: str = "helps", hurts: str = "har
     return helps if mean(differences) > 0 else hurts
 
 
+def percent(share: float, digits: int = 0) -> str:
+    """Return a share as "25 %"."""
+    return f"{100 * share:.{digits}f} %"
+
+
 def relu(results: Results) -> str:
     """Return the epochs to the training error by activation and rate."""
     rows = [
@@ -44,7 +49,7 @@ def relu(results: Results) -> str:
     ]
     if not rows:
         return MISSING
-    return table(("activation", "learning rate", "n", f"epochs to {TARGET:.0%} training error"), rows)
+    return table(("activation", "learning rate", "n", f"epochs to {percent(TARGET)} training error"), rows)
 
 
 def _epochs(results: Results, activation: str) -> dict[str, list[float | None]]:
@@ -112,7 +117,7 @@ def handmade(results: Results) -> str:
 
 
 def _errors(values: Values) -> tuple[str, str]:
-    return f"{1 - values['top1']:.1%}", f"{1 - values['top5']:.1%}"
+    return percent(1 - values["top1"], 1), percent(1 - values["top5"], 1)
 
 
 def neighbours(results: Results) -> str:
@@ -166,14 +171,14 @@ def responses(results: Results) -> str:
     if found is None:
         return MISSING
     forms: Mapping[str, Callable[[float], str]] = {
-        "shift": lambda share: f"shifted by {share:.0%} of its side",
+        "shift": lambda share: f"shifted by {percent(share)} of its side",
         "angle": lambda degrees: f"turned by {degrees:.0f}°",
         "scale": lambda factor: f"{factor:g} times as large",
         "mirror": lambda _: "mirrored",
         "other photo": lambda _: "another photo",
     }
     rows = [
-        [forms[kind](amount), f"{cosine:.3f}", f"{kept:.0%}"]
+        [forms[kind](amount), f"{cosine:.3f}", percent(kept)]
         for kind, answers in found["responses"].items()
         for amount, cosine, kept in answers
     ]
@@ -228,11 +233,11 @@ def summary(results: Results) -> str:
         conv5 = found["maps"]["conv5"]
         exact, shifts = max(_at_whole_places(conv5, found["shifts"])), found["shifts"]
         between = max(share for share, shift in zip(conv5["inside"], shifts, strict=True) if shift % conv5["stride"])
-        measured = f"conv5, inside: {100 * exact:.2g} % off by whole places, up to {100 * between:.0f} % between them"
+        measured = f"conv5, inside: {100 * exact:.2g} % off by whole places, up to {percent(between)} between them"
         row("Convolution is equivariant to translation", "moved", measured, f"{found['large']} photos", "moved")
         turned = next(kept for degrees, _, kept in found["responses"]["angle"] if degrees == 30)
         half = next(kept for factor, _, kept in found["responses"]["scale"] if factor == 0.5)
-        measured = f"turned by 30° {turned:.0%} keep their label, at half the size {half:.0%}"
+        measured = f"turned by 30° {percent(turned)} keep their label, at half the size {percent(half)}"
         row("Nothing of the kind for rotation and scale", "moved", measured, f"{found['photos']} photos", "moved")
     return table(("claim", "command", "measured here", "n", "time"), rows) if rows else MISSING
 

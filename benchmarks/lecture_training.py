@@ -189,9 +189,10 @@ def speed(part: Part, activation: Activation, lr: float, seed: int, *, most: int
 def relu_and_tanh(part: Part, results: Results, *, seeds: int, most: int) -> None:
     """Choose the rate of each activation with one seed, and measure the others at that rate."""
     settings = {**settings_of(part, NETWORK, RECIPE), "most": most}
-    for activation in ("relu", "tanh"):
+    activations: tuple[Activation, ...] = ("relu", "tanh")
+    for activation in activations:
 
-        def run(lr: float, seed: int, activation: Activation = activation) -> Values:  # type: ignore[assignment]
+        def run(lr: float, seed: int, activation: Activation = activation) -> Values:
             name = f"relu/{activation}/{lr:g}/{seed}"
             return results.measure(name, settings, lambda: speed(part, activation, lr, seed, most=most))
 

@@ -1,5 +1,6 @@
-"""What lecture.py computes by itself: verdicts, the reading of curves, what is kept, shifts of maps; and one whole run."""
+"""What lecture.py computes by itself: verdicts, the reading of curves, what it keeps, shifts of maps; one whole run."""
 
+import itertools
 import json
 import math
 import subprocess
@@ -47,10 +48,10 @@ def test_a_verdict_needs_more_than_one_training() -> None:
 
 
 def test_what_is_measured_is_kept_for_its_settings(tmp_path: Path) -> None:
-    made = []
+    counter = itertools.count(1)
 
     def measure(settings: dict[str, object]) -> object:
-        return Results(tmp_path).measure("one", settings, lambda: {"runs": made.append(1) or len(made)})["runs"]
+        return Results(tmp_path).measure("one", settings, lambda: {"runs": next(counter)})["runs"]
 
     assert [measure({"seed": 0}), measure({"seed": 0}), measure({"seed": 1}), measure({"seed": 1})] == [1, 1, 2, 2]
     assert measure({"seed": 1, "later": 0}) == 2, "a setting that there was not before"
