@@ -24,7 +24,11 @@ class Results:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "results.json"
-        self._known: dict[str, Values] = json.loads(self._path.read_text("utf-8")) if self._path.is_file() else {}
+        self._known = self._read()
+
+    def _read(self) -> dict[str, Values]:
+        found: dict[str, Values] = json.loads(self._path.read_text("utf-8")) if self._path.is_file() else {}
+        return found
 
     def get(self, name: str) -> Values | None:
         """Return the values of a measurement, None where it was not made."""
@@ -66,7 +70,7 @@ class Results:
                 "machine": machine(),
                 "date": datetime.now(UTC).date().isoformat(),
             }
-            self._known[name] = entry
+            self._known = {**self._read(), name: entry}  # another run may have measured something else by now
             with replacing(self._path) as file:
                 file.write(json.dumps(self._known, indent=1).encode())
         found: Values = entry["values"]

@@ -148,7 +148,7 @@ def cost(results: Results) -> str:
         if layer["name"] != "embedding"
     ]
     heads = ("layer", "output", "neurons", "parameters", "multiply-adds forward", "backward", "ms")
-    return table(heads, rows)
+    return f"{table(heads, rows)}\n\nms: the fastest of {found['runs']} runs; threads: {found['threads']}."
 
 
 def maps(results: Results) -> str:

@@ -25,7 +25,7 @@ from training.export import export_model
 from training.networks import AlexNet
 from training.normalisation import learn_normalisation
 from training.pictures import MemoryPictures, Pictures
-from training.recipe import RECIPES, Recipe
+from training.recipe import PAPER, Recipe
 from training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -42,7 +42,16 @@ NETWORK = replace(
 """`alexnet-64` at 32 pixels with a quarter of its filters, half of its hidden neurons and no batch normalisation."""
 
 RECIPE = replace(
-    RECIPES["alexnet-64"], epochs=15, batch_size=64, lr=0.02, label_smoothing=0.0, dropout=0.5, grow="", warmup=1.0
+    PAPER,
+    arch="alexnet-64",
+    epochs=15,
+    batch_size=64,
+    lr=0.02,
+    nesterov=True,
+    schedule="cosine",
+    warmup=1.0,
+    mean="colour",
+    colour_noise=0.0,
 )
 
 RATES = (0.005, 0.01, 0.02, 0.04)

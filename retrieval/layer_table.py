@@ -33,7 +33,7 @@ def format_layers(cost: ModelCost, format: str, *, width: int | None = None) -> 
         for row in rows:
             yield from _block(row)
     note = (
-        f"forward, backward: millions of multiply-adds for one picture; ms: median of {cost.runs} runs "
+        f"forward, backward: millions of multiply-adds for one picture; ms: fastest of {cost.runs} runs "
         f"of one picture on {cost.threads} {'thread' if cost.threads == 1 else 'threads'}"
     )
     yield "\n" + (note if width is None else textwrap.fill(note, width)) + "\n"
