@@ -21,8 +21,11 @@ from index.folder_sync import Sync
 from index.lock import WriterLock
 from index.queries import (
     all_photos,
+    contents,
     count_photos,
     embedded_ids,
+    files_with_ids,
+    ids_below,
     is_known,
     photo_at,
     photos_with_ids,
@@ -30,7 +33,15 @@ from index.queries import (
     skipped_photos,
 )
 from index.ranking import best_results, candidates, candidates_among, neighbours
-from index.records import EmbeddedPhotos, IndexProblem, IndexSummary, SearchResult, SkippedPhoto, StoredPhoto
+from index.records import (
+    EmbeddedPhotos,
+    IndexedFile,
+    IndexProblem,
+    IndexSummary,
+    SearchResult,
+    SkippedPhoto,
+    StoredPhoto,
+)
 from index.selection import Selection, most_probable, selected_vectors
 from index.sync import FileStamp
 from index.vector_cache import VectorCache
@@ -208,6 +219,22 @@ class PhotoIndex:
     def ids(self) -> NDArray[np.int64]:
         """Read the ids (n,) of the photos that have an embedding, sorted; `neighbours` takes them."""
         return embedded_ids(self._catalog)
+
+    def ids_below(self, folder: Path) -> NDArray[np.int64]:
+        """Read the ids (n,) of those below a folder, sorted. Raises PhotoIndexError where the index knows nothing."""
+        if not self.knows(folder):
+            place = os.path.abspath(folder)
+            command = shlex.join(["fc7", "index", place, "--index", str(self.folder)])
+            raise PhotoIndexError(f"{place} is not in the index in {self.folder}: add it with `{command}`.")
+        return ids_below(self._catalog, os.fsencode(os.path.abspath(folder)))
+
+    def contents(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Read what `ids` gives, and beside each the smallest id (n,) of a photo whose file had the same bytes."""
+        return contents(self._catalog)
+
+    def files(self, ids: NDArray[np.int64]) -> list[IndexedFile]:
+        """Read the files of photos with these ids (n,), sorted by id, without those that are gone meanwhile."""
+        return files_with_ids(self._catalog, ids)
 
     def neighbours(self, ids: NDArray[np.int64], k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Find scores (n, k) and ids (n, k) of the photos that look most like those with `ids` (n,), without these.

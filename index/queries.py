@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.catalog import AT_OR_BELOW, Catalog
-from index.records import EmbeddedPhotos, SkippedPhoto, StoredPhoto
+from index.records import EmbeddedPhotos, IndexedFile, SkippedPhoto, StoredPhoto
 from index.rows import unpack_embeddings, unpack_labels
 from index.sync import FileStamp, path_below
 
@@ -99,6 +99,46 @@ def embedded_ids(catalog: Catalog) -> NDArray[np.int64]:
     """Read the ids (n,) of all photos that have an embedding, sorted."""
     rows = catalog.rows("SELECT id FROM photos WHERE embedding IS NOT NULL ORDER BY id")
     return np.array(rows, dtype=np.int64).reshape(-1)
+
+
+def ids_below(catalog: Catalog, folder: bytes) -> NDArray[np.int64]:
+    """Read the ids (n,) of the photos below a folder (absolute) that have an embedding, sorted; a photo is itself."""
+    found = [np.empty(0, dtype=np.int64)]
+    for root_id, root in catalog.roots():
+        inside = b"" if path_below(root, folder) is not None else path_below(folder, root)
+        if inside is not None:
+            below = inside and inside + b"/"
+            rows = catalog.rows(
+                f"SELECT id FROM photos WHERE embedding IS NOT NULL AND {AT_OR_BELOW}",
+                (root_id, inside, len(below), below),
+            )
+            found.append(np.array(rows, dtype=np.int64).reshape(-1))
+    return np.sort(np.concatenate(found))
+
+
+def contents(catalog: Catalog) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Read the ids (n,) of the photos with an embedding, sorted, and for each the smallest id (n,) of its content."""
+    sql = (
+        "SELECT id, min(id) OVER (PARTITION BY content_hash) FROM photos"
+        " WHERE embedding IS NOT NULL AND content_hash IS NOT NULL"
+    )
+    batches = [np.array(rows, dtype=np.int64) for rows in catalog.batches(sql, size=BATCH)]
+    both = np.concatenate([np.empty((0, 2), dtype=np.int64), *batches])
+    ids, first = both[np.argsort(both[:, 0])].T
+    return ids, first
+
+
+def files_with_ids(catalog: Catalog, ids: NDArray[np.int64]) -> list[IndexedFile]:
+    """Read the files of the photos with these ids (n,), those that have an embedding, sorted by id."""
+    rows = catalog.rows(
+        f"SELECT photos.id, roots.path, photos.path, size, mtime_ns, width, height {WITH_ROOT}"
+        " WHERE embedding IS NOT NULL AND photos.id IN (SELECT value FROM json_each(?)) ORDER BY photos.id",
+        (json.dumps(ids.tolist()),),
+    )
+    return [
+        IndexedFile(id, absolute_path(root, path), FileStamp(size, mtime_ns), width or 0, height or 0)
+        for id, root, path, size, mtime_ns, width, height in rows
+    ]
 
 
 def random_paths(catalog: Catalog, count: int, random: Random) -> list[Path]:

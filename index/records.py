@@ -80,6 +80,17 @@ class StoredPhoto:
     skipped: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class IndexedFile:
+    """The file of a photo that has an embedding, as it was when it was indexed; the picture upright, in pixels."""
+
+    id: int
+    path: Path
+    stamp: FileStamp
+    width: int
+    height: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class EmbeddedPhotos:
     """Photos with their embeddings: ids (n,), n absolute paths, embeddings (n, dim) of unit length."""

@@ -11,6 +11,7 @@ from index.photo_index import PhotoIndex
 from index.records import SkippedPhoto
 from retrieval.evaluation import Evaluation
 from retrieval.folder import can_be_seen
+from retrieval.formats import file_size
 from retrieval.model import BUILTIN, Model
 from retrieval.spec import ModelSpec
 
@@ -48,7 +49,7 @@ def model_facts(path: Path) -> Facts:
         "licence": spec.licence,
         "date": spec.date,
         "fingerprint": spec.fingerprint,
-        "file": f"{path}, {_file_size(path.stat().st_size)}",
+        "file": f"{path}, {file_size(path.stat().st_size)}",
     }
     return {name: value for name, value in facts.items() if value != ""}
 
@@ -77,7 +78,7 @@ def index_facts(folder: Path) -> Facts:
         "model file": "the built-in one" if model_path is None else str(model_path),
         "fingerprint": summary.fingerprint,
         "vectors": f"{summary.kind}, {summary.dim} values each",
-        "size": _file_size(summary.bytes_on_disk),
+        "size": file_size(summary.bytes_on_disk),
         "created": summary.created.isoformat(sep=" ", timespec="seconds"),
     }
 
@@ -120,7 +121,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _file_size(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

@@ -11,6 +11,7 @@ import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,12 @@ from index.records import Prediction, SearchResult, SkippedPhoto, SyncCounts
 
 if TYPE_CHECKING:
     from retrieval.checking import CheckReport
+    from retrieval.duplicates import DuplicateGroup, DuplicatePhoto
     from retrieval.evaluation import PictureResult
     from retrieval.indexing import FolderReport
 
 Record = Mapping[str, object]
+LIKENESS_NAMES = {"exact": "exact copies", "altered": "one picture, altered", "alike": "look-alikes"}
 MANY = 10  # parts of a value, of which a table shows only the first few
 
 
@@ -64,6 +67,18 @@ def format_reports(reports: Iterable["FolderReport"], *, width: int | None = Non
         return list(named) or [("0", "photos")]
 
     return _tables(((str(report.folder), rows(report.counts)) for report in reports), width)
+
+
+def format_duplicates(
+    groups: Iterable["DuplicateGroup"], format: str, *, width: int | None = None, end: str = "\n"
+) -> Iterator[str]:
+    """Groups, best first, as "table", "json", "jsonl", or the "paths" of all but the best (each followed by `end`)."""
+    if format == "paths":
+        return (f"{photo.path}{end}" for group in groups for photo in group.spare)
+    if format == "table":
+        return _tables(((_group_heading(group), list(map(_group_row, group.photos))) for group in groups), width)
+    answers = ((group.likeness, [_group_record(photo) for photo in group.photos]) for group in groups)
+    return _machine_format(answers, format, ("likeness", "photos"), ())
 
 
 def format_check(report: "CheckReport") -> Iterator[str]:
@@ -114,6 +129,11 @@ def printable(text: str) -> str:
     )
 
 
+def file_size(size: int) -> str:
+    """`size` bytes as a few digits and a unit."""
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
+
+
 def shorten_middle(text: str, width: int) -> str:
     """`text` in at most `width` characters; what is left out of a longer one is in its middle, marked by "…"."""
     if len(text) <= width:
@@ -142,6 +162,26 @@ def _tables(tables: Iterable[tuple[str, Sequence[tuple[str, str]]]], width: int 
             yield f"  {value}  {printable(text) if room is None else shorten_middle(printable(text), room)}\n"
 
 
+def _group_heading(group: "DuplicateGroup") -> str:
+    spare = file_size(sum(photo.size for photo in group.photos[1:]))
+    return f"{LIKENESS_NAMES[group.likeness]}: {len(group.photos)} photos, {spare} without the first"
+
+
+def _group_row(photo: "DuplicatePhoto") -> tuple[str, str]:
+    size = f"{photo.width:5}×{photo.height:<5} {file_size(photo.size):>9}"
+    return f"{size}  {_time(photo.mtime_ns):%Y-%m-%d}", str(photo.path)
+
+
+def _group_record(photo: "DuplicatePhoto") -> Record:
+    return {
+        "path": str(photo.path),
+        "width": photo.width,
+        "height": photo.height,
+        "bytes": photo.size,
+        "modified": _time(photo.mtime_ns).isoformat(timespec="seconds"),
+    }
+
+
 def _machine_format(
     answers: Iterable[tuple[str, Sequence[Record]]], format: str, names: tuple[str, str], columns: Sequence[str]
 ) -> Iterator[str]:
@@ -161,6 +201,10 @@ def _machine_format(
         yield "[]\n" if opening == "[\n" else "\n]\n"
     else:
         raise ValueError(f"no format is called {format!r}")
+
+
+def _time(mtime_ns: int) -> datetime:
+    return datetime.fromtimestamp(mtime_ns / 1e9).astimezone()
 
 
 def _rounded(value: float) -> float:

@@ -30,7 +30,8 @@ def test_every_command_has_help_and_an_example(name: str) -> None:
 
 
 def test_the_commands_are_listed_in_the_order_of_work() -> None:
-    order = ["classify", "index", "search", "forget", "check", "embed", "train", "evaluate", "export", "import", "info"]
+    order = ["classify", "index", "search", "duplicates", "forget", "check", "embed"]
+    order += ["train", "evaluate", "export", "import", "info"]
     assert list(main.commands) == order
 
 

@@ -1,0 +1,119 @@
+"""The command duplicates on small real photos: what it prints, what it refuses, and what it leaves alone."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import skimage.data
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from cli import main
+from retrieval.formats import format_duplicates
+
+Fc7 = Callable[..., Result]
+
+
+@pytest.fixture
+def fc7(tiny_model: Path, tmp_path: Path) -> Fc7:
+    settings = {"FC7_MODEL": str(tiny_model), "FC7_INDEX": str(tmp_path / "index")}
+    return lambda *arguments: CliRunner().invoke(main, list(map(str, arguments)), env=settings)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A picture, the same bytes again, a smaller copy, and another picture."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for name in ("coffee", "rocket"):
+        Image.fromarray(getattr(skimage.data, name)()).convert("RGB").resize((160, 120)).save(folder / f"{name}.png")
+    (folder / "more" / "coffee.png").write_bytes((folder / "coffee.png").read_bytes())
+    Image.open(folder / "coffee.png").resize((80, 60)).save(folder / "more" / "half.jpg")
+    return folder
+
+
+@pytest.fixture
+def indexed(fc7: Fc7, photos: Path) -> Path:
+    assert fc7("index", photos).exit_code == 0
+    return photos
+
+
+def test_a_table_tells_the_groups_apart(fc7: Fc7, indexed: Path) -> None:
+    done = fc7("duplicates", "--min-score", 1)
+    assert (done.exit_code, done.stderr) == (0, "")
+    exact, altered = done.stdout.split("\n\n")
+    heading, first, second = exact.splitlines()
+    assert heading.startswith("exact copies: 2 photos, ")
+    assert first.split()[0] == second.split()[0] == "160×120"
+    assert {first.split()[-1], second.split()[-1]} == {f"{indexed}/coffee.png", f"{indexed}/more/coffee.png"}
+    heading, first, second = altered.splitlines()
+    assert heading.startswith("one picture, altered: 2 photos, ")
+    assert first.split()[0] == "160×120"
+    assert second.endswith(f"{indexed}/more/half.jpg")
+
+
+def test_json_lines_and_json_hold_the_same(fc7: Fc7, indexed: Path) -> None:
+    lines = [json.loads(line) for line in fc7("duplicates", "--format", "jsonl", "--min-score", 1).stdout.splitlines()]
+    assert lines == json.loads(fc7("duplicates", "--format", "json", "--min-score", 1).stdout)
+    assert [group["likeness"] for group in lines] == ["exact", "altered"]
+    half = indexed / "more" / "half.jpg"
+    assert (
+        lines[1]["photos"][1].items()
+        >= {
+            "path": str(half),
+            "width": 80,
+            "height": 60,
+            "bytes": half.stat().st_size,
+        }.items()
+    )
+
+
+def test_paths_are_of_exact_copies_where_nothing_else_is_said(fc7: Fc7, indexed: Path) -> None:
+    [path] = fc7("duplicates", "--format", "paths").stdout.splitlines()
+    assert Path(path).name == "coffee.png"
+    assert fc7("duplicates", "-0").stdout == f"{path}\0"
+    assert fc7("duplicates", "-0", "--like", "altered").stdout == f"{indexed}/more/half.jpg\0"
+    both = fc7("duplicates", "-0", "--like", "altered", "--like", "exact").stdout
+    assert both == f"{path}\0{indexed}/more/half.jpg\0"
+
+
+def test_paths_and_a_table_do_not_go_together(fc7: Fc7, indexed: Path) -> None:
+    done = fc7("duplicates", "-0", "--format", "table")
+    assert (done.exit_code, done.stdout) == (2, "")
+
+
+def test_a_folder_against_another(fc7: Fc7, indexed: Path) -> None:
+    done = fc7("duplicates", indexed / "more", "--against", indexed, "-0", "--like", "exact", "--like", "altered")
+    assert done.stdout == f"{indexed}/more/coffee.png\0{indexed}/more/half.jpg\0"
+    done = fc7("duplicates", indexed / "more", "--like", "exact")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "No copies among 2 photos.\n")
+
+
+def test_nothing_is_touched_and_what_has_changed_is_told(fc7: Fc7, indexed: Path) -> None:
+    before = {path: (path.read_bytes(), path.stat()) for path in indexed.rglob("*.*")}
+    fc7("duplicates")
+    assert {path: (path.read_bytes(), path.stat()) for path in indexed.rglob("*.*")} == before
+    (indexed / "more" / "coffee.png").unlink()
+    done = fc7("duplicates", "--like", "exact")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "1 photos were left out" in done.stderr
+    assert "fc7 index" in done.stderr
+
+
+def test_a_folder_that_is_not_indexed_is_an_error_that_says_what_to_run(fc7: Fc7, indexed: Path) -> None:
+    done = fc7("duplicates", indexed / "nowhere")
+    assert done.exit_code == 1
+    assert f"{indexed}/nowhere is not in the index" in done.stderr
+    assert f"fc7 index {indexed}/nowhere" in done.stderr
+
+
+def test_without_an_index_there_is_an_error_that_says_what_to_run(fc7: Fc7) -> None:
+    done = fc7("duplicates")
+    assert done.exit_code == 1
+    assert "fc7 index FOLDER" in done.stderr
+
+
+def test_an_empty_format_is_nothing() -> None:
+    assert list(format_duplicates([], "table")) == list(format_duplicates([], "paths")) == []
+    assert "".join(format_duplicates([], "json")) == "[]\n"
