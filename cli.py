@@ -304,7 +304,7 @@ def duplicates_command(
     With --against, the photos of that folder are never printed.
 
     What is compared is what the index knows: bring it up to date with fc7 index first. A photo whose file is gone or
-    has changed since is left out, and several names of one file (links) are no copies.
+    has changed since is left out. Several names of one file (links) are no copies, and none of them is printed.
     """
     null_wants_paths(null, format)
 
@@ -331,8 +331,8 @@ def duplicates_command(
     )
     if found.left_out:
         click.echo(
-            f"{found.left_out:,} photos were left out: their files are gone, or have changed since they were indexed; "
-            "bring the index up to date with fc7 index",
+            f"Left out: {found.left_out:,} photos whose files cannot be read now, or have changed since they were "
+            "indexed; bring the index up to date with fc7 index.",
             err=True,
         )
     if not found.groups:

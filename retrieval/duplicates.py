@@ -126,6 +126,7 @@ class _Search:
         self.ids, self._content, self._reference = ids[taken], content[taken], side[taken] == 1
         self._two_sides = bool(against)
         self._stands = np.arange(len(self.ids) + 1)
+        self._asked = 0
         self.left_out = 0
 
     def exact(self) -> list[DuplicateGroup]:
@@ -141,6 +142,7 @@ class _Search:
     def neighbours(self, least: float, progress: Progress | None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Pair photos with their nearest: pairs (m, 2), each once, and scores (m,) of at least `least`."""
         asking = np.flatnonzero((self._stands[:-1] == np.arange(len(self.ids))) & ~self._reference)
+        self._asked = len(asking)
         found = [(np.empty((0, 2), dtype=np.int64), np.empty(0))]
         for start in range(0, len(asking), AT_ONCE):
             found.append(self._nearest(asking[start : start + AT_ONCE], least))
@@ -152,7 +154,12 @@ class _Search:
 
     def compare(self, pairs: NDArray[np.int64], progress: Progress | None) -> NDArray[np.float32]:
         """Compare the pictures of pairs (m, 2): likeness (m,); photos that cannot be read as indexed are left out."""
-        found, unread = compare_pictures(self._index, self.ids[pairs], progress)
+
+        def also_done(done: int, total: int) -> None:
+            if progress is not None:
+                progress(self._asked + done, self._asked + total)
+
+        found, unread = compare_pictures(self._index, self.ids[pairs], also_done)
         self._leave_out(np.searchsorted(self.ids, unread))
         return found
 

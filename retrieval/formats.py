@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Record = Mapping[str, object]
 LIKENESS_NAMES = {"exact": "exact copies", "altered": "one picture, altered", "alike": "look-alikes"}
+LEAST_ROOM = 16  # characters of a path that are shown even if the line does not fit then
 MANY = 10  # parts of a value, of which a table shows only the first few
 
 
@@ -158,7 +159,7 @@ def _tables(tables: Iterable[tuple[str, Sequence[tuple[str, str]]]], width: int 
         fitted = printable(heading) if width is None else shorten_middle(printable(heading), width)
         yield f"{'' if number == 0 else chr(10)}{fitted}\n"
         for value, text in rows:
-            room = None if width is None else width - len(value) - 4
+            room = None if width is None else max(width - len(value) - 4, LEAST_ROOM)
             yield f"  {value}  {printable(text) if room is None else shorten_middle(printable(text), room)}\n"
 
 

@@ -97,7 +97,7 @@ def test_nothing_is_touched_and_what_has_changed_is_told(fc7: Fc7, indexed: Path
     (indexed / "more" / "coffee.png").unlink()
     done = fc7("duplicates", "--like", "exact")
     assert (done.exit_code, done.stdout) == (0, "")
-    assert "1 photos were left out" in done.stderr
+    assert "Left out: 1 photos" in done.stderr
     assert "fc7 index" in done.stderr
 
 
