@@ -525,7 +525,7 @@ def evaluate_command(data: Path, *, model: "Ensemble", pictures: Path | None, fo
     "--layers", default="pool5,fc7", help="Layers that the embedding is made of: pool5, fc6, fc7, with commas between."
 )
 @click.option("--dim", type=click.IntRange(min=1), default=256, help="Values of the embedding, at most.")
-@click.option("--whitening", type=click.FloatRange(0, 1), default=0.5, help="0: rotate only; 1: whiten fully.")
+@click.option("--whitening", type=click.FloatRange(0, 1), default=0.25, help="0: rotate only; 1: whiten fully.")
 @device_option
 def export_command(
     checkpoint: Path,

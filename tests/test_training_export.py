@@ -117,7 +117,7 @@ def test_the_file_holds_its_metadata(pictures: MemoryPictures, tmp_path: Path) -
     assert spec.classes == checkpoint.classes
     assert spec.accuracy["crop"] == "central 28 of 32 pixels"
     assert spec.accuracy["pictures"] == 12
-    assert spec.embedding == {"layers": ("pool5", "fc7"), "dim": 8, "power": 0.5, "grid": 3, "pictures": 12}
+    assert spec.embedding == {"layers": ("pool5", "fc7"), "dim": 8, "power": 0.25, "grid": 3, "pictures": 12}
     assert spec.training["recipe"] == checkpoint.recipe.to_dict()
     assert "root" not in spec.training, "where the pictures lie is nobody else's business"
     assert AlexNetConfig.from_dict(dict(spec.arch_config)) == TINY
