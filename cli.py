@@ -75,6 +75,10 @@ def write(pieces: Iterable[str]) -> None:
         click.echo(piece, nl=False)
 
 
+def warn(text: str) -> None:
+    click.echo(text, err=True)
+
+
 def table_width() -> int | None:
     """The terminal's columns; None where stdout is none, and nothing is to be shortened."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -149,6 +153,12 @@ def classify_command(photos: Sequence[Path], *, model: "Ensemble", top: int, for
 @click.option(
     "--rebuild", is_flag=True, help="Make the index anew, of all its folders, with the built-in model or that of -m."
 )
+@click.option(
+    "--kind",
+    metavar="FACTORY",
+    show_default="as before, auto at first",
+    help="Kind of FAISS index, as its index_factory knows it; auto chooses by the number of photos.",
+)
 @click.option("--retry-skipped", is_flag=True, help="Try again what was skipped before, though it has not changed.")
 @click.option("--watch", is_flag=True, help="Go on until Ctrl-C, keeping the index in step with its folders.")
 @strict_option
@@ -158,6 +168,7 @@ def index_command(
     model: "Model",
     index: Path,
     rebuild: bool,
+    kind: str | None,
     retry_skipped: bool,
     watch: bool,
     strict: bool,
@@ -169,6 +180,9 @@ def index_command(
 
     --rebuild refuses while photos that are indexed cannot be seen. The old index is searched until the new one is
     finished; one that was broken off is gone on with by the same command.
+
+    The vectors of up to 40,000 photos are compared one by one; of more, auto makes inverted lists, and measures how
+    well they find: fc7 info tells. --kind is remembered.
 
     --watch needs watchfiles: pip install 'fc7[watch]'.
     """
@@ -190,13 +204,21 @@ def index_command(
     ):
         runs: Iterable[list[FolderReport]]
         if rebuild:
-            runs = [rebuild_index(index, model, folders, progress=progress)]
+            runs = [rebuild_index(index, model, folders, kind=kind, progress=progress, warn=warn)]
         else:
             check_folders(index, folders)
             opened = PhotoIndex.open_for_writing(
-                index, fingerprint=spec.fingerprint, model_name=spec.name, dim=spec.dim, model_path=model.path
+                index,
+                fingerprint=spec.fingerprint,
+                model_name=spec.name,
+                dim=spec.dim,
+                model_path=model.path,
+                device=model.device,
+                warn=warn,
             )
             photo_index = resources.enter_context(opened)
+            if kind is not None:
+                photo_index.set_kind(kind)
             if watch:
                 runs = keep_in_step(photo_index, model, folders, retry_skipped=retry_skipped, progress=progress)
             else:
@@ -218,6 +240,12 @@ def index_command(
 @index_model_options
 @top_option(10, "results for each photo")
 @click.option("--min-score", type=click.FloatRange(-1, 1), help="Leave out results below this; 1 is the same picture.")
+@click.option(
+    "--recall",
+    type=click.FloatRange(0, 1, min_open=True),
+    show_default="0.97",
+    help="Share of the 10 best to find, on average, in a large index; 1 compares all photos.",
+)
 @format_option("table", "json", "jsonl", "csv", "paths")
 @click.option("-0", "--null", is_flag=True, help="Print paths, each ended by a NUL, as xargs -0 takes them.")
 @strict_option
@@ -228,6 +256,7 @@ def search_command(
     index: Path,
     top: int,
     min_score: float | None,
+    recall: float | None,
     format: str,
     null: bool,
     strict: bool,
@@ -243,9 +272,10 @@ def search_command(
     from retrieval.formats import format_results
 
     skipped: list[SkippedPhoto] = []
-    with PhotoIndex.open(index, fingerprint=model.spec.fingerprint) as photo_index:
+    opened = PhotoIndex.open(index, fingerprint=model.spec.fingerprint, device=model.device, warn=warn)
+    with opened as photo_index:
         answers = (
-            (str(photo.path), photo_index.search(photo.embedding[None], top, min_score=min_score)[0])
+            (str(photo.path), photo_index.search(photo.embedding[None], top, min_score=min_score, recall=recall)[0])
             for photo in describe_photos(model, photos, standard_input=sys.stdin.buffer, skipped=skipped)
         )
         end = "\0" if null else "\n"

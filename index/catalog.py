@@ -12,6 +12,7 @@ from typing import Any
 
 from index.database import open_database, prepare_for_writing, storage_errors, transaction
 from index.errors import IndexNotFoundError
+from index.kinds import AUTO
 from index.lock import WriterLock
 from index.rows import PhotoRow
 from index.schema import MIGRATIONS, migrate, read_version
@@ -36,7 +37,8 @@ AT_OR_BELOW = "root_id = ? AND (path = ? OR substr(path, 1, ?) = ?)"
 class CatalogState:
     """What the catalogue says of itself; `generation` counts the transactions that changed an embedding.
 
-    `model_path` is the absolute path (os.fsencode) of the model file, b"" for the built-in model.
+    `model_path` is the absolute path (os.fsencode) of the model file, b"" for the built-in model; `kind` is the kind of
+    FAISS index that was asked for, as a factory string, or auto.
     """
 
     identity: str
@@ -46,12 +48,15 @@ class CatalogState:
     dim: int
     created: str
     model_path: bytes = b""
+    kind: str = AUTO
 
     @classmethod
-    def fresh(cls, *, model_name: str, fingerprint: str, dim: int, model_path: bytes = b"") -> "CatalogState":
+    def fresh(
+        cls, *, model_name: str, fingerprint: str, dim: int, model_path: bytes = b"", kind: str = AUTO
+    ) -> "CatalogState":
         """Begin a catalogue; its identity tells it from every other, one remade in the same folder among them."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(secrets.token_hex(8), 0, model_name, fingerprint, dim, now, model_path)
+        return cls(secrets.token_hex(8), 0, model_name, fingerprint, dim, now, model_path, kind)
 
 
 class Catalog:
@@ -129,6 +134,11 @@ class Catalog:
         """Remember where the model lies now."""
         with self._writing() as connection:
             connection.execute("UPDATE meta SET value = ? WHERE key = 'model_path'", (path,))
+
+    def set_kind(self, kind: str) -> None:
+        """Remember the kind of FAISS index that was asked for."""
+        with self._writing() as connection:
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'kind'", (kind,))
 
     def become(self, other: "Catalog") -> None:
         """Take over all that another catalogue holds, in one transaction: readers see what was, or what is."""

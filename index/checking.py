@@ -73,9 +73,13 @@ def _vector_problems(cache: VectorCache, state: CatalogState) -> Iterator[str]:
 
 
 def _compare(vectors: VectorIndex, catalog: Catalog, state: CatalogState) -> tuple[int, int, int]:
-    """Count the catalogue's embeddings that are not there, those that are other ones, and those that are there."""
-    held_ids, held = vectors.contents()
-    order = np.argsort(held_ids)
+    """Count the catalogue's embeddings that are not there, those that are other ones, and those that are there.
+
+    Those that an approximate index has are not kept as they are: of these the checksum of the file speaks.
+    """
+    held_ids, order = vectors.ids, np.argsort(vectors.ids)
+    exact_ids, exact = vectors.contents()
+    exact_order = np.argsort(exact_ids)
     lacking = different = known = 0
     for ids, embeddings in vectors_since(catalog, -1, dim=state.dim):
         places = np.searchsorted(held_ids, ids, sorter=order)
@@ -83,6 +87,8 @@ def _compare(vectors: VectorIndex, catalog: Catalog, state: CatalogState) -> tup
         there = held_ids[rows] == ids if len(order) else np.zeros(len(ids), dtype=bool)
         lacking += int((~there).sum())
         known += int(there.sum())
-        apart = np.abs(held[rows[there]] - embeddings[there]).max(axis=1, initial=0)
+        kept = np.isin(ids, exact_ids)
+        held = exact[exact_order[np.searchsorted(exact_ids, ids[kept], sorter=exact_order)]]
+        apart = np.abs(held - embeddings[kept]).max(axis=1, initial=0)
         different += int((~(apart <= VECTOR_TOLERANCE)).sum())
     return lacking, different, known

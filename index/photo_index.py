@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
@@ -13,10 +13,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from index.approximate import check_kind
 from index.catalog import Catalog, CatalogState
 from index.checking import find_problems
 from index.database import storage_errors
 from index.errors import ModelMismatchError, PhotoIndexError
+from index.faiss_library import FaissDevice, require_faiss
 from index.folder_sync import Sync
 from index.lock import WriterLock
 from index.queries import (
@@ -28,11 +30,10 @@ from index.queries import (
     ids_below,
     is_known,
     photo_at,
-    photos_with_ids,
     random_paths,
     skipped_photos,
 )
-from index.ranking import best_results, candidates, candidates_among, neighbours
+from index.ranking import neighbours
 from index.records import (
     EmbeddedPhotos,
     IndexedFile,
@@ -42,15 +43,13 @@ from index.records import (
     SkippedPhoto,
     StoredPhoto,
 )
-from index.selection import Selection, most_probable, selected_vectors
+from index.searching import search
+from index.selection import Selection, most_probable
 from index.sync import FileStamp
 from index.vector_cache import VectorCache
-from index.vectors import VectorIndex, require_faiss
 
 CATALOG = "catalog.db"
 VECTORS = "vectors.faiss"
-# The photos of this many queries' answers are in memory at a time.
-QUERIES_AT_ONCE = 64
 NEIGHBOURS_AT_ONCE = 1024
 
 
@@ -60,25 +59,43 @@ class PhotoIndex:
     Any number of processes may read an index while one writes it, and each answer is of one state of it.
     """
 
-    def __init__(self, catalog: Catalog, *, fingerprint: str | None, writable: bool) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        fingerprint: str | None,
+        writable: bool,
+        device: str = "cpu",
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
         """Use `open` or `open_for_writing`. Raises ModelMismatchError."""
         self.folder = catalog.path.parent
         self._catalog = catalog
-        self._vectors = VectorCache(self.folder / VECTORS, catalog)
+        self._warner = warn
+        self._warned: set[str] = set()
+        self._vectors = VectorCache(self.folder / VECTORS, catalog, device=FaissDevice(device, warn=self._warn))
         self._fingerprint = fingerprint
         self._resources = ExitStack()
         self._writable = writable
         self._state()
 
     @classmethod
-    def open(cls, folder: Path, *, fingerprint: str | None = None) -> "PhotoIndex":
+    def open(
+        cls,
+        folder: Path,
+        *,
+        fingerprint: str | None = None,
+        device: str = "cpu",
+        warn: Callable[[str], None] | None = None,
+    ) -> "PhotoIndex":
         """Open an index to search it, made with the model of this fingerprint where one is given.
 
+        With `device` cuda FAISS runs on a GPU where it can; `warn` is told, once, what is not as it was asked.
         Raises IndexNotFoundError, IndexFormatError, IndexStorageError and ModelMismatchError.
         """
         with ExitStack() as resources:
             catalog = resources.enter_context(closing(Catalog.open(folder / CATALOG)))
-            index = cls(catalog, fingerprint=fingerprint, writable=False)
+            index = cls(catalog, fingerprint=fingerprint, writable=False, device=device, warn=warn)
             index._resources = resources.pop_all()
             return index
 
@@ -91,8 +108,10 @@ class PhotoIndex:
         model_name: str,
         dim: int,
         model_path: Path | None = None,
+        device: str = "cpu",
+        warn: Callable[[str], None] | None = None,
     ) -> "PhotoIndex":
-        """Open an index to add to it, made where there is none.
+        """Open an index to add to it, made where there is none; `device` and `warn` as for `open`.
 
         The model's path (None: the built-in one) is remembered, for those who use the index without naming a model.
         Raises IndexLockedError, IndexFormatError, IndexStorageError, ModelMismatchError and MissingPackageError.
@@ -106,7 +125,7 @@ class PhotoIndex:
                 folder.mkdir(parents=True, exist_ok=True)
                 resources.enter_context(WriterLock(folder))
             catalog = resources.enter_context(closing(Catalog.open_for_writing(folder / CATALOG, first=first)))
-            index = cls(catalog, fingerprint=fingerprint, writable=True)
+            index = cls(catalog, fingerprint=fingerprint, writable=True, device=device, warn=warn)
             if catalog.state().model_path != place:
                 catalog.set_model_path(place)
             index._resources = resources.pop_all()
@@ -152,6 +171,17 @@ class PhotoIndex:
         path = self._state().model_path
         return Path(os.fsdecode(path)) if path else None
 
+    def set_kind(self, kind: str) -> None:
+        """Choose the kind of FAISS index, a factory string or auto, from the end of the next sync on.
+
+        Raises UserError for one that FAISS has not.
+        """
+        self._check_writable()
+        state = self._state()
+        check_kind(kind, state.dim)
+        if kind != state.kind:
+            self._catalog.set_kind(kind)
+
     def begin_sync(
         self,
         root: Path,
@@ -191,28 +221,30 @@ class PhotoIndex:
         k: int,
         *,
         min_score: float | None = None,
+        recall: float | None = None,
         among: Selection | None = None,
     ) -> list[list[SearchResult]]:
         """Find for each query (m, dim) the k photos with the largest inner product, best first, ties by path.
 
-        Those `among` a selection are compared one by one. Raises PhotoIndexError for a folder that is not known.
+        Where the index is approximate, it is searched so that it finds this `recall` of the 10 best, on average; all
+        photos are compared, after a warning, if it cannot, and for 1. Those `among` a selection are always compared one
+        by one. Raises PhotoIndexError for a folder that is not known.
         """
-        answers: list[list[SearchResult]] = []
         with self._catalog.snapshot():
             state = self._state()
             if among:
                 self._check_known(among.folders)
-            for start in range(0, len(queries), QUERIES_AT_ONCE):
-                block = queries[start : start + QUERIES_AT_ONCE]
-                if among:
-                    found = candidates_among(selected_vectors(self._catalog, among, dim=state.dim), block, k)
-                else:
-                    found = candidates(self._vectors.current(state), block, k)
-                photos = photos_with_ids(self._catalog, np.unique(np.concatenate(found)), dim=state.dim)
-                answers += [
-                    best_results(query, ids, photos, k=k, min_score=min_score)
-                    for query, ids in zip(block, found, strict=True)
-                ]
+            answers = search(
+                self._catalog,
+                self._vectors,
+                state,
+                queries,
+                k,
+                min_score=min_score,
+                recall=recall,
+                among=among,
+                warn=self._warn,
+            )
         self._vectors.offer_file()
         return answers
 
@@ -314,6 +346,7 @@ class PhotoIndex:
             roots = self.roots()
         with storage_errors(self.folder):
             files = (CATALOG, f"{CATALOG}-wal", VECTORS)
+            built = self._vectors.built()
             sizes = [path.stat().st_size for name in files if (path := self.folder / name).exists()]
         return IndexSummary(
             photos=photos,
@@ -322,7 +355,10 @@ class PhotoIndex:
             model_name=state.model_name,
             fingerprint=state.fingerprint,
             dim=state.dim,
-            kind=VectorIndex.kind,
+            kind=built.kind,
+            chosen_kind=state.kind,
+            quality=built.quality,
+            built_on=built.device,
             bytes_on_disk=sum(sizes),
             created=datetime.fromisoformat(state.created),
             generation=state.generation,
@@ -332,6 +368,11 @@ class PhotoIndex:
         """Make vectors.faiss anew from the catalogue, without touching a photo. Raises IndexStorageError."""
         with self._catalog.snapshot():
             self._vectors.rebuild(self._state())
+
+    def _warn(self, text: str) -> None:
+        if self._warner is not None and text not in self._warned:
+            self._warned.add(text)
+            self._warner(text)
 
     def _check_known(self, paths: Sequence[Path]) -> None:
         for path in paths:

@@ -26,6 +26,13 @@ def count_photos(catalog: Catalog) -> tuple[int, int]:
     return embedded, photos - embedded
 
 
+def count_embedded(catalog: Catalog) -> int:
+    """Count the photos with an embedding."""
+    # The condition is that of an index, so that no photo is read.
+    [(embedded,)] = catalog.rows("SELECT count(*) FROM photos WHERE embedding IS NOT NULL")
+    return int(embedded)
+
+
 def photo_at(catalog: Catalog, path: Path) -> StoredPhoto | None:
     """Read all that is known of the photo with this absolute path."""
     for root_id, root in catalog.roots():
@@ -176,6 +183,16 @@ def ids_touched_since(catalog: Catalog, generation: int) -> NDArray[np.int64]:
         (generation,),
     )
     return np.array(rows, dtype=np.int64).reshape(-1)
+
+
+def count_touched_since(catalog: Catalog, generation: int) -> int:
+    """Count the embeddings that were set or removed after a generation."""
+    [(count,)] = catalog.rows(
+        "SELECT (SELECT count(*) FROM photos WHERE embedding IS NOT NULL AND generation > ?1)"
+        " + (SELECT count(*) FROM removed WHERE generation > ?1)",
+        (generation,),
+    )
+    return int(count)
 
 
 def _embedded(rows: Sequence[tuple[int, bytes, bytes, bytes]], dim: int) -> EmbeddedPhotos:

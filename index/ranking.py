@@ -14,14 +14,19 @@ from index.vectors import VectorIndex
 ROUNDING = 1e-5
 
 
-def candidates(vectors: VectorIndex, queries: NDArray[np.float32], k: int) -> list[NDArray[np.int64]]:
+def candidates(
+    vectors: VectorIndex, queries: NDArray[np.float32], k: int, *, effort: int | None = None
+) -> list[NDArray[np.int64]]:
     """Find for each query (m, dim) the ids of its k best, and of all that rounding cannot tell from the k-th.
 
-    Copies of one photo have equal scores, so without the latter chance would decide which of them are found.
+    Copies of one photo have equal scores, so without the latter chance would decide which of them are found. Of an
+    approximate index these are its candidates, found with `effort`.
     Raises ValueError for k < 1.
     """
     if k < 1:
         raise ValueError(f"cannot find the best {k}")
+    if vectors.quality is not None:
+        return _approximate_candidates(vectors, queries, k, depth=k * vectors.quality.depth, effort=effort)
     found: list[NDArray[np.int64]] = [np.empty(0, dtype=np.int64)] * len(queries)
     pending = np.arange(len(queries))
     depth = k + 1
@@ -34,6 +39,19 @@ def candidates(vectors: VectorIndex, queries: NDArray[np.float32], k: int) -> li
         pending = pending[scores[:, k - 1] - scores[:, -1] <= ROUNDING]
         depth *= 4
     return found
+
+
+def _approximate_candidates(
+    vectors: VectorIndex, queries: NDArray[np.float32], k: int, *, depth: int, effort: int | None
+) -> list[NDArray[np.int64]]:
+    effort = effort or vectors.usual_effort
+    while True:
+        _, ids = vectors.search(queries, depth, effort=effort)
+        found = [row[row >= 0] for row in ids]
+        # Who asks for many gets as many, from lists further away.
+        if effort >= vectors.most_effort or min(map(len, found), default=k) >= min(k, len(vectors)):
+            return found
+        effort *= 4
 
 
 def candidates_among(
@@ -84,7 +102,8 @@ def neighbours(
     known, embeddings = embeddings_with_ids(catalog, np.unique(ids), dim=vectors.dim)
     rows = np.flatnonzero(np.isin(ids, known))
     queries = embeddings[np.searchsorted(known, ids[rows])]
-    _, found = vectors.search(queries, k + 1)
+    depth = 1 if vectors.quality is None else vectors.quality.depth
+    _, found = vectors.search(queries, k * depth + 1)
     others, candidates = embeddings_with_ids(catalog, np.unique(found), dim=vectors.dim)
     for row, query, near in zip(rows, queries, found, strict=True):
         near = np.sort(near[(near != ids[row]) & np.isin(near, others)])

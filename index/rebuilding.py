@@ -5,20 +5,29 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+from index.approximate import check_kind
 from index.catalog import Catalog, CatalogState
 from index.database import storage_errors
 from index.errors import IndexFormatError, ModelMismatchError
+from index.faiss_library import FaissDevice, require_faiss
+from index.kinds import EXACT
 from index.lock import WriterLock
 from index.photo_index import CATALOG, VECTORS, PhotoIndex
 from index.vector_cache import VectorCache
-from index.vectors import require_faiss
 
 UNFINISHED = "catalog.rebuild"
 
 
 @contextmanager
 def rebuilding(
-    folder: Path, *, fingerprint: str, model_name: str, dim: int, model_path: Path | None = None
+    folder: Path,
+    *,
+    fingerprint: str,
+    model_name: str,
+    dim: int,
+    model_path: Path | None = None,
+    kind: str | None = None,
+    device: FaissDevice | None = None,
 ) -> Iterator[PhotoIndex]:
     """Fill a new index; when the block ends well it takes the place of that in `folder`, in one transaction.
 
@@ -26,6 +35,8 @@ def rebuilding(
     with the new one. Raises what `PhotoIndex.open_for_writing` raises, but never ModelMismatchError.
     """
     require_faiss()
+    if kind is not None:
+        check_kind(kind, dim)
     first = CatalogState.fresh(model_name=model_name, fingerprint=fingerprint, dim=dim)
     unfinished = folder / UNFINISHED
     with ExitStack() as resources:
@@ -46,9 +57,13 @@ def rebuilding(
                 shutil.rmtree(unfinished)
             index = open_unfinished()
         with index:
+            # What it is to be is made once, when all is there.
+            index.set_kind(EXACT)
             yield index
+        chosen = kind or catalog.state().kind
         with closing(Catalog.open(unfinished / CATALOG)) as finished:
             catalog.become(finished)
-        VectorCache(folder / VECTORS, catalog).update_file()
+        catalog.set_kind(chosen)
+        VectorCache(folder / VECTORS, catalog, device=device).update_file()
         with storage_errors(folder):
             shutil.rmtree(unfinished)

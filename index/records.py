@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from index.kinds import Quality
 from index.sync import FileStamp
 
 
@@ -119,7 +120,11 @@ class SyncCounts:
 
 @dataclass(frozen=True, slots=True)
 class IndexSummary:
-    """The state of an index; `photos` have an embedding, `skipped` have none, `kind` is the kind of FAISS index."""
+    """The state of an index; `photos` have an embedding, `skipped` have none.
+
+    `kind` is the kind of FAISS index, and `chosen_kind` the one that was asked for, or auto; `quality` is None where
+    it finds all that an exact search does.
+    """
 
     photos: int
     skipped: int
@@ -128,6 +133,9 @@ class IndexSummary:
     fingerprint: str
     dim: int
     kind: str
+    chosen_kind: str
+    quality: Quality | None
+    built_on: str
     bytes_on_disk: int
     created: datetime
     generation: int

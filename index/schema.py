@@ -69,8 +69,11 @@ VERSION_3: Migration = (
     " GROUP BY 1, 2",
 )
 
+# The kind of FAISS index that the user asked for, or auto.
+VERSION_4: Migration = ("INSERT INTO meta (key, value) VALUES ('kind', 'auto')",)
+
 # One entry for each version ever released, oldest first; released entries are never changed.
-MIGRATIONS: tuple[Migration, ...] = (VERSION_1, VERSION_2, VERSION_3)
+MIGRATIONS: tuple[Migration, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4)
 
 
 def read_version(connection: sqlite3.Connection, path: Path, *, newest: int = len(MIGRATIONS)) -> int:

@@ -3,84 +3,131 @@
 from contextlib import suppress
 from pathlib import Path
 
+from index.building import build
 from index.catalog import Catalog, CatalogState
 from index.database import storage_errors
-from index.queries import count_photos, ids_touched_since, vectors_since
-from index.vector_file import Stamp, VectorFileError, read_stamp
+from index.faiss_library import FaissDevice
+from index.kinds import AUTO, EXACT, EXACT_NUMBERS, SLACK, WORN, fits, kind_for
+from index.queries import count_embedded, count_touched_since, ids_touched_since, vectors_since
+from index.vector_file import Built, Header, Stamp, VectorFileError, read_header
 from index.vectors import VectorIndex
 
 # A reader that had to take in more than this share of all vectors saves those after it the work.
 WORTH_SAVING = 0.1
+# A large file is not written again for less than this share: readers take that in by themselves in milliseconds.
+WORTH_WRITING = 0.005
 
 
 class VectorCache:
     """The vectors of a catalogue, in memory and in a file; `unsaved` counts what the file does not know of."""
 
-    def __init__(self, path: Path, catalog: Catalog) -> None:
+    def __init__(self, path: Path, catalog: Catalog, *, device: FaissDevice | None = None) -> None:
         self.path = path
         self.catalog = catalog
+        self._device = device or FaissDevice()
         self._vectors: VectorIndex | None = None
         self.unsaved = 0
 
     def current(self, state: CatalogState) -> VectorIndex:
         """Bring the vectors in memory to `state`, that of the snapshot around the call, reading only what changed."""
-        vectors = self._load() if self._vectors is None else self._vectors
-        if vectors is not None and vectors is self._vectors and vectors.stamp == _stamp(state):
-            return vectors
-        if vectors is None or not _leads_to(vectors, state):
+        if self._vectors is not None and self._vectors.stamp == _stamp(state):
+            return self._vectors
+        return self._brought_to(state, self._load() if self._vectors is None else self._vectors)
+
+    def _brought_to(self, state: CatalogState, vectors: VectorIndex | None) -> VectorIndex:
+        if vectors is None or not _leads_to(vectors.stamp, vectors.dim, state):
             vectors = self._rebuilt(state)
         elif vectors.stamp != _stamp(state):
             self._catch_up(vectors, state)
         # What stamps cannot tell: a catalogue put back from a copy, or removals that are no longer listed because the
         # file had caught up with them, but not these vectors. Ids are never reused, so that counting finds it.
-        if len(vectors) != count_photos(self.catalog)[0]:
+        if len(vectors) != count_embedded(self.catalog):
             vectors = self._rebuilt(state)
         self._vectors = vectors
         return vectors
 
+    def at_hand(self, state: CatalogState) -> VectorIndex | None:
+        """As `current`, but None where that would be to read a large catalogue into memory for the sake of a search."""
+        if self._vectors is None and (photos := count_embedded(self.catalog)) * state.dim > SLACK * EXACT_NUMBERS:
+            header = self._header()
+            if header is None or not _leads_to(header.stamp, header.dim, state):
+                return None
+            if count_touched_since(self.catalog, header.stamp.generation) > WORTH_SAVING * photos:
+                return None
+            if (loaded := self._load()) is None:
+                return None
+            return self._brought_to(state, loaded)
+        return self.current(state)
+
+    def built(self) -> Built:
+        """Read what is in the file, as far as it can be read."""
+        header = self._header()
+        return Built() if header is None else header.built
+
     def rebuild(self, state: CatalogState) -> None:
-        """Make the vectors and their file anew from the catalogue. Raises IndexStorageError."""
-        self._vectors = self._rebuilt(state)
+        """Make the vectors and their file anew from the catalogue. Raises IndexStorageError and UserError."""
+        kind = state.kind if state.kind != AUTO else kind_for(count_embedded(self.catalog), state.dim)
+        self._vectors = build(self.catalog, state, kind, device=self._device)
         self._save(self._vectors)
 
     def update_file(self) -> None:
-        """Bring the file up to date, for the writer of the index, outside of a snapshot. Raises IndexStorageError."""
+        """Bring the file up to date, for the writer of the index, outside of a snapshot. Raises IndexStorageError.
+
+        Vectors that have outgrown their kind, or are to be of another, are made anew.
+        """
         with self.catalog.snapshot():
             state = self.catalog.state()
-            if not self._file_has(_stamp(state)):
-                self._save(self.current(state))
+            photos = count_embedded(self.catalog)
+            # A file that looks whole and cannot be loaded is no use to readers.
+            header = self._header() if self._vectors is not None or self._load() is not None else None
+            if header is None or not _leads_to(header.stamp, header.dim, state) or _outgrown(header, state, photos):
+                self.rebuild(state)
+            elif header.stamp != _stamp(state):
+                if header.built.quality is not None:
+                    touched = count_touched_since(self.catalog, header.stamp.generation)
+                    if touched <= WORTH_WRITING * photos:
+                        return
+                vectors = self.current(state)
+                if vectors.built != header.built or vectors.removed > WORN * photos:
+                    self.rebuild(state)
+                else:
+                    vectors.merge()
+                    self._save(vectors)
         self.catalog.prune_removed(state.generation)
 
     def caught_up(self, state: CatalogState) -> VectorIndex:
-        """Read the file and bring what it holds to `state`, but never make it anew. Raises VectorFileError."""
-        vectors = VectorIndex.load(self.path)
-        if not _leads_to(vectors, state):
+        """Read all of the file and bring what it holds to `state`, but never make it anew. Raises VectorFileError."""
+        vectors = VectorIndex.load(self.path, verify=True)
+        if not _leads_to(vectors.stamp, vectors.dim, state):
             raise VectorFileError("it was not made from this catalogue")
         self._catch_up(vectors, state)
         return vectors
 
     def offer_file(self) -> None:
         """Replace the file if that spares later readers much of the work; for a reader, who may not be able to."""
-        if self._vectors is not None and self.unsaved > WORTH_SAVING * len(self._vectors):
+        vectors = self._vectors
+        if vectors is None or len(vectors) * vectors.dim > SLACK * EXACT_NUMBERS:
+            return
+        if self.unsaved > WORTH_SAVING * len(vectors):
             # Once is enough, also where it fails.
             self.unsaved = 0
             with suppress(OSError):
-                self._vectors.save(self.path)
+                vectors.save(self.path)
 
-    def _file_has(self, stamp: Stamp) -> bool:
-        try:
-            return read_stamp(self.path) == stamp
-        except VectorFileError:
-            return False
+    def _header(self) -> Header | None:
+        with suppress(VectorFileError):
+            return read_header(self.path)
+        return None
 
     def _load(self) -> VectorIndex | None:
         with suppress(VectorFileError):
-            return VectorIndex.load(self.path)
+            return VectorIndex.load(self.path, device=self._device)
         return None
 
     def _rebuilt(self, state: CatalogState) -> VectorIndex:
-        vectors = VectorIndex(state.dim, stamp=Stamp(state.identity))
-        self._catch_up(vectors, state)
+        """Read all vectors, to be compared one by one: training is for those who write, and not for a search."""
+        vectors = build(self.catalog, state, EXACT, device=self._device)
+        self.unsaved += len(vectors)
         return vectors
 
     def _catch_up(self, vectors: VectorIndex, state: CatalogState) -> None:
@@ -106,7 +153,14 @@ def _stamp(state: CatalogState) -> Stamp:
     return Stamp(state.identity, state.generation)
 
 
-def _leads_to(vectors: VectorIndex, state: CatalogState) -> bool:
-    stamp = vectors.stamp
-    same_catalog = stamp.catalog == state.identity and vectors.dim == state.dim
-    return same_catalog and stamp.generation <= state.generation
+def _leads_to(stamp: Stamp, dim: int, state: CatalogState) -> bool:
+    return stamp.catalog == state.identity and dim == state.dim and stamp.generation <= state.generation
+
+
+def _outgrown(header: Header, state: CatalogState, photos: int) -> bool:
+    built = header.built
+    if state.kind == AUTO:
+        return not fits(built.wanted, photos, state.dim)
+    # Of a kind that there were too few for it is tried again when there are twice as many.
+    too_few = built.wanted != EXACT and built.quality is None and photos >= 2 * max(built.size, 1)
+    return built.wanted != state.kind or too_few

@@ -1,24 +1,27 @@
-"""The file around a serialized FAISS index: one header, one checksum, so that damage is noticed before FAISS sees it.
+"""The file of the vectors: a header with checksums, and parts that are mapped rather than read.
 
-Layout: magic (8 bytes), length of the header, CRC-32 of all that follows (4 bytes each, little-endian), header (JSON),
-payload.
+Layout: magic (8 bytes), length of the header and its CRC-32 (4 bytes each, little-endian), header (JSON), the parts.
+Of each part the header has two checksums: of what has to be whole before FAISS sees it, and of the rest, which is
+looked at only when somebody asks: wrong bytes there are wrong numbers in vectors that rank nothing by themselves.
 """
 
 import json
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.files import replacing
+from index.kinds import EXACT, Quality
 
 # Ends like the signature of PNG, so that a transfer as text is noticed too.
 MAGIC = b"fc7vec\r\n"
-FORMAT = 1
+FORMAT = 2
 PREFIX = struct.Struct("<8sII")
 LONGEST_HEADER = 1 << 16
 
@@ -35,53 +38,112 @@ class Stamp:
     generation: int = 0
 
 
-def write_vector_file(path: Path, payload: NDArray[np.uint8], *, stamp: Stamp) -> None:
-    """Write `payload` (n,) with its stamp, whole or not at all. Raises OSError."""
-    header = json.dumps({"format": FORMAT, **asdict(stamp)}).encode()
-    checksum = zlib.crc32(payload.data, zlib.crc32(header))
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What was to be built, of how many vectors, how well it finds them, and where; Flat if they were too few."""
+
+    wanted: str = EXACT
+    size: int = 0
+    quality: Quality | None = None
+    device: str = "CPU"
+
+    @property
+    def kind(self) -> str:
+        """The kind that it is."""
+        return EXACT if self.quality is None else self.wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the file says of the vectors in it."""
+
+    dim: int
+    stamp: Stamp
+    built: Built
+    parts: tuple[tuple[str, int, int, int, int], ...]
+    """Name, size, size of what is guarded, checksum of that, checksum of the rest."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Section:
+    """A part (n,) of the file, the last `unguarded` bytes of which are harmless if they are wrong."""
+
+    name: str
+    data: NDArray[np.uint8]
+    unguarded: int = 0
+
+
+def write_vector_file(path: Path, sections: Sequence[Section], *, dim: int, stamp: Stamp, built: Built) -> None:
+    """Write parts with their stamp, whole or not at all. Raises OSError."""
+    parts = []
+    for section in sections:
+        guarded = len(section.data) - section.unguarded
+        checksums = zlib.crc32(section.data[:guarded].data), zlib.crc32(section.data[guarded:].data)
+        parts.append((section.name, len(section.data), guarded, *checksums))
+    fields = {"format": FORMAT, "dim": dim, "stamp": asdict(stamp), "built": asdict(built), "parts": parts}
+    header = json.dumps(fields).encode()
     with replacing(path) as file:
-        file.write(PREFIX.pack(MAGIC, len(header), checksum))
+        file.write(PREFIX.pack(MAGIC, len(header), zlib.crc32(header)))
         file.write(header)
-        file.write(payload.data)
+        for section in sections:
+            file.write(section.data.data)
 
 
-def read_vector_file(path: Path) -> tuple[Stamp, NDArray[np.uint8]]:
-    """Read the stamp and the payload (n,). Raises VectorFileError."""
+def read_vector_file(path: Path, *, verify: bool = False) -> tuple[Header, list[tuple[str, NDArray[np.uint8]]]]:
+    """Map the parts (n,), and look for damage in what is guarded, or in all of it. Raises VectorFileError."""
     try:
         with path.open("rb") as file:
-            header, expected = _read_header(file)
-            payload = file.read()
-    except OSError as error:
+            header = _read_header(file)
+            start = file.tell()
+            data = np.memmap(file, dtype=np.uint8, mode="r")
+    except (OSError, ValueError) as error:
         raise VectorFileError(f"{path}: {error}") from error
-    if zlib.crc32(payload, zlib.crc32(header)) != expected:
-        raise VectorFileError(f"{path}: the checksum differs")
-    return _parse_header(header), np.frombuffer(payload, dtype=np.uint8)
+    if len(data) != start + sum(size for _, size, *_ in header.parts):
+        raise VectorFileError(f"{path}: the file is truncated")
+    sections = []
+    for name, size, guarded, *checksums in header.parts:
+        part = data[start : start + size]
+        checked = (part[:guarded], part[guarded:]) if verify else (part[:guarded],)
+        if any(zlib.crc32(data.data) != checksum for data, checksum in zip(checked, checksums, strict=False)):
+            raise VectorFileError(f"{path}: the checksum differs")
+        sections.append((name, part))
+        start += size
+    return header, sections
 
 
-def read_stamp(path: Path) -> Stamp:
-    """Read the stamp alone, without looking for damage further on. Raises VectorFileError."""
+def read_header(path: Path) -> Header:
+    """Read the header alone, without looking for damage further on. Raises VectorFileError."""
     try:
         with path.open("rb") as file:
-            return _parse_header(_read_header(file)[0])
+            return _read_header(file)
     except OSError as error:
         raise VectorFileError(f"{path}: {error}") from error
 
 
-def _read_header(file: BinaryIO) -> tuple[bytes, int]:
+def _read_header(file: BinaryIO) -> Header:
     prefix = file.read(PREFIX.size)
     if len(prefix) < PREFIX.size:
         raise VectorFileError("the file is truncated")
     magic, length, checksum = PREFIX.unpack(prefix)
     if magic != MAGIC or length > LONGEST_HEADER:
         raise VectorFileError("the file is not one of ours")
-    return file.read(length), checksum
+    header = file.read(length)
+    if zlib.crc32(header) != checksum:
+        # So it is with files of the first format too, whose checksum is that of all that follows.
+        raise VectorFileError("the header is damaged or of another format")
+    return _parse_header(json.loads(header))
 
 
-def _parse_header(header: bytes) -> Stamp:
-    try:
-        fields = json.loads(header)
-        if fields["format"] != FORMAT:
-            raise VectorFileError("the file is of another format")
-        return Stamp(str(fields["catalog"]), int(fields["generation"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise VectorFileError("the header is damaged") from error
+def _parse_header(fields: dict[str, Any]) -> Header:
+    if fields["format"] != FORMAT:
+        raise VectorFileError("the file is of another format")
+    built, quality = fields["built"], fields["built"]["quality"]
+    if quality is not None:
+        pairs = tuple((int(effort), float(recall)) for effort, recall in quality["recalls"])
+        quality = Quality(quality["depth"], pairs, quality["sampled"])
+    return Header(
+        fields["dim"],
+        Stamp(**fields["stamp"]),
+        Built(built["wanted"], built["size"], quality, built["device"]),
+        tuple(map(tuple, fields["parts"])),
+    )

@@ -7,8 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from index.errors import UserError
+from index.faiss_library import faiss_gpus
+from index.kinds import AUTO
 from index.photo_index import PhotoIndex
-from index.records import SkippedPhoto
+from index.records import IndexSummary, SkippedPhoto
 from retrieval.evaluation import Evaluation
 from retrieval.folder import can_be_seen
 from retrieval.formats import file_size
@@ -78,8 +80,27 @@ def index_facts(folder: Path) -> Facts:
         "model file": "the built-in one" if model_path is None else str(model_path),
         "fingerprint": summary.fingerprint,
         "vectors": f"{summary.kind}, {summary.dim} values each",
+        **_search_facts(summary),
         "size": file_size(summary.bytes_on_disk),
         "created": summary.created.isoformat(sep=" ", timespec="seconds"),
+    }
+
+
+def _search_facts(summary: IndexSummary) -> Facts:
+    quality = summary.quality
+    facts: Facts = {"kind": "chosen by the number of photos" if summary.chosen_kind == AUTO else "chosen with --kind"}
+    if summary.chosen_kind not in (AUTO, summary.kind):
+        facts["kind"] = f"{summary.chosen_kind} was chosen; fc7 index makes it when there are enough photos"
+    if quality is None:
+        return {**facts, "recall@10": "1, all photos are compared"}
+    effort, recall = quality.usual()
+    most, best = quality.best
+    at = " at nprobe {:,}" if effort else ""
+    measured = f"{recall:.3f}{at.format(effort)}, {best:.3f} at most{at.format(most)}"
+    return {
+        **facts,
+        "recall@10": f"{measured}; measured on {quality.sampled} photos",
+        "built on": summary.built_on,
     }
 
 
@@ -108,8 +129,17 @@ def installation_facts(default_index: Path) -> Facts:
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         **versions,
         **runs,
+        "FAISS runs on": _faiss_devices(),
         "default index": f"{default_index}{'' if default_index.exists() else ' (none yet)'}",
     }
+
+
+def _faiss_devices() -> str:
+    try:
+        gpus = faiss_gpus()
+    except UserError as error:
+        return f"nothing: {error}"
+    return f"the CPU, or one of {gpus} GPUs with --device cuda" if gpus else "the CPU; it finds no GPU"
 
 
 def _card(heading: str, values: Mapping[str, object]) -> Facts:

@@ -38,8 +38,9 @@ class Outputs:
 class Model:
     """One `.onnx` file in ONNX Runtime, with the preparation of pictures that it was trained with."""
 
-    def __init__(self, session: Any, spec: ModelSpec, *, path: Path | None = None) -> None:
-        """Use `load`; `path` is that of its file, None for the built-in model."""
+    def __init__(self, session: Any, spec: ModelSpec, *, path: Path | None = None, device: Device = "auto") -> None:
+        """Use `load`; `path` is that of its file, None for the built-in model; `device` is where it was to run."""
+        self.device = device
         self._session = session
         self.spec = spec
         self.path = path
@@ -75,7 +76,7 @@ class Model:
             raise UserError("ONNX Runtime finds no CUDA device here; leave out --device, or give --device cpu")
         spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path=str(path))
         _check_graph(session, spec, path)
-        return cls(session, spec, path=named)
+        return cls(session, spec, path=named, device=device)
 
     @property
     def providers(self) -> list[str]:

@@ -2,10 +2,11 @@
 
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from index.errors import UserError
+from index.faiss_library import FaissDevice
 from index.photo_index import PhotoIndex
 from index.rebuilding import rebuilding
 from retrieval.folder import scan_folder
@@ -15,11 +16,18 @@ from retrieval.progress import Progress
 
 
 def rebuild_index(
-    place: Path, model: Model, folders: Sequence[Path], *, progress: Progress | None = None
+    place: Path,
+    model: Model,
+    folders: Sequence[Path],
+    *,
+    kind: str | None = None,
+    progress: Progress | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> list[FolderReport]:
     """Make the index in `place` anew, of all folders that it knows and of those that are named.
 
-    It is searched as it was until the new one is finished; a run that is broken off is gone on with by the next one.
+    It has the `kind` of FAISS index that it had, or the one that is named. It is searched as it was until the new one
+    is finished; a run that is broken off is gone on with by the next one.
     Raises UserError where photos that are known cannot be seen, and would be lost.
     """
     known = known_folders(place)
@@ -28,7 +36,13 @@ def rebuild_index(
         _check_that_all_can_be_seen(place, known)
     spec = model.spec
     with rebuilding(
-        place, fingerprint=spec.fingerprint, model_name=spec.name, dim=spec.dim, model_path=model.path
+        place,
+        fingerprint=spec.fingerprint,
+        model_name=spec.name,
+        dim=spec.dim,
+        model_path=model.path,
+        kind=kind,
+        device=FaissDevice(model.device, warn=warn),
     ) as index:
         # A run that was broken off may have had others.
         index.forget([root for root in index.roots() if not any(root.is_relative_to(folder) for folder in folders)])

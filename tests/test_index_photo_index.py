@@ -165,7 +165,7 @@ def test_the_summary(tmp_path: Path) -> None:
         )
         summary = index.summary()
     assert (summary.photos, summary.skipped, summary.roots, summary.dim) == (2, 1, (ROOT,), DIM)
-    assert (summary.model_name, summary.fingerprint, summary.kind, summary.generation) == ("sample", "abc", "flat", 1)
+    assert (summary.model_name, summary.fingerprint, summary.kind, summary.generation) == ("sample", "abc", "Flat", 1)
     assert abs(datetime.now(UTC) - summary.created) < timedelta(minutes=5)
     assert summary.bytes_on_disk > DIM * 2 * 4
 

@@ -13,7 +13,7 @@ from index.catalog import Catalog
 from index.photo_index import PhotoIndex
 from index.records import SearchResult
 from index.vector_cache import VectorCache
-from index.vector_file import Stamp, read_stamp
+from index.vector_file import Stamp, read_header
 from index.vectors import VectorIndex
 
 ROOT = Path("/photos")
@@ -140,7 +140,7 @@ def test_the_writer_brings_a_lost_file_back_though_nothing_changed(tmp_path: Pat
     (tmp_path / "vectors.faiss").unlink()
     with open_for_writing(tmp_path) as index:
         bring_up_to_date(index, ROOT, files)
-    assert read_stamp(tmp_path / "vectors.faiss").generation == 1
+    assert read_header(tmp_path / "vectors.faiss").stamp.generation == 1
     assert search(tmp_path) == answers
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.vector_file import Stamp, VectorFileError, read_stamp, write_vector_file
+from index.vector_file import Built, Section, Stamp, VectorFileError, read_header, write_vector_file
 from index.vectors import VectorIndex
 
 DIM = 5
@@ -69,7 +69,7 @@ def test_save_then_load_is_identity(tmp_path_factory: pytest.TempPathFactory, id
     loaded = VectorIndex.load(path)
     assert (loaded.dim, loaded.stamp, len(loaded)) == (DIM, vectors.stamp, len(ids))
     assert answers(loaded) == answers(vectors)
-    assert read_stamp(path) == vectors.stamp
+    assert read_header(path).stamp == vectors.stamp
     assert [file.name for file in path.parent.iterdir()] == ["vectors.faiss"]
 
 
@@ -125,12 +125,23 @@ def test_no_damage_goes_unnoticed(tmp_path: Path) -> None:
 
 def test_a_sound_file_that_holds_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "vectors.faiss"
-    write_vector_file(path, np.arange(40, dtype=np.uint8), stamp=Stamp())
-    with pytest.raises(VectorFileError):
-        VectorIndex.load(path)
-    write_vector_file(path, faiss.serialize_index(faiss.IndexFlatIP(DIM)), stamp=Stamp())
-    with pytest.raises(VectorFileError, match="another kind"):
-        VectorIndex.load(path)
+    nothing, rubbish = np.empty(0, np.uint8), np.arange(40, dtype=np.uint8)
+    other = faiss.serialize_index(faiss.IndexFlatIP(DIM + 1))
+    for number, contents in enumerate(
+        [
+            [nothing],
+            [rubbish, nothing, nothing, nothing],
+            [nothing, rubbish, nothing, nothing],
+            [nothing, nothing, rubbish, nothing],
+            [nothing, nothing, nothing, rubbish],
+            [rubbish, nothing, nothing, faiss.serialize_index(faiss.IndexFlatIP(DIM))],
+            [nothing, nothing, nothing, other],
+        ]
+    ):
+        sections = [Section(str(number), data) for data in contents]
+        write_vector_file(path, sections, dim=DIM, stamp=Stamp(), built=Built())
+        with pytest.raises(VectorFileError):
+            VectorIndex.load(path)
 
 
 def test_without_faiss_the_message_says_what_to_install() -> None:

@@ -11,7 +11,7 @@ LAYERS = ("index", "retrieval", "training", "cli_options", "cli")
 HOMES = {
     "torch": "training/",
     "onnx": "training/",
-    "faiss": "index/vectors.py",
+    "faiss": "index/faiss_library.py",
     "sqlite3": "index/",
     "onnxruntime": "retrieval/model.py",
     "PIL": "retrieval/",

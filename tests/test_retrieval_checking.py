@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from cli import main
 from index.photo_index import PhotoIndex
-from index.vector_file import Stamp, read_stamp
+from index.vector_file import Stamp, read_header
 from index.vectors import VectorIndex
 
 Fc7 = Callable[..., Result]
@@ -109,10 +109,10 @@ def test_damage_is_found_and_mended(fc7: Fc7, index: Path, tmp_path: Path, damag
 
 
 def test_a_whole_index_is_left_as_it_is(fc7: Fc7, index: Path) -> None:
-    stamp, modified = read_stamp(index / "vectors.faiss"), (index / "vectors.faiss").stat().st_mtime_ns
+    stamp, modified = read_header(index / "vectors.faiss").stamp, (index / "vectors.faiss").stat().st_mtime_ns
     for arguments in (("check",), ("check", "--sample", 0), ("check", "--repair")):
         assert fc7(*arguments).exit_code == 0
-    assert read_stamp(index / "vectors.faiss") == stamp
+    assert read_header(index / "vectors.faiss").stamp == stamp
     assert (index / "vectors.faiss").stat().st_mtime_ns == modified
 
 

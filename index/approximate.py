@@ -1,0 +1,159 @@
+"""A FAISS index of any kind over vectors in a row: trained and filled once, then mapped from a file."""
+
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.errors import UserError
+from index.faiss_library import MOST_ON_GPU, FaissDevice, import_faiss, threads_for
+from index.kinds import AUTO, EXACT
+
+# FAISS asks for 39 vectors a list or warns; more make better lists, and training longer.
+TRAINING_PER_LIST = 40
+TRAINING_AT_LEAST = 20_000
+# Of kinds without lists FAISS calls the effort of a search otherwise, or has none.
+KNOBS = ("nprobe", "efSearch")
+
+
+class UntrainableError(Exception):
+    """There are too few vectors for this kind; its owner searches exactly, so no user ever sees this."""
+
+
+class ApproximateIndex:
+    """Vectors by their position, 0 to n - 1, as the kind `kind` finds them."""
+
+    def __init__(self, index: Any, *, kind: str, buffer: object = None, device: FaissDevice | None = None) -> None:
+        """Use `untrained` or `from_buffer`; `buffer` is what the vectors lie in where they are not its own."""
+        self.kind = kind
+        self.dim = int(index.d)
+        self._index = index
+        self._buffer = buffer
+        self._device = device or FaissDevice()
+        self._on_gpu: Any = None
+        self._knob = _knob_of(index)
+        ivf = import_faiss().try_extract_index_ivf(index)
+        self.lists = int(ivf.nlist) if ivf is not None else 0
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    @classmethod
+    def untrained(cls, kind: str, dim: int, *, device: FaissDevice | None = None) -> "ApproximateIndex":
+        """Begin an index of a kind, a FAISS factory string. Raises UserError for one that FAISS has not."""
+        faiss = import_faiss()
+        try:
+            index = faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT)
+        except (RuntimeError, MemoryError) as error:
+            reason = _reason(error)
+        else:
+            if not isinstance(index, faiss.IndexIDMap):
+                return cls(index, kind=kind, device=device)
+            reason = "ids are kept by fc7"
+        raise UserError(
+            f"FAISS has no index of kind {kind!r} for vectors of {dim} values ({reason}): "
+            "name another, IVF1024,SQ8 for instance, or --kind auto."
+        )
+
+    @property
+    def training_size(self) -> int:
+        """How many vectors are enough to train it."""
+        return max(TRAINING_AT_LEAST, TRAINING_PER_LIST * self.lists)
+
+    def train(self, embeddings: NDArray[np.float32]) -> None:
+        """Learn from embeddings (n, dim), and get ready to take vectors in. Raises UntrainableError."""
+        faiss = import_faiss()
+        ivf = faiss.try_extract_index_ivf(self._index)
+        if ivf is not None:
+            ivf.cp.min_points_per_centroid = 1  # spares a warning on stderr
+        on_gpu = self._device.to_gpu(self._index)
+        index = self._index if on_gpu is None else on_gpu
+        try:
+            index.train(np.ascontiguousarray(embeddings))
+        except RuntimeError as error:
+            raise UntrainableError(_reason(error)) from error
+        self._on_gpu = on_gpu
+
+    def add(self, embeddings: NDArray[np.float32]) -> None:
+        """Append embeddings (n, dim)."""
+        index = self._index if self._on_gpu is None else self._on_gpu
+        index.add(np.ascontiguousarray(embeddings))
+
+    def finish(self) -> None:
+        """End what `train` began, once all vectors are in it."""
+        if self._on_gpu is not None:
+            self._index = self._device.to_cpu(self._on_gpu)
+
+    def search(self, queries: NDArray[np.float32], k: int, *, effort: int) -> NDArray[np.int64]:
+        """Find positions (m, k) near queries (m, dim), best first; -1 where fewer were found with this effort."""
+        if self._on_gpu is None:
+            self._on_gpu = self._device.to_gpu(self._index)
+        on_gpu = self._on_gpu is not None and max(k, effort) <= MOST_ON_GPU
+        index = self._on_gpu if on_gpu else self._index
+        if self._knob is not None:
+            space = import_faiss().GpuParameterSpace() if on_gpu else import_faiss().ParameterSpace()
+            space.set_index_parameter(index, self._knob, effort)
+        visited = len(self) * min(1.0, effort / self.lists) + self.lists if self.lists else len(self)
+        with threads_for(int(len(queries) * visited * self.dim)):
+            _, positions = index.search(np.ascontiguousarray(queries), k)
+        found: NDArray[np.int64] = positions
+        return found
+
+    def efforts(self) -> list[int]:
+        """List efforts worth measuring, least first."""
+        if self._knob is None:
+            return [0]
+        most = self.lists or 1024
+        steps = {step for n in range(most.bit_length()) for step in (2**n, 3 * 2**n // 2) if step < most}
+        return [*sorted(steps), most]
+
+    def to_bytes(self) -> tuple[NDArray[np.uint8], int]:
+        """Serialize it, and say how many bytes at its end are vectors only, in which damage harms nothing else."""
+        data: NDArray[np.uint8] = import_faiss().serialize_index(self._index)
+        return data, self._harmless_bytes()
+
+    @classmethod
+    def from_buffer(
+        cls, data: NDArray[np.uint8], *, kind: str, device: FaissDevice | None = None, copy: bool = False
+    ) -> "ApproximateIndex":
+        """Use what `to_bytes` gave where it lies, or as a copy, which alone can be added to. Raises RuntimeError."""
+        faiss = import_faiss()
+        if copy:
+            return cls(faiss.deserialize_index(np.array(data)), kind=kind, device=device)
+        reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(data), data.size)
+        return cls(faiss.read_index(reader), kind=kind, buffer=(data, reader), device=device)
+
+    def copied(self) -> "ApproximateIndex":
+        """Copy it, so that it can be added to."""
+        data, _ = self.to_bytes()
+        return self.from_buffer(data, kind=self.kind, device=self._device, copy=True)
+
+    def _harmless_bytes(self) -> int:
+        # These kinds end with their lists: for each vector its code and its position.
+        faiss = import_faiss()
+        if type(self._index) not in (faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer):
+            return 0
+        return len(self) * (int(self._index.code_size) + 8)
+
+
+def check_kind(kind: str, dim: int) -> None:
+    """Raise UserError for a kind that FAISS has not for vectors of `dim` values."""
+    if kind not in (AUTO, EXACT):
+        ApproximateIndex.untrained(kind, dim)
+
+
+def _knob_of(index: Any) -> str | None:
+    space = import_faiss().ParameterSpace()
+    for knob in KNOBS:
+        try:
+            space.set_index_parameter(index, knob, 1)
+        except RuntimeError:
+            continue
+        return knob
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    return re.sub(r"^.*Error: ", "", re.sub(r"^Error in .*?: Error: ", "", text)) or "unknown"

@@ -1,0 +1,82 @@
+"""`fc7 index --kind` and `fc7 search --recall`, on pictures, by their real models."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli import main
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+@pytest.fixture
+def place(tmp_path: Path, make_photo: Callable[..., Path], tiny_model: Path) -> Path:
+    """An index of 60 pictures, IVF4,SQ8."""
+    for number in range(60):
+        make_photo(f"photos/{number:02}.png", ("red", "green", "blue")[number % 3], seed=number)
+    place = tmp_path / "index"
+    done = run("index", tmp_path / "photos", "-m", tiny_model, "--index", place, "--kind", "IVF4,SQ8")
+    assert (done.exit_code, done.stderr) == (0, ""), done.output
+    return place
+
+
+def facts(place: Path) -> dict[str, str]:
+    done = run("info", place, "--format", "json")
+    assert done.exit_code == 0, done.output
+    return dict(json.loads(done.stdout))
+
+
+def test_a_kind_is_shown_searched_and_given_back(place: Path) -> None:
+    said = facts(place)
+    assert (said["vectors"], said["kind"]) == ("IVF4,SQ8, 16 values each", "chosen with --kind")
+    assert said["recall@10"].endswith("measured on 60 photos")
+    photo = place.parent / "photos" / "07.png"
+    answers = [run("search", photo, "--index", place, *more) for more in ([], ["--recall", "1"], ["--recall", "0.99"])]
+    assert [(answer.exit_code, answer.stderr) for answer in answers] == [(0, "")] * 3
+    assert {answer.stdout.splitlines()[1].split()[0] for answer in answers} == {"1.000"}
+    assert answers[1].stdout == answers[2].stdout
+
+    assert run("index", "--index", place).exit_code == 0
+    assert facts(place)["vectors"].startswith("IVF4")
+    assert run("index", "--index", place, "--kind", "auto").exit_code == 0
+    said = facts(place)
+    assert (said["vectors"], said["kind"]) == ("Flat, 16 values each", "chosen by the number of photos")
+    assert said["recall@10"] == "1, all photos are compared"
+
+
+@pytest.mark.parametrize("rebuild", [[], ["--rebuild"]])
+def test_a_kind_that_faiss_has_not_is_an_error_and_changes_nothing(
+    place: Path, tiny_model: Path, rebuild: list[str]
+) -> None:
+    done = run("index", "--index", place, "-m", tiny_model, "--kind", "Nonsense", *rebuild)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: FAISS has no index of kind 'Nonsense' for vectors of 16 values (")
+    assert "IVF1024,SQ8" in done.stderr
+    assert facts(place)["vectors"].startswith("IVF4")
+
+
+def test_a_rebuild_keeps_the_kind_or_takes_another(place: Path, tiny_model: Path, other_model: Path) -> None:
+    assert run("index", "--index", place, "--rebuild", "-m", other_model).exit_code == 0
+    assert facts(place)["vectors"].startswith("IVF4")
+    assert run("index", "--index", place, "--rebuild", "-m", tiny_model, "--kind", "IVF2,Flat").exit_code == 0
+    assert facts(place)["vectors"].startswith("IVF2,Flat")
+    assert facts(place)["kind"] == "chosen with --kind"
+
+
+def test_a_kind_for_more_photos_than_there_are_is_told(place: Path, tmp_path: Path) -> None:
+    assert run("index", "--index", place, "--kind", "IVF100,SQ8").exit_code == 0
+    said = facts(place)
+    assert said["vectors"].startswith("Flat")
+    assert said["kind"] == "IVF100,SQ8 was chosen; fc7 index makes it when there are enough photos"
+
+
+@pytest.mark.parametrize("recall", ["0", "1.5", "most"])
+def test_no_recall_is_no_recall(place: Path, recall: str) -> None:
+    done = run("search", place.parent / "photos" / "07.png", "--index", place, "--recall", recall)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "--recall" in done.stderr
