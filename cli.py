@@ -7,8 +7,8 @@ Results go to stdout, progress and warnings to stderr. Whatever is heavy is impo
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +103,17 @@ def null_wants_paths(null: bool, format: str) -> None:
     source = click.get_current_context().get_parameter_source("format")
     if null and format != "paths" and source is ParameterSource.COMMANDLINE:
         raise click.UsageError(f"-0 prints paths, not {format}; leave out one of -0 and --format")
+
+
+@contextmanager
+def errors_told_by(first: bool) -> Iterator[None]:
+    """Let one process of several tell of the error that all of them stop for."""
+    try:
+        yield
+    except UserError:
+        if first:
+            raise
+        raise click.exceptions.Exit(1) from None
 
 
 @click.group(
@@ -449,6 +460,7 @@ def embed_command(photos: Sequence[Path], *, model: "Model", out: Path, output: 
 @click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped.")
 @click.option("--names", type=PATH, help="File with a line for each class: WordNet id, tab, name.")
 @device_option
+@click.option("--compile/--no-compile", default=False, help="Compile each step, which takes a minute first.")
 @shape_flags
 @recipe_flags
 def train_command(
@@ -460,12 +472,15 @@ def train_command(
     resume: bool,
     names: Path | None,
     device: str,
+    compile: bool,
     shape: dict[str, Any],
     **values: Any,
 ) -> None:
     """Learn a network from labelled pictures, and write it as a model file.
 
     DATA has one folder of pictures for each class, or train/ and val/ with such folders. Ctrl-C saves the run first.
+
+    On several GPUs: torchrun --no-python --nproc-per-node GPUS fc7 train DATA -o RUN
     """
     if resume and (
         arch or start or names or shape or any(value is not None for name, value in values.items() if name != "epochs")
@@ -474,35 +489,40 @@ def train_command(
     if start and shape:
         raise click.UsageError(f"--from brings the network's shape with it; leave out --{next(iter(shape))}")
 
-    from retrieval.facts import summary_line
     from training.hardware import choose_hardware
     from training.initial import read_start
-    from training.report import TerminalReport
-    from training.run import MODEL, first_recipe, train
+    from training.processes import joined_processes
+    from training.report import SilentReport, TerminalReport
+    from training.run import first_recipe, train
     from training.run import resume as resume_run
+    from training.summary import summary
 
-    hardware, report = choose_hardware(device), TerminalReport(sys.stderr)
-    if resume:
-        result = resume_run(data, out, hardware=hardware, report=report, epochs=values["epochs"])
-    else:
-        initial = read_start(start) if start else None
-        recipe = first_recipe(arch=arch, start=initial).changed(arch=arch, **values)
-        result = train(
-            data,
-            out,
-            recipe,
-            hardware=hardware,
-            report=report,
-            config=CONFIGS[recipe.arch].changed(**shape) if shape else None,
-            start=initial,
-            fit_batch=values["batch_size"] is None,
-            names=names,
-        )
+    with joined_processes(device) as processes, errors_told_by(processes.first):
+        hardware = processes.together(lambda: choose_hardware(device, processes=processes, compiled=compile))
+        report = TerminalReport(sys.stderr) if processes.first else SilentReport()
+        if resume:
+            result = resume_run(data, out, hardware=hardware, report=report, epochs=values["epochs"])
+        else:
+            initial = processes.together(lambda: read_start(start) if start else None)
+            recipe = first_recipe(arch=arch, start=initial).changed(arch=arch, **values)
+            result = train(
+                data,
+                out,
+                recipe,
+                hardware=hardware,
+                report=report,
+                config=CONFIGS[recipe.arch].changed(**shape) if shape else None,
+                start=initial,
+                fit_batch=values["batch_size"] is None,
+                names=names,
+            )
     if result.spec is None:
         command = shlex.join(["fc7", "train", str(data), "-o", str(out), "--resume"])
-        click.echo(f"Stopped and saved. Go on with: {command}", err=True)
+        report.note(f"Stopped and saved. Go on with: {command}")
         raise click.exceptions.Exit(INTERRUPTED)
-    click.echo(summary_line(out / MODEL, result.spec))
+    if processes.first:
+        for line in summary(result):
+            click.echo(line)
 
 
 @main.command("evaluate", epilog="Example: fc7 evaluate tiny-imagenet-200/val -m model.onnx --crops 10")
@@ -657,3 +677,7 @@ def info_command(file: Path | None, *, skipped: bool, layers: bool, format: str)
         write(format_skipped(skipped_in_index(file or default_index()), format))
         return
     write(format_facts(installation_facts(default_index()) if file is None else facts_of(file), format))
+
+
+if __name__ == "__main__":
+    main(prog_name="fc7")

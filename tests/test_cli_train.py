@@ -36,6 +36,10 @@ def test_from_pictures_to_a_model_that_names_them(data: Path, make_photo: MakePh
     assert trained.exit_code == 0, trained.output
     assert trained.stdout.startswith(f"{run / 'model.onnx'}: alexnet-64, 2 classes, top-1 ")
     assert "Epoch 1/1: " in trained.stderr
+    assert "% waiting for pictures)" in trained.stderr
+    assert f" validation pictures mistaken: {run / 'mistakes.csv'}; all classes: {run / 'confusion.csv'}\n" in (
+        trained.stdout
+    )
 
     again = fc7("train", data, "-o", run)
     assert again.exit_code == 1

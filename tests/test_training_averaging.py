@@ -66,7 +66,7 @@ def test_the_averaged_network_is_the_one_that_is_validated(make_trainer: Callabl
     found = trainer.history[-1]
 
     def loss(network: AlexNet) -> float:
-        return evaluate(network, trainer.validation, NORMALISATION, side=found.side, half=False)[0]
+        return evaluate(network, trainer.validation, NORMALISATION, side=found.side)[0]
 
     assert loss(trainer.average.network) == found.validation_loss
     assert loss(trainer.network) != found.validation_loss

@@ -231,6 +231,12 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(checkpoint: Checkpoint, sav
     assert Checkpoint.load(saved).epoch == 3
 
 
+def test_a_full_disk_before_there_is_any_checkpoint(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with files_of_at_most(1000), pytest.raises(CheckpointError, match=r"could not be written .*; make room and start"):
+        checkpoint.save(tmp_path / "last.pt")
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_folder_that_is_gone_is_an_error_of_the_user(checkpoint: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="No such file or directory"):
         checkpoint.save(tmp_path / "gone" / "last.pt")

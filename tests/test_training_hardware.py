@@ -8,7 +8,8 @@ import torch
 
 from index.errors import UserError
 from retrieval.pipeline import usable_cores
-from training.hardware import choose_hardware, machine_memory
+from training.hardware import choose_hardware, machine_memory, why_not_compiled
+from training.processes import Processes
 
 PHYSICAL = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
@@ -25,6 +26,25 @@ def test_pictures_may_take_a_share_of_the_memory() -> None:
     hardware = choose_hardware("cpu")
     assert 0 < hardware.memory <= PHYSICAL // 2
     assert hardware.workers == usable_cores() >= 1
+
+
+def test_processes_on_a_machine_share_its_memory_and_cores() -> None:
+    alone, together = choose_hardware("cpu"), choose_hardware("cpu", processes=Processes(0, 4, 0, 4))
+    assert together.memory < alone.memory / 3
+    assert together.workers == max(usable_cores() // 4, 1)
+
+
+def test_a_compiler_that_fails_is_no_reason_not_to_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compile_nothing(function: object) -> object:
+        def call(_: torch.Tensor) -> None:
+            raise RuntimeError("no g++ on this machine\nand much more")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    assert why_not_compiled(torch.device("cpu")) == "no g++ on this machine"
+    monkeypatch.setattr(torch, "compile", lambda function: function)
+    assert why_not_compiled(torch.device("cpu")) is None
 
 
 def test_the_memory_that_can_be_had(tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ def test_corrupt_files_are_listed_and_left_out(split: Split) -> None:
     assert folder.skipped == [], "workers look at a file when its turn comes"
     order = [0, 1, 2, 3, 4, 5]
     assert [labels for _, labels in batches(folder, order, 2)] == [[0], [0, 1], [1]]
-    assert batches(folder, [1, 4], 2) == []
+    assert batches(folder, [1, 4, 0], 2) == [([], []), ([square(split.paths[0], SIZE).tolist()], [0])]
+    assert next(folder.batches(torch.tensor([1]), 2))[0].shape == (0, SIZE, SIZE, 3)
     for pictures in (memory, folder):
         assert [(photo.path, photo.reason) for photo in pictures.skipped] == [
             (split.paths[1], "truncated PNG"),

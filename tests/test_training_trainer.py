@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from training_samples import CPU, TINY, TINY_RECIPE, as_split, lively, write_shapes
+from training_samples import CPU, TINY, TINY_RECIPE, as_split, checkpoint_of, lively, write_shapes
 
-from index.errors import DatasetError, UserError
+from index.errors import CheckpointError, DatasetError, UserError
 from training.augment import Normalisation, centre_crops, random_crops
-from training.checkpoint import EpochMetrics
+from training.checkpoint import Checkpoint, EpochMetrics
 from training.mixing import Targets
 from training.networks import AlexNet
+from training.optimizer import parameter_groups
 from training.pictures import FolderPictures, MemoryPictures
 from training.recipe import PAPER, Recipe
 from training.schedule import learning_rate, stalled
-from training.trainer import Trainer, parameter_groups, uses_bfloat16
+from training.trainer import Trainer
 from training.validation import evaluate
 
 NORMALISATION = Normalisation(torch.full((3, 1, 1), 120.0), torch.full((3, 1, 1), 60.0))
@@ -107,13 +108,13 @@ def test_evaluation_is_the_cross_entropy_and_the_rank_over_all_pictures(pictures
     target = np.take_along_axis(logits, labels.numpy()[:, None], 1)
     loss = np.mean(np.log(np.exp(logits).sum(1)) - target[:, 0])
     ranks = (logits > target).sum(1)
-    found = evaluate(network.train(), pictures, NORMALISATION, side=28, half=False)
+    found = evaluate(network.train(), pictures, NORMALISATION, side=28)
     assert found == pytest.approx((loss, np.mean(ranks < 1), np.mean(ranks < 5)), rel=1e-5)
     assert not network.training
 
 
 def test_with_fewer_than_five_classes_all_are_among_five(pictures: MemoryPictures) -> None:
-    assert evaluate(lively(TINY, 3), pictures, NORMALISATION, side=20, half=False)[2] == 1.0
+    assert evaluate(lively(TINY, 3), pictures, NORMALISATION, side=20)[2] == 1.0
 
 
 def test_one_step_is_that_of_sgd_with_nesterov_momentum(pictures: MemoryPictures) -> None:
@@ -254,17 +255,18 @@ def test_a_loss_that_is_no_number_ends_the_run(pictures: MemoryPictures) -> None
         trainer.train_epoch()
 
 
-def test_a_batch_of_which_one_picture_is_left_is_passed_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize("missing", [3, 4])
+def test_a_batch_of_which_one_picture_is_left_or_none_is_passed_over(tmp_path: Path, missing: int) -> None:
     split = as_split(write_shapes(tmp_path / "data", each=4))
     recipe = TINY_RECIPE.changed(batch_size=4)
     order = torch.randperm(12, generator=torch.Generator().manual_seed(recipe.seed))
-    for number in order[:3]:
+    for number in order[:missing]:
         split.paths[number].write_bytes(b"")
     trainer = trainer_of(FolderPictures(split, TINY.resize, device=CPU.device, workers=0), recipe)
     done = []
     assert trainer.train_epoch(report=lambda *told: done.append(told[0]))
     assert done[-1] == 3
-    assert len(trainer.pictures.skipped) == 3
+    assert len(trainer.pictures.skipped) == missing
 
 
 def test_nothing_to_learn_from(tmp_path: Path) -> None:
@@ -276,12 +278,7 @@ def test_nothing_to_learn_from(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="none of the training pictures could be read"):
         trainer.train_epoch()
     with pytest.raises(DatasetError, match="none of the validation pictures could be read"):
-        evaluate(trainer.network, trainer.validation, NORMALISATION, side=28, half=False)
-
-
-def test_the_precision_that_is_asked_for() -> None:
-    assert uses_bfloat16(PAPER.changed(precision="bfloat16"), CPU.device)
-    assert not uses_bfloat16(PAPER.changed(precision="float32"), CPU.device)
+        evaluate(trainer.network, trainer.validation, NORMALISATION, side=28)
 
 
 def test_training_in_bfloat16_keeps_its_weights_in_float32(pictures: MemoryPictures) -> None:
@@ -289,3 +286,47 @@ def test_training_in_bfloat16_keeps_its_weights_in_float32(pictures: MemoryPictu
     trainer.train_epoch()
     assert {value.dtype for value in trainer.network.parameters()} == {torch.float32}
     assert math.isfinite(trainer.history[0].train_loss)
+
+
+def test_gradients_in_float16_are_scaled_and_the_scale_is_kept(
+    pictures: MemoryPictures, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # On a CPU, which is asked for float16 by no recipe: the loop is that of a GPU.
+    monkeypatch.setattr("training.trainer.chosen_precision", lambda recipe, device: torch.float16)
+    recipe = TINY_RECIPE.changed(batch_size=4, epochs=3)
+    whole = trainer_of(pictures, recipe)
+    for _ in range(3):
+        whole.train_epoch()
+    assert math.isfinite(whole.history[-1].train_loss)
+    assert {p.dtype for p in whole.network.parameters()} == {torch.float32}
+
+    checkpoint = checkpoint_of(lively(TINY, 3))
+    stopped = trainer_of(pictures, recipe)
+    assert not stopped.train_epoch(stop=lambda: stopped.step == 2)
+    stopped.save_into(checkpoint).save(tmp_path / "last.pt")
+    kept = Checkpoint.load(tmp_path / "last.pt")
+    assert kept.scaler["scale"] > 1
+    resumed = trainer_of(pictures, recipe)
+    resumed.restore(kept)
+    for _ in range(3):
+        resumed.train_epoch()
+    assert resumed.history[-1].train_loss == whole.history[-1].train_loss
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(resumed.network.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("part", ["network", "optimizer"])
+def test_a_state_of_another_network_is_refused(part: str, pictures: MemoryPictures) -> None:
+    trainer = trainer_of(pictures)
+    checkpoint = trainer.save_into(checkpoint_of(lively(TINY, 3)))
+    other = Trainer(
+        AlexNet(replace(TINY, batch_norm=False, hidden=(16, 20)), 3),
+        TINY_RECIPE,
+        pictures=pictures,
+        validation=pictures,
+        normalisation=NORMALISATION,
+        device=CPU.device,
+    ).save_into(checkpoint_of(lively(TINY, 3)))
+    setattr(checkpoint, part, getattr(other, part))
+    with pytest.raises(CheckpointError, match="does not fit the architecture tiny that it names; start a new run"):
+        trainer_of(pictures).restore(checkpoint)

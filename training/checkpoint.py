@@ -56,7 +56,10 @@ class Checkpoint:
     """Of the unfinished epoch: summed loss, right answers, pictures, seconds, seconds waited."""
     history: list[EpochMetrics] = field(default_factory=list)
     optimizer: dict[str, Any] = field(default_factory=dict)
+    scaler: dict[str, Any] = field(default_factory=dict)
+    """By what gradients in float16 are scaled."""
     random: dict[str, Tensor] = field(default_factory=dict)
+    """States of the generators of random numbers, by device; with `:1`, `:2` … those of the processes beside it."""
     average: dict[str, Tensor] = field(default_factory=dict)
     """Averages of the weights, where the recipe asks for them."""
 
@@ -86,6 +89,7 @@ class Checkpoint:
             "network": self.network,
             "average": self.average,
             "optimizer": self.optimizer,
+            "scaler": self.scaler,
             "random": self.random,
         }
         try:
@@ -94,10 +98,12 @@ class Checkpoint:
         except (OSError, RuntimeError) as error:
             # What torch's own writer says when the disk is full ("unexpected pos 768 vs 662") helps nobody.
             reason = error.strerror if isinstance(error, OSError) else "the disk may be full"
-            raise CheckpointError(
-                f"{path} could not be written ({reason}); the last good checkpoint is untouched. "
-                "Make room and go on with --resume"
-            ) from error
+            next_step = (
+                "the last good checkpoint is untouched. Make room and go on with --resume"
+                if path.exists()
+                else "make room and start again"
+            )
+            raise CheckpointError(f"{path} could not be written ({reason}); {next_step}") from error
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
@@ -129,7 +135,7 @@ class Checkpoint:
                 config=AlexNetConfig.from_dict(header["config"]),
                 recipe=Recipe(**header["recipe"]),
                 classes=tuple(ClassName(name, id, tuple(synonyms)) for name, id, synonyms in header["classes"]),
-                # Files of earlier versions have no colours and no average.
+                # Files of earlier versions have no colours, no average and no scaler.
                 normalisation=Normalisation(
                     content["mean"], content["deviation"], content.get("colours", torch.zeros(3, 3))
                 ),
@@ -141,6 +147,7 @@ class Checkpoint:
                 totals=header["totals"],
                 history=[EpochMetrics(**row) for row in header["history"]],
                 optimizer=content["optimizer"],
+                scaler=content.get("scaler", {}),
                 random=content["random"],
             )
         except (KeyError, TypeError, ValueError) as error:

@@ -92,6 +92,7 @@ def learn_embedding(
     found = [
         join_layers(network.activations(centre_crops(pixels, crop, normalisation)), recipe).cpu()
         for pixels, _ in pictures.batches(order, 256)
+        if len(pixels)
     ]
     return fit_embedding(torch.cat(found) if found else torch.empty(0, 1), recipe)
 

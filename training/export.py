@@ -54,7 +54,7 @@ def export_model(
     transform = learn_embedding(trained.to(device), pictures, on_device, embedding, seed=checkpoint.recipe.seed)
     network = for_inference(trained.cpu(), half=half)
     if accuracy is None:
-        _, top1, top5 = evaluate(network.to(device), validation, on_device, side=network.config.crop, half=False)
+        _, top1, top5 = evaluate(network.to(device), validation, on_device, side=network.config.crop)
         accuracy = {"top1": round(top1, 4), "top5": round(top5, 4), "pictures": len(validation)}
     # From the first class to the last: the pictures of a split are sorted by class.
     order = torch.linspace(0, len(validation) - 1, min(PARITY_PICTURES, len(validation))).long()

@@ -42,7 +42,7 @@ def mean_picture(pictures: Pictures, *, seed: int) -> tuple[Tensor, Tensor]:
         colours = values.reshape(-1, 3)
         products += (colours.T @ colours).cpu()
         count += len(pixels)
-    if total is None:
+    if total is None or not count:
         raise DatasetError("none of the training pictures could be read")
     mean = total / count
     colour = mean.mean((0, 1))

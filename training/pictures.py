@@ -1,8 +1,12 @@
 """Decoded pictures by the batch: kept in memory where they fit, otherwise read by worker processes."""
 
+import multiprocessing
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import forkserver
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Protocol
 
@@ -31,7 +35,10 @@ class Pictures(Protocol):
     def __len__(self) -> int: ...
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (pixels uint8 (n, size, size, 3), labels int64 (n,)) of the pictures numbered in `order`."""
+        """Yield (pixels uint8 (n, size, size, 3), labels int64 (n,)) of the pictures numbered in `order`.
+
+        Every `batch_size` of them are one batch, which is smaller by those that cannot be read, down to none.
+        """
         ...
 
 
@@ -122,12 +129,13 @@ class FolderPictures:
         return len(self._source)
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield batches as the workers finish them, in order; a batch with unreadable files is smaller."""
+        """Yield batches as the workers finish them, in order."""
         loader = DataLoader(
             self._source,
             batch_sampler=[numbers.tolist() for numbers in _parts(order, batch_size)],
             num_workers=self._workers,
-            collate_fn=_collate,
+            multiprocessing_context=_worker_context() if self._workers else None,
+            collate_fn=self._source.collate,
             worker_init_fn=_ignore_interrupts,
             pin_memory=self._device.type == "cuda",
             prefetch_factor=4 if self._workers else None,
@@ -137,8 +145,7 @@ class FolderPictures:
         known = {skipped.path for skipped in self.skipped}
         for pixels, labels, skipped in loader:
             self.skipped += [photo for photo in skipped if photo.path not in known]
-            if len(labels):
-                yield pixels.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
+            yield pixels.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
 
 
 def _parts(order: Tensor, size: int) -> Sequence[Tensor]:
@@ -146,8 +153,25 @@ def _parts(order: Tensor, size: int) -> Sequence[Tensor]:
     return torch.split(order, size) if len(order) else ()
 
 
+def _worker_context() -> BaseContext:
+    """Return how workers are started: forked from a server that has imported torch and runs one thread.
+
+    A fork of this process, which has threads, may stand still for ever; Python 3.12 and later warn of it.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    if threading.current_thread() is threading.main_thread():
+        # Ctrl-C is for the run: workers inherit from the server that they ignore it, from their beginning.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.signal(signal.SIGINT, before)
+    return context
+
+
 def _ignore_interrupts(_: int) -> None:
-    """Leave Ctrl-C to the run: a worker that is not forked from it would die of the signal, and the run with it."""
+    """Leave Ctrl-C to the run, also where the server was started by others: a worker would die of it, and the run."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -168,9 +192,9 @@ class _Files(TorchDataset[_Item]):
         except PhotoError as error:
             return SkippedPhoto(path, str(error))
 
-
-def _collate(items: Sequence[_Item]) -> tuple[Tensor, Tensor, list[SkippedPhoto]]:
-    read = [item for item in items if not isinstance(item, SkippedPhoto)]
-    pixels = torch.from_numpy(np.stack([pixels for pixels, _ in read])) if read else torch.empty(0, dtype=torch.uint8)
-    labels = torch.tensor([label for _, label in read], dtype=torch.int64)
-    return pixels, labels, [item for item in items if isinstance(item, SkippedPhoto)]
+    def collate(self, items: Sequence[_Item]) -> tuple[Tensor, Tensor, list[SkippedPhoto]]:
+        """Return pixels (n, size, size, 3), labels (n,), and what could not be read."""
+        read = [item for item in items if not isinstance(item, SkippedPhoto)]
+        pixels = np.array([pixels for pixels, _ in read], np.uint8).reshape(-1, self._size, self._size, 3)
+        labels = torch.tensor([label for _, label in read], dtype=torch.int64)
+        return torch.from_numpy(pixels), labels, [item for item in items if isinstance(item, SkippedPhoto)]

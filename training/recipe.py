@@ -10,7 +10,7 @@ from training.options import Option, options_of
 
 Mean = Literal["picture", "colour"]
 Schedule = Literal["plateau", "cosine", "linear"]
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 BOUNDS: Mapping[str, tuple[float, float]] = {
     "epochs": (1, math.inf),
@@ -41,7 +41,7 @@ class Recipe:
 
     arch: str
     epochs: Annotated[int, "passes over the training pictures"]
-    batch_size: Annotated[int, "pictures a step; fewer for a set of few pictures"]
+    batch_size: Annotated[int, "pictures a step, of all processes; fewer for a set of few pictures"]
     lr: Annotated[float, "learning rate, at its peak"]
     momentum: Annotated[float, "momentum of SGD"]
     nesterov: Annotated[bool, "Nesterov's form of momentum"]
@@ -62,7 +62,9 @@ class Recipe:
     erasing: Annotated[float, "share of pictures in which a box is erased; Zhong 2020: 0.5"] = 0.0
     ema: Annotated[float, "decay of a running average of the weights that makes the model, e.g. 0.999"] = 0.0
     validation: Annotated[float, "share of each class set aside where the data has no validation set"]
-    precision: Annotated[Precision, "auto: bfloat16 where the processor multiplies matrices of it, else float32"]
+    precision: Annotated[
+        Precision, "auto: bfloat16 where the processor multiplies matrices of it, else float32; float16: GPUs"
+    ]
     seed: Annotated[int, "seed of everything random"]
     head_epochs: Annotated[int, "first epochs in which only fc8 learns, for fine-tuning"] = 0
     stop_after: Annotated[int, "epochs without a better validation top-1 after which to stop; 0: never"] = 0

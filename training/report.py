@@ -1,12 +1,28 @@
 """What a training run shows while it goes on: lines on a stream, and a bar where that is a terminal."""
 
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from retrieval.formats import printable
 from retrieval.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     from training.checkpoint import EpochMetrics
+
+
+class Report(Protocol):
+    """What a run tells while it goes on."""
+
+    def note(self, text: str) -> None:
+        """Say one line."""
+
+    def loading(self, done: int, total: int) -> None:
+        """Pictures decoded into memory."""
+
+    def batch(self, epoch: int, epochs: int, done: int, total: int, loss: float, top1: float, rate: float) -> None:
+        """Batches of an epoch, with the mean loss, top-1 and pictures a second so far."""
+
+    def epoch(self, row: "EpochMetrics", epochs: int) -> None:
+        """Finish an epoch."""
 
 
 class TerminalReport:
@@ -44,8 +60,25 @@ class TerminalReport:
         self.note(
             f"Epoch {row.epoch}/{epochs}: loss {row.train_loss:.3f}, top-1 {row.train_top1:.1%}; "
             f"validation loss {row.validation_loss:.3f}, top-1 {row.validation_top1:.1%}, "
-            f"top-5 {row.validation_top5:.1%}; {row.pictures_per_second:,.0f} pictures/s, {row.seconds:.0f} s"
+            f"top-5 {row.validation_top5:.1%}; {row.pictures_per_second:,.0f} pictures/s, {row.seconds:.0f} s "
+            f"({row.waiting:.0%} waiting for pictures)"
         )
+
+
+class SilentReport:
+    """The `Report` of a process beside the one that reports."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+    def loading(self, done: int, total: int) -> None:
+        """Show nothing."""
+
+    def batch(self, epoch: int, epochs: int, done: int, total: int, loss: float, top1: float, rate: float) -> None:
+        """Show nothing."""
+
+    def epoch(self, row: "EpochMetrics", epochs: int) -> None:
+        """Write nothing."""
 
 
 def _draw(bar: ProgressBar, done: int, total: int) -> None:

@@ -47,4 +47,4 @@ def _write(path: Path, rows: Iterable[Sequence[object]]) -> None:
         with replacing(path) as file:
             file.write(text.getvalue().encode("utf-8", "surrogateescape"))
     except OSError as error:
-        raise RunError(f"{path} could not be written ({error}); make room and go on with --resume") from error
+        raise RunError(f"{path} could not be written ({error.strerror}); make room and go on with --resume") from error

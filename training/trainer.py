@@ -5,15 +5,19 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from index.errors import DatasetError, UserError
+from index.errors import CheckpointError, DatasetError, UserError
 from training.augment import Normalisation, erased, random_crops
 from training.averaging import WeightAverage
 from training.checkpoint import Checkpoint, EpochMetrics
-from training.mixing import Targets, mix
+from training.mixing import mix
 from training.networks import AlexNet
+from training.optimizer import make_optimizer
 from training.pictures import Pictures
+from training.precision import chosen_precision
+from training.processes import ALONE, Processes
 from training.recipe import Recipe
 from training.schedule import learning_rate
 from training.validation import evaluate
@@ -22,6 +26,9 @@ BatchReport = Callable[[int, int, float, float, float], None]
 """Called now and then in an epoch with batches done, batches in all, mean loss, top-1 and pictures a second so far."""
 
 SECONDS_BETWEEN_REPORTS = 0.25
+
+SEEDS_APART = 1_000_003
+"""Between the random numbers of the processes that train together."""
 
 
 class Trainer:
@@ -36,23 +43,33 @@ class Trainer:
         validation: Pictures,
         normalisation: Normalisation,
         device: torch.device,
+        processes: Processes = ALONE,
+        compiled: bool = False,
     ) -> None:
+        self.processes = processes
+        if recipe.batch_size % processes.count:
+            raise UserError(
+                f"--batch-size {recipe.batch_size} cannot be shared by {processes.count} processes; "
+                f"give a multiple of {processes.count}"
+            )
+        if processes.count > 1 and device.type == "cuda":
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe, self.device = recipe, device
         self.pictures, self.validation = pictures, validation
         self.normalisation = normalisation.to(device)
-        self.half = uses_bfloat16(recipe, device)
-        self.optimizer = torch.optim.SGD(
-            parameter_groups(network, recipe.weight_decay),
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-        )
-        self.average = WeightAverage(network, recipe.ema) if recipe.ema else None
+        self.precision = chosen_precision(recipe, device)
+        self.optimizer = make_optimizer(self.network, recipe)
+        # Gradients too small for float16 would be lost.
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
+        self._compiled = compiled
+        self._model: nn.Module | None = None
+        self._only_fc8 = False
+        self.average = WeightAverage(self.network, recipe.ema) if recipe.ema else None
         self.epoch, self.step = 0, 0
         self.history: list[EpochMetrics] = []
         self._totals = [0.0] * 5
-        torch.manual_seed(recipe.seed)
+        torch.manual_seed(recipe.seed + SEEDS_APART * processes.number)
 
     @property
     def steps(self) -> int:
@@ -64,13 +81,13 @@ class Trainer:
 
         Raises DatasetError if no picture can be read, and UserError if the loss is no number any more.
         """
-        recipe, side = self.recipe, self.side
+        recipe, side, processes = self.recipe, self.side, self.processes
         order = torch.randperm(len(self.pictures), generator=torch.Generator().manual_seed(recipe.seed + self.epoch))
-        order = order[self.step * recipe.batch_size : self.steps * recipe.batch_size]
+        order = order[self.step * recipe.batch_size : self.steps * recipe.batch_size].view(-1, recipe.batch_size)
         loss_sum, right = (torch.tensor(value, device=self.device) for value in self._totals[:2])
         seen, seconds, waited = self._totals[2:]
         start = reported = time.perf_counter()
-        batches = self.pictures.batches(order, recipe.batch_size)
+        batches = self.pictures.batches(processes.share(order).flatten(), recipe.batch_size // processes.count)
         self._set_learning()
         while True:
             asked = time.perf_counter()
@@ -79,35 +96,45 @@ class Trainer:
             if batch is None:
                 break
             pixels, labels = batch
-            if len(labels) > 1:  # unreadable files may leave one picture, which batch normalisation cannot take
-                loss, logits, targets = self._learn(pixels, labels, side)
-                loss_sum += loss * len(labels)
-                right += (logits.argmax(1) == targets.dominant).sum()
-                seen += len(labels)
+            # Unreadable files may leave one picture, which batch normalisation cannot take, or none.
+            n = len(labels) if len(labels) > 1 else 0
+            total = processes.sum([n])[0]
+            if total:
+                loss, right_here = self._learn(pixels, labels, side, weight=n * processes.count / total)
+                loss_sum += loss * n
+                right += right_here
+                seen += n
             self.step += 1
             now = time.perf_counter()
             if report is not None and seen and (now - reported > SECONDS_BETWEEN_REPORTS or self.step == self.steps):
                 reported = now
-                rate = seen / (seconds + now - start)
+                rate = processes.count * seen / (seconds + now - start)
                 report(self.step, self.steps, loss_sum.item() / seen, right.item() / seen, rate)
-            if stop():
-                self._totals = [loss_sum.item(), right.item(), seen, seconds + time.perf_counter() - start, waited]
+            if processes.any(stop()):
+                sums = processes.sum([loss_sum.item(), right.item(), seen])
+                self._totals = [*sums, seconds + time.perf_counter() - start, waited]
                 return False
+        # Only then has a GPU done what was asked of it.
+        loss_total, right_total, seen = processes.sum([loss_sum.item(), right.item(), seen])
         seconds += time.perf_counter() - start
         if not seen:
             raise DatasetError("none of the training pictures could be read")
-        if not math.isfinite(loss_sum.item()):
+        if not math.isfinite(loss_total):
             raise UserError(
                 f"training diverged in epoch {self.epoch + 1}: the loss is no number any more; "
                 f"start a new run with an --lr below {self.recipe.lr:g}"
             )
-        found_loss, top1, top5 = evaluate(self.judged, self.validation, self.normalisation, side=side, half=self.half)
+        # Without SyncBatchNorm each process has statistics of its own; those of the first are saved.
+        processes.spread(self.judged.buffers())
+        found_loss, top1, top5 = evaluate(
+            self.judged, self.validation, self.normalisation, side=side, precision=self.precision, processes=processes
+        )
         row = EpochMetrics(
             epoch=self.epoch + 1,
             side=side,
             lr=self._rate(),
-            train_loss=loss_sum.item() / seen,
-            train_top1=right.item() / seen,
+            train_loss=loss_total / seen,
+            train_top1=right_total / seen,
             validation_loss=found_loss,
             validation_top1=top1,
             validation_top5=top5,
@@ -136,73 +163,95 @@ class Trainer:
         self.network.train()
         for layers in (self.network.features, self.network.hidden):
             layers.requires_grad_(not only_fc8).train(not only_fc8)
+        if self._model is None or only_fc8 != self._only_fc8:
+            self._model = None  # its hooks would go on averaging the gradients that it knew
+            self._only_fc8, self._model = only_fc8, self._wrapped()
 
-    def _learn(self, pixels: Tensor, labels: Tensor, side: int) -> tuple[Tensor, Tensor, Targets]:
-        crop = self.network.config.crop
+    def _wrapped(self) -> nn.Module:
+        """Return the network as a step calls it: its gradients averaged over all processes, and compiled."""
+        model: nn.Module = self.network
+        if self.processes.count > 1:
+            model = DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
+        return torch.compile(model, dynamic=False) if self._compiled else model  # type: ignore[return-value]
+
+    def _learn(self, pixels: Tensor, labels: Tensor, side: int, *, weight: float) -> tuple[Tensor, Tensor]:
+        """Take one step, and return the mean loss and how many are right; `weight` is 0 for a batch that is none."""
+        recipe = self.recipe
+        if not weight:  # something has to go in, for the other processes wait for this one's gradients
+            size = self.network.config.resize
+            pixels = torch.zeros(2, size, size, 3, dtype=torch.uint8, device=self.device)
+            labels = torch.zeros(2, dtype=torch.int64, device=self.device)
         x = random_crops(
             pixels,
-            crop,
+            self.network.config.crop,
             self.normalisation,
-            mirror=self.recipe.mirror,
-            colour_noise=self.recipe.colour_noise,
+            mirror=recipe.mirror,
+            colour_noise=recipe.colour_noise,
             side=side,
         )
-        x = erased(x, probability=self.recipe.erasing)
-        x, targets = mix(x, labels, mixup=self.recipe.mixup, cutmix=self.recipe.cutmix)
+        x = erased(x, probability=recipe.erasing)
+        x, targets = mix(x, labels, mixup=recipe.mixup, cutmix=recipe.cutmix)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.half):
-            logits = self.network(x.contiguous(memory_format=torch.channels_last))
-        loss = targets.loss(logits.float(), label_smoothing=self.recipe.label_smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        assert self._model is not None
+        with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
+            logits = self._model(x.contiguous(memory_format=torch.channels_last))
+        loss = targets.loss(logits.float(), label_smoothing=recipe.label_smoothing)
+        # Gradients are averaged over processes, and not all may have read as many pictures.
+        self._scaler.scale(loss if weight == 1 else loss * weight).backward()  # type: ignore[no-untyped-call]
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
         if self.average is not None:
             self.average.update(self.network, step=self.epoch * self.steps + self.step)
-        return loss.detach(), logits.detach(), targets
+        right = (logits.detach().argmax(1) == targets.dominant).sum() * (weight > 0)
+        return loss.detach(), right
 
     def _rate(self) -> float:
         done = self.epoch + self.step / self.steps
         return learning_rate(self.recipe, done, [row.validation_top1 for row in self.history])
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Take up the state that a checkpoint holds."""
-        self.network.load_state_dict(checkpoint.network)
-        if self.average is not None:
-            self.average.network.load_state_dict(checkpoint.average)
-        self.optimizer.load_state_dict(checkpoint.optimizer)
+        """Take up the state that a checkpoint holds. Raises CheckpointError where it is not one of this network."""
+        try:
+            self.network.load_state_dict(checkpoint.network)
+            if self.average is not None:
+                self.average.network.load_state_dict(checkpoint.average)
+            self.optimizer.load_state_dict(checkpoint.optimizer)
+            self._scaler.load_state_dict(checkpoint.scaler)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"the checkpoint's state does not fit the architecture {checkpoint.config.arch} that it names; "
+                "start a new run with another -o"
+            ) from error
         self.epoch, self.step, self.history = checkpoint.epoch, checkpoint.step, list(checkpoint.history)
-        self._totals = list(checkpoint.totals)
-        torch.set_rng_state(checkpoint.random["cpu"])
-        if self.device.type == "cuda" and "cuda" in checkpoint.random:
-            torch.cuda.set_rng_state(checkpoint.random["cuda"], self.device)
+        # The sums are of all processes, so one alone goes on from them.
+        self._totals = list(checkpoint.totals) if self.processes.first else [0.0] * 5
+        if (state := checkpoint.random.get(_of_process("cpu", self.processes.number))) is not None:
+            torch.set_rng_state(state)
+        if self.device.type == "cuda":
+            state = checkpoint.random.get(_of_process("cuda", self.processes.number))
+            if state is not None:
+                torch.cuda.set_rng_state(state, self.device)
 
     def save_into(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Put the present state into a checkpoint, and return it."""
+        """Put the present state into a checkpoint, and return it; each process has to call it."""
         checkpoint.network = self.network.state_dict()
         checkpoint.average = {} if self.average is None else self.average.network.state_dict()
-        checkpoint.optimizer = self.optimizer.state_dict()
+        checkpoint.optimizer, checkpoint.scaler = self.optimizer.state_dict(), self._scaler.state_dict()
         checkpoint.epoch, checkpoint.step, checkpoint.history = self.epoch, self.step, list(self.history)
         checkpoint.totals = list(self._totals)
-        checkpoint.random = {"cpu": torch.get_rng_state()}
+        random = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
-            checkpoint.random["cuda"] = torch.cuda.get_rng_state(self.device)
+            random["cuda"] = torch.cuda.get_rng_state(self.device)
+        checkpoint.random = {
+            _of_process(kind, number): state
+            for number, states in enumerate(self.processes.gather(random))
+            for kind, state in states.items()
+        }
         return checkpoint
 
 
-def uses_bfloat16(recipe: Recipe, device: torch.device) -> bool:
-    """Return whether to multiply in bfloat16; `auto`: where the processor has instructions for tiles of it."""
-    if recipe.precision == "auto":
-        if device.type == "cuda":
-            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-        return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
-    return recipe.precision == "bfloat16"
-
-
-def parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Return the optimizer's groups: weights decay, biases and the scales of normalisation do not."""
-    parameters = list(network.parameters())
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def _of_process(kind: str, number: int) -> str:
+    """Return the name in a checkpoint of a process's random numbers; that of the first, or only one, is plain."""
+    return f"{kind}:{number}" if number else kind

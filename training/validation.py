@@ -10,18 +10,28 @@ from index.errors import DatasetError
 from training.augment import Normalisation, centre_crops
 from training.networks import AlexNet
 from training.pictures import Pictures
+from training.processes import ALONE, Processes
 
 
 @torch.inference_mode()
 def evaluate(
-    network: AlexNet, pictures: Pictures, normalisation: Normalisation, *, side: int, half: bool
+    network: AlexNet,
+    pictures: Pictures,
+    normalisation: Normalisation,
+    *,
+    side: int,
+    precision: torch.dtype = torch.float32,
+    processes: Processes = ALONE,
 ) -> tuple[float, float, float]:
-    """Return mean cross-entropy, top-1 and top-5 accuracy over the central crops, shrunk to `side` pixels."""
+    """Return mean cross-entropy, top-1 and top-5 accuracy over the central crops, shrunk to `side` pixels.
+
+    Several `processes` measure a share each. Raises DatasetError if no picture can be read.
+    """
     network.eval()
     loss = right = among_five = 0.0
     seen = 0
-    for x, labels in _centres(network, pictures, normalisation, side):
-        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=half):
+    for x, labels in _centres(network, pictures, normalisation, side, processes):
+        with torch.autocast(x.device.type, dtype=precision, enabled=precision != torch.float32):
             logits = network(x)
         logits = logits.float()
         best = logits.topk(min(5, logits.shape[1])).indices
@@ -29,15 +39,18 @@ def evaluate(
         right += (best[:, 0] == labels).sum().item()
         among_five += (best == labels[:, None]).any(1).sum().item()
         seen += len(labels)
-    if not seen:
+    loss, right, among_five, total = processes.sum([loss, right, among_five, seen])
+    if not total:
         raise DatasetError("none of the validation pictures could be read")
-    return loss / seen, right / seen, among_five / seen
+    return loss / total, right / total, among_five / total
 
 
 def _centres(
-    network: AlexNet, pictures: Pictures, normalisation: Normalisation, side: int
+    network: AlexNet, pictures: Pictures, normalisation: Normalisation, side: int, processes: Processes
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    for pixels, labels in pictures.batches(torch.arange(len(pictures)), 500):
+    for pixels, labels in pictures.batches(processes.share(torch.arange(len(pictures))), 500):
+        if not len(labels):
+            continue
         x = centre_crops(pixels, network.config.crop, normalisation)
         if side != network.config.crop:
             x = F.interpolate(x, size=(side, side), mode="bilinear", antialias=True)

@@ -1,0 +1,47 @@
+"""What is said at the end of a run."""
+
+from pathlib import Path
+from typing import Any
+
+from index.records import Prediction
+from retrieval.evaluation import Evaluation, PictureResult
+from retrieval.spec import ModelSpec
+from training.run import TrainResult
+from training.summary import most_confused, summary
+
+
+def evaluation(*pairs: tuple[str, str]) -> Evaluation:
+    """Pictures of a class, and what each was taken for."""
+    results = tuple(
+        PictureResult(
+            Path(f"{number}.png"), label, None, Prediction(predicted, None, 0.5), 1 if label == predicted else 2
+        )
+        for number, (label, predicted) in enumerate(pairs)
+    )
+    return Evaluation(len(results), 3, 0.5, 1.0, 0.5, 0.5, 0.5, results, ())
+
+
+def spec(**values: Any) -> ModelSpec:
+    given: dict[str, Any] = {"name": "run", "arch": "tiny", "classes": (), "resize": 32, "crop": 28, "dim": 8}
+    return ModelSpec(**{**given, "fc7_dim": 16, "fingerprint": "0" * 64, **values})
+
+
+def test_the_most_frequent_mistakes_come_first_and_are_few() -> None:
+    found = evaluation(
+        *[("cat", "dog")] * 2, *[("dog", "cat")] * 3, ("cat", "cow"), ("cow", "cat"), *[("cow", "cow")] * 9
+    )
+    assert most_confused(found) == [(("dog", "cat"), 3), (("cat", "dog"), 2), (("cat", "cow"), 1)]
+
+
+def test_the_end_names_figures_files_and_mistakes() -> None:
+    accuracy = {"top1": 0.75, "top5": 1.0}
+    found = evaluation(("cat", "dog"), ("cat", "cat"), ("dog", "dog"), ("dog", "dog"))
+    model, mistaken, *pairs = summary(TrainResult(Path("run"), (), (), spec(accuracy=accuracy), found))
+    assert model.startswith("run/model.onnx: tiny")
+    assert "top-1 75.0%" in model
+    assert mistaken == "1 of 4 validation pictures mistaken: run/mistakes.csv; all classes: run/confusion.csv"
+    assert pairs == ["  1 of cat taken for dog"]
+
+
+def test_nothing_is_said_of_a_run_that_was_interrupted() -> None:
+    assert list(summary(TrainResult(Path("run"), (), ()))) == []
