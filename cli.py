@@ -26,6 +26,7 @@ from cli_options import (
     index_option,
     model_options,
     photos_argument,
+    query_options,
     recipe_flags,
     shape_flags,
     strict_option,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from retrieval.ensemble import Ensemble
     from retrieval.indexing import FolderReport
     from retrieval.model import Model
+    from retrieval.search import Query
 
 INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
 
@@ -247,51 +249,36 @@ def index_command(
 
 
 @main.command("search", epilog="Example: fc7 search photo.jpg -k 20 -0 | xargs -0 cp -t found")
-@photos_argument("PHOTO...")
+@query_options
 @index_model_options
-@top_option(10, "results for each photo")
-@click.option("--min-score", type=click.FloatRange(-1, 1), help="Leave out results below this; 1 is the same picture.")
-@click.option(
-    "--recall",
-    type=click.FloatRange(0, 1, min_open=True),
-    show_default="0.97",
-    help="Share of the 10 best to find, on average, in a large index; 1 compares all photos.",
-)
 @format_option("table", "json", "jsonl", "csv", "paths")
 @click.option("-0", "--null", is_flag=True, help="Print paths, each ended by a NUL, as xargs -0 takes them.")
 @strict_option
-def search_command(
-    photos: Sequence[Path],
-    *,
-    model: "Model",
-    index: Path,
-    top: int,
-    min_score: float | None,
-    recall: float | None,
-    format: str,
-    null: bool,
-    strict: bool,
-) -> None:
-    """Find the indexed photos that look most like PHOTO.
+def search_command(*, model: "Model", index: Path, query: "Query", format: str, null: bool, strict: bool) -> None:
+    """Find the indexed photos that look most like PHOTO, or what is in photos by --label.
 
-    PHOTO is a file, a folder, searched with the folders below it, or - for a picture on standard input.
+    PHOTO is a file, a folder, searched with the folders below it, or - for a picture on standard input. Each is looked
+    for by itself, unless --average makes one query of all. A photo that is indexed finds itself first; it need not be
+    there any more.
+
+    --label takes a name that the model knows, a synonym, a WordNet id, or what has such kinds: goldfish, dog, vehicle.
+    Alone it lists photos by the probability that the model gave it, as far as it is among the five names that are kept
+    of each photo; with PHOTO it leaves out results of which it is less than 20 %.
     """
     null_wants_paths(null, format)
 
     from index.photo_index import PhotoIndex
-    from retrieval.describe import describe_photos
     from retrieval.formats import format_results
+    from retrieval.search import search_index
 
     skipped: list[SkippedPhoto] = []
     opened = PhotoIndex.open(index, fingerprint=model.spec.fingerprint, device=model.device, warn=warn)
     with opened as photo_index:
-        answers = (
-            (str(photo.path), photo_index.search(photo.embedding[None], top, min_score=min_score, recall=recall)[0])
-            for photo in describe_photos(model, photos, standard_input=sys.stdin.buffer, skipped=skipped)
-        )
+        answers = search_index(photo_index, model, query, standard_input=sys.stdin.buffer, skipped=skipped)
+        format = "paths" if null else format
         end = "\0" if null else "\n"
-        write(format_results(answers, "paths" if null else format, width=table_width(), end=end))
-    report_skipped(skipped, named=photos, strict=strict)
+        write(format_results(answers, format, labelled=not query.photos, width=table_width(), end=end))
+    report_skipped(skipped, named=query.photos + query.unlike, strict=strict)
 
 
 @main.command("duplicates", epilog="Example: fc7 duplicates ~/Pictures -0 | xargs -0 mv -n -t ~/copies")

@@ -5,6 +5,7 @@ Whatever is heavy is imported inside: `fc7 --help` imports this module.
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -34,9 +35,9 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("fc7", appauthor=False)
 
 
-def photos_argument(metavar: str) -> Callable[[Command], Command]:
+def photos_argument(metavar: str, *, required: bool = True) -> Callable[[Command], Command]:
     path = click.Path(path_type=Path, allow_dash=True)
-    return click.argument("photos", metavar=metavar, nargs=-1, required=True, type=path)
+    return click.argument("photos", metavar=metavar, nargs=-1, required=required, type=path)
 
 
 def device_option(command: Command) -> Command:
@@ -137,6 +138,57 @@ def index_model_options(command: Command) -> Command:
         return command(*args, model=loaded, index=index, **options)
 
     return with_model
+
+
+def query_options(command: Command) -> Command:
+    """Add the photos and options that make a `Query`; the command is called with `query` in their stead."""
+
+    @photos_argument("[PHOTO]...", required=False)
+    @click.option("--average", is_flag=True, help="Look for what all PHOTOs have in common.")
+    @click.option("--not", "unlike", metavar="PHOTO", multiple=True, type=PATH, help="Results should not look like it.")
+    @click.option("--box", type=BoxType(), help="Look at this region of PHOTO only, in pixels of the upright picture.")
+    @click.option("--mirror", is_flag=True, help="Average PHOTO with its mirror image.")
+    @click.option("--label", "labels", metavar="NAME", multiple=True, help="Only photos of this; of any, if repeated.")
+    @click.option("--within", metavar="FOLDER", multiple=True, type=PATH, help="Only photos below this indexed folder.")
+    @top_option(10, "results for each photo")
+    @click.option(
+        "--min-score",
+        type=click.FloatRange(-1, 1),
+        help="Leave out results below this; 1 is the same picture. Without PHOTO, the least probability.",
+    )
+    @click.option(
+        "--recall",
+        type=click.FloatRange(0, 1, min_open=True),
+        show_default="0.97",
+        help="Share of the 10 best to find, on average, in a large index; 1 compares all photos.",
+    )
+    @functools.wraps(command)
+    def with_query(*args: Any, **options: Any) -> Any:
+        from retrieval.search import Query
+
+        query = Query(**{field.name: options.pop(field.name) for field in fields(Query)})
+        about_photos = {"average": query.average, "not": query.unlike, "box": query.box, "mirror": query.mirror}
+        if not query.photos and not query.labels:
+            raise click.UsageError("name a PHOTO, or what to look for with --label")
+        if not query.photos and (given := [f"--{name}" for name, value in about_photos.items() if value]):
+            raise click.UsageError(f"{' and '.join(given)} without a PHOTO; name one")
+        return command(*args, query=query, **options)
+
+    return with_query
+
+
+class BoxType(click.ParamType[Any]):
+    """A region of a picture."""
+
+    name = "x,y,w,h"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from retrieval.query_photos import Box
+
+        try:
+            return value if isinstance(value, Box) else Box.parse(value)
+        except ValueError:
+            self.fail(f"{value} is not x,y,w,h, in whole pixels from the upper left corner", param, ctx)
 
 
 def top_option(default: int, what: str) -> Callable[[Command], Command]:

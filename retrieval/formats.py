@@ -15,18 +15,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from index.records import Prediction, SearchResult, SkippedPhoto, SyncCounts
+from index.records import Prediction, SkippedPhoto, SyncCounts
 
 if TYPE_CHECKING:
     from retrieval.checking import CheckReport
     from retrieval.duplicates import DuplicateGroup, DuplicatePhoto
     from retrieval.evaluation import PictureResult
     from retrieval.indexing import FolderReport
+    from retrieval.search import Answer
 
 Record = Mapping[str, object]
 LIKENESS_NAMES = {"exact": "exact copies", "altered": "one picture, altered", "alike": "look-alikes"}
 LEAST_ROOM = 16  # characters of a path that are shown even if the line does not fit then
 MANY = 10  # parts of a value, of which a table shows only the first few
+FEW = 3
 
 
 def format_predictions(
@@ -44,18 +46,25 @@ def format_predictions(
 
 
 def format_results(
-    queries: Iterable[tuple[str, Sequence[SearchResult]]], format: str, *, width: int | None = None, end: str = "\n"
+    answers: Iterable["Answer"],
+    format: str,
+    *,
+    labelled: bool = False,
+    width: int | None = None,
+    end: str = "\n",
 ) -> Iterator[str]:
-    """Queries with their results as "table", "json", "jsonl", "csv", or "paths" (each followed by `end`)."""
+    """Answers to queries as "table", "json", "jsonl", "csv", or "paths" (each followed by `end`).
+
+    `labelled` ones are of labels, and their scores are probabilities.
+    """
+    score, form = ("probability", "6.1%") if labelled else ("score", "6.3f")
     if format == "paths":
-        return (f"{result.path}{end}" for _, results in queries for result in results)
+        return (f"{result.path}{end}" for answer in answers for result in answer.results)
     if format == "table":
-        tables = ((query, [(f"{r.score:6.3f}", str(r.path)) for r in results]) for query, results in queries)
+        tables = ((_heading(a), [(f"{r.score:{form}}", str(r.path)) for r in a.results]) for a in answers)
         return _tables(tables, width)
-    answers = (
-        (query, [{"path": str(r.path), "score": _rounded(r.score)} for r in results]) for query, results in queries
-    )
-    return _machine_format(answers, format, ("query", "results"), ("path", "score"))
+    records = ((a.query, [{"path": str(r.path), score: _rounded(r.score)} for r in a.results]) for a in answers)
+    return _machine_format(records, format, ("query", "results"), ("path", score))
 
 
 def format_reports(reports: Iterable["FolderReport"], *, width: int | None = None) -> Iterator[str]:
@@ -144,11 +153,20 @@ def shorten_middle(text: str, width: int) -> str:
     return f"{text[:head]}…{text[head - kept :]}"
 
 
+def _heading(answer: "Answer") -> str:
+    """What was asked; a label that is not just the name of a class is followed by what it means."""
+    names = answer.classes
+    if names in ((), (answer.query,)):
+        return answer.query
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    return f"{answer.query}: {', '.join(names[:FEW])}{more}"
+
+
 def _lines(value: object) -> list[str]:
     if isinstance(value, Mapping):
         return [f"{name}: {part}" for name, part in value.items()] or ["none"]
     if isinstance(value, list | tuple) and len(value) > MANY:
-        return [f"{len(value)}: {', '.join(map(str, value[:3]))}, …"]
+        return [f"{len(value)}: {', '.join(map(str, value[:FEW]))}, …"]
     if isinstance(value, list | tuple):
         return [str(part) for part in value] or ["none"]
     return [str(value)]

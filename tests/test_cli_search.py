@@ -85,6 +85,75 @@ def test_paths_for_other_programs(fc7: Fc7, photos: Path) -> None:
     assert fc7("search", query, "-0").stdout == "".join(f"{line}\0" for line in lines)
 
 
+def test_photos_are_listed_by_label(fc7: Fc7, photos: Path) -> None:
+    fc7("index", photos)
+    table = fc7("search", "--label", "green", "-k", 2).stdout.splitlines()
+    assert table[0] == "green"
+    assert [Path(line.split("%  ")[1]).name[:5] for line in table[1:]] == ["green", "green"]
+    [record] = json.loads(fc7("search", "--label", "n00000001", "--format", "json", "--min-score", 0.5).stdout)
+    assert record["query"] == "n00000001"
+    assert {Path(result["path"]).name for result in record["results"]} == {"green1.png", "green4.png"}
+    assert all(0.5 <= result["probability"] <= 1 for result in record["results"])
+    rows = list(csv.DictReader(fc7("search", "--label", "red", "--format", "csv", "-k", 1).stdout.splitlines()))
+    assert list(rows[0]) == ["query", "rank", "path", "probability"]
+    assert fc7("search", "--label", "red", "--label", "blue", "-0", "-k", 99).stdout.count("\0") == 6
+    wrong = fc7("search", "--label", "gren")
+    assert (wrong.exit_code, wrong.stdout) == (1, "")
+    assert "did you mean green" in wrong.stderr
+
+
+def test_a_query_can_be_made_of_many_things(fc7: Fc7, photos: Path) -> None:
+    fc7("index", photos)
+    red, other = photos / "red0.png", photos / "red3.png"
+
+    def found(*arguments: object) -> list[dict[str, object]]:
+        done = fc7("search", *arguments, "--format", "json", "-k", 99)
+        assert done.exit_code == 0, done.output
+        records: list[dict[str, object]] = json.loads(done.stdout)
+        return records
+
+    plain = found(red)
+    assert len(found(red, other)) == 2
+    assert [record["query"] for record in found(red, other, "--average")] == [f"{red} + {other}"]
+    for option in (("--not", photos / "blue2.png"), ("--mirror",), ("--box", "0,0,32,64")):
+        assert [record["query"] for record in found(red, *option)] == [str(red)]
+        assert found(red, *option) != plain
+    assert found(red, "--box", "0,0,64,64") == [
+        {"query": str(red), "results": [{**result, "score": pytest.approx(result["score"], abs=1e-3)} for result in r]}
+        for record in plain
+        if isinstance(r := record["results"], list)
+    ]
+    assert found(red, "--within", photos) == plain
+    (photos.parent / "index2").mkdir()
+    assert "is not in the index" in fc7("search", red, "--within", photos.parent / "index2").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "name a PHOTO, or what to look for with --label"),
+        (["--within", "/"], "name a PHOTO, or what to look for with --label"),
+        (["--label", "red", "--average", "--not", "x.png"], "--average and --not without a PHOTO"),
+        (["--label", "red", "--box", "0,0,1,1"], "--box without a PHOTO"),
+        (["x.png", "--box", "1,2,3"], "1,2,3 is not x,y,w,h"),
+        (["x.png", "--box", "1,2,0,3"], "1,2,0,3 is not x,y,w,h"),
+    ],
+)
+def test_questions_that_make_no_sense_are_wrong_usage(fc7: Fc7, arguments: list[str], said: str) -> None:
+    done = fc7("search", *arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+def test_photos_that_are_gone_can_still_be_asked_for(fc7: Fc7, photos: Path) -> None:
+    fc7("index", photos)
+    before = fc7("search", photos / "red0.png").stdout
+    photos.rename(photos.with_name("unplugged"))
+    assert fc7("search", photos / "red0.png").stdout == before
+    assert "cannot read" in fc7("search", photos / "red0.png", "--mirror").stderr
+    assert fc7("search", photos / "red9.png").exit_code == 1
+
+
 def test_paths_ended_by_nul_have_no_other_format(fc7: Fc7, photos: Path) -> None:
     fc7("index", photos)
     assert fc7("search", photos / "red0.png", "-0", "--format", "paths").exit_code == 0

@@ -9,12 +9,15 @@ import pytest
 
 from index.records import Prediction, SearchResult
 from retrieval.formats import format_facts, format_predictions, format_results, printable, shorten_middle
+from retrieval.search import Answer
 
 PHOTOS = [
     ("cat.jpg", (Prediction("Egyptian cat", "n02124075", 0.75), Prediction("tabby, tabby cat", None, 0.125))),
     ("größe, 2.jpg", (Prediction("rule", "n04118776", 1.0),)),
 ]
-FOUND = [("query.jpg", [SearchResult(Path("/photos/a.jpg"), 0.9876543), SearchResult(Path("/photos/b c.jpg"), -0.25)])]
+FOUND = [
+    Answer("query.jpg", [SearchResult(Path("/photos/a.jpg"), 0.9876543), SearchResult(Path("/photos/b c.jpg"), -0.25)])
+]
 NO_TEXT = os.fsdecode(b"/photos/\xff\xfe.jpg")
 
 
@@ -54,13 +57,32 @@ def test_search_results_best_first() -> None:
     assert "".join(format_results(FOUND, "csv")).splitlines()[1] == "query.jpg,1,/photos/a.jpg,0.987654"
 
 
+def test_labels_have_probabilities_and_say_what_they_mean() -> None:
+    results = [SearchResult(Path("/photos/a.jpg"), 0.5)]
+    dog = Answer("dog", results, ("pug", "boxer", "collie", "borzoi"))
+    for answer, heading in (
+        (dog, "dog: pug, boxer, collie and 1 more"),
+        (Answer("dog", results, ("pug", "boxer")), "dog: pug, boxer"),
+        (Answer("pug", results, ("pug",)), "pug"),
+    ):
+        table = "".join(format_results([answer], "table", labelled=True))
+        assert table == f"{heading}\n   50.0%  /photos/a.jpg\n"
+    assert json.loads("".join(format_results([dog], "jsonl", labelled=True))) == {
+        "query": "dog",
+        "results": [{"path": "/photos/a.jpg", "probability": 0.5}],
+    }
+    assert "".join(format_results([dog], "csv", labelled=True)) == (
+        "query,rank,path,probability\ndog,1,/photos/a.jpg,0.5\n"
+    )
+
+
 def test_paths_end_as_asked() -> None:
     assert "".join(format_results(FOUND, "paths")) == "/photos/a.jpg\n/photos/b c.jpg\n"
     assert "".join(format_results(FOUND, "paths", end="\0")).split("\0") == ["/photos/a.jpg", "/photos/b c.jpg", ""]
 
 
 def test_a_name_that_is_no_text_survives_every_format() -> None:
-    found = [(NO_TEXT, [SearchResult(Path(NO_TEXT), 1.0)])]
+    found = [Answer(NO_TEXT, [SearchResult(Path(NO_TEXT), 1.0)])]
     for format in ("json", "jsonl"):
         text = "".join(format_results(found, format))
         text.encode("utf-8")  # no lone surrogate is left
@@ -78,14 +100,14 @@ def test_names_cannot_steer_the_terminal() -> None:
 
 def test_a_table_fits_forty_columns_and_keeps_the_name() -> None:
     path = Path("/home/someone/Pictures/2026/summer holidays/IMG_20260714_123456.jpg")
-    table = "".join(format_results([(str(path), [SearchResult(path, 0.5)])], "table", width=40))
+    table = "".join(format_results([Answer(str(path), [SearchResult(path, 0.5)])], "table", width=40))
     assert max(map(len, table.splitlines())) <= 40
     assert all(line.endswith("20260714_123456.jpg") and "…" in line for line in table.splitlines())
 
 
 def test_a_table_without_a_width_shortens_nothing() -> None:
     path = "/" + "x" * 300
-    assert path in "".join(format_results([(path, [])], "table"))
+    assert path in "".join(format_results([Answer(path, [])], "table"))
 
 
 @pytest.mark.parametrize("width", range(2, 12))

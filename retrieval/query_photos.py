@@ -1,0 +1,136 @@
+"""The photos of a query as embeddings: those that the index has are not decoded again."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.errors import PhotoError, UserError
+from index.photo_index import PhotoIndex
+from index.records import SkippedPhoto
+from index.rows import has_direction
+from retrieval.describe import STANDARD_INPUT
+from retrieval.folder import expand_paths
+from retrieval.indexing import NOTHING_FOUND
+from retrieval.model import Model
+from retrieval.photo_files import MAX_BYTES, check_size, stamp_of
+from retrieval.photos import load_photo
+from retrieval.pipeline import in_batches, run_ahead
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A region of an upright picture, in pixels from its upper left corner."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Box":
+        """Read "x,y,w,h". Raises ValueError for anything else, and for a region of no size or left of or above all."""
+        x, y, width, height = map(int, text.split(","))  # int raises ValueError, and so does another number of parts
+        if min(x, y) < 0 or min(width, height) < 1:
+            raise ValueError(f"no region of a picture: {text}")
+        return cls(x, y, width, height)
+
+    def __str__(self) -> str:
+        return f"{self.x},{self.y},{self.width},{self.height}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryPhoto:
+    """A photo to look for: embedding (dim,) of unit length."""
+
+    path: Path
+    embedding: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Source:
+    path: Path
+    stored: NDArray[np.float32] | None
+
+
+def embed_query_photos(
+    index: PhotoIndex,
+    model: Model,
+    paths: Sequence[Path],
+    *,
+    skipped: list[SkippedPhoto],
+    box: Box | None = None,
+    mirror: bool = False,
+    standard_input: BinaryIO | None = None,
+) -> Iterator[QueryPhoto]:
+    """Yield the photos that can be read, in order, those in folders included; the others are appended to `skipped`.
+
+    A photo that is in the index, and has not changed or cannot be reached now, is not read. With a `box` only that
+    region is looked at, as if it had been cut out; with `mirror` a photo is averaged with its mirror image. Raises
+    UserError for a box that does not lie inside.
+    """
+
+    def jobs() -> Iterator[tuple[_Source, Callable[[], NDArray[np.uint8]]]]:
+        for path in expand_paths(paths, skipped=skipped):
+            # Standard input is read here and not in a thread, which Ctrl-C could not wake from waiting for it.
+            piped = standard_input.read(MAX_BYTES + 1) if standard_input and path == STANDARD_INPUT else None
+            stored = None if box or mirror or piped is not None else _stored_embedding(index, path)
+            if stored is None:
+                yield _Source(path, None), partial(_views, model, path, piped, box=box, mirror=mirror)
+            else:
+                yield _Source(path, stored), partial(_no_views, model)
+
+    for batch in in_batches(run_ahead(jobs()), BATCH_SIZE):
+        skipped += (SkippedPhoto(source.path, str(error)) for source, error in batch if isinstance(error, PhotoError))
+        readable = [(source, views) for source, views in batch if not isinstance(views, PhotoError)]
+        pixels = np.concatenate([views for _, views in readable] or [_no_views(model)])
+        rest = model.run(pixels).embedding if len(pixels) else np.empty((0, model.spec.dim), np.float32)
+        for source, views in readable:
+            seen, rest = rest[: len(views)], rest[len(views) :]
+            embedding = seen.mean(axis=0) if source.stored is None else source.stored
+            if has_direction(embedding):
+                yield QueryPhoto(source.path, unit(embedding))
+            else:
+                skipped.append(SkippedPhoto(source.path, NOTHING_FOUND))
+
+
+def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a vector (dim,) that is not zero at unit length."""
+    length = np.linalg.norm(vector.astype(np.float64))
+    return (vector / length).astype(np.float32)
+
+
+def _stored_embedding(index: PhotoIndex, path: Path) -> NDArray[np.float32] | None:
+    photo = index.photo(path)
+    if photo is None or photo.embedding is None:
+        return None
+    try:
+        unchanged = stamp_of(os.stat(path)) == photo.stamp
+    except OSError:
+        return photo.embedding
+    return photo.embedding if unchanged else None
+
+
+def _views(model: Model, path: Path, piped: bytes | None, *, box: Box | None, mirror: bool) -> NDArray[np.uint8]:
+    """Prepare a picture, and its mirror image after it: (1 or 2, crop, crop, 3)."""
+    check_size(len(piped or b""))
+    # A region may be small, and then the photo is needed at its full size.
+    photo = load_photo(path if piped is None else piped, shorter_side=None if box else model.resize)
+    image = photo.image
+    if box is not None:
+        if box.x + box.width > photo.width or box.y + box.height > photo.height:
+            raise UserError(f"the box {box} does not lie inside {path}, which is {photo.width} × {photo.height} pixels")
+        image = image.crop((box.x, box.y, box.x + box.width, box.y + box.height))
+    pixels = model.prepare(image)
+    return np.stack([pixels, pixels[:, ::-1]] if mirror else [pixels])
+
+
+def _no_views(model: Model) -> NDArray[np.uint8]:
+    return np.empty((0, model.spec.crop, model.spec.crop, 3), np.uint8)
