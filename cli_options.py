@@ -145,10 +145,25 @@ def query_options(command: Command) -> Command:
 
     @photos_argument("[PHOTO]...", required=False)
     @click.option("--average", is_flag=True, help="Look for what all PHOTOs have in common.")
-    @click.option("--not", "unlike", metavar="PHOTO", multiple=True, type=PATH, help="Results should not look like it.")
+    @click.option(
+        "--not",
+        "unlike",
+        metavar="PHOTO",
+        multiple=True,
+        type=PATH,
+        envvar="FC7_SEARCH_NOT",
+        help="Results should not look like it.",
+    )
     @click.option("--box", type=BoxType(), help="Look at this region of PHOTO only, in pixels of the upright picture.")
     @click.option("--mirror", is_flag=True, help="Average PHOTO with its mirror image.")
-    @click.option("--label", "labels", metavar="NAME", multiple=True, help="Only photos of this; of any, if repeated.")
+    @click.option(
+        "--label",
+        "labels",
+        metavar="NAME",
+        multiple=True,
+        envvar="FC7_SEARCH_LABEL",
+        help="Only photos of this; of any, if repeated.",
+    )
     @click.option("--within", metavar="FOLDER", multiple=True, type=PATH, help="Only photos below this indexed folder.")
     @top_option(10, "results for each photo")
     @click.option(
