@@ -10,14 +10,17 @@ started again. Each ends by writing the tables of docs/lecture.md.
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import lecture_tables
 import torch
 from lecture_geometry import move
 from lecture_handmade import classify_by_hand, find_neighbours
+from lecture_part import Part, read_part
 from lecture_results import Results, Values, filled
-from lecture_tables import TABLES
-from lecture_training import LONGEST, RECIPE, Part, averaged, read_part, relu_and_tanh, with_and_without
+from lecture_summary import summary
+from lecture_training import LONGEST, NETWORK, RECIPE, averaged, relu_and_tanh, with_and_without
 
 from index.errors import UserError
 from retrieval.layers import model_cost
@@ -31,6 +34,20 @@ from training.importing import random_pictures
 from training.networks import AlexNet
 
 PAGE = Path(__file__).parent.parent / "docs" / "lecture.md"
+TABLES: Mapping[str, Callable[[Results], str]] = {
+    "summary": summary,
+    "setting": lecture_tables.setting,
+    "relu": lecture_tables.relu,
+    "parts": lecture_tables.parts,
+    "averaged": lecture_tables.averaged,
+    "handmade": lecture_tables.handmade,
+    "neighbours": lecture_tables.neighbours,
+    "cost": lecture_tables.cost,
+    "maps": lecture_tables.maps,
+    "responses": lecture_tables.responses,
+    "machines": lecture_tables.machines,
+}
+"""By the name of its place in the page."""
 CLAIMS = ("cost", "moved", "relu", "parts", "averaged", "neighbours", "handmade")
 
 
@@ -41,7 +58,7 @@ def main() -> None:
     wanted = CLAIMS if arguments.claim == "all" else (arguments.claim,)
     part: Part | None = None
     if {"relu", "parts", "averaged"} & set(wanted):
-        part = read_part(arguments.data, classes=arguments.classes, each=arguments.pictures)
+        part = read_part(arguments.data, classes=arguments.classes, each=arguments.pictures, size=NETWORK.resize)
     for claim in wanted:
         print(f"{claim} …", file=sys.stderr, flush=True)
         match claim:

@@ -1,5 +1,6 @@
 """Descriptors made by hand against the network: a linear classifier on HOG and colour, and nearest neighbours."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -35,13 +36,14 @@ def descriptor(image: Image.Image) -> NDArray[np.float32]:
     return np.concatenate([hog_descriptor(image), np.sqrt(counts / counts.sum())]).astype(np.float32)
 
 
-def descriptors_of(split: Split, name: str, results: Results) -> NDArray[np.float32]:
+def descriptors_of(split: Split, results: Results) -> NDArray[np.float32]:
     """Return the descriptors (n, 1828) of a split; those that were made before are read from the results' folder."""
     chunks = []
     for start in range(0, len(split), CHUNK):
-        path = results.folder / f"handmade-{name}-{start}.npy"
+        paths = split.paths[start : start + CHUNK]
+        digest = hashlib.sha256("\0".join(map(str, paths)).encode()).hexdigest()
+        path = results.folder / f"handmade-{digest[:12]}.npy"
         if not path.is_file():
-            paths = split.paths[start : start + CHUNK]
             rows = []
             for picture, row in prepare_photos(paths, lambda path: descriptor(open_photo(path))):
                 if isinstance(row, PhotoError):
@@ -58,7 +60,9 @@ def accuracy(
     """Return top-1 and top-5 accuracy of a multinomial logistic regression on standardised descriptors."""
     scaler = StandardScaler().fit(train)
     classifier = LogisticRegression(C=c, max_iter=100, tol=1e-3).fit(scaler.transform(train), labels)
-    probabilities = classifier.predict_proba(scaler.transform(test))
+    # A class that a part of the pictures has none of is never guessed.
+    probabilities = np.zeros((len(test), max(labels.max(), truth.max()) + 1), np.float32)
+    probabilities[:, classifier.classes_] = classifier.predict_proba(scaler.transform(test))
     return top_k_accuracy(probabilities, truth, 1), top_k_accuracy(probabilities, truth, 5)
 
 
@@ -74,7 +78,7 @@ def classify_by_hand(results: Results, data: Path, model: Path | None, *, most: 
     settings = {"pictures": [len(learn), len(dataset.validation)], "classes": len(dataset.classes)}
 
     def by_hand() -> Values:
-        train, test = descriptors_of(learn, "train", results), descriptors_of(dataset.validation, "check", results)
+        train, test = descriptors_of(learn, results), descriptors_of(dataset.validation, results)
         labels, truth = np.array(learn.labels), np.array(dataset.validation.labels)
         # The strength is chosen on a part: a fifth to learn from, a twentieth to judge by.
         fifth, quarter = len(learn) // 5, len(learn) // 4

@@ -1,7 +1,7 @@
 """The tables of docs/lecture.md, each made from what was measured."""
 
 from collections.abc import Callable, Mapping
-from math import sqrt
+from math import inf, sqrt
 from statistics import mean, stdev
 
 from lecture_results import Results, Values, spread, table
@@ -21,7 +21,6 @@ STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.
 """By number of differences: how many standard errors a mean must lie from nothing, to be told from it at 95 %."""
 
 MISSING = "Not measured yet."
-COMMAND = "`python benchmarks/lecture.py {} DATA`"
 
 
 def verdict(differences: list[float], *, helps: str = "helps", hurts: str = "harms") -> str:
@@ -59,15 +58,16 @@ def _epochs(results: Results, activation: str) -> dict[str, list[float | None]]:
     return dict(sorted(found.items(), key=lambda item: float(item[0])))
 
 
-def _fastest(results: Results, activation: str) -> list[float]:
-    """Return the epochs at the rate that was chosen: the one measured with most seeds."""
-    tried = _epochs(results, activation).values()
-    return [epochs for epochs in max(tried, key=len, default=[]) if epochs is not None]
+def fastest(results: Results, activation: str) -> list[float]:
+    """Return the epochs at the rate that was chosen: the one measured with most seeds, of these the fastest."""
+    tried = [[inf if n is None else n for n in epochs] for epochs in _epochs(results, activation).values()]
+    best = max(tried, key=lambda epochs: (len(epochs), -epochs[0]), default=[])
+    return best if inf not in best else []
 
 
 def parts(results: Results) -> str:
     """Return top-1 with and without each part."""
-    top1, rows = _top1(results), []
+    top1, rows = top1_by_variant(results), []
     for name, (one, other) in PARTS.items():
         seeds = sorted(top1[one].keys() & top1[other].keys())
         if seeds:
@@ -78,7 +78,7 @@ def parts(results: Results) -> str:
     return table(("part", "top-1 with, %", "without, %", "difference", "n", "at 95 %"), rows) if rows else MISSING
 
 
-def _top1(results: Results) -> dict[str, dict[str, float]]:
+def top1_by_variant(results: Results) -> dict[str, dict[str, float]]:
     return {
         variant: {seed: values["top1"] for seed, values in results.named(f"parts/{variant}/").items()}
         for variant in VARIANTS
@@ -108,15 +108,15 @@ def handmade(results: Results) -> str:
     if linear is None or network is None:
         return MISSING
     rows = [
-        (f"HOG and colour, {linear['values']} values, logistic regression", *_errors(linear)),
-        (f"the network ({network['name']})", *_errors(network)),
+        (f"HOG and colour, {linear['values']} values, logistic regression", *errors(linear)),
+        (f"the network ({network['name']})", *errors(network)),
         ("ratio", *(f"{(1 - network[k]) / (1 - linear[k]):.3f}" for k in ("top1", "top5"))),
         ("the challenge of 2012", "", f"{0.153 / 0.262:.3f} (15.3 % to 26.2 %)"),
     ]
     return table(("", "top-1 error", "top-5 error"), rows)
 
 
-def _errors(values: Values) -> tuple[str, str]:
+def errors(values: Values) -> tuple[str, str]:
     return percent(1 - values["top1"], 1), percent(1 - values["top5"], 1)
 
 
@@ -185,67 +185,6 @@ def responses(results: Results) -> str:
     return table(("the photo is", "cosine of the embedding", "same label"), rows)
 
 
-def summary(results: Results) -> str:
-    """Return one row a claim."""
-    rows = []
-
-    def row(claim: str, command: str, measured: str, n: object, names: str) -> None:
-        seconds, used = results.times(names)
-        time = f"{seconds / 60:.1f} min, {used / 60:.1f} of the processor"
-        rows.append((claim, COMMAND.format(command), measured, n, time))
-
-    fast, slow = _fastest(results, "relu"), _fastest(results, "tanh")
-    if fast and slow:
-        measured = f"{mean(slow) / mean(fast):.1f} times ({spread(fast, '.1f')} and {spread(slow, '.1f')} epochs)"
-        row("ReLU reaches 25 % training error six times faster than tanh", "relu", measured, len(fast), "relu/")
-    linear, network = results.get("handmade/linear"), results.get("handmade/network")
-    if linear and network:
-        measured = f"{(1 - network['top5']) / (1 - linear['top5']):.3f} ({_errors(network)[1]} to {_errors(linear)[1]})"
-        claim = "The network's top-5 error is 0.585 times that of features made by hand"
-        row(claim, "handmade", measured, "1 training of each", "handmade/")
-    for kind, values in results.named("neighbours/").items():
-        scores = values["scores"]
-        seen = "classes it never saw" if kind == "unseen" else "classes it learned"
-        measured = f"{scores['embedding'][2] / scores['HOG'][2]:.1f} times the mAP of HOG, {seen}"
-        claim = "The accuracy of the visual search engine doubled"
-        row(claim, "neighbours", measured, f"{values['pictures']:,} queries", f"neighbours/{kind}")
-    top1 = _top1(results)
-    for name, (one, other) in PARTS.items():
-        seeds = sorted(top1[one].keys() & top1[other].keys())
-        if seeds:
-            differences = [100 * (top1[one][seed] - top1[other][seed]) for seed in seeds]
-            measured = f"{spread(differences, '+.1f')} points of top-1: {verdict(differences)}"
-            row(f"{name.capitalize()} help", "parts", measured, len(seeds), f"parts/{other if one == BASE else one}/")
-    if found := results.get("averaged"):
-        one, ten = found["1"], found["10"]
-        gains = [100 * (b - a) for a, b in zip(one["alone"], ten["alone"], strict=True)]
-        measured = f"{spread(gains, '+.1f')} points of top-1: {verdict(gains)}"
-        row("The mean of ten crops is better than the middle", "averaged", measured, len(gains), "averaged")
-        gain = 100 * (one["together"] - mean(one["alone"]))
-        claim = "Several networks averaged are better than one"
-        row(claim, "averaged", f"{gain:+.1f} points of top-1 by {len(gains)} networks", 1, "averaged")
-    if found := results.get("cost"):
-        total = found["layers"][-1]
-        millions = f"{total['parameters'] / 1e6:.2f} million parameters, {total['neurons']:,} neurons"
-        measured = f"{millions}, {total['forward'] / 1e6:.0f} million multiply-adds"
-        row("60 million parameters, 650,000 neurons", "cost", measured, "exact", "cost")
-    if found := results.get("moved"):
-        conv5 = found["maps"]["conv5"]
-        exact, shifts = max(_at_whole_places(conv5, found["shifts"])), found["shifts"]
-        between = max(share for share, shift in zip(conv5["inside"], shifts, strict=True) if shift % conv5["stride"])
-        measured = f"conv5, inside: {100 * exact:.2g} % off by whole places, up to {percent(between)} between them"
-        row("Convolution is equivariant to translation", "moved", measured, f"{found['large']} photos", "moved")
-        turned = next(kept for degrees, _, kept in found["responses"]["angle"] if degrees == 30)
-        half = next(kept for factor, _, kept in found["responses"]["scale"] if factor == 0.5)
-        measured = f"turned by 30° {percent(turned)} keep their label, at half the size {percent(half)}"
-        row("Nothing of the kind for rotation and scale", "moved", measured, f"{found['photos']} photos", "moved")
-    return table(("claim", "command", "measured here", "n", "time"), rows) if rows else MISSING
-
-
-def _at_whole_places(values: Values, shifts: list[int]) -> list[float]:
-    return [share for share, shift in zip(values["inside"], shifts, strict=True) if shift % values["stride"] == 0]
-
-
 def setting(results: Results) -> str:
     """Return the network, the recipe and the data of the trainings, as they were."""
     made = next(iter(results.settings(f"parts/{BASE}/")), None)
@@ -266,18 +205,3 @@ def setting(results: Results) -> str:
 def machines(results: Results) -> str:
     """Return what everything was measured on."""
     return "\n".join(f"- {machine}" for machine in results.machines()) or MISSING
-
-
-TABLES: Mapping[str, Callable[[Results], str]] = {
-    "summary": summary,
-    "setting": setting,
-    "relu": relu,
-    "parts": parts,
-    "averaged": averaged,
-    "handmade": handmade,
-    "neighbours": neighbours,
-    "cost": cost,
-    "maps": maps,
-    "responses": responses,
-    "machines": machines,
-}

@@ -1,35 +1,29 @@
 """The training experiments of lecture.py: a small AlexNet on a part of a data set, with one thing changed at a time."""
 
-import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any
 
 import torch
+from lecture_part import CPU, Part, middles
 from lecture_results import Results, Values
 from torch import Tensor
 
-from index.errors import UserError
-from index.records import SkippedPhoto
+from index.errors import DatasetError, UserError
 from retrieval.ensemble import Ensemble
 from retrieval.evaluation import evaluate
 from retrieval.model import Model
-from retrieval.spec import ClassName
 from training.architectures import ALEXNET_64, Activation, AlexNetConfig
 from training.checkpoint import Checkpoint, EpochMetrics
-from training.dataset import Split, scan_dataset
 from training.embedding import EmbeddingRecipe
 from training.export import export_model
 from training.networks import AlexNet
 from training.normalisation import learn_normalisation
-from training.pictures import MemoryPictures, Pictures
 from training.recipe import PAPER, Recipe
 from training.trainer import Trainer
-
-CPU = torch.device("cpu")
-
 
 NETWORK = replace(
     ALEXNET_64,
@@ -46,7 +40,7 @@ RECIPE = replace(
     arch="alexnet-64",
     epochs=15,
     batch_size=64,
-    lr=0.02,
+    lr=0.01,
     nesterov=True,
     schedule="cosine",
     warmup=1.0,
@@ -54,25 +48,14 @@ RECIPE = replace(
     colour_noise=0.0,
 )
 
-RATES = (0.005, 0.01, 0.02, 0.04)
-"""What the learning rate of ReLU and of tanh is chosen from, for each the one that gets there first."""
+FIRST_RATE = 0.005
+"""Learning rate that the search for the fastest one of ReLU and of tanh begins with."""
 
 LONGEST = 40
 """Epochs after which reaching the training error is given up."""
 
 TARGET = 0.25
 """The training error of the paper's figure 1."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A few classes of a data set, decoded: pictures to learn from and to check with."""
-
-    classes: tuple[ClassName, ...]
-    train: Split
-    check: Split
-    pictures: Pictures
-    checked: Pictures
 
 
 @dataclass(frozen=True)
@@ -97,58 +80,6 @@ BASE = "base"
 """Everything as in the paper but for local response normalisation, which takes half of the time."""
 
 
-class StoredPictures:
-    """Squares that are decoded already, as `training.pictures.Pictures`."""
-
-    def __init__(self, pixels: Tensor, labels: Tensor) -> None:
-        self.skipped: list[SkippedPhoto] = []
-        self._pixels, self._labels = pixels, labels
-
-    def __len__(self) -> int:
-        return len(self._labels)
-
-    def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (pixels uint8 (n, size, size, 3), labels int64 (n,))."""
-        for numbers in torch.split(order, batch_size):
-            yield self._pixels[numbers], self._labels[numbers]
-
-
-def read_part(data: Path, *, classes: int, each: int) -> Part:
-    """Draw classes by a seed, and `each` training pictures of each; the rest of them and the validation set check."""
-    dataset = scan_dataset(data)
-    chosen = sorted(random.Random(0).sample(range(len(dataset.classes)), classes))
-    learn: list[tuple[Path, int]] = []
-    check: list[tuple[Path, int]] = []
-    for label, number in enumerate(chosen):
-        paths, more = paths_of(dataset.train, number), paths_of(dataset.validation, number)
-        random.Random(number).shuffle(paths)
-        learn += [(path, label) for path in paths[:each]]
-        check += [(path, label) for path in (*paths[each:], *more)]
-    train, checked = as_split(learn), as_split(check)
-    return Part(
-        tuple(dataset.classes[number] for number in chosen),
-        train,
-        checked,
-        MemoryPictures(train, NETWORK.resize, device=CPU),
-        MemoryPictures(checked, NETWORK.resize, device=CPU),
-    )
-
-
-def paths_of(split: Split, label: int) -> list[Path]:
-    return [path for path, found in zip(split.paths, split.labels, strict=True) if found == label]
-
-
-def as_split(pairs: list[tuple[Path, int]]) -> Split:
-    return Split(tuple(path for path, _ in pairs), tuple(label for _, label in pairs))
-
-
-def middles(pictures: Pictures, network: AlexNetConfig) -> StoredPictures:
-    """Return the pictures cut to the central crop, so that a random crop of them is always the same."""
-    pixels, labels = next(pictures.batches(torch.arange(len(pictures)), len(pictures)))
-    edge = (network.resize - network.crop) // 2
-    return StoredPictures(pixels[:, edge:-edge, edge:-edge], labels)
-
-
 def trainer_of(part: Part, config: AlexNetConfig, recipe: Recipe, *, crops: bool = True) -> Trainer:
     """Return the trainer of an untrained network; its normalisation is that of the pictures as they are."""
     torch.manual_seed(recipe.seed)
@@ -156,7 +87,7 @@ def trainer_of(part: Part, config: AlexNetConfig, recipe: Recipe, *, crops: bool
     return Trainer(
         AlexNet(config, len(part.classes)),
         recipe,
-        pictures=part.pictures if crops else middles(part.pictures, config),
+        pictures=part.pictures if crops else middles(part.pictures, config.crop),
         validation=part.checked,
         normalisation=learn_normalisation(recipe, part.pictures),
         device=CPU,
@@ -177,38 +108,57 @@ def epochs_to(history: list[EpochMetrics], error: float) -> float:
     return inf
 
 
-def speed(part: Part, activation: Activation, lr: float, seed: int, *, most: int) -> Values:
-    """Train without anything that slows learning down until the training error is reached."""
-    plain = {"dropout": 0.0, "weight_decay": 0.0, "mirror": False}
-    recipe = RECIPE.changed(**plain, epochs=most, lr=lr, seed=seed, schedule="plateau", patience=most)
-    trainer = trainer_of(part, NETWORK.changed(activation=activation), recipe, crops=False)
-    try:
-        while trainer.epoch < most and epochs_to(trainer.history, TARGET) == inf:
+def speed(part: Part, config: AlexNetConfig, recipe: Recipe) -> Values:
+    """Train on the middles of the pictures until the training error is reached, or to the recipe's end."""
+    trainer = trainer_of(part, config, recipe, crops=False)
+    diverged = False
+    while trainer.epoch < recipe.epochs and not diverged and epochs_to(trainer.history, TARGET) == inf:
+        try:
             trainer.train_epoch()
-    except UserError:  # the rate is too high for it
-        return {"epochs": None, "error": [1 - row.train_top1 for row in trainer.history], "diverged": True}
+        except DatasetError:
+            raise
+        except UserError:  # the loss is no number any more: the rate is too high
+            diverged = True
     found = epochs_to(trainer.history, TARGET)
-    return {
-        "epochs": None if found == inf else found,
-        "error": [1 - row.train_top1 for row in trainer.history],
-        "diverged": False,
-    }
+    error = [1 - row.train_top1 for row in trainer.history]
+    return {"epochs": None if found == inf else found, "error": error, "diverged": diverged}
 
 
 def relu_and_tanh(part: Part, results: Results, *, seeds: int, most: int) -> None:
-    """Choose the rate of each activation with one seed, and measure the others at that rate."""
-    settings = {**settings_of(part, NETWORK, RECIPE), "most": most}
+    """Find the fastest rate of each activation with one seed, and train the others at that rate.
+
+    Without anything that slows learning down: dropout, decay, crops, mirror images.
+    """
+    plain = RECIPE.changed(dropout=0.0, weight_decay=0.0, mirror=False, epochs=most, schedule="plateau", patience=most)
     activations: tuple[Activation, ...] = ("relu", "tanh")
     for activation in activations:
-
-        def run(lr: float, seed: int, activation: Activation = activation) -> Values:
-            name = f"relu/{activation}/{lr:g}/{seed}"
-            return results.measure(name, settings, lambda: speed(part, activation, lr, seed, most=most))
-
-        found = {lr: run(lr, 0)["epochs"] or inf for lr in RATES}
-        best = min(found, key=lambda lr: found[lr])
+        config = NETWORK.changed(activation=activation)
+        needed = partial(epochs_needed, part=part, results=results, config=config, recipe=plain)
+        best = fastest_rate(needed)
         for seed in range(1, seeds):
-            run(best, seed)
+            needed(best, seed)
+
+
+def epochs_needed(
+    lr: float, seed: int = 0, *, part: Part, results: Results, config: AlexNetConfig, recipe: Recipe
+) -> float:
+    """Return the epochs to the training error at a rate, infinity where it is not reached."""
+    recipe = recipe.changed(lr=lr, seed=seed)
+    name = f"relu/{config.activation}/{lr:g}/{seed}"
+    return (
+        results.measure(name, settings_of(part, config, recipe), lambda: speed(part, config, recipe))["epochs"] or inf
+    )
+
+
+def fastest_rate(epochs: Callable[[float], float]) -> float:
+    """Return the rate at which the fewest epochs are needed: halved, or else doubled, as long as that is better."""
+    best = FIRST_RATE
+    for factor in (0.5, 2.0):
+        while epochs(best * factor) < epochs(best):
+            best *= factor
+        if best != FIRST_RATE:
+            break
+    return best
 
 
 def with_and_without(part: Part, results: Results, *, seeds: int, epochs: int) -> None:

@@ -19,11 +19,13 @@ from training.checkpoint import EpochMetrics
 pytest.importorskip("skimage")
 pytest.importorskip("sklearn")
 
+from lecture import TABLES
 from lecture_geometry import relative_difference, seen
 from lecture_handmade import descriptor
+from lecture_part import StoredPictures, middles
 from lecture_results import Results, filled, same, spread
-from lecture_tables import TABLES, verdict
-from lecture_training import NETWORK, StoredPictures, epochs_to, middles
+from lecture_tables import verdict
+from lecture_training import FIRST_RATE, epochs_to, fastest_rate
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROW = EpochMetrics(1, 32, 0.1, 1.0, 0.5, 1.0, 0.5, 0.9, 100.0, 0.0, 1.0)
@@ -37,6 +39,12 @@ def test_the_error_is_reached_between_two_epochs() -> None:
     assert epochs_to(history, 0.8) == pytest.approx(0.25)
     assert epochs_to(history, 0.1) == math.inf
     assert epochs_to([], 0.5) == math.inf
+
+
+@pytest.mark.parametrize("best", [FIRST_RATE / 4, FIRST_RATE, FIRST_RATE * 8])
+def test_the_fastest_rate_is_found_on_either_side(best: float) -> None:
+    assert fastest_rate(lambda rate: 10 + abs(math.log2(rate / best))) == best
+    assert fastest_rate(lambda _: math.inf) == FIRST_RATE
 
 
 def test_a_verdict_needs_more_than_one_training() -> None:
@@ -112,7 +120,7 @@ def test_colours_and_edges_describe_a_picture() -> None:
 
 def test_middles_are_what_is_checked() -> None:
     pixels = torch.arange(36, dtype=torch.uint8).reshape(1, 36, 1, 1).expand(2, 36, 36, 3)
-    [[cut, labels]] = middles(StoredPictures(pixels, torch.tensor([0, 1])), NETWORK).batches(torch.arange(2), 2)
+    [[cut, labels]] = middles(StoredPictures(pixels, torch.tensor([0, 1])), 32).batches(torch.arange(2), 2)
     assert cut.shape == (2, 32, 32, 3)
     assert cut[0, :, 0, 0].tolist() == list(range(2, 34))
     assert labels.tolist() == [0, 1]
