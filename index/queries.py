@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -16,6 +17,21 @@ from index.sync import FileStamp, path_below
 
 BATCH = 4096
 WITH_ROOT = "FROM photos JOIN roots ON roots.id = root_id"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """Photos that may be an answer: ids (n,), sorted, where they are, and embeddings (n, dim) of unit length."""
+
+    ids: NDArray[np.int64]
+    places: list[tuple[int, bytes]]
+    embeddings: NDArray[np.float32]
+    roots: dict[int, bytes]
+
+    def path(self, row: int) -> Path:
+        """Make the absolute path of a photo."""
+        root_id, path = self.places[row]
+        return absolute_path(self.roots[root_id], path)
 
 
 def count_photos(catalog: Catalog) -> tuple[int, int]:
@@ -78,15 +94,18 @@ def skipped_photos(catalog: Catalog) -> list[SkippedPhoto]:
     return [SkippedPhoto(absolute_path(root, path), reason) for root, path, reason in rows]
 
 
-def photos_with_ids(catalog: Catalog, ids: NDArray[np.int64], *, dim: int) -> EmbeddedPhotos:
-    """Read the photos with these ids (n,), those that have an embedding, sorted by id."""
-    return _embedded(
-        catalog.rows(
-            f"SELECT photos.id, roots.path, photos.path, embedding {WITH_ROOT}"
-            " WHERE embedding IS NOT NULL AND photos.id IN (SELECT value FROM json_each(?)) ORDER BY photos.id",
-            (json.dumps(ids.tolist()),),
-        ),
-        dim,
+def candidates_with_ids(catalog: Catalog, ids: NDArray[np.int64], *, dim: int) -> Candidates:
+    """Read the photos with these ids (n,), those that have an embedding."""
+    rows = catalog.rows(
+        "SELECT id, root_id, path, embedding FROM photos"
+        " WHERE embedding IS NOT NULL AND id IN (SELECT value FROM json_each(?)) ORDER BY id",
+        (json.dumps(ids.tolist()),),
+    )
+    return Candidates(
+        np.array([row[0] for row in rows], dtype=np.int64),
+        [row[1:3] for row in rows],
+        unpack_embeddings([row[3] for row in rows], dim),
+        dict(catalog.roots()),
     )
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.catalog import Catalog
-from index.queries import embeddings_with_ids
-from index.records import EmbeddedPhotos, SearchResult
+from index.queries import Candidates, embeddings_with_ids
+from index.records import SearchResult
 from index.vectors import VectorIndex
 
 # Two sums of float32 products in different order, as FAISS may take them, differ by less than this for unit vectors.
@@ -80,14 +80,22 @@ def exact_scores(query: NDArray[np.float32], embeddings: NDArray[np.float32]) ->
 
 
 def best_results(
-    query: NDArray[np.float32], ids: NDArray[np.int64], photos: EmbeddedPhotos, *, k: int, min_score: float | None
+    query: NDArray[np.float32], ids: NDArray[np.int64], photos: Candidates, *, k: int, min_score: float | None
 ) -> list[SearchResult]:
     """Rank the photos with these ids (n,) for a query (dim,): the k best, best first, ties by path."""
-    rows = np.flatnonzero(np.isin(photos.ids, ids))
+    rows = np.searchsorted(photos.ids, ids)
+    # Those of no photo, which a damaged file can name, are left out.
+    rows = rows[np.append(photos.ids, -1)[rows] == ids]
     scores = exact_scores(query, photos.embeddings[rows])
-    results = [SearchResult(photos.paths[row], float(score)) for row, score in zip(rows, scores, strict=True)]
+    # Names are made of those alone that can be among the best.
+    least = np.partition(scores, -k)[-k] if len(scores) > k else -np.inf
+    if min_score is not None:
+        least = max(least, min_score)
+    results = [
+        SearchResult(photos.path(rows[place]), float(scores[place])) for place in np.flatnonzero(scores >= least)
+    ]
     results.sort(key=lambda result: (-result.score, result.path))
-    return [result for result in results[:k] if min_score is None or result.score >= min_score]
+    return results[:k]
 
 
 def neighbours(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.catalog import Catalog, CatalogState
-from index.queries import photos_with_ids, vectors_since
+from index.queries import candidates_with_ids, vectors_since
 from index.ranking import best_results, candidates, candidates_among
 from index.records import SearchResult
 from index.selection import Selection, selected_vectors
@@ -38,7 +38,7 @@ def search(
             found = candidates_among(selected_vectors(catalog, among, dim=state.dim), block, k)
         else:
             found = _found(catalog, cache, state, block, k, recall=recall, warn=warn)
-        photos = photos_with_ids(catalog, np.unique(np.concatenate(found)), dim=state.dim)
+        photos = candidates_with_ids(catalog, np.unique(np.concatenate(found)), dim=state.dim)
         answers += [
             best_results(query, ids, photos, k=k, min_score=min_score) for query, ids in zip(block, found, strict=True)
         ]

@@ -131,7 +131,10 @@ def _read_header(file: BinaryIO) -> Header:
     if zlib.crc32(header) != checksum:
         # So it is with files of the first format too, whose checksum is that of all that follows.
         raise VectorFileError("the header is damaged or of another format")
-    return _parse_header(json.loads(header))
+    try:
+        return _parse_header(json.loads(header))
+    except (ValueError, KeyError, TypeError) as error:
+        raise VectorFileError("the header is of another format") from error
 
 
 def _parse_header(fields: dict[str, Any]) -> Header:

@@ -90,7 +90,7 @@ def _search_facts(summary: IndexSummary) -> Facts:
     quality = summary.quality
     facts: Facts = {"kind": "chosen by the number of photos" if summary.chosen_kind == AUTO else "chosen with --kind"}
     if summary.chosen_kind not in (AUTO, summary.kind):
-        facts["kind"] = f"{summary.chosen_kind} was chosen; fc7 index makes it when there are enough photos"
+        facts["kind"] = f"{summary.chosen_kind} was chosen; the next fc7 index makes it, if there are enough photos"
     if quality is None:
         return {**facts, "recall@10": "1, all photos are compared"}
     effort, recall = quality.usual()

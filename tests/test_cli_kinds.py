@@ -72,7 +72,7 @@ def test_a_kind_for_more_photos_than_there_are_is_told(place: Path, tmp_path: Pa
     assert run("index", "--index", place, "--kind", "IVF100,SQ8").exit_code == 0
     said = facts(place)
     assert said["vectors"].startswith("Flat")
-    assert said["kind"] == "IVF100,SQ8 was chosen; fc7 index makes it when there are enough photos"
+    assert said["kind"] == "IVF100,SQ8 was chosen; the next fc7 index makes it, if there are enough photos"
 
 
 @pytest.mark.parametrize("recall", ["0", "1.5", "most"])
