@@ -227,6 +227,8 @@ def test_what_changed_is_found_without_reading_the_photos(tmp_path: Path) -> Non
         ):
             [(*_, plan)] = catalog.rows(f"EXPLAIN QUERY PLAN {sql}")
             assert "INDEX" in plan
+        [(definition,)] = catalog.rows("SELECT sql FROM sqlite_master WHERE name = 'photos_content_hash'")
+        assert definition.endswith("WHERE embedding IS NOT NULL")
 
 
 def test_content_is_found_by_its_hash(tmp_path: Path) -> None:

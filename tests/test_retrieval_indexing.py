@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from PIL import Image
 
 from index.errors import PhotoError, UserError
 from index.photo_index import PhotoIndex
-from index.records import SkippedPhoto, SyncCounts
+from index.records import NewPhoto, SkippedPhoto, SyncCounts
+from retrieval.folder import scan_folder
 from retrieval.indexing import FolderReport, index_folders
 from retrieval.model import Model, Outputs
 from retrieval.photo_files import read_stamped
@@ -337,6 +339,52 @@ def test_what_is_no_file_is_never_opened(index: PhotoIndex, model: WatchedModel,
     os.mkfifo(photos / "a" / "0.png")
     with pytest.raises(PhotoError, match="not a regular file"):
         read_stamped(photos / "a" / "0.png")
+
+
+def test_devices_are_never_opened(
+    index: PhotoIndex, model: WatchedModel, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "zeros.jpg").symlink_to("/dev/zero")
+    (photos / "a" / "terminal.png").symlink_to("/dev/tty")
+    devices = {"zeros.jpg", "terminal.png"}
+    really_open, opened = os.open, list[str]()
+
+    def watched_open(path: object, *arguments: object, **options: object) -> int:
+        opened.append(os.path.basename(os.fsdecode(path)))  # type: ignore[arg-type]
+        return really_open(path, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("os.open", watched_open)
+    assert run(index, model, photos) == FolderReport(photos, SyncCounts(new=10), ())
+    # Nor when it is named itself, or has taken the place of a photo.
+    for path in (photos / "zeros.jpg", Path("/dev/zero")):
+        with pytest.raises(PhotoError, match="not a regular file"):
+            read_stamped(path)
+    assert {"0.png", "9.png"} < set(opened)
+    assert not devices & set(opened)
+    assert "zero" not in opened
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_files_in_one_folder(
+    index: PhotoIndex, model: WatchedModel, make_photo: Callable[..., Path], tmp_path: Path
+) -> None:
+    many = make_photo("many/good.png", seed=1).parent
+    names = [b"IMG_%06d.jpg" % number for number in range(100_000)]
+    for name in names:
+        os.close(os.open(os.path.join(os.fsencode(many), name), os.O_CREAT | os.O_WRONLY))
+    # All but a thousand are known as what they are, empty.
+    found = scan_folder(many).photos
+    sync = index.begin_sync(many, {name: found[name] for name in names[1000:]})
+    empty = blake2b(b"", digest_size=16).digest()
+    sync.add([NewPhoto(name, found[name], empty, skipped="empty file") for name in names[1000:]])
+    sync.finish()
+    report = run(index, model, many)
+    assert report.counts == SyncCounts(new=1, skipped=1000, still_skipped=99_000)
+    assert {photo.reason for photo in report.skipped} == {"empty file"}
+    (many / "IMG_050000.jpg").unlink()
+    (many / "good.png").rename(many / "better.png")
+    assert run(index, model, many).counts == SyncCounts(moved=1, removed=1, still_skipped=99_999)
+    assert index.embedding_of(many / "better.png") is not None
 
 
 def test_very_long_paths(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
