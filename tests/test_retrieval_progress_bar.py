@@ -108,14 +108,15 @@ def test_a_training_run_writes_a_line_for_each_epoch() -> None:
             validation_top1=0.5,
             validation_top5=0.9,
             pictures_per_second=1234.0,
-            waiting=0.0,
+            waiting=0.02,
             seconds=12.3,
         ),
         3,
     )
     assert stream.getvalue() == (
         "100 pictures\n"
-        "Epoch 1/3: loss 2.500, top-1 25.0%; validation loss 2.000, top-1 50.0%, top-5 90.0%; 1,234 pictures/s, 12 s\n"
+        "Epoch 1/3: loss 2.500, top-1 25.0%; validation loss 2.000, top-1 50.0%, top-5 90.0%; 1,234 pictures/s, 12 s "
+        "(2% waiting for pictures)\n"
     )
 
 
