@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
+from click.core import ParameterSource
 
 from training.architectures import shape_options
 from training.recipe import recipe_options
@@ -247,3 +248,10 @@ def value_flags(options: "Sequence[Option]", command: Command) -> Command:
             help=text,
         )(command)
     return command
+
+
+def null_wants_paths(null: bool, format: str) -> None:
+    """Raise UsageError where -0 is given together with a format that is not "paths"."""
+    source = click.get_current_context().get_parameter_source("format")
+    if null and format != "paths" and source is ParameterSource.COMMANDLINE:
+        raise click.UsageError(f"-0 prints paths, not {format}; leave out one of -0 and --format")

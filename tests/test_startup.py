@@ -6,7 +6,7 @@ import sys
 import pytest
 
 OURS = {
-    *("cli", "cli_options", "index", "index.errors"),
+    *("cli", "cli_options", "cli_output", "cli_photos", "cli_training", "index", "index.errors"),
     *("training", "training.architectures", "training.options", "training.recipe"),
 }
 HEAVY = {"numpy", "PIL", "faiss", "onnxruntime", "onnx", "torch", "rich", "sqlite3", "platformdirs", "asyncio", "ssl"}

@@ -1,0 +1,45 @@
+"""What commands of the command line print: results to stdout, warnings to stderr."""
+
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from index.errors import PhotoError
+
+if TYPE_CHECKING:
+    from index.records import SkippedPhoto
+
+INTERRUPTED = 130
+"""Exit status: what a shell reports for a program that Ctrl-C ended."""
+
+
+def write(pieces: Iterable[str]) -> None:
+    for piece in pieces:
+        click.echo(piece, nl=False)
+
+
+def warn(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def table_width() -> int | None:
+    """The terminal's columns; None where stdout is none, and nothing is to be shortened."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def report_skipped(skipped: Sequence["SkippedPhoto"], *, named: Sequence[Path] = (), strict: bool = False) -> None:
+    """List skipped photos; PhotoError if one of them was named itself, or with `strict`."""
+    from retrieval.formats import printable
+
+    reasons = [f"{printable(str(photo.path))}: {photo.reason}" for photo in skipped]
+    failed = strict or any(photo.path in named for photo in skipped)
+    if failed and len(skipped) == 1:
+        raise PhotoError(f"cannot read {reasons[0]}")
+    for reason in reasons:
+        click.echo(f"Skipped {reason}", err=True)
+    if failed and skipped:
+        raise PhotoError(f"{len(skipped)} photos could not be read, for the reasons above")

@@ -1,0 +1,242 @@
+"""The commands that make models: by training, out of checkpoints, out of published weights; and their accuracy."""
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli_options import (
+    PATH,
+    cache_folder,
+    device_option,
+    ensemble_options,
+    format_option,
+    recipe_flags,
+    shape_flags,
+)
+from cli_output import INTERRUPTED, report_skipped, write
+from index.errors import UserError
+from training.architectures import CONFIGS
+from training.recipe import RECIPES
+
+if TYPE_CHECKING:
+    from retrieval.ensemble import Ensemble
+
+
+@contextmanager
+def errors_told_by(first: bool) -> Iterator[None]:
+    """Let one process of several tell of the error that all of them stop for."""
+    try:
+        yield
+    except UserError:
+        if first:
+            raise
+        raise click.exceptions.Exit(1) from None
+
+
+@click.command("train", epilog="Example: fc7 train tiny-imagenet-200 -o runs/tiny --epochs 16")
+@click.argument("data", type=PATH)
+@click.option("-o", "--out", required=True, type=PATH, help="Folder of the run.")
+@click.option("--arch", type=click.Choice(list(RECIPES)), show_default="alexnet-64", help="Which network.")
+@click.option(
+    "--from",
+    "start",
+    type=PATH,
+    envvar="FC7_TRAIN_FROM",
+    help="Model or checkpoint to fine-tune instead of starting from nothing, or builtin.",
+)
+@click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped.")
+@click.option("--names", type=PATH, help="File with a line for each class: WordNet id, tab, name.")
+@device_option
+@click.option("--compile/--no-compile", default=False, help="Compile each step, which takes a minute first.")
+@shape_flags
+@recipe_flags
+def train_command(
+    data: Path,
+    *,
+    out: Path,
+    arch: str | None,
+    start: Path | None,
+    resume: bool,
+    names: Path | None,
+    device: str,
+    compile: bool,
+    shape: dict[str, Any],
+    **values: Any,
+) -> None:
+    """Learn a network from labelled pictures, and write it as a model file.
+
+    DATA has one folder of pictures for each class, or train/ and val/ with such folders. Ctrl-C saves the run first.
+
+    On several GPUs: torchrun --no-python --nproc-per-node GPUS fc7 train DATA -o RUN
+    """
+    if resume and (
+        arch or start or names or shape or any(value is not None for name, value in values.items() if name != "epochs")
+    ):
+        raise click.UsageError("--resume goes on with the recipe of the run; only --epochs may be given with it")
+    if start and shape:
+        raise click.UsageError(f"--from brings the network's shape with it; leave out --{next(iter(shape))}")
+
+    from training.hardware import choose_hardware
+    from training.initial import read_start
+    from training.processes import joined_processes
+    from training.report import SilentReport, TerminalReport
+    from training.run import first_recipe, train
+    from training.run import resume as resume_run
+    from training.summary import summary
+
+    with joined_processes(device) as processes, errors_told_by(processes.first):
+        hardware = processes.together(lambda: choose_hardware(device, processes=processes, compiled=compile))
+        report = TerminalReport(sys.stderr) if processes.first else SilentReport()
+        if resume:
+            result = resume_run(data, out, hardware=hardware, report=report, epochs=values["epochs"])
+        else:
+            initial = processes.together(lambda: read_start(start) if start else None)
+            recipe = first_recipe(arch=arch, start=initial).changed(arch=arch, **values)
+            result = train(
+                data,
+                out,
+                recipe,
+                hardware=hardware,
+                report=report,
+                config=CONFIGS[recipe.arch].changed(**shape) if shape else None,
+                start=initial,
+                fit_batch=values["batch_size"] is None,
+                names=names,
+            )
+    if result.spec is None:
+        command = shlex.join(["fc7", "train", str(data), "-o", str(out), "--resume"])
+        report.note(f"Stopped and saved. Go on with: {command}")
+        raise click.exceptions.Exit(INTERRUPTED)
+    if processes.first:
+        for line in summary(result):
+            click.echo(line)
+
+
+@click.command("evaluate", epilog="Example: fc7 evaluate tiny-imagenet-200/val -m model.onnx --crops 10")
+@click.argument("data", type=PATH)
+@ensemble_options
+@click.option(
+    "--csv",
+    "pictures",
+    envvar="FC7_EVALUATE_CSV",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write a line for each picture to this file.",
+)
+@format_option("table", "json")
+def evaluate_command(data: Path, *, model: "Ensemble", pictures: Path | None, format: str) -> None:
+    """Measure how well a model names labelled pictures, and finds others of the same class.
+
+    DATA has one folder of pictures for each class, named by class or WordNet id; or it is a data set with a folder val.
+    Of the pictures that a model was trained with, only those are measured that were set aside then.
+    """
+    from retrieval.evaluation import evaluate
+    from retrieval.facts import evaluation_facts
+    from retrieval.formats import format_facts, format_pictures
+    from retrieval.output_file import output_file
+    from retrieval.progress_bar import ProgressBar
+    from training.dataset import scan_unseen
+
+    split, learned = scan_unseen(data, model.specs)
+    if learned:
+        click.echo(
+            f"{len(split)} pictures are measured; {learned} are left out: the model learned from them.", err=True
+        )
+    with ExitStack() as resources:
+        table = resources.enter_context(output_file(pictures)) if pictures is not None else None
+        with ProgressBar("Evaluating", sys.stderr) as progress:
+            evaluation = evaluate(model, split.paths, split.labels, progress=progress)
+        write(format_facts(evaluation_facts(evaluation), format))
+        if table is not None:
+            table.writelines(line.encode("utf-8", "surrogateescape") for line in format_pictures(evaluation.results))
+    report_skipped(evaluation.skipped)
+
+
+@click.command("export", epilog="Example: fc7 export runs/tiny/best.pt -o tiny.onnx")
+@click.argument("checkpoint", type=PATH)
+@click.option("-o", "--out", required=True, type=PATH, help="Model file to write (.onnx).")
+@click.option("--data", type=PATH, help="Pictures to learn the embedding from; those of its training, if moved.")
+@click.option("--float32", is_flag=True, help="Keep every digit of the weights; the file is twice as large.")
+@click.option("--name", show_default="that of the file", help="What the model is called in its metadata.")
+@click.option("--licence", default="", show_default=False, help="Terms of use, kept in its metadata.")
+@click.option(
+    "--layers", default="pool5,fc7", help="Layers that the embedding is made of: pool5, fc6, fc7, with commas between."
+)
+@click.option("--dim", type=click.IntRange(min=1), default=256, help="Values of the embedding, at most.")
+@click.option("--whitening", type=click.FloatRange(0, 1), default=0.25, help="0: rotate only; 1: whiten fully.")
+@device_option
+def export_command(
+    checkpoint: Path,
+    *,
+    out: Path,
+    data: Path | None,
+    float32: bool,
+    name: str | None,
+    licence: str,
+    layers: str,
+    dim: int,
+    whitening: float,
+    device: str,
+) -> None:
+    """Write a trained network as one model file, proven to answer as the network does."""
+    from retrieval.facts import summary_line
+    from training.checkpoint_export import export_checkpoint
+    from training.embedding import EmbeddingRecipe
+    from training.hardware import choose_hardware
+    from training.report import TerminalReport
+
+    spec = export_checkpoint(
+        checkpoint,
+        out,
+        hardware=choose_hardware(device),
+        report=TerminalReport(sys.stderr),
+        data=data,
+        embedding=EmbeddingRecipe(layers=tuple(layers.split(",")), dim=dim, power=whitening),
+        half=not float32,
+        name=name,
+        licence=licence,
+    )
+    click.echo(summary_line(out, spec))
+
+
+@click.command("import", epilog="Example: fc7 import alexnet -o alexnet.onnx --calibrate ~/Pictures")
+@click.argument("weights", type=PATH)
+@click.option("-o", "--out", required=True, type=PATH, help="Model file to write (.onnx).")
+@click.option(
+    "--labels",
+    type=PATH,
+    show_default="the 1,000 of ImageNet",
+    help="File with a line for each class, in order: id, tab, name.",
+)
+@click.option("--calibrate", metavar="FOLDER", type=PATH, help="Any photos, best 500 or more, to learn embedding from.")
+@click.option("--float32", is_flag=True, help="Keep every digit of the weights; the file is twice as large.")
+@click.option("--url", show_envvar=True, show_default="PyTorch's", help="Address that alexnet is fetched from.")
+def import_command(
+    weights: Path, *, out: Path, labels: Path | None, calibrate: Path | None, float32: bool, url: str | None
+) -> None:
+    """Make a model file of published weights.
+
+    WEIGHTS is torchvision's file alexnet-owt-7be5be79.pth, or one with the same layers. Just alexnet fetches that file
+    (244 MB), and keeps it in your cache folder.
+
+    Without --calibrate, the embedding that search compares is fc7 itself, 4,096 values.
+    """
+    from retrieval.facts import summary_line
+    from training.importing import IMAGENET, import_weights
+    from training.report import TerminalReport
+
+    spec = import_weights(
+        weights,
+        out,
+        labels=labels or IMAGENET,
+        cache=cache_folder(),
+        report=TerminalReport(sys.stderr),
+        calibrate=calibrate,
+        url=url,
+        half=not float32,
+    )
+    click.echo(summary_line(out, spec))
