@@ -6,8 +6,9 @@
 Without --npz, the vectors lie in clusters of an intrinsic dimension of 24 in 256 dimensions, with a little noise, and
 200 others like them are the queries; with it, they are the embeddings that `fc7 embed` wrote, and 200 of them, drawn
 by a seed and left out of the index, are the queries. All goes through a catalogue, as in the program: candidates are
-ranked by the exact vectors in it. Each kind is searched by a process of its own, and times are of its CPU, so that
-other work on the machine does not count. Recall is against Flat. --unchanged makes an empty file for each photo, and
+ranked by the exact vectors in it. Each kind is searched by a process of its own with one
+thread, and all times are of the CPU, so that other work on the machine counts little; of one query it is the median.
+Recall is against Flat. --unchanged makes an empty file for each photo, and
 runs `fc7 index` over them.
 """
 
@@ -33,6 +34,7 @@ from retrieval.model import Model
 DIM, INTRINSIC, SPREAD, NOISE = 256, 24, 0.5, 0.02
 QUERIES, K = 200, 10
 BATCH = 10_000
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 PRODUCT = "NumPy product, Python sort"
 HEADINGS = (
     "kind | build, s | file, MB | opened, ms | memory, MB | one query, ms | of 200 at once, ms | ÷ Flat | recall@10"
@@ -76,7 +78,7 @@ def compare(place: Path, npz: Path | None, count: int, kinds: list[str], *, unch
     for kind in ["Flat", *kinds, PRODUCT]:
         seconds = 0.0 if kind == PRODUCT else cpu_of(lambda kind=kind: build(place, kind))  # type: ignore[misc]
         command = [sys.executable, __file__, "--searcher", str(place), kind]
-        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=ONE_THREAD).stdout)
         flat = flat or found
         cells = [
             *(found["kind"], f"{seconds:.0f}", f"{found['file']:.0f}", f"{found['opened']:.0f}"),
@@ -157,15 +159,12 @@ def searched(place: Path, kind: str) -> dict[str, object]:
     with PhotoIndex.open(place / "index") as index:
         index.search(queries[:1], K)
         opened = time.process_time() - start
-        singles = []
-        for query in queries[: 20 if kind == "Flat" else QUERIES]:
-            singles.append(cpu_of(lambda query=query: index.search(query[None], K)))  # type: ignore[misc]
-        found: list[list[str]] = []
-
-        def search_all() -> None:
-            found.extend([str(result.path) for result in results] for results in index.search(queries, K))
-
-        batched = cpu_of(search_all) / QUERIES
+        some = queries[: 10 if kind == "Flat" else QUERIES]
+        singles = [cpu_of(lambda query=query: index.search(query[None], K)) for query in some]  # type: ignore[misc]
+        start = time.process_time()
+        answers = index.search(queries, K)
+        batched = (time.process_time() - start) / QUERIES
+        found = [[str(result.path) for result in results] for results in answers]
         summary = index.summary()
     if kind == "Flat":
         truth.write_text(json.dumps(found))
@@ -192,13 +191,13 @@ def by_product(place: Path, queries: NDArray[np.float32]) -> dict[str, object]:
         vectors = np.concatenate([photos.embeddings for photos in batches])
         del batches
         opened = time.process_time() - start
-    found, singles = [], []
-    for query in queries[:5]:
-        start = time.process_time()
-        scores = vectors @ query
-        best = sorted(zip(scores.tolist(), paths, strict=True), key=lambda pair: pair[0], reverse=True)[:K]
-        singles.append(time.process_time() - start)
-        found.append([path for _, path in best])
+
+    def best(query: NDArray[np.float32]) -> list[str]:
+        scored = zip((vectors @ query).tolist(), paths, strict=True)
+        return [path for _, path in sorted(scored, key=lambda pair: pair[0], reverse=True)[:K]]
+
+    found = [best(query) for query in queries[:5]]
+    singles = [cpu_of(lambda query=query: best(query)) for query in queries[:5]]  # type: ignore[misc]
     exact = json.loads((place / "truth.json").read_text())
     hits = [len(set(row) & set(right)) for row, right in zip(found, exact, strict=False)]
     return {
