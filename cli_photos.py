@@ -197,7 +197,7 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
 @click.option(
     "--min-score",
     type=click.FloatRange(-1, 1),
-    default=0.85,
+    default=0.88,
     help="Look-alikes have this score or more in a search; measured for the built-in model.",
 )
 @format_option("table", "json", "jsonl", "paths")

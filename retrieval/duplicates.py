@@ -29,7 +29,7 @@ LIKENESSES: tuple[Likeness, ...] = get_args(Likeness)
 NEIGHBOURS = 8
 LEAST_SCORE = 0.5
 SAME_PICTURE = 0.88
-ALIKE = 0.85
+ALIKE = 0.88
 # A photo may have many copies, or neighbours in other folders, that are passed over: so many are asked for at most.
 MOST_NEIGHBOURS = 1024
 
