@@ -143,7 +143,7 @@ def measure(index: PhotoIndex, photos: Path, altered: Path, others: Path) -> Non
     classes = {file.id: file.path.parent for file in index.files(strangers)}
     one_class = np.array([classes[one] == classes[other] for one, other in pairs.tolist()])
     print("\n| score at least | pairs of other pictures | of one class | pictures in them |\n|---|---|---|---|")
-    for level in (0.6, 0.7, 0.75, 0.8, 0.85, 0.9):
+    for level in (0.6, 0.7, 0.75, 0.8, 0.85, 0.88, 0.9):
         near = scores >= level
         share = one_class[near].mean() if near.any() else float("nan")
         pictures = len(np.unique(pairs[near])) / len(strangers)
