@@ -99,7 +99,7 @@ def index_command(
     if rebuild and watch:
         raise click.UsageError("--watch goes on with an index that is there; run --rebuild first, without --watch")
 
-    from index.photo_index import PhotoIndex
+    from index.index_writer import IndexWriter
     from retrieval.formats import format_reports
     from retrieval.indexing import check_folders, index_folders
     from retrieval.progress_bar import ProgressBar
@@ -117,7 +117,7 @@ def index_command(
             runs = [rebuild_index(index, model, folders, kind=kind, progress=progress, warn=warn)]
         else:
             check_folders(index, folders)
-            opened = PhotoIndex.open_for_writing(
+            opened = IndexWriter.open_for_writing(
                 index,
                 fingerprint=spec.fingerprint,
                 model_name=spec.name,
@@ -273,10 +273,10 @@ def forget_command(paths: Sequence[Path], *, index: Path) -> None:
     PATH need not be there any more. A photo that is still there comes back when its folder is brought up to date,
     unless that whole folder was forgotten.
     """
-    from index.photo_index import PhotoIndex
+    from index.index_writer import IndexWriter
     from retrieval.formats import format_forgotten
 
-    with PhotoIndex.open_to_edit(index) as photo_index:
+    with IndexWriter.open_to_edit(index) as photo_index:
         counts = photo_index.forget(paths)
     write(format_forgotten(zip(paths, counts, strict=True)))
 
@@ -291,14 +291,15 @@ def check_command(*, model: "Model", index: Path, sample: int, repair: bool) -> 
     --repair drops what is wrong of photos, so that the next fc7 index embeds them again, and makes the vectors that
     search uses anew. No photo is touched.
     """
+    from index.index_writer import IndexWriter
     from index.photo_index import PhotoIndex
     from retrieval.checking import check_index, repair_index
     from retrieval.formats import format_check
 
-    open_index = PhotoIndex.open_to_edit if repair else PhotoIndex.open
-    with open_index(index, fingerprint=model.spec.fingerprint) as photo_index:
+    opened = (IndexWriter.open_to_edit if repair else PhotoIndex.open)(index, fingerprint=model.spec.fingerprint)
+    with opened as photo_index:
         report = check_index(photo_index, model, sample=sample)
-        left = repair_index(photo_index, report.problems) if repair else report.problems
+        left = repair_index(photo_index, report.problems) if isinstance(photo_index, IndexWriter) else report.problems
     write(format_check(report))
     if left and repair:
         raise PhotoIndexError(f"{len(left)} of this could not be mended: move {index} away and run fc7 index FOLDER")

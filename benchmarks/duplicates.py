@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
+from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from retrieval import duplicates
 from retrieval.comparing import compare_pictures
@@ -95,7 +96,7 @@ def main() -> None:
         altered = Path(folder).resolve() / "altered"
         make_copies(arguments.photos, altered)
         spec = model.spec
-        with PhotoIndex.open_for_writing(
+        with IndexWriter.open_for_writing(
             Path(folder) / "index", fingerprint=spec.fingerprint, model_name=spec.name, dim=spec.dim
         ) as index:
             index_folders(index, model, [arguments.photos, altered, arguments.others])

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import NewPhoto
 from index.sync import FileStamp
@@ -142,9 +143,9 @@ def build(place: Path, kind: str) -> None:
         index.rebuild()
 
 
-def open_index(place: Path, *, dim: int | None) -> PhotoIndex:
+def open_index(place: Path, *, dim: int | None) -> IndexWriter:
     spec = Model.load().spec
-    return PhotoIndex.open_for_writing(
+    return IndexWriter.open_for_writing(
         place / "index", fingerprint=spec.fingerprint, model_name=spec.name, dim=dim or spec.dim
     )
 

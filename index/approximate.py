@@ -155,5 +155,6 @@ def _knob_of(index: Any) -> str | None:
 
 
 def _reason(error: BaseException) -> str:
+    """What FAISS says, without the place in its source and the condition that did not hold."""
     text = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-    return re.sub(r"^.*Error: ", "", re.sub(r"^Error in .*?: Error: ", "", text)) or "unknown"
+    return re.sub(r"^Error in .*? at \S+:\d+: (Error: '.*?' failed: )?", "", text)

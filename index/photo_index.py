@@ -1,8 +1,8 @@
-"""Vectors and catalogue together: an index of photos in a folder."""
+"""Vectors and catalogue together: an index of photos in a folder, to search and to ask about."""
 
 import os
 import shlex
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
@@ -13,14 +13,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from index.approximate import check_kind
 from index.catalog import Catalog, CatalogState
 from index.checking import find_problems
 from index.database import storage_errors
 from index.errors import ModelMismatchError, PhotoIndexError
-from index.faiss_library import FaissDevice, require_faiss
-from index.folder_sync import Sync
-from index.lock import WriterLock
+from index.faiss_library import FaissDevice
 from index.queries import (
     all_photos,
     contents,
@@ -45,7 +42,6 @@ from index.records import (
 )
 from index.searching import search
 from index.selection import Selection, most_probable
-from index.sync import FileStamp
 from index.vector_cache import VectorCache
 
 CATALOG = "catalog.db"
@@ -54,7 +50,7 @@ NEIGHBOURS_AT_ONCE = 1024
 
 
 class PhotoIndex:
-    """Photos by what they look like; a context manager, for one thread.
+    """Photos by what they look like, to be read; a context manager, for one thread. `IndexWriter` changes them.
 
     Any number of processes may read an index while one writes it, and each answer is of one state of it.
     """
@@ -64,11 +60,10 @@ class PhotoIndex:
         catalog: Catalog,
         *,
         fingerprint: str | None,
-        writable: bool,
         device: str = "cpu",
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        """Use `open` or `open_for_writing`. Raises ModelMismatchError."""
+        """Use `open`. Raises ModelMismatchError."""
         self.folder = catalog.path.parent
         self._catalog = catalog
         self._warner = warn
@@ -76,7 +71,6 @@ class PhotoIndex:
         self._vectors = VectorCache(self.folder / VECTORS, catalog, device=FaissDevice(device, warn=self._warn))
         self._fingerprint = fingerprint
         self._resources = ExitStack()
-        self._writable = writable
         self._state()
 
     @classmethod
@@ -95,56 +89,7 @@ class PhotoIndex:
         """
         with ExitStack() as resources:
             catalog = resources.enter_context(closing(Catalog.open(folder / CATALOG)))
-            index = cls(catalog, fingerprint=fingerprint, writable=False, device=device, warn=warn)
-            index._resources = resources.pop_all()
-            return index
-
-    @classmethod
-    def open_for_writing(
-        cls,
-        folder: Path,
-        *,
-        fingerprint: str,
-        model_name: str,
-        dim: int,
-        model_path: Path | None = None,
-        device: str = "cpu",
-        warn: Callable[[str], None] | None = None,
-    ) -> "PhotoIndex":
-        """Open an index to add to it, made where there is none; `device` and `warn` as for `open`.
-
-        The model's path (None: the built-in one) is remembered, for those who use the index without naming a model.
-        Raises IndexLockedError, IndexFormatError, IndexStorageError, ModelMismatchError and MissingPackageError.
-        """
-        # Rather than after an hour of embedding.
-        require_faiss()
-        place = b"" if model_path is None else os.fsencode(os.path.abspath(model_path))
-        first = CatalogState.fresh(model_name=model_name, fingerprint=fingerprint, dim=dim, model_path=place)
-        with ExitStack() as resources:
-            with storage_errors(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-                resources.enter_context(WriterLock(folder))
-            catalog = resources.enter_context(closing(Catalog.open_for_writing(folder / CATALOG, first=first)))
-            index = cls(catalog, fingerprint=fingerprint, writable=True, device=device, warn=warn)
-            if catalog.state().model_path != place:
-                catalog.set_model_path(place)
-            index._resources = resources.pop_all()
-            return index
-
-    @classmethod
-    def open_to_edit(cls, folder: Path, *, fingerprint: str | None = None) -> "PhotoIndex":
-        """Open an index that is there, to `forget` photos or to `repair` it.
-
-        Raises IndexNotFoundError, ModelMismatchError, IndexLockedError, IndexFormatError, IndexStorageError and
-        MissingPackageError.
-        """
-        require_faiss()
-        cls.open(folder, fingerprint=fingerprint).close()
-        with ExitStack() as resources:
-            with storage_errors(folder):
-                resources.enter_context(WriterLock(folder))
-            catalog = resources.enter_context(closing(Catalog.open_for_writing(folder / CATALOG)))
-            index = cls(catalog, fingerprint=fingerprint, writable=True)
+            index = PhotoIndex(catalog, fingerprint=fingerprint, device=device, warn=warn)
             index._resources = resources.pop_all()
             return index
 
@@ -170,50 +115,6 @@ class PhotoIndex:
         """Where that model lay when photos were last indexed, absolute; None for the built-in one."""
         path = self._state().model_path
         return Path(os.fsdecode(path)) if path else None
-
-    def set_kind(self, kind: str) -> None:
-        """Choose the kind of FAISS index, a factory string or auto, from the end of the next sync on.
-
-        Raises UserError for one that FAISS has not.
-        """
-        self._check_writable()
-        state = self._state()
-        check_kind(kind, state.dim)
-        if kind != state.kind:
-            self._catalog.set_kind(kind)
-
-    def begin_sync(
-        self,
-        root: Path,
-        found: Mapping[bytes, FileStamp],
-        *,
-        retry_skipped: bool = False,
-        unlisted: Collection[bytes] = (),
-        empty: Collection[bytes] = (),
-    ) -> Sync:
-        """Compare a folder with what is known of it; for options and rules see `plan_sync`.
-
-        Folders found `empty` keep the photos known in them, those excepted that have moved to elsewhere in the folder.
-        Do not call it for a folder that is not there, as on a drive that is not plugged in: its photos would go.
-        """
-        self._check_writable()
-        folder = os.fsencode(os.path.abspath(root))
-        return Sync(
-            self._catalog, self._vectors, folder, found, retry_skipped=retry_skipped, unlisted=unlisted, empty=empty
-        )
-
-    def forget(self, paths: Sequence[Path]) -> list[int]:
-        """Forget photos, all photos below folders, and roots among these; count the photos for each path.
-
-        No file is touched: a photo that is still in an indexed folder is new in the next sync of that. Raises
-        PhotoIndexError, before anything is done, for a path that is not known.
-        """
-        self._check_writable()
-        names = [os.fsencode(os.path.abspath(path)) for path in paths]
-        self._check_known(paths)
-        forgotten = [self._catalog.forget(name) for name in names]
-        self._vectors.update_file()
-        return forgotten
 
     def search(
         self,
@@ -329,15 +230,6 @@ class PhotoIndex:
         with self._catalog.snapshot():
             return find_problems(self._catalog, self._vectors)
 
-    def repair(self, problems: Sequence[IndexProblem]) -> None:
-        """Drop the rows of bad photos, which makes them new in the next sync, and make what is derived anew."""
-        self._check_writable()
-        self._catalog.reindex()
-        for problem in problems:
-            if problem.photo is not None:
-                self._catalog.forget(os.fsencode(problem.photo))
-        self.rebuild()
-
     def summary(self) -> IndexSummary:
         """Describe the state of the index."""
         with self._catalog.snapshot():
@@ -364,11 +256,6 @@ class PhotoIndex:
             generation=state.generation,
         )
 
-    def rebuild(self) -> None:
-        """Make vectors.faiss anew from the catalogue, without touching a photo. Raises IndexStorageError."""
-        with self._catalog.snapshot():
-            self._vectors.rebuild(self._state())
-
     def _warn(self, text: str) -> None:
         if self._warner is not None and text not in self._warned:
             self._warned.add(text)
@@ -381,10 +268,6 @@ class PhotoIndex:
                     f"{os.path.abspath(path)} is not in the index in {self.folder}; "
                     f"its folders are listed by `fc7 info {shlex.quote(str(self.folder))}`."
                 )
-
-    def _check_writable(self) -> None:
-        if not self._writable:
-            raise RuntimeError("an index that was opened for reading cannot be changed")
 
     def _state(self) -> CatalogState:
         # Checked each time: another process may have begun the index anew since it was opened.

@@ -10,9 +10,10 @@ from index.catalog import Catalog, CatalogState
 from index.database import storage_errors
 from index.errors import IndexFormatError, ModelMismatchError
 from index.faiss_library import FaissDevice, require_faiss
+from index.index_writer import IndexWriter
 from index.kinds import EXACT
 from index.lock import WriterLock
-from index.photo_index import CATALOG, VECTORS, PhotoIndex
+from index.photo_index import CATALOG, VECTORS
 from index.vector_cache import VectorCache
 
 UNFINISHED = "catalog.rebuild"
@@ -28,11 +29,11 @@ def rebuilding(
     model_path: Path | None = None,
     kind: str | None = None,
     device: FaissDevice | None = None,
-) -> Iterator[PhotoIndex]:
+) -> Iterator[IndexWriter]:
     """Fill a new index; when the block ends well it takes the place of that in `folder`, in one transaction.
 
     When the block does not, or is killed, the old index is as it was, and the next call with the same model goes on
-    with the new one. Raises what `PhotoIndex.open_for_writing` raises, but never ModelMismatchError.
+    with the new one. Raises what `IndexWriter.open_for_writing` raises, but never ModelMismatchError.
     """
     require_faiss()
     if kind is not None:
@@ -45,8 +46,8 @@ def rebuilding(
             resources.enter_context(WriterLock(folder))
         catalog = resources.enter_context(closing(Catalog.open_for_writing(folder / CATALOG, first=first)))
 
-        def open_unfinished() -> PhotoIndex:
-            return PhotoIndex.open_for_writing(
+        def open_unfinished() -> IndexWriter:
+            return IndexWriter.open_for_writing(
                 unfinished, fingerprint=fingerprint, model_name=model_name, dim=dim, model_path=model_path
             )
 

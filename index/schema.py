@@ -44,8 +44,8 @@ VERSION_1: Migration = (
 # The model file that the index was made with (os.fsencode), empty for the built-in model.
 VERSION_2: Migration = ("INSERT INTO meta (key, value) VALUES ('model_path', x'')",)
 
-# The labels of `photos` once more, by class (WordNet id, or name where there is none): among 200,000 photos those of a
-# class are found in 0.5 ms, without it in 7 s. Kept in step by triggers. What is no JSON, as NaN is none, is left out.
+# The labels of `photos` once more, by class (WordNet id, or name where there is none), so that a class is found without
+# reading every photo's. Kept in step by triggers. What is no JSON, as NaN is none, is left out.
 _LABELS = "json_each(CASE WHEN json_valid({row}.labels) THEN {row}.labels ELSE '[]' END) AS label"
 _CLASS = "coalesce(json_extract(label.value, '$[1]'), json_extract(label.value, '$[0]'))"
 _PROBABILITY = "sum(json_extract(label.value, '$[2]'))"

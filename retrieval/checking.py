@@ -9,6 +9,7 @@ from hashlib import blake2b
 import numpy as np
 
 from index.errors import PhotoError
+from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import IndexProblem, StoredPhoto
 from retrieval.model import Model
@@ -42,7 +43,7 @@ def check_index(index: PhotoIndex, model: Model, *, sample: int) -> CheckReport:
     return CheckReport(index.summary().photos, embedded, tuple(problems))
 
 
-def repair_index(index: PhotoIndex, problems: Sequence[IndexProblem]) -> list[IndexProblem]:
+def repair_index(index: IndexWriter, problems: Sequence[IndexProblem]) -> list[IndexProblem]:
     """Mend what can be mended, and return what is still wrong; photos that were dropped are new in the next sync."""
     if problems:
         index.repair(problems)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from index.errors import IndexNotFoundError, PhotoError, UserError
 from index.folder_sync import Sync
+from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import NewPhoto, SkippedPhoto, SyncCounts
 from index.rows import has_direction
@@ -67,7 +68,7 @@ class _PreparedPhoto:
 
 
 def index_folders(
-    index: PhotoIndex,
+    index: IndexWriter,
     model: Model,
     folders: Sequence[Path],
     *,
@@ -160,7 +161,7 @@ def _outermost(folders: Sequence[Path]) -> list[Path]:
     return [folder for folder in kept if not any(parent in kept for parent in folder.parents)]
 
 
-def _begin(index: PhotoIndex, folder: Path, *, retry_skipped: bool) -> _FolderRun | FolderReport:
+def _begin(index: IndexWriter, folder: Path, *, retry_skipped: bool) -> _FolderRun | FolderReport:
     scan = scan_folder(folder)
     skipped = [SkippedPhoto(folder / os.fsdecode(path), reason) for path, reason in scan.unlisted.items()]
     if b"" in scan.unlisted:

@@ -68,13 +68,16 @@ class ModelCost:
     @property
     def in_table(self) -> tuple[LayerCost, ...]:
         """The network's layers, their sum, and what is made of them."""
-        network = [layer for layer in self.layers if layer.name != EMBEDDING]
-        return (*network, self.total, *(layer for layer in self.layers if layer.name == EMBEDDING))
+        return (*self._network, self.total, *(layer for layer in self.layers if layer.name == EMBEDDING))
+
+    @property
+    def _network(self) -> list[LayerCost]:
+        return [layer for layer in self.layers if layer.name != EMBEDDING]
 
     @property
     def total(self) -> LayerCost:
         """The sums over the network, without the embedding that is made of its layers."""
-        network = [layer for layer in self.layers if layer.name != EMBEDDING]
+        network = self._network
         return LayerCost(
             name="total",
             kind="",
@@ -141,7 +144,7 @@ def _cost(name: str, nodes: Sequence[NodeRun], seconds: Sequence[float], *, firs
     # A filter works at each place of its map; a matrix once for a picture.
     forward = sum(prod(node.inputs[1]) * prod(node.output[2:]) for node in products)
     output = nodes[-1].output[1:]
-    gradients = {EMBEDDING: 0}.get(name, 1 if first else 2)
+    gradients = 0 if name == EMBEDDING else 1 if first else 2
     return LayerCost(
         name=name,
         kind=kind,

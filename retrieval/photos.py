@@ -26,6 +26,8 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 _DECODERS = re.compile(r"(PIL|pillow_heif|rawpy)\.")
 _PLUGINS = {"JPEG2000": "Jpeg2K", "TIFF": "Tiff", "WEBP": "WebP", "AVIF": "Avif"}
+_END_OF_JPEG2000 = b"\xff\xd9"
+"""The marker that closes a codestream (ISO/IEC 15444-1, annex A); bit stuffing keeps it out of the data before."""
 _FEATURES = {"JPEG2000": "jpg_2000", "WEBP": "webp", "AVIF": "avif"}
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -93,6 +95,8 @@ def _open(data: bytes, format: str) -> Image.Image:
         pillow_heif.register_heif_opener()
     if format in _FEATURES and not features.check(_FEATURES[format]):
         raise PhotoError(f"this installation of Pillow cannot read {format}")
+    if format == "JPEG2000" and _END_OF_JPEG2000 not in data:
+        raise PhotoError("truncated JPEG2000")  # cut between two headers, OpenJPEG takes it for a grey picture
     if format in _PLUGINS:
         import_module(f"PIL.{_PLUGINS[format]}ImagePlugin")
     return Image.open(BytesIO(data), formats=[format])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from index.errors import MissingPackageError, UserError
-from index.photo_index import PhotoIndex
+from index.index_writer import IndexWriter
 from index.records import SyncCounts
 from retrieval.folder import has_photo_suffix, is_left_out
 from retrieval.indexing import FolderReport, index_folders
@@ -26,7 +26,7 @@ LONGEST_MS = 10_000
 
 
 def keep_in_step(
-    index: PhotoIndex,
+    index: IndexWriter,
     model: Model,
     folders: Sequence[Path],
     *,

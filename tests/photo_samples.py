@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import NewPhoto, Prediction, SyncCounts
 from index.sync import FileStamp
@@ -46,12 +47,12 @@ def new_photo(path: bytes, file: SampleFile) -> NewPhoto:
     return NewPhoto(path, file.stamp, hash_of(file.content), 40, 30, embed(file.content), labels)
 
 
-def open_for_writing(folder: Path) -> PhotoIndex:
-    return PhotoIndex.open_for_writing(folder, fingerprint="abc", model_name="sample", dim=DIM)
+def open_for_writing(folder: Path) -> IndexWriter:
+    return IndexWriter.open_for_writing(folder, fingerprint="abc", model_name="sample", dim=DIM)
 
 
 def bring_up_to_date(
-    index: PhotoIndex,
+    index: IndexWriter,
     root: Path,
     files: Mapping[bytes, SampleFile],
     *,

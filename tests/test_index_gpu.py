@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from photo_samples import DIM, SampleFile, bring_up_to_date, embed
 
+from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from retrieval.facts import index_facts, installation_facts
 
@@ -66,7 +67,7 @@ class FakeParameterSpace:
 
 
 def filled(folder: Path, kind: str, *, device: str, warnings: list[str]) -> None:
-    with PhotoIndex.open_for_writing(
+    with IndexWriter.open_for_writing(
         folder, fingerprint="abc", model_name="sample", dim=DIM, device=device, warn=warnings.append
     ) as index:
         index.set_kind(kind)

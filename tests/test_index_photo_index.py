@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from photo_samples import DIM, SampleFile, bring_up_to_date, contents_of, embed, hash_of, new_photo, open_for_writing
 
 from index.errors import IndexFormatError, IndexLockedError, IndexNotFoundError, ModelMismatchError
+from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import SearchResult
 from index.sync import FileStamp
@@ -130,8 +131,11 @@ def test_nonsense_is_refused(two_hundred: Path) -> None:
             index.search(QUERIES, 0)
         with pytest.raises(ValueError, match="no search"):
             index.search(np.zeros((1, DIM + 1), dtype=np.float32), 1)
-        with pytest.raises(RuntimeError, match="opened for reading"):
-            index.begin_sync(ROOT, {})
+
+
+def test_a_reader_has_no_means_to_write() -> None:
+    assert set(vars(IndexWriter)) >= {"begin_sync", "forget", "rebuild", "repair", "set_kind"}
+    assert not {"begin_sync", "forget", "rebuild", "repair", "set_kind"} & set(dir(PhotoIndex))
 
 
 def test_what_is_known_of_a_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,6 +232,6 @@ def test_another_model_is_refused_with_the_command_that_helps(tmp_path: Path) ->
         PhotoIndex.open(tmp_path / "an index", fingerprint="other")
     for _ in range(2):
         with pytest.raises(ModelMismatchError, match=said):
-            PhotoIndex.open_for_writing(tmp_path / "an index", fingerprint="other", model_name="other", dim=3)
+            IndexWriter.open_for_writing(tmp_path / "an index", fingerprint="other", model_name="other", dim=3)
     with PhotoIndex.open(tmp_path / "an index", fingerprint="abc") as index:
         assert index.summary().photos == 1

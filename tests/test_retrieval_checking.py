@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli import main
+from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.vector_file import Stamp, read_header
 from index.vectors import VectorIndex
@@ -133,7 +134,7 @@ def test_photos_that_are_not_what_was_indexed(fc7: Fc7, index: Path, tmp_path: P
 
 def test_a_bad_embedding_of_the_right_shape_is_found_by_embedding_again(fc7: Fc7, index: Path) -> None:
     set_embedding(index, np.eye(1, 16).astype("<f2").tobytes())
-    with PhotoIndex.open_to_edit(index) as opened:
+    with IndexWriter.open_to_edit(index) as opened:
         opened.rebuild()
     done = fc7("check")
     assert done.exit_code == 1

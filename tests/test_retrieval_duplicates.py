@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
 from index.errors import PhotoIndexError, UserError
+from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from retrieval import duplicates
 from retrieval.comparing import compare_pictures
@@ -48,9 +49,9 @@ def put(path: Path, data: bytes, *, day: int = 1) -> Path:
     return path
 
 
-def open_index(folder: Path, model: Model) -> PhotoIndex:
+def open_index(folder: Path, model: Model) -> IndexWriter:
     spec = model.spec
-    return PhotoIndex.open_for_writing(folder, fingerprint=spec.fingerprint, model_name=spec.name, dim=spec.dim)
+    return IndexWriter.open_for_writing(folder, fingerprint=spec.fingerprint, model_name=spec.name, dim=spec.dim)
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +75,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def index(tmp_path: Path, photos: Path, model: Model) -> Iterator[PhotoIndex]:
+def index(tmp_path: Path, photos: Path, model: Model) -> Iterator[IndexWriter]:
     with open_index(tmp_path / "index", model) as index:
         index_folders(index, model, [photos])
         yield index

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from index.errors import PhotoError, UserError
-from index.photo_index import PhotoIndex
+from index.index_writer import IndexWriter
 from index.records import NewPhoto, SkippedPhoto, SyncCounts
 from retrieval.folder import scan_folder
 from retrieval.indexing import FolderReport, index_folders
@@ -44,9 +44,9 @@ def model(tiny_model: Path) -> WatchedModel:
 
 
 @pytest.fixture
-def index(tmp_path: Path, model: WatchedModel) -> Iterator[PhotoIndex]:
+def index(tmp_path: Path, model: WatchedModel) -> Iterator[IndexWriter]:
     spec = model.spec
-    with PhotoIndex.open_for_writing(
+    with IndexWriter.open_for_writing(
         tmp_path / "index", fingerprint=spec.fingerprint, model_name=spec.name, dim=spec.dim
     ) as index:
         yield index
@@ -61,13 +61,13 @@ def photos(make_photo: Callable[..., Path], tmp_path: Path) -> Path:
 
 
 def run(
-    index: PhotoIndex, model: Model, folder: Path, *, batch_size: int = 32, workers: int | None = None
+    index: IndexWriter, model: Model, folder: Path, *, batch_size: int = 32, workers: int | None = None
 ) -> FolderReport:
     (report,) = index_folders(index, model, [folder], batch_size=batch_size, workers=workers)
     return report
 
 
-def test_new_photos_are_embedded_and_found(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+def test_new_photos_are_embedded_and_found(index: IndexWriter, model: WatchedModel, photos: Path) -> None:
     report = run(index, model, photos, batch_size=4)
     assert report == FolderReport(photos, SyncCounts(new=10), ())
     assert model.batches == [4, 4, 2]
@@ -83,7 +83,7 @@ def test_new_photos_are_embedded_and_found(index: PhotoIndex, model: WatchedMode
     assert stored.labels[0].label == "red"
 
 
-def test_a_second_run_looks_at_nothing(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+def test_a_second_run_looks_at_nothing(index: IndexWriter, model: WatchedModel, photos: Path) -> None:
     run(index, model, photos)
     model.batches.clear()
     assert run(index, model, photos) == FolderReport(photos, SyncCounts(unchanged=10), ())
@@ -91,7 +91,7 @@ def test_a_second_run_looks_at_nothing(index: PhotoIndex, model: WatchedModel, p
 
 
 def test_what_happened_to_files_is_recognised(
-    index: PhotoIndex, model: WatchedModel, photos: Path, make_photo: Callable[..., Path]
+    index: IndexWriter, model: WatchedModel, photos: Path, make_photo: Callable[..., Path]
 ) -> None:
     run(index, model, photos)
     model.batches.clear()
@@ -109,7 +109,7 @@ def test_what_happened_to_files_is_recognised(
 
 
 def test_bad_photos_are_skipped_and_never_move_another_ones_row(
-    index: PhotoIndex, model: WatchedModel, photos: Path
+    index: IndexWriter, model: WatchedModel, photos: Path
 ) -> None:
     for name, data in {
         "a/1.5.png": b"",
@@ -133,7 +133,7 @@ def test_bad_photos_are_skipped_and_never_move_another_ones_row(
 
 @pytest.mark.parametrize("value", [0, np.nan, np.inf])
 def test_a_photo_that_the_model_finds_nothing_in_is_skipped(
-    index: PhotoIndex, tiny_model: Path, photos: Path, value: float
+    index: IndexWriter, tiny_model: Path, photos: Path, value: float
 ) -> None:
     class Silent(WatchedModel):
         def run(self, pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> Outputs:
@@ -152,7 +152,7 @@ def test_a_photo_that_the_model_finds_nothing_in_is_skipped(
 def test_embeddings_do_not_depend_on_the_batches(model: WatchedModel, photos: Path, tmp_path: Path) -> None:
     found = []
     for size in (1, 7):
-        with PhotoIndex.open_for_writing(
+        with IndexWriter.open_for_writing(
             tmp_path / str(size), fingerprint=model.spec.fingerprint, model_name="tiny", dim=model.spec.dim
         ) as index:
             run(index, model, photos, batch_size=size, workers=size)
@@ -160,7 +160,7 @@ def test_embeddings_do_not_depend_on_the_batches(model: WatchedModel, photos: Pa
     np.testing.assert_allclose(np.array(found[0]), np.array(found[1]), atol=1e-3)
 
 
-def test_an_interruption_keeps_the_batches_before_it(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+def test_an_interruption_keeps_the_batches_before_it(index: IndexWriter, model: WatchedModel, photos: Path) -> None:
     model.batches_left = 2
     with pytest.raises(KeyboardInterrupt):
         run(index, model, photos, batch_size=3)
@@ -172,7 +172,7 @@ def test_an_interruption_keeps_the_batches_before_it(index: PhotoIndex, model: W
 
 
 def test_a_folder_that_went_away_keeps_its_photos(
-    index: PhotoIndex, model: WatchedModel, photos: Path, tmp_path: Path, make_photo: Callable[..., Path]
+    index: IndexWriter, model: WatchedModel, photos: Path, tmp_path: Path, make_photo: Callable[..., Path]
 ) -> None:
     make_photo("others/1.png", seed=99)
     run(index, model, photos)
@@ -190,7 +190,7 @@ def test_a_folder_that_went_away_keeps_its_photos(
 
 
 def test_an_empty_folder_inside_keeps_its_photos_until_it_is_removed(
-    index: PhotoIndex, model: WatchedModel, photos: Path, make_photo: Callable[..., Path]
+    index: IndexWriter, model: WatchedModel, photos: Path, make_photo: Callable[..., Path]
 ) -> None:
     make_photo("photos/usb/deep/1.png", seed=50)
     run(index, model, photos)
@@ -206,7 +206,7 @@ def test_an_empty_folder_inside_keeps_its_photos_until_it_is_removed(
     assert index.photo(photos / "usb/deep/1.png") is None
 
 
-def test_photos_moved_out_of_a_folder_leave_it(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+def test_photos_moved_out_of_a_folder_leave_it(index: IndexWriter, model: WatchedModel, photos: Path) -> None:
     run(index, model, photos)
     for path in (photos / "c").iterdir():
         path.rename(photos / path.name)
@@ -214,19 +214,19 @@ def test_photos_moved_out_of_a_folder_leave_it(index: PhotoIndex, model: Watched
     assert index.summary().photos == 10
 
 
-def test_an_empty_folder_is_fine(index: PhotoIndex, model: WatchedModel, tmp_path: Path) -> None:
+def test_an_empty_folder_is_fine(index: IndexWriter, model: WatchedModel, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert run(index, model, tmp_path / "empty") == FolderReport(tmp_path / "empty", SyncCounts(), ())
 
 
-def test_a_folder_that_never_was_is_an_error(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+def test_a_folder_that_never_was_is_an_error(index: IndexWriter, model: WatchedModel, photos: Path) -> None:
     for wrong in (photos / "nowhere", photos / "a" / "0.png"):
         with pytest.raises(UserError, match="is not a folder"):
             index_folders(index, model, [photos, wrong])
     assert index.summary().photos == 0
 
 
-def test_what_could_not_be_read_is_tried_again(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+def test_what_could_not_be_read_is_tried_again(index: IndexWriter, model: WatchedModel, photos: Path) -> None:
     with (photos / "huge.jpg").open("wb") as file:
         file.truncate((1 << 30) + 1)
     for expected in (SyncCounts(new=10, skipped=1), SyncCounts(unchanged=10, skipped=1)):
@@ -237,7 +237,7 @@ def test_what_could_not_be_read_is_tried_again(index: PhotoIndex, model: Watched
 
 
 def test_photos_skipped_for_want_of_a_package_are_tried_when_it_is_there(
-    index: PhotoIndex, model: WatchedModel, photos: Path, monkeypatch: pytest.MonkeyPatch
+    index: IndexWriter, model: WatchedModel, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pillow_heif = pytest.importorskip("pillow_heif", reason="needs pillow-heif, the extra `heif`")
     pillow_heif.from_pillow(Image.new("RGB", (64, 64), "red")).save(photos / "phone.heic")
@@ -253,7 +253,7 @@ def test_photos_skipped_for_want_of_a_package_are_tried_when_it_is_there(
 
 
 def test_progress_adds_up_over_folders(
-    index: PhotoIndex, model: WatchedModel, photos: Path, make_photo: Callable[..., Path], tmp_path: Path
+    index: IndexWriter, model: WatchedModel, photos: Path, make_photo: Callable[..., Path], tmp_path: Path
 ) -> None:
     make_photo("others/1.png", seed=99)
     calls: list[tuple[int, int]] = []
@@ -268,7 +268,7 @@ def test_progress_adds_up_over_folders(
     assert calls[-1] == (11, 11)
 
 
-def test_nothing_is_written_into_the_folder(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+def test_nothing_is_written_into_the_folder(index: IndexWriter, model: WatchedModel, photos: Path) -> None:
     def state() -> dict[Path, tuple[int, int]]:
         return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in [photos, *photos.rglob("*")]}
 
@@ -277,7 +277,7 @@ def test_nothing_is_written_into_the_folder(index: PhotoIndex, model: WatchedMod
     assert state() == before
 
 
-def test_names_that_are_no_text(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+def test_names_that_are_no_text(index: IndexWriter, model: WatchedModel, photos: Path) -> None:
     odd = photos / os.fsdecode(b"caf\xe9.png")
     try:
         (photos / "a" / "0.png").rename(odd)
@@ -289,7 +289,7 @@ def test_names_that_are_no_text(index: PhotoIndex, model: WatchedModel, photos: 
 
 @pytest.mark.parametrize("order", [("photos", "others"), ("others", "photos")])
 def test_photos_that_moved_to_another_folder_are_not_embedded_again(
-    index: PhotoIndex,
+    index: IndexWriter,
     model: WatchedModel,
     photos: Path,
     make_photo: Callable[..., Path],
@@ -315,14 +315,14 @@ def test_photos_that_moved_to_another_folder_are_not_embedded_again(
     assert len(index.search(np.ones((1, 16), np.float32), 99)[0]) == 11
 
 
-def test_folders_inside_others_are_not_looked_at_twice(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+def test_folders_inside_others_are_not_looked_at_twice(index: IndexWriter, model: WatchedModel, photos: Path) -> None:
     run(index, model, photos / "b")
     reports = index_folders(index, model, [photos / "a", photos, photos, photos / "b"])
     assert reports == [FolderReport(photos, SyncCounts(new=7, unchanged=3), ())]
     assert index.roots() == [photos]
 
 
-def test_hard_links_share_an_embedding(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+def test_hard_links_share_an_embedding(index: IndexWriter, model: WatchedModel, photos: Path) -> None:
     run(index, model, photos)
     (photos / "z.png").hardlink_to(photos / "a" / "0.png")
     assert run(index, model, photos).counts == SyncCounts(copied=1, unchanged=10)
@@ -331,7 +331,7 @@ def test_hard_links_share_an_embedding(index: PhotoIndex, model: WatchedModel, p
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
-def test_what_is_no_file_is_never_opened(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+def test_what_is_no_file_is_never_opened(index: IndexWriter, model: WatchedModel, photos: Path) -> None:
     os.mkfifo(photos / "fifo.jpg")
     assert run(index, model, photos) == FolderReport(photos, SyncCounts(new=10), ())
     # One that takes the place of a photo after that was listed, too.
@@ -342,7 +342,7 @@ def test_what_is_no_file_is_never_opened(index: PhotoIndex, model: WatchedModel,
 
 
 def test_devices_are_never_opened(
-    index: PhotoIndex, model: WatchedModel, photos: Path, monkeypatch: pytest.MonkeyPatch
+    index: IndexWriter, model: WatchedModel, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (photos / "zeros.jpg").symlink_to("/dev/zero")
     (photos / "a" / "terminal.png").symlink_to("/dev/tty")
@@ -366,7 +366,7 @@ def test_devices_are_never_opened(
 
 @pytest.mark.slow
 def test_a_hundred_thousand_files_in_one_folder(
-    index: PhotoIndex, model: WatchedModel, make_photo: Callable[..., Path], tmp_path: Path
+    index: IndexWriter, model: WatchedModel, make_photo: Callable[..., Path], tmp_path: Path
 ) -> None:
     many = make_photo("many/good.png", seed=1).parent
     names = [b"IMG_%06d.jpg" % number for number in range(100_000)]
@@ -387,7 +387,7 @@ def test_a_hundred_thousand_files_in_one_folder(
     assert index.embedding_of(many / "better.png") is not None
 
 
-def test_very_long_paths(index: PhotoIndex, model: WatchedModel, photos: Path) -> None:
+def test_very_long_paths(index: IndexWriter, model: WatchedModel, photos: Path) -> None:
     longest = photos
     while len(os.fsencode(longest)) < 3700:
         longest = longest / ("long" * 60)
@@ -411,7 +411,7 @@ def test_very_long_paths(index: PhotoIndex, model: WatchedModel, photos: Path) -
 
 @pytest.mark.parametrize("changes", [1, 2])
 def test_a_file_that_changes_while_it_is_read(
-    index: PhotoIndex, model: WatchedModel, photos: Path, monkeypatch: pytest.MonkeyPatch, changes: int
+    index: IndexWriter, model: WatchedModel, photos: Path, monkeypatch: pytest.MonkeyPatch, changes: int
 ) -> None:
     victim, left, calls = photos / "a" / "0.png", [changes], [0]
     really_fstat = os.fstat
@@ -442,7 +442,7 @@ def test_a_file_that_changes_while_it_is_read(
         assert run(index, model, photos).counts == SyncCounts(new=1, unchanged=9)
 
 
-def test_real_photos(index: PhotoIndex, model: WatchedModel, data_dir: Path) -> None:
+def test_real_photos(index: IndexWriter, model: WatchedModel, data_dir: Path) -> None:
     report = run(index, model, data_dir / "photos")
     assert report.counts == SyncCounts(new=125)
     path = data_dir / "photos" / "n02123159_tiger_cat.JPEG"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from index.errors import PhotoError, PhotoIndexError, UserError
+from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import SkippedPhoto
 from retrieval.indexing import index_folders
@@ -51,7 +52,7 @@ def photos(make_photo: MakePhoto, tmp_path: Path) -> Path:
 @pytest.fixture
 def index(tmp_path: Path, model: CountingModel, photos: Path) -> Iterator[PhotoIndex]:
     spec = model.spec
-    with PhotoIndex.open_for_writing(
+    with IndexWriter.open_for_writing(
         tmp_path / "index", fingerprint=spec.fingerprint, model_name=spec.name, dim=spec.dim
     ) as index:
         index_folders(index, model, [photos])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from index.faiss_library import FaissDevice, faiss_gpus
+from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import NewPhoto
 from index.sync import FileStamp
@@ -19,7 +20,7 @@ QUERIES = VECTORS[:100] / np.linalg.norm(VECTORS[:100], axis=1, keepdims=True)
 
 
 def filled(folder: Path, kind: str, *, device: str, warnings: list[str]) -> None:
-    with PhotoIndex.open_for_writing(
+    with IndexWriter.open_for_writing(
         folder, fingerprint="abc", model_name="sample", dim=DIM, device=device, warn=warnings.append
     ) as index:
         index.set_kind(kind)

@@ -1,0 +1,122 @@
+"""An index of photos to change: filled from folders, trimmed, mended, made anew."""
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from index.approximate import check_kind
+from index.catalog import Catalog, CatalogState
+from index.database import storage_errors
+from index.faiss_library import require_faiss
+from index.folder_sync import Sync
+from index.lock import WriterLock
+from index.photo_index import CATALOG, PhotoIndex
+from index.records import IndexProblem
+from index.sync import FileStamp
+
+
+class IndexWriter(PhotoIndex):
+    """The one who may change an index: it holds the lock that keeps others from writing, not from reading."""
+
+    @staticmethod
+    def open_for_writing(
+        folder: Path,
+        *,
+        fingerprint: str,
+        model_name: str,
+        dim: int,
+        model_path: Path | None = None,
+        device: str = "cpu",
+        warn: Callable[[str], None] | None = None,
+    ) -> "IndexWriter":
+        """Open an index to add to it, made where there is none; `device` and `warn` as for `PhotoIndex.open`.
+
+        The model's path (None: the built-in one) is remembered, for those who use the index without naming a model.
+        Raises IndexLockedError, IndexFormatError, IndexStorageError, ModelMismatchError and MissingPackageError.
+        """
+        # Rather than after an hour of embedding.
+        require_faiss()
+        place = b"" if model_path is None else os.fsencode(os.path.abspath(model_path))
+        first = CatalogState.fresh(model_name=model_name, fingerprint=fingerprint, dim=dim, model_path=place)
+        with ExitStack() as resources:
+            with storage_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                resources.enter_context(WriterLock(folder))
+            catalog = resources.enter_context(closing(Catalog.open_for_writing(folder / CATALOG, first=first)))
+            index = IndexWriter(catalog, fingerprint=fingerprint, device=device, warn=warn)
+            if catalog.state().model_path != place:
+                catalog.set_model_path(place)
+            index._resources = resources.pop_all()
+            return index
+
+    @staticmethod
+    def open_to_edit(folder: Path, *, fingerprint: str | None = None) -> "IndexWriter":
+        """Open an index that is there, to `forget` photos or to `repair` it.
+
+        Raises IndexNotFoundError, ModelMismatchError, IndexLockedError, IndexFormatError, IndexStorageError and
+        MissingPackageError.
+        """
+        require_faiss()
+        PhotoIndex.open(folder, fingerprint=fingerprint).close()
+        with ExitStack() as resources:
+            with storage_errors(folder):
+                resources.enter_context(WriterLock(folder))
+            catalog = resources.enter_context(closing(Catalog.open_for_writing(folder / CATALOG)))
+            index = IndexWriter(catalog, fingerprint=fingerprint)
+            index._resources = resources.pop_all()
+            return index
+
+    def set_kind(self, kind: str) -> None:
+        """Choose the kind of FAISS index, a factory string or auto, from the end of the next sync on.
+
+        Raises UserError for one that FAISS has not.
+        """
+        state = self._state()
+        check_kind(kind, state.dim)
+        if kind != state.kind:
+            self._catalog.set_kind(kind)
+
+    def begin_sync(
+        self,
+        root: Path,
+        found: Mapping[bytes, FileStamp],
+        *,
+        retry_skipped: bool = False,
+        unlisted: Collection[bytes] = (),
+        empty: Collection[bytes] = (),
+    ) -> Sync:
+        """Compare a folder with what is known of it; for options and rules see `plan_sync`.
+
+        Folders found `empty` keep the photos known in them, those excepted that have moved to elsewhere in the folder.
+        Do not call it for a folder that is not there, as on a drive that is not plugged in: its photos would go.
+        """
+        folder = os.fsencode(os.path.abspath(root))
+        return Sync(
+            self._catalog, self._vectors, folder, found, retry_skipped=retry_skipped, unlisted=unlisted, empty=empty
+        )
+
+    def forget(self, paths: Sequence[Path]) -> list[int]:
+        """Forget photos, all photos below folders, and roots among these; count the photos for each path.
+
+        No file is touched: a photo that is still in an indexed folder is new in the next sync of that. Raises
+        PhotoIndexError, before anything is done, for a path that is not known.
+        """
+        names = [os.fsencode(os.path.abspath(path)) for path in paths]
+        self._check_known(paths)
+        forgotten = [self._catalog.forget(name) for name in names]
+        self._vectors.update_file()
+        return forgotten
+
+    def repair(self, problems: Sequence[IndexProblem]) -> None:
+        """Drop the rows of bad photos, which makes them new in the next sync, and make what is derived anew."""
+        self._catalog.reindex()
+        for problem in problems:
+            if problem.photo is not None:
+                self._catalog.forget(os.fsencode(problem.photo))
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        """Make vectors.faiss anew from the catalogue, without touching a photo. Raises IndexStorageError."""
+        with self._catalog.snapshot():
+            self._vectors.rebuild(self._state())
