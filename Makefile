@@ -2,6 +2,8 @@
 # make demo PHOTOS=~/Pictures    the same on your own; nothing is written into that folder
 # make test                      ruff, mypy and the tests
 #
+# make bench                     how fast each part is, against what bounds it; written into docs/results.md
+#
 # make model DATA=tiny-imagenet-200
 #                                the built-in model again: hours; broken off, the same command goes on
 #
@@ -18,7 +20,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test model docs clean
+.PHONY: demo test bench model docs clean
 
 demo: $(VENV)/.stamp-demo
 	$(BIN)/python docs/demo.py "$$PHOTOS"
@@ -35,6 +37,9 @@ model: $(VENV)/.stamp-test
 	$(BIN)/fc7 train "$(DATA)" -o $(RUN) $(if $(wildcard $(RUN)/last.pt),--resume)
 	$(BIN)/fc7 export $(RUN)/best.pt -o retrieval/builtin.onnx --name tiny-imagenet-200 --licence '$(TERMS)'
 	$(BIN)/fc7 evaluate "$(DATA)" -m retrieval/builtin.onnx
+
+bench: $(VENV)/.stamp-test
+	$(BIN)/python benchmarks/report.py
 
 docs: $(VENV)/.stamp-test
 	$(BIN)/python docs/make_cli.py

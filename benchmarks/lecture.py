@@ -18,9 +18,10 @@ import torch
 from lecture_geometry import move
 from lecture_handmade import classify_by_hand, find_neighbours
 from lecture_part import Part, read_part
-from lecture_results import Results, Values, filled
+from lecture_results import Results, Values
 from lecture_summary import summary
 from lecture_training import LONGEST, NETWORK, RECIPE, averaged, relu_and_tanh, with_and_without
+from report import filled
 
 from index.errors import UserError
 from retrieval.layers import model_cost

@@ -1,17 +1,15 @@
 """What lecture.py has measured, kept in one JSON file, and the tables that are written from it."""
 
 import json
-import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from statistics import mean, stdev
 from time import perf_counter, process_time
 from typing import Any
 
+from report import machine
+
 from index.files import replacing
-from retrieval.pipeline import usable_cores
 
 Values = dict[str, Any]
 PACKAGES = ("torch", "onnxruntime", "numpy", "scikit-image", "scikit-learn")
@@ -67,7 +65,7 @@ class Results:
                 "values": values,
                 "seconds": round(perf_counter() - start, 1),
                 "processor_seconds": round(process_time() - used, 1),
-                "machine": machine(),
+                "machine": machine(PACKAGES),
                 "date": datetime.now(UTC).date().isoformat(),
             }
             self._known = {**self._read(), name: entry}  # another run may have measured something else by now
@@ -82,30 +80,3 @@ def same(before: Any, now: Any) -> bool:
     if isinstance(before, dict) and isinstance(now, dict):
         return all(name in now and same(value, now[name]) for name, value in before.items())
     return bool(before == now)
-
-
-def machine() -> str:
-    """Return what a time depends on: processor, cores, versions."""
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    return f"{platform.machine()}, {usable_cores()} cores, Python {platform.python_version()}, {packages}"
-
-
-def spread(values: Sequence[float], form: str = ".3f") -> str:
-    """Return mean and standard deviation as "0.612 ± 0.013"; the mean alone of one value."""
-    return f"{mean(values):{form}}" + (f" ± {stdev(values):{form}}" if len(values) > 1 else "")
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a table in Markdown."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
-
-
-def filled(page: str, name: str, text: str) -> str:
-    """Return a page with the text between the markers `<!-- name -->` and `<!-- end of name -->` replaced."""
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    before, found, rest = page.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise ValueError(f"the page has no place for {name}: {begin} … {end}")
-    return f"{before}{begin}\n{text}\n{end}{after}"

@@ -2,9 +2,10 @@
 
 from statistics import mean
 
-from lecture_results import Results, Values, spread, table
+from lecture_results import Results, Values
 from lecture_tables import MISSING, PARTS, errors, fastest, percent, top1_by_variant, verdict
 from lecture_training import BASE
+from report import spread, table
 
 COMMAND = "`python benchmarks/lecture.py {} DATA`"
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from math import inf, sqrt
 from statistics import mean, stdev
 
-from lecture_results import Results, Values, spread, table
+from lecture_results import Results, Values
 from lecture_training import BASE, TARGET, VARIANTS
+from report import spread, table
 
 PARTS = {
     "random crops": (BASE, "no crops"),

@@ -23,9 +23,10 @@ from lecture import TABLES
 from lecture_geometry import relative_difference, seen
 from lecture_handmade import descriptor
 from lecture_part import StoredPictures, middles
-from lecture_results import Results, filled, same, spread
+from lecture_results import Results, same
 from lecture_tables import verdict
 from lecture_training import FIRST_RATE, epochs_to, fastest_rate
+from report import filled, spread
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROW = EpochMetrics(1, 32, 0.1, 1.0, 0.5, 1.0, 0.5, 0.9, 100.0, 0.0, 1.0)
