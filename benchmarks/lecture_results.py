@@ -53,11 +53,16 @@ class Results:
         """Return what the measurements were made on, each once."""
         return sorted({entry["machine"] for entry in self._known.values()})
 
-    def measure(self, name: str, settings: Values, function: Callable[[], Values]) -> Values:
-        """Return the values of a measurement, made now unless it was made before with these settings."""
+    def measure(
+        self, name: str, settings: Values, function: Callable[[], Values], *, file: Path | None = None
+    ) -> Values:
+        """Return the values of a measurement, made now unless it was made before with these settings.
+
+        It is made again too where the `file` that it leaves is not there.
+        """
         settings = json.loads(json.dumps(settings))  # as they will be read back
         entry = self._known.get(name)
-        if entry is None or not same(entry["settings"], settings):
+        if entry is None or not same(entry["settings"], settings) or (file and not file.is_file()):
             start, used = perf_counter(), process_time()
             values = function()
             entry = {

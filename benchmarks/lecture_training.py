@@ -38,7 +38,7 @@ NETWORK = replace(
 RECIPE = replace(
     PAPER,
     arch="alexnet-64",
-    epochs=15,
+    epochs=50,
     batch_size=64,
     lr=0.01,
     nesterov=True,
@@ -51,7 +51,7 @@ RECIPE = replace(
 FIRST_RATE = 0.005
 """Learning rate that the search for the fastest one of ReLU and of tanh begins with."""
 
-LONGEST = 40
+LONGEST = 30
 """Epochs after which reaching the training error is given up."""
 
 TARGET = 0.25
@@ -168,18 +168,23 @@ def with_and_without(part: Part, results: Results, *, seeds: int, epochs: int) -
             config = NETWORK.changed(**variant.network)
             recipe = RECIPE.changed(**variant.recipe, seed=seed, epochs=epochs)
 
+            file = model_path(results, seed) if name == BASE else None
+
             def run(
-                name: str = name, variant: Variant = variant, config: AlexNetConfig = config, recipe: Recipe = recipe
+                variant: Variant = variant,
+                config: AlexNetConfig = config,
+                recipe: Recipe = recipe,
+                file: Path | None = file,
             ) -> Values:
                 trainer = trainer_of(part, config, recipe, crops=variant.crops)
                 while trainer.epoch < recipe.epochs:
                     trainer.train_epoch()
-                if name == BASE:
-                    export(trainer, part, model_path(results, recipe.seed))
+                if file is not None:
+                    export(trainer, part, file)
                 last = trainer.history[-1]
                 return {"top1": last.validation_top1, "train_top1": last.train_top1, "loss": last.validation_loss}
 
-            results.measure(f"parts/{name}/{seed}", settings_of(part, config, recipe), run)
+            results.measure(f"parts/{name}/{seed}", settings_of(part, config, recipe), run, file=file)
 
 
 def settings_of(part: Part, config: AlexNetConfig, recipe: Recipe) -> Values:

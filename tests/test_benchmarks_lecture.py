@@ -68,6 +68,15 @@ def test_what_is_measured_is_kept_for_its_settings(tmp_path: Path) -> None:
     assert not same({"a": {"b": 1}}, {"a": {"b": 2}})
 
 
+def test_what_left_a_file_is_measured_again_without_it(tmp_path: Path) -> None:
+    file = tmp_path / "left"
+    for _ in range(2):
+        Results(tmp_path).measure("one", {}, lambda: {"size": file.write_text("made")}, file=file)
+        assert file.read_text() == "made"
+        Results(tmp_path).measure("one", {}, lambda: pytest.fail("it is there"), file=file)
+        file.unlink()
+
+
 def test_pages_are_filled_between_their_marks() -> None:
     page = "before\n<!-- one -->\nold\n<!-- end of one -->\nafter\n"
     new = filled(page, "one", "| 1 |")
