@@ -74,8 +74,8 @@ class Results:
                 "date": datetime.now(UTC).date().isoformat(),
             }
             self._known = {**self._read(), name: entry}  # another run may have measured something else by now
-            with replacing(self._path) as file:
-                file.write(json.dumps(self._known, indent=1).encode())
+            with replacing(self._path) as kept:
+                kept.write(json.dumps(self._known, indent=1).encode())
         found: Values = entry["values"]
         return found
 

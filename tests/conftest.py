@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from cli import main
 from retrieval.spec import ClassName, ModelSpec
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -48,6 +50,13 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another such model, with another embedding and another fingerprint."""
     return make_model(tmp_path_factory.mktemp("model") / "other.onnx", seed=2)
+
+
+@pytest.fixture
+def fc7(tiny_model: Path, tmp_path: Path) -> Callable[..., Result]:
+    """A function that runs a command with the small model and an index of the test's own."""
+    settings = {"FC7_MODEL": str(tiny_model), "FC7_INDEX": str(tmp_path / "index")}
+    return lambda *arguments: CliRunner().invoke(main, list(map(str, arguments)), env=settings)
 
 
 @pytest.fixture

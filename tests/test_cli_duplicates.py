@@ -6,19 +6,14 @@ from pathlib import Path
 
 import pytest
 import skimage.data
-from click.testing import CliRunner, Result
+from click.testing import Result
 from PIL import Image
 
-from cli import main
+from cli_photos import duplicates_command
+from retrieval.duplicates import ALIKE
 from retrieval.formats import format_duplicates
 
 Fc7 = Callable[..., Result]
-
-
-@pytest.fixture
-def fc7(tiny_model: Path, tmp_path: Path) -> Fc7:
-    settings = {"FC7_MODEL": str(tiny_model), "FC7_INDEX": str(tmp_path / "index")}
-    return lambda *arguments: CliRunner().invoke(main, list(map(str, arguments)), env=settings)
 
 
 @pytest.fixture
@@ -117,3 +112,8 @@ def test_without_an_index_there_is_an_error_that_says_what_to_run(fc7: Fc7) -> N
 def test_an_empty_format_is_nothing() -> None:
     assert list(format_duplicates([], "table")) == list(format_duplicates([], "paths")) == []
     assert "".join(format_duplicates([], "json")) == "[]\n"
+
+
+def test_the_help_names_the_score_that_is_the_default() -> None:
+    (option,) = [option for option in duplicates_command.params if option.name == "min_score"]
+    assert option.default == ALIKE

@@ -6,20 +6,15 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from cli import main
+from cli_photos import search_command
+from index.kinds import RECALL
 
 MakePhoto = Callable[..., Path]
 Fc7 = Callable[..., Result]
-
-
-@pytest.fixture
-def fc7(tiny_model: Path, tmp_path: Path) -> Fc7:
-    """A function that runs a command with the small model and an index of the test's own."""
-    settings = {"FC7_MODEL": str(tiny_model), "FC7_INDEX": str(tmp_path / "index")}
-    return lambda *arguments: CliRunner().invoke(main, list(map(str, arguments)), env=settings)
 
 
 @pytest.fixture
@@ -337,3 +332,9 @@ def test_info_of_an_index(fc7: Fc7, photos: Path, tmp_path: Path) -> None:
     facts = json.loads(fc7("info", tmp_path / "index", "--format", "json").stdout)
     assert (facts["photos"], facts["skipped"], facts["folders"], facts["model"]) == (6, 0, [str(photos)], "tiny")
     assert "photos       6\n" in fc7("info", tmp_path / "index").stdout
+
+
+def test_the_help_names_the_recall_that_is_the_default() -> None:
+    (option,) = [option for option in search_command.params if option.name == "recall"]
+    assert isinstance(option, click.Option)
+    assert option.show_default == f"{RECALL:g}"

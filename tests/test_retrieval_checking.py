@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from cli import main
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.vector_file import Stamp, read_header
@@ -19,12 +18,6 @@ from index.vectors import VectorIndex
 
 Fc7 = Callable[..., Result]
 NUMBER = 12
-
-
-@pytest.fixture
-def fc7(tiny_model: Path, tmp_path: Path) -> Fc7:
-    settings = {"FC7_MODEL": str(tiny_model), "FC7_INDEX": str(tmp_path / "index")}
-    return lambda *arguments: CliRunner().invoke(main, list(map(str, arguments)), env=settings)
 
 
 @pytest.fixture
