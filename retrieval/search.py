@@ -21,9 +21,8 @@ from retrieval.pipeline import in_batches
 from retrieval.query_photos import Box, QueryPhoto, embed_query_photos, unit
 
 BATCH_SIZE = 32
-# With a photo to look for, only those count as labelled that are named so with this probability. Measured with the
-# built-in model on 1,600 pictures that it was not trained on, 8 of each class: precision and recall of a class are 0.40
-# and 0.57 at 0.1, 0.61 and 0.44 at 0.2, 0.71 and 0.36 at 0.3; F1 is best at 0.2, also for 14 words such as "dog".
+# With a photo to look for, only those count as labelled that are named so with this probability: it balances precision
+# and recall, for single classes and for words that mean several (benchmarks/labels.py, docs/results.md).
 LEAST_PROBABILITY = 0.2
 # What is subtracted counts half (after Rocchio 1971): counted whole, whatever is unlike it would come first.
 UNLIKE_WEIGHT = 0.5
