@@ -114,7 +114,8 @@ def index_command(
     ):
         runs: Iterable[list[FolderReport]]
         if rebuild:
-            runs = [rebuild_index(index, model, folders, kind=kind, progress=progress, warn=warn)]
+            say = progress.say
+            runs = [rebuild_index(index, model, folders, kind=kind, progress=progress, warn=warn, building=say)]
         else:
             check_folders(index, folders)
             opened = IndexWriter.open_for_writing(
@@ -125,6 +126,7 @@ def index_command(
                 model_path=model.path,
                 device=model.device,
                 warn=warn,
+                building=progress.say,
             )
             photo_index = resources.enter_context(opened)
             if kind is not None:

@@ -141,6 +141,11 @@ def measure(index: PhotoIndex, photos: Path, altered: Path, others: Path) -> Non
     for level in (0.75, 0.8, 0.85, 0.88, 0.9, 0.92, 0.95):
         print(f"| {level} | {(same >= level).sum()} | {(every >= level).mean():.1%} |")
 
+    near_enough = np.concatenate(list(cosines.values()))[every >= threshold]
+    print("\n| compared from score | pairs of other pictures | copies told to be one that are left |\n|---|---|---|")
+    for level in (0.5, 0.55, 0.6, 0.65, 0.7, 0.75):
+        print(f"| {level} | {(scores >= level).sum()} | {(near_enough >= level).mean():.1%} |")
+
     classes = {file.id: file.path.parent for file in index.files(strangers)}
     one_class = np.array([classes[one] == classes[other] for one, other in pairs.tolist()])
     print("\n| score at least | pairs of other pictures | of one class | pictures in them |\n|---|---|---|---|")

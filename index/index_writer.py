@@ -29,9 +29,11 @@ class IndexWriter(PhotoIndex):
         model_path: Path | None = None,
         device: str = "cpu",
         warn: Callable[[str], None] | None = None,
+        building: Callable[[str], None] | None = None,
     ) -> "IndexWriter":
         """Open an index to add to it, made where there is none; `device` and `warn` as for `PhotoIndex.open`.
 
+        `building` is told what is made, before vectors are sorted into a kind of FAISS index that takes long.
         The model's path (None: the built-in one) is remembered, for those who use the index without naming a model.
         Raises IndexLockedError, IndexFormatError, IndexStorageError, ModelMismatchError and MissingPackageError.
         """
@@ -44,7 +46,7 @@ class IndexWriter(PhotoIndex):
                 folder.mkdir(parents=True, exist_ok=True)
                 resources.enter_context(WriterLock(folder))
             catalog = resources.enter_context(closing(Catalog.open_for_writing(folder / CATALOG, first=first)))
-            index = IndexWriter(catalog, fingerprint=fingerprint, device=device, warn=warn)
+            index = IndexWriter(catalog, fingerprint=fingerprint, device=device, warn=warn, building=building)
             if catalog.state().model_path != place:
                 catalog.set_model_path(place)
             index._resources = resources.pop_all()

@@ -62,13 +62,16 @@ class PhotoIndex:
         fingerprint: str | None,
         device: str = "cpu",
         warn: Callable[[str], None] | None = None,
+        building: Callable[[str], None] | None = None,
     ) -> None:
         """Use `open`. Raises ModelMismatchError."""
         self.folder = catalog.path.parent
         self._catalog = catalog
         self._warner = warn
         self._warned: set[str] = set()
-        self._vectors = VectorCache(self.folder / VECTORS, catalog, device=FaissDevice(device, warn=self._warn))
+        self._vectors = VectorCache(
+            self.folder / VECTORS, catalog, device=FaissDevice(device, warn=self._warn), building=building
+        )
         self._fingerprint = fingerprint
         self._resources = ExitStack()
         self._state()

@@ -1,7 +1,7 @@
 """Making an index anew beside the old one, which is searched until the new one is finished."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -29,11 +29,13 @@ def rebuilding(
     model_path: Path | None = None,
     kind: str | None = None,
     device: FaissDevice | None = None,
+    building: Callable[[str], None] | None = None,
 ) -> Iterator[IndexWriter]:
     """Fill a new index; when the block ends well it takes the place of that in `folder`, in one transaction.
 
     When the block does not, or is killed, the old index is as it was, and the next call with the same model goes on
-    with the new one. Raises what `IndexWriter.open_for_writing` raises, but never ModelMismatchError.
+    with the new one. `building` and what is raised are as for `IndexWriter.open_for_writing`, ModelMismatchError
+    excepted.
     """
     require_faiss()
     if kind is not None:
@@ -65,6 +67,6 @@ def rebuilding(
         with closing(Catalog.open(unfinished / CATALOG)) as finished:
             catalog.become(finished)
         catalog.set_kind(chosen)
-        VectorCache(folder / VECTORS, catalog, device=device).update_file()
+        VectorCache(folder / VECTORS, catalog, device=device, building=building).update_file()
         with storage_errors(folder):
             shutil.rmtree(unfinished)

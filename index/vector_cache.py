@@ -1,5 +1,6 @@
 """The file `vectors.faiss` as a cache over the catalogue: caught up, rebuilt and replaced, never relied on."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,10 +22,19 @@ WORTH_WRITING = 0.005
 class VectorCache:
     """The vectors of a catalogue, in memory and in a file; `unsaved` counts what the file does not know of."""
 
-    def __init__(self, path: Path, catalog: Catalog, *, device: FaissDevice | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        catalog: Catalog,
+        *,
+        device: FaissDevice | None = None,
+        building: Callable[[str], None] | None = None,
+    ) -> None:
+        """Keep the vectors of `catalog` in the file `path`; `building` is told before a build that takes long."""
         self.path = path
         self.catalog = catalog
         self._device = device or FaissDevice()
+        self._building = building
         self._vectors: VectorIndex | None = None
         self.unsaved = 0
 
@@ -66,7 +76,10 @@ class VectorCache:
 
     def rebuild(self, state: CatalogState) -> None:
         """Make the vectors and their file anew from the catalogue. Raises IndexStorageError and UserError."""
-        kind = state.kind if state.kind != AUTO else kind_for(count_embedded(self.catalog), state.dim)
+        photos = count_embedded(self.catalog)
+        kind = state.kind if state.kind != AUTO else kind_for(photos, state.dim)
+        if kind != EXACT and self._building is not None:
+            self._building(f"sorting {photos:,} photos into {kind}")
         self._vectors = build(self.catalog, state, kind, device=self._device)
         self._save(self._vectors)
 

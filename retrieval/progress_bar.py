@@ -35,6 +35,12 @@ class ProgressBar:
         line = f"{self.label} [{bar:<{WIDTH}}] {share:4.0%}  {left} left  {done:,} of {total:,}  {note}"
         self._write("\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1])
 
+    def say(self, text: str) -> None:
+        """Show what is being done where nothing can be counted, until the next call."""
+        if self._shown:
+            self._drawn = time.monotonic()
+            self._write("\r\x1b[K" + f"{self.label}: {text} …"[: shutil.get_terminal_size().columns - 1])
+
     def clear(self) -> None:
         """Take the line away, so that something else can be written; the next call draws it again."""
         if self._drawn:

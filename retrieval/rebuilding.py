@@ -23,11 +23,12 @@ def rebuild_index(
     kind: str | None = None,
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
+    building: Callable[[str], None] | None = None,
 ) -> list[FolderReport]:
     """Make the index in `place` anew, of all folders that it knows and of those that are named.
 
     It has the `kind` of FAISS index that it had, or the one that is named. It is searched as it was until the new one
-    is finished; a run that is broken off is gone on with by the next one.
+    is finished; a run that is broken off is gone on with by the next one. `building` is told what is made at the end.
     Raises UserError where photos that are known cannot be seen, and would be lost.
     """
     known = known_folders(place)
@@ -43,6 +44,7 @@ def rebuild_index(
         model_path=model.path,
         kind=kind,
         device=FaissDevice(model.device, warn=warn),
+        building=building,
     ) as index:
         # A run that was broken off may have had others.
         index.forget([root for root in index.roots() if not any(root.is_relative_to(folder) for folder in folders)])

@@ -85,3 +85,14 @@ def test_ctrl_c_ends_with_a_plain_line(tiny_model: Path) -> None:
         assert process.wait(timeout=30) == 130
         assert process.stderr.read() == b"\nInterrupted.\n"
         process.stdin.close()
+
+
+@pytest.mark.parametrize("rebuild", [[], ["--rebuild"]])
+def test_it_says_so_while_photos_are_sorted(
+    tiny_model: Path, make_photo: MakePhoto, tmp_path: Path, rebuild: list[str]
+) -> None:
+    for number in range(40):
+        photo = make_photo(f"photos/{number}.png", seed=number)
+    settings = ("-m", tiny_model, "--index", tmp_path / "index", "--kind", "IVF2,SQ8", *rebuild)
+    shown = on_a_terminal("index", photo.parent, *settings, columns=80)
+    assert "Indexing: sorting 40 photos into IVF2,SQ8 …" in shown

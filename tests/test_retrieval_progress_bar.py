@@ -55,6 +55,18 @@ def test_it_tells_how_much_is_done_and_what_is_left(clock: list[float]) -> None:
     assert end == ""
 
 
+def test_what_cannot_be_counted_is_said(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    with ProgressBar("Indexing", stream) as progress:
+        progress.say("sorting")
+        monkeypatch.setenv("COLUMNS", "16")
+        progress.say("sorting")
+    assert stream.lines() == ["Indexing: sorting …", "Indexing: sorti", ""]
+    quiet = io.StringIO()
+    ProgressBar("Indexing", quiet).say("sorting")
+    assert quiet.getvalue() == ""
+
+
 def test_what_an_earlier_run_did_does_not_count_for_the_speed(clock: list[float]) -> None:
     stream = Terminal()
     progress = ProgressBar("Epoch 9", stream)
