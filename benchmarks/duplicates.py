@@ -28,6 +28,7 @@ from retrieval.photos import open_photo
 from retrieval.pipeline import usable_cores
 
 Alteration = Callable[[Image.Image], Image.Image]
+LEAST_TRIED = 0.5
 QUALITY = 90  # of the JPEG that a copy is saved as, where nothing else is said
 
 
@@ -117,13 +118,14 @@ def measure(index: PhotoIndex, photos: Path, altered: Path, others: Path) -> Non
     strangers = index.ids_below(others)
     print(f"{len(originals)} photos, {len(ALTERATIONS)} altered copies of each, {len(strangers)} other pictures\n")
 
-    pairs, scores = candidate_pairs(index, strangers)
+    pairs, scores = candidate_pairs(index, strangers, least=LEAST_TRIED)
     same, _ = compare_pictures(index, pairs)
     found = copies_found(index, photos, altered, others)
     threshold = duplicates.SAME_PICTURE
-    wrong = int((same >= threshold).sum())
+    compared = scores >= duplicates.LEAST_SCORE
+    wrong = int((same[compared] >= threshold).sum())
     alone = float(np.sort(scores)[::-1][wrong])
-    print(f"Pairs of other pictures taken for one picture: {wrong} of {len(pairs)} compared (likeness {threshold})")
+    print(f"Pairs of other pictures taken for one picture: {wrong} of {compared.sum()} compared (likeness {threshold})")
     print(f"As few by the embedding alone: cosine above {alone:.3f}\n")
 
     copies = {name: index.files(index.ids_below(altered / name)) for name in ALTERATIONS}
@@ -143,7 +145,7 @@ def measure(index: PhotoIndex, photos: Path, altered: Path, others: Path) -> Non
 
     near_enough = np.concatenate(list(cosines.values()))[every >= threshold]
     print("\n| compared from score | pairs of other pictures | copies told to be one that are left |\n|---|---|---|")
-    for level in (0.5, 0.55, 0.6, 0.65, 0.7, 0.75):
+    for level in (LEAST_TRIED, 0.55, 0.6, 0.65, 0.7, 0.75):
         print(f"| {level} | {(scores >= level).sum()} | {(near_enough >= level).mean():.1%} |")
 
     classes = {file.id: file.path.parent for file in index.files(strangers)}
@@ -156,10 +158,12 @@ def measure(index: PhotoIndex, photos: Path, altered: Path, others: Path) -> Non
         print(f"| {level} | {near.sum()} | {share:.0%} | {pictures:.1%} |")
 
 
-def candidate_pairs(index: PhotoIndex, ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def candidate_pairs(
+    index: PhotoIndex, ids: NDArray[np.int64], *, least: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Pair photos with their nearest among each other, as `find_duplicates` does: pairs (m, 2) and scores (m,)."""
     scores, nearest = index.neighbours(ids, 2 * duplicates.NEIGHBOURS)
-    rows, columns = np.nonzero((scores >= duplicates.LEAST_SCORE) & np.isin(nearest, ids))
+    rows, columns = np.nonzero((scores >= least) & np.isin(nearest, ids))
     pairs = np.sort(np.stack([ids[rows], nearest[rows, columns]], axis=1), axis=1)
     pairs, first = np.unique(pairs, axis=0, return_index=True)
     return pairs, scores[rows, columns][first]

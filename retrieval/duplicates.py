@@ -27,7 +27,7 @@ LIKENESSES: tuple[Likeness, ...] = get_args(Likeness)
 # All four by benchmarks/duplicates.py, see docs/results.md: neighbours whose pictures are compared, from which score of
 # the embedding on, the likeness from which two are one picture, and the score from which others look alike.
 NEIGHBOURS = 8
-LEAST_SCORE = 0.5
+LEAST_SCORE = 0.55
 SAME_PICTURE = 0.88
 ALIKE = 0.88
 # A photo may have many copies, or neighbours in other folders, that are passed over: so many are asked for at most.
