@@ -39,6 +39,9 @@ model: $(VENV)/.stamp-test
 	$(BIN)/fc7 evaluate "$(DATA)" -m retrieval/builtin.onnx
 
 bench: $(VENV)/.stamp-test
+	$(BIN)/python benchmarks/loading.py
+	$(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/gpu.py
 	$(BIN)/python benchmarks/report.py
 
 docs: $(VENV)/.stamp-test

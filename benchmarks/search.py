@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,11 +76,10 @@ def compare(place: Path, npz: Path | None, count: int, kinds: list[str], *, unch
     seconds = cpu_of(lambda: write_catalogue(place, batches, files=unchanged))
     print(f"{count:,} vectors of {queries.shape[1]} values; written to a catalogue in {seconds:.0f} s of CPU\n")
     print(f"| {HEADINGS} |\n|{'---|' * (HEADINGS.count('|') + 1)}", flush=True)
-    flat: dict[str, float] = {}
+    flat: dict[str, Any] = {}
     for kind in ["Flat", *kinds, PRODUCT]:
         seconds = 0.0 if kind == PRODUCT else cpu_of(lambda kind=kind: build(place, kind))  # type: ignore[misc]
-        command = [sys.executable, __file__, "--searcher", str(place), kind]
-        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=ONE_THREAD).stdout)
+        found = searched_alone(place, kind)
         flat = flat or found
         cells = [
             *(found["kind"], f"{seconds:.0f}", f"{found['file']:.0f}", f"{found['opened']:.0f}"),
@@ -148,6 +148,14 @@ def open_index(place: Path, *, dim: int | None) -> IndexWriter:
     return IndexWriter.open_for_writing(
         place / "index", fingerprint=spec.fingerprint, model_name=spec.name, dim=dim or spec.dim
     )
+
+
+def searched_alone(place: Path, kind: str) -> dict[str, Any]:
+    """Return what `searched` finds in a process of its own with one thread."""
+    command = [sys.executable, __file__, "--searcher", str(place), kind]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, env=ONE_THREAD)
+    found: dict[str, Any] = json.loads(ran.stdout)
+    return found
 
 
 def searched(place: Path, kind: str) -> dict[str, object]:
