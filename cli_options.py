@@ -155,7 +155,12 @@ def query_options(command: Command) -> Command:
         envvar="FC7_SEARCH_NOT",
         help="Results should not look like it.",
     )
-    @click.option("--box", type=BoxType(), help="Look at this region of PHOTO only, in pixels of the upright picture.")
+    @click.option(
+        "--box",
+        metavar="X,Y,W,H",
+        callback=_box,
+        help="Look at this region of PHOTO only, in pixels of the upright picture.",
+    )
     @click.option("--mirror", is_flag=True, help="Average PHOTO with its mirror image.")
     @click.option(
         "--label",
@@ -193,18 +198,13 @@ def query_options(command: Command) -> Command:
     return with_query
 
 
-class BoxType(click.ParamType[Any]):
-    """A region of a picture."""
+def _box(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    from retrieval.query_photos import Box
 
-    name = "x,y,w,h"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from retrieval.query_photos import Box
-
-        try:
-            return value if isinstance(value, Box) else Box.parse(value)
-        except ValueError:
-            self.fail(f"{value} is not x,y,w,h, in whole pixels from the upper left corner", param, ctx)
+    try:
+        return None if value is None else Box.parse(value)
+    except ValueError:
+        raise click.BadParameter(f"{value} is not x,y,w,h, in whole pixels from the upper left corner") from None
 
 
 def top_option(default: int, what: str) -> Callable[[Command], Command]:

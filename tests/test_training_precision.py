@@ -20,10 +20,15 @@ def test_the_precision_that_is_asked_for(device: torch.device) -> None:
 def test_auto_is_what_the_processor_is_made_for(
     tiles: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": tiles})
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": tiles}, raising=False)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: tiles)
     for device in (CPU, CUDA):
         assert chosen_precision(PAPER.changed(precision="auto"), device) == expected
+
+
+def test_auto_is_float32_where_torch_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert chosen_precision(PAPER.changed(precision="auto"), CPU) == torch.float32
 
 
 def test_float16_is_for_gpus() -> None:
