@@ -22,17 +22,12 @@ from lecture_results import Results, Values
 from lecture_summary import summary
 from lecture_training import LONGEST, NETWORK, RECIPE, averaged, relu_and_tanh, with_and_without
 from report import filled
+from untrained import write_untrained
 
 from index.errors import UserError
 from retrieval.layers import model_cost
 from retrieval.pipeline import usable_cores
-from retrieval.spec import ClassName
 from training.architectures import CONFIGS
-from training.augment import Normalisation
-from training.embedding import fc7_alone
-from training.export import for_inference, write_model
-from training.importing import random_pictures
-from training.networks import AlexNet
 
 PAGE = Path(__file__).parent.parent / "docs" / "lecture.md"
 TABLES: Mapping[str, Callable[[Results], str]] = {
@@ -103,23 +98,8 @@ def parse() -> argparse.Namespace:
 
 def cost_of_2012(threads: int) -> Values:
     """Measure the layers of the network of 2012 with 1,000 classes; its weights do not matter, so it is untrained."""
-    torch.manual_seed(0)
-    config = CONFIGS["alexnet"]
-    network = for_inference(AlexNet(config, 1000), half=True)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "alexnet.onnx"
-        write_model(
-            network,
-            path,
-            trained=network,
-            normalisation=Normalisation(torch.full((3, 1, 1), 120.0), torch.ones(3, 1, 1)),
-            transform=fc7_alone(network),
-            sample=random_pictures(2, config.resize),
-            half=True,
-            classes=tuple(ClassName(str(number)) for number in range(1000)),
-            training={},
-            accuracy={},
-        )
+        path = write_untrained(CONFIGS["alexnet"], Path(folder) / "alexnet.onnx")
         cost = model_cost(path, threads=threads)
     rows = [{**vars(layer), "output": list(layer.output)} for layer in (*cost.layers, cost.total)]
     return {"runs": cost.runs, "threads": cost.threads, "layers": rows}
