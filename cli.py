@@ -1,34 +1,55 @@
 """The command line: each command parses its words, makes one call and prints what comes back.
 
-Results go to stdout, progress and warnings to stderr. Whatever is heavy is imported inside the commands, so that
-`fc7 --help` answers at once.
+Results go to stdout, progress and warnings to stderr. Commands are imported when they are called, and whatever is heavy
+inside them, so that `fc7 --help` answers at once.
 """
 
 import sys
+from importlib import import_module
 from typing import Any
 
 import click
 
 from cli_output import INTERRUPTED
-from cli_photos import (
-    check_command,
-    classify_command,
-    duplicates_command,
-    embed_command,
-    forget_command,
-    index_command,
-    info_command,
-    search_command,
-)
-from cli_training import evaluate_command, export_command, import_command, train_command
 from index.errors import UserError
+
+COMMANDS = {
+    "classify": ("cli_photos", "Name what is in photos."),
+    "index": ("cli_photos", "Make folders of photos searchable, or bring their index up to date."),
+    "search": ("cli_photos", "Find the indexed photos that look most like PHOTO, or what is in photos by --label."),
+    "duplicates": ("cli_photos", "Find copies among the indexed photos."),
+    "forget": ("cli_photos", "Remove photos or folders from the index; no file is touched."),
+    "check": ("cli_photos", "Check that an index is whole and goes with its photos."),
+    "embed": ("cli_photos", "Write the vectors of photos to a file, their names beside them."),
+    "train": ("cli_training", "Learn a network from labelled pictures, and write it as a model file."),
+    "evaluate": ("cli_training", "Measure how well a model names labelled pictures."),
+    "export": ("cli_training", "Write a trained network as one model file, proven to answer as the network does."),
+    "import": ("cli_training", "Make a model file of published weights."),
+    "info": ("cli_photos", "Tell about a model, an index or this installation."),
+}
+"""In the order of work: where each command is, and what the list of commands says of it."""
 
 
 class Fc7Group(click.Group):
-    """Commands in the order of work; the one place where a UserError becomes `Error: …` and exit status 1."""
+    """Commands that are imported when they are called; the one place where a UserError becomes `Error: …`, status 1."""
+
+    def __init__(self, **settings: Any) -> None:
+        # Names alone, for click to know what may have been meant.
+        super().__init__(**settings, commands={name: click.Command(name) for name in COMMANDS})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         # A file name that is no valid text leaves as the bytes that it is.
@@ -67,23 +88,6 @@ def main() -> None:
     Every option can also be set in the environment: FC7_MODEL and FC7_INDEX for all commands, the others as
     FC7_<COMMAND>_<OPTION>, for example FC7_SEARCH_TOP=20.
     """
-
-
-for command in (
-    classify_command,
-    index_command,
-    search_command,
-    duplicates_command,
-    forget_command,
-    check_command,
-    embed_command,
-    train_command,
-    evaluate_command,
-    export_command,
-    import_command,
-    info_command,
-):
-    main.add_command(command)
 
 
 if __name__ == "__main__":

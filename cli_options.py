@@ -7,13 +7,11 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from click.core import ParameterSource
-
-from training.architectures import shape_options
-from training.recipe import recipe_options
 
 if TYPE_CHECKING:
     from training.options import Option
@@ -68,6 +66,20 @@ def model_option(
     )
 
 
+def import_meanwhile() -> None:
+    """Import in a thread what commands need beside a model: loading one takes as long, and leaves the GIL to others."""
+
+    def load() -> None:
+        import retrieval.describe
+        import retrieval.formats
+        import retrieval.progress_bar  # noqa: F401
+        from retrieval.photos import load_decoders
+
+        load_decoders()
+
+    Thread(target=load, name="fc7-imports").start()
+
+
 def model_options(command: Command) -> Command:
     """Add -m, --device and --threads; the command is called with the loaded `model` in their stead."""
 
@@ -76,6 +88,7 @@ def model_options(command: Command) -> Command:
     @threads_option
     @functools.wraps(command)
     def with_model(*args: Any, model: Path | None, device: Any, threads: int | None, **options: Any) -> Any:
+        import_meanwhile()
         from retrieval.model import Model
 
         return command(*args, model=Model.load(model, device=device, threads=threads), **options)
@@ -94,6 +107,7 @@ def ensemble_options(command: Command) -> Command:
     def with_ensemble(
         *args: Any, model: Sequence[Path], crops: Any, device: Any, threads: int | None, **options: Any
     ) -> Any:
+        import_meanwhile()
         from retrieval.ensemble import Ensemble
 
         return command(*args, model=Ensemble.load(model, crops=crops, device=device, threads=threads), **options)
@@ -125,6 +139,7 @@ def index_model_options(command: Command) -> Command:
     def with_model(
         *args: Any, model: Path | None, device: Any, threads: int | None, index: Path, **options: Any
     ) -> Any:
+        import_meanwhile()
         from retrieval.index_model import load_index_model
 
         # Only a command that is given folders can begin an index.
@@ -221,11 +236,15 @@ def strict_option(command: Command) -> Command:
 
 def recipe_flags(command: Command) -> Command:
     """Add one option for each value of a Recipe; what the user does not give stays None."""
+    from training.recipe import recipe_options
+
     return value_flags(recipe_options(), command)
 
 
 def shape_flags(command: Command) -> Command:
     """Add one option for each value of a Shape; the command is called with `shape`, those that the user gives."""
+    from training.architectures import shape_options
+
     options = shape_options()
 
     @functools.wraps(command)

@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def sections() -> Iterator[str]:
-    for words in [["fc7"], *(["fc7", name] for name in cli.main.commands)]:
+    for words in [["fc7"], *(["fc7", name] for name in cli.COMMANDS)]:
         shown = CliRunner().invoke(cli.main, [*words[1:], "--help"], prog_name="fc7", terminal_width=100)
         yield f"## {' '.join(words)}\n\n```text\n{shown.output}```\n"
 

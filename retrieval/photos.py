@@ -80,6 +80,11 @@ def load_photo(source: Path | bytes, *, shorter_side: int | None = None, max_pix
         raise PhotoError(f"{'truncated' if cut else 'damaged'} {format}") from error
 
 
+def load_decoders() -> None:
+    """Import the decoders of the most usual formats, which otherwise the first photo waits for."""
+    Image.preinit()
+
+
 def _open(data: bytes, format: str) -> Image.Image:
     """Open with the one decoder that the format needs: importing all of Pillow's takes longer than decoding a photo."""
     if format in ("TIFF", RAW):

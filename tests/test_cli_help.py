@@ -9,15 +9,21 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from cli import main
+from cli import COMMANDS, main
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FC7 = Path(sys.executable).with_name("fc7")
 
 
-@pytest.mark.parametrize("name", main.commands)
+def command_called(name: str) -> click.Command:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    return command
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_and_an_example(name: str) -> None:
-    command = main.commands[name]
+    command = command_called(name)
     assert command.callback is not None
     assert command.callback.__name__ == f"{name}_command"
     done = CliRunner().invoke(main, [name, "--help"], prog_name="fc7")
@@ -32,11 +38,23 @@ def test_every_command_has_help_and_an_example(name: str) -> None:
 def test_the_commands_are_listed_in_the_order_of_work() -> None:
     order = ["classify", "index", "search", "duplicates", "forget", "check", "embed"]
     order += ["train", "evaluate", "export", "import", "info"]
-    assert list(main.commands) == order
+    assert list(COMMANDS) == order
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_the_command_itself_says(name: str) -> None:
+    _, summary = COMMANDS[name]
+    assert command_called(name).get_short_help_str(limit=1000).startswith(summary.rstrip("."))
+
+
+def test_no_such_command_is_told_with_one_that_is_meant() -> None:
+    done = CliRunner().invoke(main, ["clasify"], prog_name="fc7")
+    assert done.exit_code == 2
+    assert "Did you mean 'classify'?" in done.output
 
 
 def test_help_fits_eighty_columns() -> None:
-    for name in main.commands:
+    for name in COMMANDS:
         done = CliRunner().invoke(main, [name, "--help"], prog_name="fc7", terminal_width=80)
         assert max(map(len, done.output.splitlines())) <= 80, name
 
@@ -68,8 +86,8 @@ def test_completion_knows_the_commands() -> None:
 
 
 def test_every_option_has_the_variable_that_the_help_promises() -> None:
-    for name, command in main.commands.items():
-        for option in command.params:
+    for name in COMMANDS:
+        for option in command_called(name).params:
             if isinstance(option, click.Option) and option.name != "help":
                 flag = next(flag for flag in option.opts if flag.startswith("--"))
                 promised = f"FC7_{name}_{flag[2:]}".upper().replace("-", "_")

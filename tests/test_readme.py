@@ -10,7 +10,7 @@ import click
 import pytest
 from PIL import Image
 
-from cli import main
+from cli import COMMANDS, main
 from retrieval.model import BUILTIN
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -42,11 +42,12 @@ def commands() -> list[list[str]]:
 @pytest.mark.parametrize("words", commands(), ids=lambda words: " ".join(words))
 def test_the_commands_and_options_of_the_readme_exist(words: list[str]) -> None:
     words = words[1 : words.index("|")] if "|" in words else words[1:]
-    command = main.commands[words[0]]
+    command = main.get_command(click.Context(main), words[0])
+    assert command is not None
     known = {option for parameter in command.params if isinstance(parameter, click.Option) for option in parameter.opts}
     used = {word for word in words[1:] if re.match(r"-\w$|--\w", word)}
     assert used <= known
 
 
 def test_every_command_is_in_the_readme() -> None:
-    assert {words[1] for words in commands()} | set(re.findall(r"`fc7 (\w+)", README)) >= set(main.commands)
+    assert {words[1] for words in commands()} | set(re.findall(r"`fc7 (\w+)", README)) >= set(COMMANDS)
