@@ -4,6 +4,7 @@ Whatever is heavy is imported inside: `fc7 --help` imports this module.
 """
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 PATH = click.Path(path_type=Path)
+
+FEW = 8
+"""Photos that take less time than loading a model for many."""
 
 
 def default_index() -> Path:
@@ -80,6 +84,11 @@ def import_meanwhile() -> None:
     Thread(target=load, name="fc7-imports").start()
 
 
+def are_few(photos: Sequence[Path]) -> bool:
+    """Whether a model is worth more the sooner it is loaded."""
+    return len(photos) <= FEW and not any(os.path.isdir(photo) for photo in photos)
+
+
 def model_options(command: Command) -> Command:
     """Add -m, --device and --threads; the command is called with the loaded `model` in their stead."""
 
@@ -110,7 +119,9 @@ def ensemble_options(command: Command) -> Command:
         import_meanwhile()
         from retrieval.ensemble import Ensemble
 
-        return command(*args, model=Ensemble.load(model, crops=crops, device=device, threads=threads), **options)
+        few = "photos" in options and are_few(options["photos"])
+        loaded = Ensemble.load(model, crops=crops, device=device, threads=threads, few=few)
+        return command(*args, model=loaded, **options)
 
     return with_ensemble
 
@@ -150,6 +161,7 @@ def index_model_options(command: Command) -> Command:
             anew=options.get("rebuild", False),
             device=device,
             threads=threads,
+            few="query" in options and are_few(options["query"].photos),
         )
         return command(*args, model=loaded, index=index, **options)
 

@@ -34,10 +34,17 @@ class Ensemble:
 
     @classmethod
     def load(
-        cls, paths: Sequence[Path], *, crops: Crops = 1, device: Device = "auto", threads: int | None = None
+        cls,
+        paths: Sequence[Path],
+        *,
+        crops: Crops = 1,
+        device: Device = "auto",
+        threads: int | None = None,
+        few: bool = False,
     ) -> "Ensemble":
-        """Load model files, or the built-in one if there is no path. Raises what `Model.load` does."""
-        return cls([Model.load(path, device=device, threads=threads) for path in paths or (None,)], crops=crops)
+        """Load model files, or the built-in one if there is no path, as `Model.load` does. Raises what that does."""
+        models = [Model.load(path, device=device, threads=threads, few=few) for path in paths or (None,)]
+        return cls(models, crops=crops)
 
     @property
     def specs(self) -> list[ModelSpec]:

@@ -16,6 +16,7 @@ def load_index_model(
     anew: bool = False,
     device: Device = "auto",
     threads: int | None = None,
+    few: bool = False,
 ) -> Model:
     """Load the model file that is `named`, otherwise the one that the index in `folder` was made with.
 
@@ -23,18 +24,18 @@ def load_index_model(
     IndexNotFoundError, ModelMismatchError if the model is no longer where it was, and what `Model.load` raises.
     """
     if named is not None or anew:
-        return Model.load(named, device=device, threads=threads)
+        return Model.load(named, device=device, threads=threads, few=few)
     try:
         with PhotoIndex.open(folder) as index:
             path, fingerprint, roots = index.model_path, index.fingerprint, index.roots()
     except IndexNotFoundError:
         if not begin:
             raise
-        return Model.load(device=device, threads=threads)
+        return Model.load(device=device, threads=threads, few=few)
     if path is not None and not path.is_file():
         problem = f"{path}, which is not there"
     else:
-        model = Model.load(path, device=device, threads=threads)
+        model = Model.load(path, device=device, threads=threads, few=few)
         if model.spec.fingerprint == fingerprint:
             return model
         problem = "a built-in model that this fc7 has not" if path is None else f"{path}, which is another model now"
