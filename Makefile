@@ -39,6 +39,8 @@ model: $(VENV)/.stamp-test
 	$(BIN)/fc7 evaluate "$(DATA)" -m retrieval/builtin.onnx
 
 bench: $(VENV)/.stamp-test
+	$(BIN)/python benchmarks/network.py
+	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/loading.py
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/gpu.py

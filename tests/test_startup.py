@@ -43,3 +43,9 @@ def test_start_loads_only_what_is_on_the_list(program: str) -> None:
     ours = loaded_modules(program) - loaded_modules(REPORT)
     assert {module for module in ours if not allowed(module)} == set()
     assert ours & HEAVY == set()
+
+
+def test_the_list_of_commands_imports_none_of_them() -> None:
+    program = f"import sys; sys.argv = ['fc7', '--help']\nimport cli\ntry: cli.main()\nexcept SystemExit: {REPORT}"
+    loaded = loaded_modules(program)
+    assert not {module for module in loaded if module.startswith(("cli_photos", "cli_training", "training"))}
