@@ -49,9 +49,13 @@ def device_option(command: Command) -> Command:
     )(command)
 
 
-def threads_option(command: Command) -> Command:
+def threads_option(command: Command, *, default: int | None = None) -> Command:
     return click.option(
-        "--threads", type=click.IntRange(min=1), show_default="all cores", help="Threads the model runs on."
+        "--threads",
+        type=click.IntRange(min=1),
+        default=default,
+        show_default="all cores" if default is None else True,
+        help="Threads the model runs on." if default is None else "Threads that a batch is computed on.",
     )(command)
 
 
@@ -139,12 +143,15 @@ def index_option(command: Command) -> Command:
     )(command)
 
 
-def index_model_options(command: Command) -> Command:
-    """As `model_options`, and --index; where no model is named it is the one that the index was made with."""
+def index_model_options(command: Command, *, threads: int | None = None) -> Command:
+    """As `model_options`, and --index; where no model is named it is the one that the index was made with.
+
+    `threads` is the default of --threads, where it is not all cores.
+    """
 
     @model_option("Model file (.onnx).", default="that of the index, or the built-in one for a new index")
     @device_option
-    @threads_option
+    @functools.partial(threads_option, default=threads)
     @index_option
     @functools.wraps(command)
     def with_model(
@@ -166,6 +173,31 @@ def index_model_options(command: Command) -> Command:
         return command(*args, model=loaded, index=index, **options)
 
     return with_model
+
+
+def pace_options(command: Command) -> Command:
+    """Add --workers and --batch-size, after a `model`; the command is called with `pace` in their stead."""
+
+    @click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        show_default="one a core",
+        help="Threads that decode photos and compute batches.",
+    )
+    @click.option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        show_default="16, on a GPU 64",
+        help="Photos in a batch, at most.",
+    )
+    @functools.wraps(command)
+    def with_pace(*args: Any, model: Any, workers: int | None, batch_size: int | None, **options: Any) -> Any:
+        from retrieval.stages import Pace
+
+        pace = Pace.chosen(model, workers=workers, batch_size=batch_size)
+        return command(*args, model=model, pace=pace, **options)
+
+    return with_pace
 
 
 def query_options(command: Command) -> Command:

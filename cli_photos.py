@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from cli_options import (
     index_option,
     model_options,
     null_wants_paths,
+    pace_options,
     photos_argument,
     query_options,
     strict_option,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from retrieval.indexing import FolderReport
     from retrieval.model import Model
     from retrieval.search import Query
+    from retrieval.stages import Pace
 
 
 @click.command("classify", epilog="Example: fc7 classify ~/Pictures --format jsonl | head")
@@ -59,7 +62,8 @@ def classify_command(photos: Sequence[Path], *, model: "Ensemble", top: int, for
 
 @click.command("index", epilog="Example: fc7 index ~/Pictures")
 @click.argument("folders", metavar="[FOLDER]...", nargs=-1, type=PATH)
-@index_model_options
+@partial(index_model_options, threads=1)
+@pace_options
 @click.option(
     "--rebuild", is_flag=True, help="Make the index anew, of all its folders, with the built-in model or that of -m."
 )
@@ -76,6 +80,7 @@ def index_command(
     folders: Sequence[Path],
     *,
     model: "Model",
+    pace: "Pace",
     index: Path,
     rebuild: bool,
     kind: str | None,
@@ -115,7 +120,9 @@ def index_command(
         runs: Iterable[list[FolderReport]]
         if rebuild:
             say = progress.say
-            runs = [rebuild_index(index, model, folders, kind=kind, progress=progress, warn=warn, building=say)]
+            runs = [
+                rebuild_index(index, model, folders, kind=kind, pace=pace, progress=progress, warn=warn, building=say)
+            ]
         else:
             check_folders(index, folders)
             opened = IndexWriter.open_for_writing(
@@ -131,10 +138,11 @@ def index_command(
             photo_index = resources.enter_context(opened)
             if kind is not None:
                 photo_index.set_kind(kind)
+            how: dict[str, Any] = {"retry_skipped": retry_skipped, "pace": pace, "progress": progress}
             if watch:
-                runs = keep_in_step(photo_index, model, folders, retry_skipped=retry_skipped, progress=progress)
+                runs = keep_in_step(photo_index, model, folders, **how)
             else:
-                runs = [index_folders(photo_index, model, folders, retry_skipped=retry_skipped, progress=progress)]
+                runs = [index_folders(photo_index, model, folders, **how)]
         for reports in runs:
             progress.clear()
             write(format_reports(reports, width=table_width()))

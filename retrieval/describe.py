@@ -15,7 +15,7 @@ from retrieval.folder import expand_paths
 from retrieval.model import Outputs
 from retrieval.photo_files import MAX_BYTES, check_size
 from retrieval.photos import open_photo
-from retrieval.pipeline import in_batches, run_ahead
+from retrieval.pipeline import in_batches, run_ahead_alone
 from retrieval.progress import Progress
 from retrieval.spec import ModelSpec
 
@@ -78,7 +78,7 @@ def describe_photos(
     photos = expand_paths(paths, skipped=skipped)
     jobs = ((path, partial(prepare, source_of(path))) for path in photos)
     done = 0
-    for batch in in_batches(run_ahead(jobs), batch_size):
+    for batch in in_batches(run_ahead_alone(jobs), batch_size):
         skipped += (SkippedPhoto(path, str(error)) for path, error in batch if isinstance(error, PhotoError))
         readable = [(path, pixels) for path, pixels in batch if not isinstance(pixels, PhotoError)]
         if readable:

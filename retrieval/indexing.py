@@ -1,40 +1,21 @@
 """Brings the photos of folders into an index: each file is read once, and only what is new is looked at."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from hashlib import blake2b
 from importlib.util import find_spec
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from index.errors import IndexNotFoundError, PhotoError, UserError
 from index.folder_sync import Sync
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
-from index.records import NewPhoto, SkippedPhoto, SyncCounts
-from index.rows import has_direction
-from index.sync import FileStamp
+from index.records import SkippedPhoto, SyncCounts
 from retrieval.folder import FolderScan, scan_folder
 from retrieval.model import Model
-from retrieval.photo_files import read_stamped
 from retrieval.photo_formats import NEEDED_PACKAGES
-from retrieval.photos import load_photo
-from retrieval.pipeline import in_batches, prepare_photos, run_ahead
 from retrieval.progress import Progress
-
-BATCH_SIZE = 32
-LABELS = 5
-# A plain white picture, for a model whose units all stay silent at it.
-NOTHING_FOUND = "the model finds nothing in it"
-
-# Files wait in memory to be decoded: 64 photos at most, or 256 MiB of larger ones.
-_DECODE_AHEAD = 64
-_READ_AHEAD = 16
-_BYTES_PER_WEIGHT = 4 << 20
+from retrieval.stages import Pace, ReadPhoto, Stages
 
 
 @dataclass(frozen=True)
@@ -46,34 +27,12 @@ class FolderReport:
     skipped: tuple[SkippedPhoto, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
-    data: bytes
-    stamp: FileStamp
-    content_hash: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _ReadPhoto:
-    path: bytes
-    stamp: FileStamp
-    content_hash: bytes
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _PreparedPhoto:
-    width: int
-    height: int
-    pixels: NDArray[np.uint8]
-
-
 def index_folders(
     index: IndexWriter,
     model: Model,
     folders: Sequence[Path],
     *,
-    workers: int | None = None,
-    batch_size: int = BATCH_SIZE,
+    pace: Pace | None = None,
     retry_skipped: bool = False,
     progress: Progress | None = None,
 ) -> list[FolderReport]:
@@ -81,6 +40,7 @@ def index_folders(
 
     A batch is one transaction: what was stored before an interruption stays, and the next run goes on from there. A
     folder that was indexed and is gone (an unplugged drive), or empty (its mount point), keeps its photos in the index.
+    `pace` is by default that of `Pace.chosen`, which a model suits best that was loaded with one thread.
     Photos skipped before are tried again with `retry_skipped`, or when a package they needed has been installed.
     Raises UserError, before anything is done, for a folder that never was there, and if there is nothing to do.
     """
@@ -92,8 +52,9 @@ def index_folders(
     runs = [run for run in begun if isinstance(run, _FolderRun)]
     Sync.join([run.sync for run in runs])
     meter.add(total=sum(len(run.sync.to_read) for run in runs))
-    for run in runs:
-        _look_at_photos(run, model, workers=workers, batch_size=batch_size, meter=meter)
+    with Stages.begun(model, pace or Pace.chosen(model)) as stages:
+        for run in runs:
+            _look_at_photos(run, stages, meter)
     return [run.finish() if isinstance(run, _FolderRun) else run for run in begun]
 
 
@@ -174,79 +135,26 @@ def _begin(index: IndexWriter, folder: Path, *, retry_skipped: bool) -> _FolderR
     return _FolderRun(folder, scan, sync, skipped)
 
 
-def _look_at_photos(run: _FolderRun, model: Model, *, workers: int | None, batch_size: int, meter: _Meter) -> None:
-    sync, sizes = run.sync, run.scan.photos
+def _look_at_photos(run: _FolderRun, stages: Stages, meter: _Meter) -> None:
+    sync = run.sync
 
-    def unknown_photos() -> Iterator[tuple[_ReadPhoto, Callable[[], _PreparedPhoto]]]:
-        ahead = prepare_photos(
-            sync.to_read,
-            partial(_read, run.folder),
-            workers=workers,
-            look_ahead=_READ_AHEAD,
-            weigh=lambda path: _weight(sizes[path]),
-        )
-        for path, content in ahead:
+    def unknown_photos() -> Iterator[tuple[ReadPhoto, bytes]]:
+        for path, content in stages.read(run.folder, sync.to_read, run.scan.photos):
             if isinstance(content, PhotoError):
                 # Not stored: what cannot be read today, a drive that went away, can be read tomorrow without a change.
                 run.skip(path, str(content))
                 run.unread.append(path)
             elif not sync.resolve(path, content.stamp, content.content_hash):
-                yield _ReadPhoto(path, content.stamp, content.content_hash), partial(_prepare, model, content.data)
+                yield ReadPhoto(path, content.stamp, content.content_hash), content.data
                 continue
             meter.add(done=1)
 
-    prepared = run_ahead(
-        unknown_photos(), workers=workers, look_ahead=_DECODE_AHEAD, weigh=lambda photo: _weight(photo.stamp)
-    )
-    for batch in in_batches(prepared, batch_size):
-        photos = _embed(model, batch)
+    for photos in stages.embed(unknown_photos(), at_most=len(sync.to_read)):
         sync.add(photos)
         for photo in photos:
             if photo.skipped is not None:
                 run.skip(photo.path, photo.skipped)
         meter.add(done=len(photos))
-
-
-def _read(folder: Path, path: bytes) -> _Content:
-    data, stamp = read_stamped(folder / os.fsdecode(path))
-    return _Content(data, stamp, blake2b(data, digest_size=16).digest())
-
-
-def _prepare(model: Model, data: bytes) -> _PreparedPhoto:
-    photo = load_photo(data, shorter_side=model.spec.resize)
-    return _PreparedPhoto(photo.width, photo.height, model.prepare(photo.image))
-
-
-def _embed(model: Model, batch: Sequence[tuple[_ReadPhoto, _PreparedPhoto | PhotoError]]) -> list[NewPhoto]:
-    photos = [
-        NewPhoto(photo.path, photo.stamp, photo.content_hash, skipped=str(error))
-        for photo, error in batch
-        if isinstance(error, PhotoError)
-    ]
-    readable = [(photo, prepared) for photo, prepared in batch if not isinstance(prepared, PhotoError)]
-    if readable:
-        outputs = model.run(np.stack([prepared.pixels for _, prepared in readable]))
-        photos += (
-            NewPhoto(
-                photo.path,
-                photo.stamp,
-                photo.content_hash,
-                width=prepared.width,
-                height=prepared.height,
-                embedding=embedding,
-                labels=model.top_predictions(probabilities, LABELS),
-            )
-            if has_direction(embedding)
-            else NewPhoto(photo.path, photo.stamp, photo.content_hash, skipped=NOTHING_FOUND)
-            for (photo, prepared), embedding, probabilities in zip(
-                readable, outputs.embedding, outputs.probabilities, strict=True
-            )
-        )
-    return photos
-
-
-def _weight(stamp: FileStamp) -> int:
-    return max(1, stamp.size // _BYTES_PER_WEIGHT)
 
 
 def _can_read_more(index: PhotoIndex) -> bool:

@@ -92,6 +92,11 @@ class Model:
         return list(self._session.get_providers())
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether it runs on a GPU."""
+        return self.providers[0] != "CPUExecutionProvider"
+
+    @property
     def resize(self) -> int:
         """The side in pixels that a picture's shorter one is brought to."""
         return self.spec.resize

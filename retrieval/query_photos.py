@@ -16,11 +16,11 @@ from index.records import SkippedPhoto
 from index.rows import has_direction
 from retrieval.describe import STANDARD_INPUT
 from retrieval.folder import expand_paths
-from retrieval.indexing import NOTHING_FOUND
 from retrieval.model import Model
 from retrieval.photo_files import MAX_BYTES, check_size, stamp_of
 from retrieval.photos import load_photo
-from retrieval.pipeline import in_batches, run_ahead
+from retrieval.pipeline import in_batches, run_ahead_alone
+from retrieval.stages import NOTHING_FOUND
 
 BATCH_SIZE = 32
 
@@ -87,7 +87,7 @@ def embed_query_photos(
             else:
                 yield _Source(path, stored), partial(_no_views, model)
 
-    for batch in in_batches(run_ahead(jobs()), BATCH_SIZE):
+    for batch in in_batches(run_ahead_alone(jobs()), BATCH_SIZE):
         skipped += (SkippedPhoto(source.path, str(error)) for source, error in batch if isinstance(error, PhotoError))
         readable = [(source, views) for source, views in batch if not isinstance(views, PhotoError)]
         pixels = np.concatenate([views for _, views in readable] or [_no_views(model)])

@@ -13,6 +13,7 @@ from retrieval.folder import scan_folder
 from retrieval.indexing import FolderReport, folders_to_index, index_folders, known_folders
 from retrieval.model import Model
 from retrieval.progress import Progress
+from retrieval.stages import Pace
 
 
 def rebuild_index(
@@ -21,6 +22,7 @@ def rebuild_index(
     folders: Sequence[Path],
     *,
     kind: str | None = None,
+    pace: Pace | None = None,
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
     building: Callable[[str], None] | None = None,
@@ -48,7 +50,7 @@ def rebuild_index(
     ) as index:
         # A run that was broken off may have had others.
         index.forget([root for root in index.roots() if not any(root.is_relative_to(folder) for folder in folders)])
-        reports = index_folders(index, model, folders, progress=progress)
+        reports = index_folders(index, model, folders, pace=pace, progress=progress)
         # A drive can also go away meanwhile.
         if known:
             _check_that_all_can_be_seen(place, known)

@@ -16,6 +16,7 @@ from retrieval.folder import has_photo_suffix, is_left_out
 from retrieval.indexing import FolderReport, index_folders
 from retrieval.model import Model
 from retrieval.progress import Progress
+from retrieval.stages import Pace
 
 if TYPE_CHECKING:
     from watchfiles import Change
@@ -31,6 +32,7 @@ def keep_in_step(
     folders: Sequence[Path],
     *,
     retry_skipped: bool = False,
+    pace: Pace | None = None,
     progress: Progress | None = None,
 ) -> Iterator[list[FolderReport]]:
     """Bring an index up to date with folders, or all that it knows, again after each burst of changes, for ever.
@@ -40,7 +42,8 @@ def keep_in_step(
     require_watchfiles()
     first = True
     for changed in _watch([Path(os.path.abspath(folder)) for folder in folders] or index.roots()):
-        reports = index_folders(index, model, changed, retry_skipped=retry_skipped and first, progress=progress)
+        retry = retry_skipped and first
+        reports = index_folders(index, model, changed, retry_skipped=retry, pace=pace, progress=progress)
         if first or any(_did_something(report) for report in reports):
             yield reports
         first = False

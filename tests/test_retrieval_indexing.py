@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -20,6 +21,7 @@ from retrieval.indexing import FolderReport, index_folders
 from retrieval.model import Model, Outputs
 from retrieval.photo_files import read_stamped
 from retrieval.photos import open_photo
+from retrieval.stages import Pace
 
 
 class WatchedModel(Model):
@@ -60,10 +62,8 @@ def photos(make_photo: Callable[..., Path], tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def run(
-    index: IndexWriter, model: Model, folder: Path, *, batch_size: int = 32, workers: int | None = None
-) -> FolderReport:
-    (report,) = index_folders(index, model, [folder], batch_size=batch_size, workers=workers)
+def run(index: IndexWriter, model: Model, folder: Path, *, batch_size: int = 32, workers: int = 1) -> FolderReport:
+    (report,) = index_folders(index, model, [folder], pace=Pace.chosen(model, workers=workers, batch_size=batch_size))
     return report
 
 
@@ -261,7 +261,7 @@ def test_progress_adds_up_over_folders(
         index,
         model,
         [photos, tmp_path / "others"],
-        batch_size=4,
+        pace=Pace.chosen(model, batch_size=4),
         progress=lambda done, total: calls.append((done, total)),
     )
     assert calls == sorted(calls)
@@ -449,3 +449,18 @@ def test_real_photos(index: IndexWriter, model: WatchedModel, data_dir: Path) ->
     embedding = index.embedding_of(path)
     assert embedding is not None
     assert index.search(embedding[None], 1)[0][0].path == path
+
+
+def test_batches_are_computed_beside_each_other(index: IndexWriter, model: WatchedModel, photos: Path) -> None:
+    both = threading.Barrier(2, timeout=30)
+
+    class Waiting(WatchedModel):
+        def run(self, pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> Outputs:
+            if len(self.batches) < 2:
+                self.batches.append(len(pixels))
+                both.wait()  # fails unless another batch is under way
+            return Model.run(self, pixels)
+
+    waiting = Waiting(model)
+    assert run(index, waiting, photos, batch_size=5, workers=2).counts == SyncCounts(new=10)
+    assert sorted(waiting.batches) == [3, 5]

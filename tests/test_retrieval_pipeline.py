@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from index.errors import PhotoError
-from retrieval.pipeline import in_batches, prepare_photos, run_ahead
+from retrieval.pipeline import even_sizes, in_batches, photo_threads, prepare_photos, run_ahead, run_ahead_alone
 
 
 def test_results_come_in_the_order_of_the_sources() -> None:
@@ -52,8 +54,8 @@ def test_no_more_sources_are_taken_than_the_look_ahead() -> None:
             taken += 1
             yield number
 
-    for given, _ in enumerate(prepare_photos(sources(), str, workers=2, look_ahead=5), 1):
-        assert taken <= min(given + 4, 100)
+    for done, _ in enumerate(prepare_photos(sources(), str, workers=2, look_ahead=5), 1):
+        assert taken <= min(done + 4, 100)
     assert taken == 100
 
 
@@ -65,11 +67,11 @@ def test_heavy_sources_are_taken_less_far_ahead() -> None:
             taken.append(weight)
             yield weight
 
-    given = 0
-    for given, (weight, _) in enumerate(prepare_photos(sources(), str, look_ahead=6, weigh=lambda weight: weight), 1):
-        assert taken[given - 1] == weight
-        assert sum(taken[given:-1]) < 6
-    assert given == 10
+    done = 0
+    for done, (weight, _) in enumerate(prepare_photos(sources(), str, look_ahead=6, weigh=lambda weight: weight), 1):
+        assert taken[done - 1] == weight
+        assert sum(taken[done:-1]) < 6
+    assert done == 10
 
 
 @pytest.mark.parametrize("look_ahead", [1, 2])
@@ -145,7 +147,7 @@ def test_what_only_a_call_holds_is_let_go_when_it_is_done() -> None:
             alive.append(weakref.ref(load))
             yield number, partial(Load.weight, load)
 
-    for _ in run_ahead(jobs(), workers=1, look_ahead=20):
+    for _ in run_ahead_alone(jobs(), workers=1, look_ahead=20):
         until = time.monotonic() + 10
         while sum(ref() is not None for ref in alive) > 2 and time.monotonic() < until:
             time.sleep(0.001)
@@ -156,3 +158,50 @@ def test_what_only_a_call_holds_is_let_go_when_it_is_done() -> None:
 def test_batches() -> None:
     assert list(in_batches(range(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
     assert list(in_batches([], 3)) == []
+
+
+def test_batches_of_given_sizes() -> None:
+    assert list(in_batches(range(7), [4, 2, 9])) == [[0, 1, 2, 3], [4, 5], [6]]
+    assert list(in_batches(range(3), iter([4, 2]))) == [[0, 1, 2]]
+
+
+@given(count=st.integers(0, 500), most=st.integers(1, 40), workers=st.integers(1, 20))
+def test_sizes_add_up_and_end_small(count: int, most: int, workers: int) -> None:
+    sizes = list(even_sizes(count, most, workers))
+    assert sum(sizes) == count
+    assert all(1 <= size <= most for size in sizes)
+    assert sizes == sorted(sizes, reverse=True)
+    # Given one after the other to whoever has had least, all workers end up with about as much.
+    shares = [0] * workers
+    for size in sizes:
+        shares[shares.index(min(shares))] += size
+    if count >= most * workers * 2:
+        assert max(shares) - min(shares) <= max(1, most // workers + 1)
+
+
+def test_one_worker_has_full_batches() -> None:
+    assert list(even_sizes(10, 4, 1)) == [4, 4, 2]
+    assert list(even_sizes(10, 16, 2)) == [5, 3, 1, 1]
+
+
+def test_stages_share_threads() -> None:
+    """Two stages over one pool: all come out in order, and never more calls run than there are threads."""
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def work(number: int) -> int:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.001)
+        with lock:
+            running -= 1
+        return number + 1
+
+    with photo_threads(3) as threads:
+        first = run_ahead(((number, partial(work, number)) for number in range(40)), threads, look_ahead=10)
+        second = ((number, partial(work, result)) for number, result in first if not isinstance(result, PhotoError))
+        found = list(run_ahead(second, threads, look_ahead=4))
+    assert found == [(number, number + 2) for number in range(40)]
+    assert most <= 3
