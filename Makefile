@@ -41,6 +41,8 @@ model: $(VENV)/.stamp-test
 bench: $(VENV)/.stamp-test
 	$(BIN)/python benchmarks/network.py
 	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/indexing.py
+	$(BIN)/python benchmarks/decoding.py
 	$(BIN)/python benchmarks/loading.py
 	$(BIN)/python benchmarks/peers.py
 	$(BIN)/python benchmarks/gpu.py

@@ -13,6 +13,7 @@ import click
 from cli_options import (
     PATH,
     default_index,
+    device_option,
     ensemble_options,
     format_option,
     index_model_options,
@@ -368,3 +369,37 @@ def info_command(file: Path | None, *, skipped: bool, layers: bool, format: str)
         write(format_skipped(skipped_in_index(file or default_index()), format))
         return
     write(format_facts(installation_facts(default_index()) if file is None else facts_of(file), format))
+
+
+@click.command("bench", epilog="Example: fc7 bench --photos ~/Pictures")
+@click.argument("model", metavar="[MODEL]", required=False, type=PATH, envvar="FC7_MODEL")
+@click.option(
+    "--photos",
+    type=PATH,
+    metavar="FOLDER",
+    show_default="those of the index in your data directory, or some made for it",
+    help="Photos to measure with.",
+)
+@device_option
+@format_option("table", "json")
+def bench_command(model: Path | None, *, photos: Path | None, device: Any, format: str) -> None:
+    """Measure how fast photos are indexed on this machine.
+
+    MODEL is a model file, by default the built-in one. Each stage is measured by itself, then all of them together with
+    several numbers of --workers and sizes of a batch. Takes about a minute; nothing is written but into a temporary
+    folder.
+    """
+    from tempfile import TemporaryDirectory
+
+    from retrieval.bench import enough_photos, measure, paces_to_try
+    from retrieval.bench_photos import photos_to_measure
+    from retrieval.bench_table import format_measured
+    from retrieval.model import Model
+    from retrieval.progress_bar import ProgressBar
+
+    loaded = Model.load(model, device=device, threads=1)
+    with TemporaryDirectory(prefix="fc7-bench-") as work, ProgressBar("Measuring", sys.stderr) as progress:
+        source, found = photos_to_measure(photos, default_index(), Path(work))
+        chosen = enough_photos(loaded, found)
+        measured = measure(loaded, chosen, paces=paces_to_try(loaded), progress=progress)
+    write(format_measured(measured, format, source=source, width=table_width()))

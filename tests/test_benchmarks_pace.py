@@ -1,0 +1,56 @@
+"""Loose guards of what the benchmarks of indexing and decoding hold fc7 to: half of each goal, of small runs."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from pathlib import Path
+
+import pytest
+from decoding import compared
+from indexing import FEW, MEGABYTES, TINY, indexed, peak_memory
+from sample_photos import LARGE, SMALL, write_photos
+
+from retrieval.model import Model
+from retrieval.pipeline import usable_cores
+
+pytestmark = pytest.mark.slow
+
+
+def spare_cores() -> float:
+    """How many cores other work leaves to threads that never wait."""
+
+    def work(_: int) -> float:
+        until, data = time.perf_counter() + 0.5, bytes(1 << 20)
+        while time.perf_counter() < until:
+            blake2b(data)
+        return time.thread_time()
+
+    started, cores = time.perf_counter(), usable_cores()
+    with ThreadPoolExecutor(cores) as threads:
+        return sum(threads.map(work, range(cores))) / (time.perf_counter() - started)
+
+
+@pytest.mark.parametrize("count", [10, 200])
+def test_indexing_reaches_half_its_goal(count: int, tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", count, SMALL)
+    model = Model.load(device="cpu", threads=1)
+    shares = []
+    for _ in range(3):
+        spare = spare_cores()
+        shares += [ratio * usable_cores() / spare for ratio in indexed(model, photos, 1, tmp_path).ratios]
+    assert max(shares) >= 0.45
+
+
+def test_decoding_reaches_half_its_goal(tmp_path: Path) -> None:
+    for count, size in ((50, SMALL), (2, LARGE)):
+        files = [path.read_bytes() for path in write_photos(tmp_path / str(count), count, size)]
+        ours, theirs = compared(files, 64, 3)
+        assert max(their / our for our, their in zip(ours, theirs, strict=True)) >= 0.45
+
+
+def test_memory_does_not_grow_with_photos(tmp_path: Path) -> None:
+    write_photos(tmp_path / "few", FEW // 5, TINY)
+    write_photos(tmp_path / "many", 3 * FEW, TINY)
+    few, many = (peak_memory(tmp_path / name, tmp_path / f"{name}-index", None) for name in ("few", "many"))
+    assert many <= 2.2 * few
+    assert many <= 2 * MEGABYTES
