@@ -40,7 +40,8 @@ def summary(results: Results) -> str:
         if seeds:
             differences = [100 * (top1[one][seed] - top1[other][seed]) for seed in seeds]
             measured = f"{spread(differences, '+.1f')} points of top-1: {verdict(differences)}"
-            row(f"{name.capitalize()} help", "parts", measured, len(seeds), f"parts/{other if one == BASE else one}/")
+            claim, names = f"{name.capitalize()}: better with than without", f"parts/{other if one == BASE else one}/"
+            row(claim, "parts", measured, len(seeds), names)
     if found := results.get("averaged"):
         one, ten = found["1"], found["10"]
         gains = [100 * (b - a) for a, b in zip(one["alone"], ten["alone"], strict=True)]

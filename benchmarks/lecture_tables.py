@@ -67,21 +67,25 @@ def fastest(results: Results, activation: str) -> list[float]:
 
 
 def parts(results: Results) -> str:
-    """Return top-1 with and without each part."""
-    top1, rows = top1_by_variant(results), []
+    """Return top-1 with and without each part, and how much of the training pictures is learned by heart."""
+    top1, learned, rows = top1_by_variant(results), top1_by_variant(results, "train_top1"), []
     for name, (one, other) in PARTS.items():
         seeds = sorted(top1[one].keys() & top1[other].keys())
         if seeds:
             found, without = ([100 * top1[variant][seed] for seed in seeds] for variant in (one, other))
             differences = [a - b for a, b in zip(found, without, strict=True)]
             cells = (spread(values, ".1f") for values in (found, without))
-            rows.append([name, *cells, spread(differences, "+.1f"), len(seeds), verdict(differences)])
-    return table(("part", "top-1 with, %", "without, %", "difference", "n", "at 95 %"), rows) if rows else MISSING
+            training = (f"{100 * mean(learned[variant].values()):.0f}" for variant in (one, other))
+            row = [name, *cells, spread(differences, "+.1f"), len(seeds), verdict(differences), *training]
+            rows.append(row)
+    heads = ("part", "top-1 with, %", "without, %", "difference", "n", "at 95 %", "in training with, %", "without, %")
+    return table(heads, rows) if rows else MISSING
 
 
-def top1_by_variant(results: Results) -> dict[str, dict[str, float]]:
+def top1_by_variant(results: Results, measure: str = "top1") -> dict[str, dict[str, float]]:
+    """Return for each variant the share of pictures that is named rightly, by seed; of `train_top1` in training."""
     return {
-        variant: {seed: values["top1"] for seed, values in results.named(f"parts/{variant}/").items()}
+        variant: {seed: values[measure] for seed, values in results.named(f"parts/{variant}/").items()}
         for variant in VARIANTS
     }
 

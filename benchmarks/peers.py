@@ -34,7 +34,7 @@ MATRIX_UP_TO = 20_000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=PARTS, default=PARTS, metavar="PART")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--vectors", type=int, default=100_000, help="for search")
     parser.add_argument("--autofaiss", type=Path, default=Path(sys.executable), help="a Python that has it")
@@ -43,7 +43,9 @@ def main() -> None:
     )
     parser.add_argument("-o", "--out", type=Path, default=FOUND)
     arguments = parser.parse_args()
-    for part in arguments.parts:
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"no part is called {min(unknown)}; there are {', '.join(PARTS)}")
+    for part in arguments.parts or PARTS:
         with tempfile.TemporaryDirectory() as temporary:
             place = Path(temporary)
             if part == "photos":

@@ -102,7 +102,7 @@ def _version(package: str) -> str:
 
 def spread(values: Sequence[float], form: str = ".3f") -> str:
     """Return mean and standard deviation as "0.612 ± 0.013"; the mean alone of one value."""
-    return f"{mean(values):{form}}" + (f" ± {stdev(values):{form}}" if len(values) > 1 else "")
+    return f"{mean(values):{form}}" + (f" ± {stdev(values):{form.removeprefix('+')}}" if len(values) > 1 else "")
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
