@@ -15,11 +15,11 @@ from index.errors import UserError
 
 COMMANDS = {
     "classify": ("cli_photos", "Name what is in photos."),
-    "index": ("cli_photos", "Make folders of photos searchable, or bring their index up to date."),
-    "search": ("cli_photos", "Find the indexed photos that look most like PHOTO, or what is in photos by --label."),
-    "duplicates": ("cli_photos", "Find copies among the indexed photos."),
-    "forget": ("cli_photos", "Remove photos or folders from the index; no file is touched."),
-    "check": ("cli_photos", "Check that an index is whole and goes with its photos."),
+    "index": ("cli_index", "Make folders of photos searchable, or bring their index up to date."),
+    "search": ("cli_index", "Find the indexed photos that look most like PHOTO, or what is in photos by --label."),
+    "duplicates": ("cli_index", "Find copies among the indexed photos."),
+    "forget": ("cli_index", "Remove photos or folders from the index; no file is touched."),
+    "check": ("cli_index", "Check that an index is whole and goes with its photos."),
     "embed": ("cli_photos", "Write the vectors of photos to a file, their names beside them."),
     "train": ("cli_training", "Learn a network from labelled pictures, and write it as a model file."),
     "evaluate": ("cli_training", "Measure how well a model names labelled pictures."),

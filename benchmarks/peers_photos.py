@@ -9,20 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from untrained import NORMALISATION, untrained, write_untrained
 
 from index.index_writer import IndexWriter
 from retrieval.indexing import index_folders
 from retrieval.model import Model
-from retrieval.spec import ClassName
 from training.architectures import CONFIGS
-from training.augment import Normalisation
-from training.embedding import fc7_alone
-from training.export import for_inference, write_model
-from training.importing import random_pictures
 from training.networks import AlexNet
-
-CLASSES = 200
-NORMALISATION = Normalisation(torch.full((3, 1, 1), 120.0), torch.full((3, 1, 1), 60.0))
 
 
 def one_by_one(network: AlexNet, paths: Sequence[Path]) -> NDArray[np.float32]:
@@ -74,19 +67,6 @@ def seconds_both_ways(
 
 
 def network_and_model(arch: str, file: Path) -> tuple[AlexNet, Model]:
-    """Make a network that has learned nothing, which costs as much as one that has, and its model file."""
-    torch.manual_seed(0)
-    network = AlexNet(CONFIGS[arch], CLASSES).eval()
-    write_model(
-        for_inference(network, half=True),
-        file,
-        trained=network,
-        normalisation=NORMALISATION,
-        transform=fc7_alone(network),
-        sample=random_pictures(16, network.config.resize),
-        half=True,
-        classes=tuple(ClassName(f"class {number}") for number in range(CLASSES)),
-        training={},
-        accuracy={},
-    )
-    return network, Model.load(file, device="cpu")
+    """Make an untrained network, which costs as much as a trained one, and its model, loaded as `fc7 index` does it."""
+    config = CONFIGS[arch]
+    return untrained(config), Model.load(write_untrained(config, file), device="cpu", threads=1)

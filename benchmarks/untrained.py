@@ -13,17 +13,23 @@ from training.importing import random_pictures
 from training.networks import AlexNet
 
 CLASSES = 1000
+NORMALISATION = Normalisation(torch.full((3, 1, 1), 120.0), torch.full((3, 1, 1), 60.0))
+
+
+def untrained(config: AlexNetConfig) -> AlexNet:
+    """Return a network with 1,000 classes as it is before training, the same each time."""
+    torch.manual_seed(0)
+    return AlexNet(config, CLASSES).eval()
 
 
 def write_untrained(config: AlexNetConfig, path: Path) -> Path:
-    """Write the model file of an untrained network with 1,000 classes, and return its path."""
-    torch.manual_seed(0)
-    network = for_inference(AlexNet(config, CLASSES), half=True)
+    """Write the model file of that network, and return its path."""
+    network = for_inference(untrained(config), half=True)
     write_model(
         network,
         path,
         trained=network,
-        normalisation=Normalisation(torch.full((3, 1, 1), 120.0), torch.ones(3, 1, 1)),
+        normalisation=NORMALISATION,
         transform=fc7_alone(network),
         sample=random_pictures(2, config.resize),
         half=True,

@@ -9,7 +9,7 @@ import skimage.data
 from click.testing import Result
 from PIL import Image
 
-from cli_photos import duplicates_command
+from cli_index import duplicates_command
 from retrieval.duplicates import ALIKE
 from retrieval.formats import format_duplicates
 

@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import Result
 
-from cli_photos import search_command
+from cli_index import search_command
 from index.kinds import RECALL
 
 MakePhoto = Callable[..., Path]

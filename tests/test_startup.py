@@ -6,7 +6,7 @@ import sys
 import pytest
 
 OURS = {
-    *("cli", "cli_options", "cli_output", "cli_photos", "cli_training", "index", "index.errors"),
+    *("cli", "cli_index", "cli_options", "cli_output", "cli_photos", "cli_training", "index", "index.errors"),
     *("training", "training.architectures", "training.options", "training.recipe"),
 }
 HEAVY = {"numpy", "PIL", "faiss", "onnxruntime", "onnx", "torch", "rich", "sqlite3", "platformdirs", "asyncio", "ssl"}
@@ -48,4 +48,6 @@ def test_start_loads_only_what_is_on_the_list(program: str) -> None:
 def test_the_list_of_commands_imports_none_of_them() -> None:
     program = f"import sys; sys.argv = ['fc7', '--help']\nimport cli\ntry: cli.main()\nexcept SystemExit: {REPORT}"
     loaded = loaded_modules(program)
-    assert not {module for module in loaded if module.startswith(("cli_photos", "cli_training", "training"))}
+    assert not {
+        module for module in loaded if module.startswith(("cli_index", "cli_photos", "cli_training", "training"))
+    }
