@@ -7,7 +7,8 @@ single batch that lies on the device and is handed out again and again, one over
 the same N read by worker processes; round follows round, so that all three see the same machine. The first warms up and
 does not count. Given are pictures a second, their ratio to those of the batch that is there, and the share of the time
 spent waiting: medians over rounds. On a CPU the workers take from the network what they use themselves, so what the
-cores can do at most is given too: cores ÷ (CPU seconds of a step + CPU seconds of decoding), for one picture.
+cores can do at most is given too: cores ÷ (CPU seconds of a step + CPU seconds of decoding), for one picture. There the
+first and the last are then compared again with the network on one half of the cores and the workers on the other.
 """
 
 import argparse
@@ -29,11 +30,12 @@ from training.hardware import choose_hardware
 from training.networks import AlexNet
 from training.normalisation import learn_normalisation
 from training.pictures import FolderPictures, MemoryPictures, Pictures, square
-from training.precision import name_of
+from training.precision import chosen_precision, name_of
 from training.recipe import RECIPES, Recipe
 from training.trainer import Trainer
 
 READY, KEPT, READ = "one batch, on the device", "kept in memory", "read by workers"
+HALF = "the network on half of the cores: "
 CLASSES = 10
 
 
@@ -85,33 +87,51 @@ def main() -> None:
 def compare(arguments: argparse.Namespace, split: Split, classes: int, what: str) -> None:
     hardware, config = choose_hardware(arguments.device), CONFIGS[arguments.arch]
     memory = MemoryPictures(split, config.resize, device=hardware.device)
-    read = FolderPictures(split, config.resize, device=hardware.device, workers=hardware.workers)
     few = MemoryPictures(first(split, 8), config.resize, device=hardware.device)
     recipe = steady(RECIPES[config.arch], rounds=arguments.rounds, batch_size=min(arguments.batch_size, len(memory)))
-    kinds: dict[str, Pictures] = {READY: OneBatch(memory, recipe.batch_size), KEPT: memory, READ: read}
-    trainers = trainers_of(config, recipe, kinds, few, classes, hardware.device)
-    found = measure(trainers, rounds=arguments.rounds)
-    precision = name_of(trainers[READY].precision)
+
+    def read_by(workers: int) -> FolderPictures:
+        return FolderPictures(split, config.resize, device=hardware.device, workers=workers)
+
+    def measured(kinds: Mapping[str, Pictures]) -> dict[str, list[Round]]:
+        trainers = trainers_of(config, recipe, kinds, few, classes, hardware.device)
+        return measure(trainers, rounds=arguments.rounds)
+
+    ready = OneBatch(memory, recipe.batch_size)
+    found = measured({READY: ready, KEPT: memory, READ: read_by(hardware.workers)})
+    precision = name_of(chosen_precision(recipe, hardware.device))
     text = (
         f"{config.arch}, {len(memory):,} {what}, batches of {recipe.batch_size}, {precision}, "
         f"{hardware.workers} workers, {arguments.rounds} rounds:\n\n"
     )
-    rows = []
-    for name, rounds in found.items():
-        rate, ratio = median(one.rate for one in rounds), median(ratios(found, name))
-        rows.append([name, f"{rate:,.0f}", f"{ratio:.2f}", f"{median(one.waiting for one in rounds):.1%}"])
-    text += table(("pictures", "a second", "ratio", "waiting"), rows)
-    if hardware.device.type == "cpu":
-        step, decoding = median(one.cpu for one in found[READY]), decoding_seconds(split.paths, config.resize)
-        text += (
-            f"\n\nA step takes {1e3 * step:.1f} ms of CPU for a picture and decoding it {1e3 * decoding:.1f} ms: "
-            f"workers on the same cores leave a ratio of at most {step / (step + decoding):.2f}."
-        )
+    rows = rows_of(found)
     goals = [
         Goal(f"training on pictures {KEPT} ÷ on a batch that is there", 0.9, ratios(found, KEPT)),
         Goal(f"training on photos {READ} ÷ on a batch that is there", 0.9, ratios(found, READ)),
     ]
+    notes = ""
+    if hardware.device.type == "cpu":
+        step, decoding = median(one.cpu for one in found[READY]), decoding_seconds(split.paths, config.resize)
+        notes = (
+            f"\n\nA step takes {1e3 * step:.1f} ms of CPU for a picture and decoding it {1e3 * decoding:.1f} ms: "
+            f"workers on the same cores leave a ratio of at most {step / (step + decoding):.2f}."
+        )
+        if (half := torch.get_num_threads() // 2) > 0:
+            torch.set_num_threads(half)
+            halved = measured({READY: ready, READ: read_by(half)})
+            rows += [[HALF + name, *rest] for name, *rest in rows_of(halved)]
+            goals.append(Goal(f"the same, {HALF}{READ} ÷ {READY}", 0.9, ratios(halved, READ)))
+    text += table(("pictures", "a second", "ratio", "waiting"), rows) + notes
     save(arguments.out, "loading", text=text, goals=goals, packages=["torch", "pillow"])
+
+
+def rows_of(found: Mapping[str, Sequence[Round]]) -> list[list[str]]:
+    """Return a row of the table for each kind of pictures."""
+    rows = []
+    for name, rounds in found.items():
+        rate, ratio = median(one.rate for one in rounds), median(ratios(found, name))
+        rows.append([name, f"{rate:,.0f}", f"{ratio:.2f}", f"{median(one.waiting for one in rounds):.1%}"])
+    return rows
 
 
 def sample_split(folder: Path, count: int) -> Split:
