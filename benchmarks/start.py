@@ -68,6 +68,7 @@ def programs(place: Path, photos: int) -> dict[str, list[str]]:
 def measure(programs: Mapping[str, Sequence[str]], *, rounds: int) -> Times:
     """Return the seconds that each program took in each round, from its start to its end."""
     settings = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "FC7_"))}
+    settings["ORT_DISABLE_TELEMETRY"] = "1"  # which fc7 sets: both sides of a ratio are to do the same
     times: dict[str, list[float]] = {name: [] for name in programs}
     for round in range(-1, rounds):
         for name, command in programs.items():

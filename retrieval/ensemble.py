@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from index.errors import ModelError
 from index.records import Prediction
-from retrieval.model import Device, Model, Outputs
+from retrieval.model import Model, Outputs
 from retrieval.preprocess import MIDDLE, ten_crops
+from retrieval.runtime import Device
 from retrieval.spec import ModelSpec
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from index.errors import IndexNotFoundError, ModelMismatchError
 from index.photo_index import PhotoIndex
-from retrieval.model import Device, Model
+from retrieval.model import Model
+from retrieval.runtime import Device
 
 
 def load_index_model(

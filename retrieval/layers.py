@@ -12,8 +12,9 @@ from math import prod
 from pathlib import Path
 
 from index.errors import UserError
-from retrieval.model import BUILTIN, Model, NodeRun, profile
+from retrieval.model import BUILTIN, Model
 from retrieval.pipeline import usable_cores
+from retrieval.runtime import NodeRun, profile
 
 EMBEDDING = "embedding"
 KINDS = {

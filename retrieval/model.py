@@ -1,29 +1,24 @@
 """A model file at work: prepared pictures in, probabilities, fc7 and embeddings out."""
 
-import importlib.util
-import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index.errors import MissingPackageError, ModelError, UserError
+from index.errors import ModelError
 from index.records import Prediction
-from retrieval.pipeline import usable_cores
 from retrieval.preprocess import resize_and_crop
+from retrieval.runtime import Device, open_session, require_onnxruntime
 from retrieval.spec import ModelSpec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 BUILTIN = Path(__file__).with_name("builtin.onnx")
-
-Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -63,25 +58,10 @@ class Model:
         """
         named, path = path, BUILTIN if path is None else path
         require_onnxruntime()
-        import onnxruntime as ort
-
         if not path.is_file():
             other = "name another with -m" if path == BUILTIN else "leave out -m"
             raise ModelError(f"there is no model file {path}; make one with `fc7 train DATA -o RUN`, or {other}")
-        ort.set_default_logger_severity(3)
-        options = _options(threads, few=few)
-        available = ort.get_available_providers()
-        wanted = ["CPUExecutionProvider"]
-        if device != "cpu" and "CUDAExecutionProvider" in available:
-            if hasattr(ort, "preload_dlls"):
-                ort.preload_dlls()
-            wanted.insert(0, "CUDAExecutionProvider")
-        try:
-            session = ort.InferenceSession(path, options, providers=wanted)
-        except Exception as error:  # ONNX Runtime's own exceptions have no common base but this one
-            raise ModelError(f"{path} is not a readable ONNX model ({str(error).splitlines()[0]})") from error
-        if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
-            raise UserError("ONNX Runtime finds no CUDA device here; leave out --device, or give --device cpu")
+        session = open_session(path, device=device, threads=threads, few=few)
         spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path=str(path))
         _check_graph(session, spec, path)
         return cls(session, spec, path=named, device=device)
@@ -135,76 +115,6 @@ class Model:
         return tuple(Prediction(*self._labels[int(i)], float(probabilities[i])) for i in best)
 
 
-@dataclass(frozen=True)
-class NodeRun:
-    """One run of a node of a model's graph: the shapes that went in, weights among them, the shape that came out."""
-
-    name: str
-    operator: str
-    place: int
-    """Its number in the graph, in which a node follows those that it needs."""
-    inputs: tuple[tuple[int, ...], ...]
-    output: tuple[int, ...]
-    seconds: float
-
-
-def profile(path: Path, *, runs: int, optimised: bool, threads: int | None = None) -> list[NodeRun]:
-    """Run a model file on one black picture, on the CPU, and return what ONNX Runtime's profiler saw, in its order.
-
-    Without `optimised` the nodes are those of the file; with it they are what production runs: some merged, which then
-    bear the name of one of them, and some added.
-    """
-    import onnxruntime as ort
-
-    options = _options(threads)
-    if not optimised:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        # A weight that was rearranged beforehand is not among what goes into its node.
-        options.add_session_config_entry("session.disable_prepacking", "1")
-    options.enable_profiling = True
-    with tempfile.TemporaryDirectory(prefix="fc7-") as folder:
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        [pixels] = session.get_inputs()
-        for _ in range(runs):
-            session.run(None, {pixels.name: np.zeros((1, *pixels.shape[1:]), np.uint8)})
-        events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
-    return [_node_run(event) for event in events if event.get("name", "").endswith(NODE_SUFFIX)]
-
-
-NODE_SUFFIX = "_kernel_time"
-"""What the profiler puts behind the name of a node."""
-
-
-def _node_run(event: dict[str, Any]) -> NodeRun:
-    values = event["args"]
-    inputs, outputs = (
-        [tuple(shape) for tensor in values[key] for shape in tensor.values()]
-        for key in ("input_type_shape", "output_type_shape")
-    )
-    return NodeRun(
-        name=event["name"].removesuffix(NODE_SUFFIX),
-        operator=values["op_name"],
-        place=int(values["node_index"]),
-        inputs=tuple(inputs),
-        output=outputs[0],
-        seconds=event["dur"] / 1e6,
-    )
-
-
-def _options(threads: int | None, *, few: bool = False) -> Any:
-    """Return the settings of a session in which a run uses `threads`, by default one a core."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or usable_cores()
-    if few:
-        # Rearranging the weights, and threads that wait awake for the next piece of work, pay over many pictures.
-        options.add_session_config_entry("session.disable_prepacking", "1")
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
-
-
 def _check_graph(session: Any, spec: ModelSpec, path: Path) -> None:
     """Raise ModelError where the graph does not take and give what its metadata say."""
     expected = {
@@ -220,12 +130,3 @@ def _check_graph(session: Any, spec: ModelSpec, path: Path) -> None:
                 f"{path} says that {name} is of shape {shape} for each picture, "
                 f"and its graph has {found.get(name, 'none')}; export it again with `fc7 export`"
             )
-
-
-def require_onnxruntime() -> None:
-    """Raise MissingPackageError where ONNX Runtime is not installed, without loading it."""
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise MissingPackageError(
-            "ONNX Runtime is not installed; `pip install 'fc7[cpu]'` brings it, "
-            "or `pip install 'fc7[gpu]'` for an NVIDIA GPU"
-        )

@@ -16,6 +16,7 @@ from cli import main
 from retrieval.spec import ClassName, ModelSpec
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for tests that import ONNX Runtime themselves
 SIDE, GRID, DIM = 32, 4, 16
 COLOURS = ("red", "green", "blue")
 

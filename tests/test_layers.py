@@ -14,7 +14,7 @@ HOMES = {
     "onnx": "training/",
     "faiss": "index/faiss_library.py",
     "sqlite3": "index/",
-    "onnxruntime": "retrieval/model.py",
+    "onnxruntime": "retrieval/runtime.py",
     "PIL": "retrieval/",
     "watchfiles": "retrieval/watching.py",
     "click": "cli",

@@ -11,7 +11,7 @@ from training_samples import lively, reduced
 from index.errors import ModelError, UserError
 from retrieval.layer_table import format_layers
 from retrieval.layers import ModelCost, layer_of, model_cost, seconds_by_layer
-from retrieval.model import NodeRun
+from retrieval.runtime import NodeRun
 from retrieval.spec import ClassName
 from training.architectures import ALEXNET, CONFIGS, AlexNetConfig
 from training.augment import Normalisation

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from index.errors import DatasetError
-from retrieval.model import require_onnxruntime
+from retrieval.runtime import require_onnxruntime
 from retrieval.spec import ModelSpec
 from training.checkpoint import Checkpoint
 from training.dataset import scan_dataset

@@ -11,7 +11,7 @@ from torch import Tensor
 from index.errors import DatasetError
 from index.records import SkippedPhoto
 from retrieval.folder import expand_paths
-from retrieval.model import require_onnxruntime
+from retrieval.runtime import require_onnxruntime
 from retrieval.spec import ClassName, ModelSpec
 from training.architectures import ALEXNET_OWT
 from training.dataset import Split, read_class_names

@@ -9,7 +9,8 @@ import torch
 from index.errors import CheckpointError, DatasetError, RunError
 from index.records import SkippedPhoto
 from retrieval.evaluation import Evaluation, evaluate
-from retrieval.model import Model, require_onnxruntime
+from retrieval.model import Model
+from retrieval.runtime import require_onnxruntime
 from retrieval.spec import ModelSpec
 from training.architectures import CONFIGS, AlexNetConfig
 from training.checkpoint import Checkpoint, EpochMetrics
