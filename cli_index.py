@@ -4,7 +4,6 @@ import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +26,13 @@ if TYPE_CHECKING:
     from index.records import SkippedPhoto
     from retrieval.indexing import FolderReport
     from retrieval.model import Model
+    from retrieval.pipeline import Pace
     from retrieval.search import Query
-    from retrieval.stages import Pace
 
 
 @click.command("index", epilog="Example: fc7 index ~/Pictures")
 @click.argument("folders", metavar="[FOLDER]...", nargs=-1, type=PATH)
-@partial(index_model_options, threads=1)
+@index_model_options
 @pace_options
 @click.option(
     "--rebuild", is_flag=True, help="Make the index anew, of all its folders, with the built-in model or that of -m."

@@ -49,13 +49,12 @@ def device_option(command: Command) -> Command:
     )(command)
 
 
-def threads_option(command: Command, *, default: int | None = None) -> Command:
+def threads_option(command: Command) -> Command:
     return click.option(
         "--threads",
         type=click.IntRange(min=1),
-        default=default,
-        show_default="all cores" if default is None else True,
-        help="Threads the model runs on." if default is None else "Threads that a batch is computed on.",
+        show_default=f"1, a batch on each core; all for up to {FEW} photos",
+        help="Threads that a batch is computed on.",
     )(command)
 
 
@@ -93,6 +92,14 @@ def are_few(photos: Sequence[Path]) -> bool:
     return len(photos) <= FEW and not any(os.path.isdir(photo) for photo in photos)
 
 
+def threads_or_default(threads: int | None, *, few: bool) -> int | None:
+    """Return the threads for a batch: without --threads one, for batches are computed side by side, but all for a few.
+
+    None stands for all cores.
+    """
+    return threads if threads or few else 1
+
+
 def model_options(command: Command) -> Command:
     """Add -m, --device and --threads; the command is called with the loaded `model` in their stead."""
 
@@ -104,7 +111,9 @@ def model_options(command: Command) -> Command:
         import_meanwhile()
         from retrieval.model import Model
 
-        return command(*args, model=Model.load(model, device=device, threads=threads), **options)
+        few = are_few(options["photos"])
+        loaded = Model.load(model, device=device, threads=threads_or_default(threads, few=few), few=few)
+        return command(*args, model=loaded, **options)
 
     return with_model
 
@@ -124,6 +133,7 @@ def ensemble_options(command: Command) -> Command:
         from retrieval.ensemble import Ensemble
 
         few = "photos" in options and are_few(options["photos"])
+        threads = threads_or_default(threads, few=few)
         loaded = Ensemble.load(model, crops=crops, device=device, threads=threads, few=few)
         return command(*args, model=loaded, **options)
 
@@ -143,15 +153,12 @@ def index_option(command: Command) -> Command:
     )(command)
 
 
-def index_model_options(command: Command, *, threads: int | None = None) -> Command:
-    """As `model_options`, and --index; where no model is named it is the one that the index was made with.
-
-    `threads` is the default of --threads, where it is not all cores.
-    """
+def index_model_options(command: Command) -> Command:
+    """As `model_options`, and --index; where no model is named it is the one that the index was made with."""
 
     @model_option("Model file (.onnx).", default="that of the index, or the built-in one for a new index")
     @device_option
-    @functools.partial(threads_option, default=threads)
+    @threads_option
     @index_option
     @functools.wraps(command)
     def with_model(
@@ -160,6 +167,7 @@ def index_model_options(command: Command, *, threads: int | None = None) -> Comm
         import_meanwhile()
         from retrieval.index_model import load_index_model
 
+        few = "query" in options and are_few(options["query"].photos)
         # Only a command that is given folders can begin an index.
         loaded = load_index_model(
             index,
@@ -167,8 +175,8 @@ def index_model_options(command: Command, *, threads: int | None = None) -> Comm
             begin=bool(options.get("folders")),
             anew=options.get("rebuild", False),
             device=device,
-            threads=threads,
-            few="query" in options and are_few(options["query"].photos),
+            threads=threads_or_default(threads, few=few),
+            few=few,
         )
         return command(*args, model=loaded, index=index, **options)
 
@@ -192,7 +200,7 @@ def pace_options(command: Command) -> Command:
     )
     @functools.wraps(command)
     def with_pace(*args: Any, model: Any, workers: int | None, batch_size: int | None, **options: Any) -> Any:
-        from retrieval.stages import Pace
+        from retrieval.pipeline import Pace
 
         pace = Pace.chosen(model, workers=workers, batch_size=batch_size)
         return command(*args, model=model, pace=pace, **options)

@@ -23,7 +23,7 @@ from sample_photos import LARGE, SMALL, write_photos
 
 from retrieval.bench import Measured, measure
 from retrieval.model import Model
-from retrieval.stages import Pace
+from retrieval.pipeline import Pace
 
 TINY = (64, 64)
 FEW = 1_000

@@ -16,9 +16,9 @@ from index.errors import PhotoError, UserError
 from index.index_writer import IndexWriter
 from retrieval.indexing import index_folders
 from retrieval.model import Model
-from retrieval.pipeline import in_batches, photo_threads, run_ahead, usable_cores
+from retrieval.pipeline import Pace, compute_ahead, photo_threads, run_ahead, usable_cores
 from retrieval.progress import Progress
-from retrieval.stages import Pace, prepare_photo, read_content
+from retrieval.stages import prepare_photo, read_content
 
 ROUNDS = 3
 MOST_PHOTOS = 1_000
@@ -126,12 +126,9 @@ def costs_alone(model: Model, photos: Sequence[Path], pace: Pace) -> Costs:
             _checked(*pair)
             for pair in run_ahead(((photo, partial(_prepared, model, photo)) for photo in photos), threads)
         ]
-        batches = list(in_batches([pixels for _, _, pixels in found], pace.batch_size))
+        prepared = [pixels for _, _, pixels in found]
         started = time.perf_counter()
-        jobs = ((None, partial(_computed, model, batch)) for batch in batches)
-        spent = [
-            seconds for _, seconds in run_ahead(jobs, threads, look_ahead=pace.batches) if isinstance(seconds, float)
-        ]
+        spent = list(compute_ahead(prepared, partial(_computed, model), threads, pace, at_most=len(prepared)))
         elapsed = time.perf_counter() - started
     reading, decoding = (sum(times) / len(photos) for times in zip(*[row[:2] for row in found], strict=True))
     if model.on_gpu:

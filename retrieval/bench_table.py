@@ -7,7 +7,7 @@ from dataclasses import asdict
 from statistics import median
 
 from retrieval.bench import Measured, Speed
-from retrieval.stages import Pace
+from retrieval.pipeline import Pace
 
 STAGES = ("reading", "decoding", "network")
 

@@ -15,7 +15,7 @@ from retrieval.folder import expand_paths
 from retrieval.model import Outputs
 from retrieval.photo_files import MAX_BYTES, check_size
 from retrieval.photos import open_photo
-from retrieval.pipeline import in_batches, run_ahead_alone
+from retrieval.pipeline import Pace, compute_ahead, photo_threads, run_ahead
 from retrieval.progress import Progress
 from retrieval.spec import ModelSpec
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 STANDARD_INPUT = Path("-")
-BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +47,9 @@ class Describer(Protocol[Prepared]):
     @property
     def resize(self) -> int: ...
 
+    @property
+    def on_gpu(self) -> bool: ...
+
     def prepare(self, image: "Image") -> Prepared: ...
 
     def run(self, pixels: Sequence[Prepared]) -> Outputs: ...
@@ -62,9 +64,12 @@ def describe_photos(
     skipped: list[SkippedPhoto],
     standard_input: BinaryIO | None = None,
     progress: Progress | None = None,
-    batch_size: int = BATCH_SIZE,
+    pace: Pace | None = None,
 ) -> Iterator[DescribedPhoto]:
-    """Yield the photos that can be read, in order, those in folders included; the others are appended to `skipped`."""
+    """Yield the photos that can be read, in order, those in folders included; the others are appended to `skipped`.
+
+    `pace` is by default that of `Pace.chosen`, which a model suits best that was loaded with one thread.
+    """
 
     def prepare(source: Path | bytes) -> Prepared:
         if isinstance(source, bytes):
@@ -77,14 +82,31 @@ def describe_photos(
 
     photos = expand_paths(paths, skipped=skipped)
     jobs = ((path, partial(prepare, source_of(path))) for path in photos)
+    pace = pace or Pace.chosen(model)
     done = 0
-    for batch in in_batches(run_ahead_alone(jobs), batch_size):
-        skipped += (SkippedPhoto(path, str(error)) for path, error in batch if isinstance(error, PhotoError))
-        readable = [(path, pixels) for path, pixels in batch if not isinstance(pixels, PhotoError)]
-        if readable:
-            outputs = model.run([pixels for _, pixels in readable])
-            for row, (path, _) in enumerate(readable):
-                yield DescribedPhoto(path, outputs.probabilities[row], outputs.fc7[row], outputs.embedding[row])
-        done += len(batch)
-        if progress is not None:
-            progress(done, len(photos))
+    with photo_threads(pace.workers) as threads:
+        prepared = run_ahead(jobs, threads)
+        for batch in compute_ahead(prepared, partial(_described, model), threads, pace, at_most=len(photos)):
+            for path, photo in batch:
+                if isinstance(photo, PhotoError):
+                    skipped.append(SkippedPhoto(path, str(photo)))
+                else:
+                    yield photo
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(photos))
+
+
+def _described(
+    model: Describer[Prepared], batch: Sequence[tuple[Path, Prepared | PhotoError]]
+) -> list[tuple[Path, DescribedPhoto | PhotoError]]:
+    """Run a model on those photos of a batch that could be prepared."""
+    readable = [pixels for _, pixels in batch if not isinstance(pixels, PhotoError)]
+    if not readable:
+        return [(path, error) for path, error in batch if isinstance(error, PhotoError)]
+    outputs = model.run(readable)
+    rows = iter(zip(outputs.probabilities, outputs.fc7, outputs.embedding, strict=True))
+    return [
+        (path, pixels if isinstance(pixels, PhotoError) else DescribedPhoto(path, *next(rows)))
+        for path, pixels in batch
+    ]

@@ -53,6 +53,11 @@ class Ensemble:
         return [model.spec for model in self._models]
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether all run on a GPU."""
+        return all(model.on_gpu for model in self._models)
+
+    @property
     def resize(self) -> int:
         """The largest side in pixels that a picture's shorter one is brought to."""
         return max(model.resize for model in self._models)

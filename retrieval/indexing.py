@@ -14,8 +14,9 @@ from index.records import SkippedPhoto, SyncCounts
 from retrieval.folder import FolderScan, scan_folder
 from retrieval.model import Model
 from retrieval.photo_formats import NEEDED_PACKAGES
+from retrieval.pipeline import Pace
 from retrieval.progress import Progress
-from retrieval.stages import Pace, ReadPhoto, Stages
+from retrieval.stages import ReadPhoto, Stages
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice, repeat
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from index.errors import PhotoError
 
@@ -16,6 +17,32 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 LOOK_AHEAD = 64
+BATCH_SIZE = 16
+BATCH_SIZE_ON_GPU = 64
+
+
+class OnDevice(Protocol):
+    """A model, or several as one."""
+
+    @property
+    def on_gpu(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many threads decode and compute, photos a batch has at most, and batches are computed at once."""
+
+    workers: int
+    batch_size: int
+    at_once: int
+
+    @classmethod
+    def chosen(cls, model: OnDevice, *, workers: int | None = None, batch_size: int | None = None) -> "Pace":
+        """Choose what is not given: a thread a core, each with batches of its own; a GPU has large ones, in turn."""
+        workers = workers or usable_cores()
+        if model.on_gpu:
+            return cls(workers, batch_size or BATCH_SIZE_ON_GPU, 1)
+        return cls(workers, batch_size or BATCH_SIZE, workers)
 
 
 @contextmanager
@@ -36,19 +63,8 @@ def prepare_photos(
     look_ahead: int = LOOK_AHEAD,
     weigh: Callable[[Source], int] = lambda _: 1,
 ) -> Iterator[tuple[Source, Result | PhotoError]]:
-    """As `run_ahead_alone`, with what `prepare` makes of each source."""
+    """As `run_ahead`, with what `prepare` makes of each source, in threads that end with the generator."""
     jobs = ((source, partial(prepare, source)) for source in sources)
-    return run_ahead_alone(jobs, workers=workers, look_ahead=look_ahead, weigh=weigh)
-
-
-def run_ahead_alone(
-    jobs: Iterable[tuple[Source, Callable[[], Result]]],
-    *,
-    workers: int | None = None,
-    look_ahead: int = LOOK_AHEAD,
-    weigh: Callable[[Source], int] = lambda _: 1,
-) -> Iterator[tuple[Source, Result | PhotoError]]:
-    """As `run_ahead`, in threads of its own; closing the generator ends them."""
     with photo_threads(workers) as threads:
         yield from run_ahead(jobs, threads, look_ahead=look_ahead, weigh=weigh)
 
@@ -84,6 +100,23 @@ def run_ahead(
             yield oldest()
     while ahead:
         yield oldest()
+
+
+def compute_ahead(
+    prepared: Iterable[Item], compute: Callable[[list[Item]], Result], threads: Executor, pace: Pace, *, at_most: int
+) -> Iterator[Result]:
+    """Yield what `compute` makes of each batch of items, of which there are `at_most` so many, in order.
+
+    A batch is computed in one of the threads that prepare the items, so that none of these waits for another: faster
+    than a network in several threads, which wait for each other at every layer and for those that decode.
+    """
+    batches = in_batches(prepared, even_sizes(at_most, pace.batch_size, pace.at_once))
+    # While all threads compute, or a GPU does, one more waits.
+    for _, result in run_ahead(
+        ((None, partial(compute, batch)) for batch in batches), threads, look_ahead=pace.at_once + 1
+    ):
+        assert not isinstance(result, PhotoError)
+        yield result
 
 
 def in_batches(items: Iterable[Item], sizes: int | Iterable[int]) -> Iterator[list[Item]]:

@@ -19,10 +19,8 @@ from retrieval.folder import expand_paths
 from retrieval.model import Model
 from retrieval.photo_files import MAX_BYTES, check_size, stamp_of
 from retrieval.photos import load_photo
-from retrieval.pipeline import in_batches, run_ahead_alone
+from retrieval.pipeline import Pace, compute_ahead, photo_threads, run_ahead
 from retrieval.stages import NOTHING_FOUND
-
-BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +75,8 @@ def embed_query_photos(
     UserError for a box that does not lie inside.
     """
 
-    def jobs() -> Iterator[tuple[_Source, Callable[[], NDArray[np.uint8]]]]:
-        for path in expand_paths(paths, skipped=skipped):
+    def jobs(photos: Sequence[Path]) -> Iterator[tuple[_Source, Callable[[], NDArray[np.uint8]]]]:
+        for path in photos:
             # Standard input is read here and not in a thread, which Ctrl-C could not wake from waiting for it.
             piped = standard_input.read(MAX_BYTES + 1) if standard_input and path == STANDARD_INPUT else None
             stored = None if box or mirror or piped is not None else _stored_embedding(index, path)
@@ -87,18 +85,36 @@ def embed_query_photos(
             else:
                 yield _Source(path, stored), partial(_no_views, model)
 
-    for batch in in_batches(run_ahead_alone(jobs()), BATCH_SIZE):
-        skipped += (SkippedPhoto(source.path, str(error)) for source, error in batch if isinstance(error, PhotoError))
-        readable = [(source, views) for source, views in batch if not isinstance(views, PhotoError)]
-        pixels = np.concatenate([views for _, views in readable] or [_no_views(model)])
-        rest = model.run(pixels).embedding if len(pixels) else np.empty((0, model.spec.dim), np.float32)
-        for source, views in readable:
-            seen, rest = rest[: len(views)], rest[len(views) :]
-            embedding = seen.mean(axis=0) if source.stored is None else source.stored
-            if has_direction(embedding):
-                yield QueryPhoto(source.path, unit(embedding))
-            else:
-                skipped.append(SkippedPhoto(source.path, NOTHING_FOUND))
+    photos = expand_paths(paths, skipped=skipped)
+    pace = Pace.chosen(model)
+    with photo_threads(pace.workers) as threads:
+        prepared = run_ahead(jobs(photos), threads)
+        for batch in compute_ahead(prepared, partial(_embedded, model), threads, pace, at_most=len(photos)):
+            for path, embedding in batch:
+                if isinstance(embedding, PhotoError):
+                    skipped.append(SkippedPhoto(path, str(embedding)))
+                elif has_direction(embedding):
+                    yield QueryPhoto(path, unit(embedding))
+                else:
+                    skipped.append(SkippedPhoto(path, NOTHING_FOUND))
+
+
+def _embedded(
+    model: Model, batch: Sequence[tuple[_Source, NDArray[np.uint8] | PhotoError]]
+) -> list[tuple[Path, NDArray[np.float32] | PhotoError]]:
+    """Embed what could be prepared: for each photo its stored embedding, or the mean of its views'."""
+    pixels = np.concatenate([_no_views(model), *(views for _, views in batch if not isinstance(views, PhotoError))])
+    rest = model.run(pixels).embedding if len(pixels) else np.empty((0, model.spec.dim), np.float32)
+    embedded: list[tuple[Path, NDArray[np.float32] | PhotoError]] = []
+    for source, views in batch:
+        if isinstance(views, PhotoError):
+            embedded.append((source.path, views))
+        elif source.stored is not None:
+            embedded.append((source.path, source.stored))
+        else:
+            embedded.append((source.path, rest[: len(views)].mean(axis=0)))
+            rest = rest[len(views) :]
+    return embedded
 
 
 def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,8 +12,8 @@ from index.rebuilding import rebuilding
 from retrieval.folder import scan_folder
 from retrieval.indexing import FolderReport, folders_to_index, index_folders, known_folders
 from retrieval.model import Model
+from retrieval.pipeline import Pace
 from retrieval.progress import Progress
-from retrieval.stages import Pace
 
 
 def rebuild_index(

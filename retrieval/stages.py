@@ -19,14 +19,11 @@ from index.sync import FileStamp
 from retrieval.model import Model
 from retrieval.photo_files import read_stamped
 from retrieval.photos import load_photo
-from retrieval.pipeline import even_sizes, in_batches, photo_threads, run_ahead, usable_cores
+from retrieval.pipeline import Pace, compute_ahead, photo_threads, run_ahead
 
 LABELS = 5
 # A plain white picture, for a model whose units all stay silent at it.
 NOTHING_FOUND = "the model finds nothing in it"
-
-BATCH_SIZE = 16
-BATCH_SIZE_ON_GPU = 64
 
 _READ_AHEAD = 16
 _DECODE_AHEAD = 64
@@ -61,30 +58,8 @@ class PreparedPhoto:
     pixels: NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How many threads decode and compute, photos a batch has at most, and batches are on their way."""
-
-    workers: int
-    batch_size: int
-    batches: int
-
-    @classmethod
-    def chosen(cls, model: Model, *, workers: int | None = None, batch_size: int | None = None) -> "Pace":
-        """Choose what is not given: a thread a core, each with batches of its own; a GPU has large ones, in turn."""
-        workers = workers or usable_cores()
-        if model.on_gpu:
-            # While one is computed the next is copied.
-            return cls(workers, batch_size or BATCH_SIZE_ON_GPU, 2)
-        return cls(workers, batch_size or BATCH_SIZE, workers + 1)
-
-
 class Stages:
-    """Threads that wait for disks, and threads that decode and compute alike: no more of these than there are cores.
-
-    A batch is computed in one thread beside others that decode or compute, so that none waits for another: faster than
-    a network in several threads, which wait for each other at every layer and for those that decode.
-    """
+    """Threads that wait for disks, and threads that decode and compute alike: no more of these than there are cores."""
 
     def __init__(self, model: Model, pace: Pace, *, readers: Executor, threads: Executor) -> None:
         """Use `begun`."""
@@ -118,11 +93,7 @@ class Stages:
         prepared = run_ahead(
             to_prepare, self._threads, look_ahead=self._decode_ahead, weigh=lambda photo: _weight(photo.stamp)
         )
-        sizes = even_sizes(at_most, pace.batch_size, 1 if self._model.on_gpu else pace.workers)
-        to_embed = ((None, partial(embed_photos, self._model, batch)) for batch in in_batches(prepared, sizes))
-        for _, embedded in run_ahead(to_embed, self._threads, look_ahead=pace.batches):
-            assert not isinstance(embedded, PhotoError)
-            yield embedded
+        yield from compute_ahead(prepared, partial(embed_photos, self._model), self._threads, pace, at_most=at_most)
 
 
 def read_content(path: Path) -> Content:

@@ -15,8 +15,8 @@ from index.records import SyncCounts
 from retrieval.folder import has_photo_suffix, is_left_out
 from retrieval.indexing import FolderReport, index_folders
 from retrieval.model import Model
+from retrieval.pipeline import Pace
 from retrieval.progress import Progress
-from retrieval.stages import Pace
 
 if TYPE_CHECKING:
     from watchfiles import Change

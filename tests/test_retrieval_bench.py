@@ -16,9 +16,9 @@ from retrieval.bench_photos import make_photos, photos_to_measure
 from retrieval.bench_table import format_measured
 from retrieval.indexing import index_folders
 from retrieval.model import Model
-from retrieval.stages import Pace
+from retrieval.pipeline import Pace
 
-USUAL, WIDER = Pace(2, 16, 3), Pace(4, 16, 5)
+USUAL, WIDER = Pace(2, 16, 2), Pace(4, 16, 4)
 
 
 @pytest.fixture

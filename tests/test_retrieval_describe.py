@@ -9,6 +9,7 @@ from index.records import SkippedPhoto
 from retrieval.describe import STANDARD_INPUT, describe_photos
 from retrieval.model import Model
 from retrieval.photos import open_photo
+from retrieval.pipeline import Pace
 
 MakePhoto = Callable[..., Path]
 
@@ -24,7 +25,7 @@ def test_batches_change_nothing(model: Model, make_photo: MakePhoto, tmp_path: P
     bad = tmp_path / "2a.png"
     bad.write_bytes(b"")
     paths, skipped = [*photos[:3], bad, *photos[3:]], list[SkippedPhoto]()
-    described = list(describe_photos(model, paths, skipped=skipped, batch_size=batch_size))
+    described = list(describe_photos(model, paths, skipped=skipped, pace=Pace(2, batch_size, 2)))
     assert [photo.path for photo in described] == photos
     assert skipped == [SkippedPhoto(bad, "empty file")]
     alone = np.stack([model.run(model.prepare(open_photo(path))[None]).embedding[0] for path in photos])
@@ -34,7 +35,7 @@ def test_batches_change_nothing(model: Model, make_photo: MakePhoto, tmp_path: P
 def test_progress_counts_what_was_skipped_too(model: Model, make_photo: MakePhoto, tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     paths = [make_photo("a.png"), tmp_path / "none.png", make_photo("b.png")]
-    list(describe_photos(model, paths, skipped=[], batch_size=2, progress=lambda *call: calls.append(call)))
+    list(describe_photos(model, paths, skipped=[], pace=Pace(1, 2, 1), progress=lambda *call: calls.append(call)))
     assert calls == [(2, 3), (3, 3)]
 
 

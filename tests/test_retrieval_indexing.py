@@ -21,7 +21,7 @@ from retrieval.indexing import FolderReport, index_folders
 from retrieval.model import Model, Outputs
 from retrieval.photo_files import read_stamped
 from retrieval.photos import open_photo
-from retrieval.stages import Pace
+from retrieval.pipeline import Pace
 
 
 class WatchedModel(Model):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from index.errors import PhotoError
-from retrieval.pipeline import even_sizes, in_batches, photo_threads, prepare_photos, run_ahead, run_ahead_alone
+from retrieval.pipeline import Pace, compute_ahead, even_sizes, in_batches, photo_threads, prepare_photos, run_ahead
 
 
 def test_results_come_in_the_order_of_the_sources() -> None:
@@ -147,12 +147,12 @@ def test_what_only_a_call_holds_is_let_go_when_it_is_done() -> None:
             alive.append(weakref.ref(load))
             yield number, partial(Load.weight, load)
 
-    for _ in run_ahead_alone(jobs(), workers=1, look_ahead=20):
+    with photo_threads(1) as threads:
+        next(run_ahead(jobs(), threads, look_ahead=20))
         until = time.monotonic() + 10
         while sum(ref() is not None for ref in alive) > 2 and time.monotonic() < until:
             time.sleep(0.001)
         assert sum(ref() is not None for ref in alive) <= 2
-        break
 
 
 def test_batches() -> None:
@@ -182,6 +182,39 @@ def test_sizes_add_up_and_end_small(count: int, most: int, workers: int) -> None
 def test_one_worker_has_full_batches() -> None:
     assert list(even_sizes(10, 4, 1)) == [4, 4, 2]
     assert list(even_sizes(10, 16, 2)) == [5, 3, 1, 1]
+
+
+@given(count=st.integers(0, 60), workers=st.integers(1, 4), batch_size=st.integers(1, 20), at_once=st.integers(1, 4))
+def test_batches_are_computed_in_order_and_as_large_as_may_be(
+    count: int, workers: int, batch_size: int, at_once: int
+) -> None:
+    def compute(batch: list[int]) -> list[int]:
+        time.sleep(0.0005 * (batch[0] % 3))
+        return [number**2 for number in batch]
+
+    pace = Pace(workers, batch_size, at_once)
+    with photo_threads(workers) as threads:
+        found = list(compute_ahead(range(count), compute, threads, pace, at_most=count))
+    assert [number for batch in found for number in batch] == [number**2 for number in range(count)]
+    assert [len(batch) for batch in found] == list(even_sizes(count, batch_size, at_once))
+
+
+def test_few_batches_wait() -> None:
+    """What is prepared is not taken further ahead than for one batch more than are computed at once."""
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for number in range(1000):
+            taken += 1
+            yield number
+
+    with photo_threads(2) as threads:
+        for done, batch in enumerate(compute_ahead(items(), list, threads, Pace(2, 10, 2), at_most=1000), 1):
+            assert len(batch) == 10
+            assert taken <= 10 * (done + 2)
+            if done == 20:
+                break
 
 
 def test_stages_share_threads() -> None:
