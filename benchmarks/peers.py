@@ -27,7 +27,7 @@ from sample_photos import LARGE, SMALL, write_photos
 from search import PRODUCT
 
 PARTS = ("photos", "search", "duplicates")
-PHOTOS = {("alexnet-64", SMALL): 400, ("alexnet", SMALL): 32, ("alexnet-64", LARGE): 8}
+PHOTOS = {("alexnet-64", SMALL): 400, ("alexnet", SMALL): 96, ("alexnet-64", LARGE): 8}
 """How many photos of which size each architecture looks at in a round."""
 MATRIX_UP_TO = 20_000
 
