@@ -6,13 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from index.centres import Centres, learn_centres
 from index.errors import UserError
 from index.faiss_library import MOST_ON_GPU, FaissDevice, import_faiss, threads_for
 from index.kinds import AUTO, EXACT
 
-# FAISS asks for 39 vectors a list or warns; more make better lists, and training longer.
+# More make better lists, and training longer.
 TRAINING_PER_LIST = 40
 TRAINING_AT_LEAST = 20_000
+# What is learned beside lists, ranges of numbers or codes, does not need more vectors the more lists there are.
+TRAINING_CODES = 65_536
 # Of kinds without lists FAISS calls the effort of a search otherwise, or has none.
 KNOBS = ("nprobe", "efSearch")
 
@@ -33,6 +36,7 @@ class ApproximateIndex:
         self._device = device or FaissDevice()
         self._on_gpu: Any = None
         self._knob = _knob_of(index)
+        self._centres: Centres | None = None
         ivf = import_faiss().try_extract_index_ivf(index)
         self.lists = int(ivf.nlist) if ivf is not None else 0
 
@@ -69,6 +73,10 @@ class ApproximateIndex:
             ivf.cp.min_points_per_centroid = 1  # spares a warning on stderr
         on_gpu = self._device.to_gpu(self._index)
         index = self._index if on_gpu is None else on_gpu
+        if on_gpu is None and self._has_centres and len(embeddings) >= self.lists:
+            # Rather than by FAISS, which compares all vectors with all centres.
+            index.quantizer.add(learn_centres(embeddings, self.lists))
+            embeddings = embeddings[np.random.default_rng(0).permutation(len(embeddings))[:TRAINING_CODES]]
         try:
             index.train(np.ascontiguousarray(embeddings))
         except RuntimeError as error:
@@ -77,11 +85,20 @@ class ApproximateIndex:
 
     def add(self, embeddings: NDArray[np.float32]) -> None:
         """Append embeddings (n, dim)."""
+        faiss = import_faiss()
         index = self._index if self._on_gpu is None else self._on_gpu
-        index.add(np.ascontiguousarray(embeddings))
+        vectors = np.ascontiguousarray(embeddings)
+        if self._on_gpu is None and self._has_centres and self._ends_with_lists:
+            if self._centres is None:
+                self._centres = Centres(index.quantizer.reconstruct_n(0, self.lists))
+            lists = self._centres.nearest(vectors)
+            index.add_core(len(vectors), faiss.swig_ptr(vectors), None, faiss.swig_ptr(lists))
+        else:
+            index.add(vectors)
 
     def finish(self) -> None:
         """End what `train` began, once all vectors are in it."""
+        self._centres = None
         if self._on_gpu is not None:
             self._index = self._device.to_cpu(self._on_gpu)
 
@@ -129,12 +146,22 @@ class ApproximateIndex:
         data, _ = self.to_bytes()
         return self.from_buffer(data, kind=self.kind, device=self._device, copy=True)
 
-    def _harmless_bytes(self) -> int:
-        # These kinds end with their lists: for each vector its code and its position.
+    @property
+    def _has_centres(self) -> bool:
+        """Whether it is made of lists, each with a centre, and of nothing else."""
         faiss = import_faiss()
-        if type(self._index) not in (faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer):
-            return 0
-        return len(self) * (int(self._index.code_size) + 8)
+        return isinstance(self._index, faiss.IndexIVF) and isinstance(
+            faiss.downcast_index(self._index.quantizer), faiss.IndexFlat
+        )
+
+    @property
+    def _ends_with_lists(self) -> bool:
+        """Whether the lists, which come last, have for each vector its code and its position."""
+        faiss = import_faiss()
+        return type(self._index) in (faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer)
+
+    def _harmless_bytes(self) -> int:
+        return len(self) * (int(self._index.code_size) + 8) if self._ends_with_lists else 0
 
 
 def check_kind(kind: str, dim: int) -> None:

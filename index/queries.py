@@ -123,8 +123,8 @@ def embeddings_with_ids(
 
 def embedded_ids(catalog: Catalog) -> NDArray[np.int64]:
     """Read the ids (n,) of all photos that have an embedding, sorted."""
-    rows = catalog.rows("SELECT id FROM photos WHERE embedding IS NOT NULL ORDER BY id")
-    return np.array(rows, dtype=np.int64).reshape(-1)
+    batches = catalog.batches("SELECT id FROM photos WHERE embedding IS NOT NULL ORDER BY id", size=BATCH)
+    return np.concatenate([np.empty(0, dtype=np.int64), *(np.array(rows, dtype=np.int64)[:, 0] for rows in batches)])
 
 
 def ids_below(catalog: Catalog, folder: bytes) -> NDArray[np.int64]:
@@ -185,11 +185,11 @@ def all_photos(catalog: Catalog, *, dim: int) -> Iterator[EmbeddedPhotos]:
 
 
 def vectors_since(
-    catalog: Catalog, generation: int, *, dim: int
+    catalog: Catalog, generation: int, *, dim: int, size: int = BATCH
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Read ids (n,) and embeddings (n, dim) that were set after a generation, in batches."""
     sql = "SELECT id, embedding FROM photos WHERE embedding IS NOT NULL AND generation > ?"
-    for rows in catalog.batches(sql, (generation,), size=BATCH):
+    for rows in catalog.batches(sql, (generation,), size=size):
         ids, stored = zip(*rows, strict=True)
         yield np.array(ids, dtype=np.int64), unpack_embeddings(stored, dim)
 
