@@ -32,7 +32,7 @@ def default_index() -> Path:
 
 
 def cache_folder() -> Path:
-    """Where what was fetched is kept."""
+    """Where what was fetched is kept, and what takes time to make again."""
     import platformdirs
 
     return platformdirs.user_cache_path("fc7", appauthor=False)
@@ -112,7 +112,8 @@ def model_options(command: Command) -> Command:
         from retrieval.model import Model
 
         few = are_few(options["photos"])
-        loaded = Model.load(model, device=device, threads=threads_or_default(threads, few=few), few=few)
+        threads = threads_or_default(threads, few=few)
+        loaded = Model.load(model, device=device, threads=threads, few=few, cache=cache_folder())
         return command(*args, model=loaded, **options)
 
     return with_model
@@ -134,7 +135,7 @@ def ensemble_options(command: Command) -> Command:
 
         few = "photos" in options and are_few(options["photos"])
         threads = threads_or_default(threads, few=few)
-        loaded = Ensemble.load(model, crops=crops, device=device, threads=threads, few=few)
+        loaded = Ensemble.load(model, crops=crops, device=device, threads=threads, few=few, cache=cache_folder())
         return command(*args, model=loaded, **options)
 
     return with_ensemble
@@ -177,6 +178,7 @@ def index_model_options(command: Command) -> Command:
             device=device,
             threads=threads_or_default(threads, few=few),
             few=few,
+            cache=cache_folder(),
         )
         return command(*args, model=loaded, index=index, **options)
 

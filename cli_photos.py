@@ -9,6 +9,7 @@ import click
 
 from cli_options import (
     PATH,
+    cache_folder,
     default_index,
     device_option,
     ensemble_options,
@@ -97,7 +98,8 @@ def info_command(file: Path | None, *, skipped: bool, layers: bool, format: str)
     if skipped:
         write(format_skipped(skipped_in_index(file or default_index()), format))
         return
-    write(format_facts(installation_facts(default_index()) if file is None else facts_of(file), format))
+    facts = installation_facts(default_index(), cache=cache_folder()) if file is None else facts_of(file)
+    write(format_facts(facts, format))
 
 
 @click.command("bench", epilog="Example: fc7 bench --photos ~/Pictures")

@@ -116,7 +116,7 @@ def evaluation_facts(evaluation: Evaluation) -> Facts:
     return {name: round(value, 4) for name, value in measures.items()} | {"skipped": len(evaluation.skipped)}
 
 
-def installation_facts(default_index: Path) -> Facts:
+def installation_facts(default_index: Path, *, cache: Path) -> Facts:
     """Return versions, and the devices that the built-in model would really run on."""
     versions = {name: found for name in PACKAGES if (found := _version(name))}
     try:
@@ -131,6 +131,7 @@ def installation_facts(default_index: Path) -> Facts:
         **runs,
         "FAISS runs on": _faiss_devices(),
         "default index": f"{default_index}{'' if default_index.exists() else ' (none yet)'}",
+        "cache": f"{cache}{'' if cache.exists() else ' (none yet)'}",
     }
 
 

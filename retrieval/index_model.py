@@ -1,6 +1,7 @@
 """Which model goes with an index: the one that is named, or the one that the index was made with."""
 
 import shlex
+from functools import partial
 from pathlib import Path
 
 from index.errors import IndexNotFoundError, ModelMismatchError
@@ -18,25 +19,27 @@ def load_index_model(
     device: Device = "auto",
     threads: int | None = None,
     few: bool = False,
+    cache: Path | None = None,
 ) -> Model:
     """Load the model file that is `named`, otherwise the one that the index in `folder` was made with.
 
     The built-in model begins an index: with `begin` where there is none yet, with `anew` always. Raises
     IndexNotFoundError, ModelMismatchError if the model is no longer where it was, and what `Model.load` raises.
     """
+    load = partial(Model.load, device=device, threads=threads, few=few, cache=cache)
     if named is not None or anew:
-        return Model.load(named, device=device, threads=threads, few=few)
+        return load(named)
     try:
         with PhotoIndex.open(folder) as index:
             path, fingerprint, roots = index.model_path, index.fingerprint, index.roots()
     except IndexNotFoundError:
         if not begin:
             raise
-        return Model.load(device=device, threads=threads, few=few)
+        return load()
     if path is not None and not path.is_file():
         problem = f"{path}, which is not there"
     else:
-        model = Model.load(path, device=device, threads=threads, few=few)
+        model = load(path)
         if model.spec.fingerprint == fingerprint:
             return model
         problem = "a built-in model that this fc7 has not" if path is None else f"{path}, which is another model now"

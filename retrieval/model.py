@@ -48,20 +48,22 @@ class Model:
         device: Device = "auto",
         threads: int | None = None,
         few: bool = False,
+        cache: Path | None = None,
     ) -> "Model":
         """Load a model file, or the built-in one.
 
         `device` auto takes a GPU where ONNX Runtime has one; `threads` is how many a run uses, by default one a
-        core. With `few` it is loaded sooner, for a few pictures, and takes a little longer for each. Raises ModelError
-        (missing, damaged, foreign or newer file), MissingPackageError (no ONNX Runtime) and UserError (no CUDA device
-        where one is asked for).
+        core. With `few` it is loaded sooner, for a few pictures, and takes a little longer for each. In the folder
+        `cache` its optimised graph is kept, which is loaded sooner still the next time. Raises ModelError (missing,
+        damaged, foreign or newer file), MissingPackageError (no ONNX Runtime) and UserError (no CUDA device where one
+        is asked for).
         """
         named, path = path, BUILTIN if path is None else path
         require_onnxruntime()
         if not path.is_file():
             other = "name another with -m" if path == BUILTIN else "leave out -m"
             raise ModelError(f"there is no model file {path}; make one with `fc7 train DATA -o RUN`, or {other}")
-        session = open_session(path, device=device, threads=threads, few=few)
+        session = open_session(path, device=device, threads=threads, few=few, cache=cache)
         spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path=str(path))
         _check_graph(session, spec, path)
         return cls(session, spec, path=named, device=device)

@@ -5,12 +5,14 @@ import json
 import os
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from index.errors import MissingPackageError, ModelError, UserError
+from retrieval.graph_cache import WEIGHTS, CachedGraph
 from retrieval.pipeline import usable_cores
 
 # From 1.29 on it tells its makers what models it is used with, unless this is set before it is imported.
@@ -28,25 +30,65 @@ def require_onnxruntime() -> None:
         )
 
 
-def open_session(path: Path, *, device: Device = "auto", threads: int | None = None, few: bool = False) -> Any:
+def open_session(
+    path: Path,
+    *,
+    device: Device = "auto",
+    threads: int | None = None,
+    few: bool = False,
+    cache: Path | None = None,
+) -> Any:
     """Open a model file, as `Model.load` says. Raises ModelError (unreadable) and UserError (no CUDA)."""
     import onnxruntime as ort
 
     ort.set_default_logger_severity(3)
-    options = _options(threads, few=few)
     available = ort.get_available_providers()
     wanted = ["CPUExecutionProvider"]
     if device != "cpu" and "CUDAExecutionProvider" in available:
         if hasattr(ort, "preload_dlls"):
             ort.preload_dlls()
         wanted.insert(0, "CUDAExecutionProvider")
+    session = None
+    if cache is not None and device != "cuda" and len(wanted) == 1:
+        session = _open_cached(path, cache, _options(threads, few=few))
     try:
-        session = ort.InferenceSession(path, options, providers=wanted)
+        session = session or ort.InferenceSession(path, _options(threads, few=few), providers=wanted)
     except Exception as error:  # ONNX Runtime's own exceptions have no common base but this one
         raise ModelError(f"{path} is not a readable ONNX model ({str(error).splitlines()[0]})") from error
     if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
         raise UserError("ONNX Runtime finds no CUDA device here; leave out --device, or give --device cpu")
     return session
+
+
+def _open_cached(path: Path, cache: Path, options: Any) -> Any:
+    """Open a model file's optimised graph, which is put into the cache where it is not; None where it cannot be."""
+    import onnxruntime as ort
+
+    place = CachedGraph.of(path, cache=cache, runtime=f"onnxruntime {ort.__version__}, {ort.get_build_info()}")
+    graph = place and (place.find() or place.make(partial(_write_optimised, path)))
+    if place is None or graph is None:
+        return None
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception:  # as above; it was removed meanwhile, or the disk cannot read it
+        place.remove()
+        return None
+
+
+def _write_optimised(path: Path, graph: Path) -> bool:
+    """Write a model file's graph as this processor is to run it, and WEIGHTS beside it; return whether it could."""
+    import onnxruntime as ort
+
+    options = _options(1, few=True)
+    try:
+        options.optimized_model_filepath = str(graph)
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)
+        options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+        ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception:  # as above; a full disk, or no model at all, which opening it will tell
+        return False
+    return True
 
 
 def _options(threads: int | None, *, few: bool = False) -> Any:

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli import main
+from cli_options import cache_folder
 
 
 def info(*arguments: object) -> str:
@@ -30,6 +31,7 @@ def test_this_installation() -> None:
     assert facts["onnxruntime"] == version("onnxruntime")
     assert "built-in model" in facts
     assert facts["default index"]
+    assert facts["cache"].removesuffix(" (none yet)") == str(cache_folder())
 
 
 @pytest.mark.parametrize("name", ["none.onnx", "text.onnx", "folder"])

@@ -120,6 +120,8 @@ def test_what_a_gpu_cannot_do_is_done_by_the_cpu(tmp_path: Path, monkeypatch: py
 
 def test_info_says_what_faiss_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     FakeGpu(0).install(monkeypatch)
-    assert installation_facts(tmp_path)["FAISS runs on"] == "the CPU; it finds no GPU"
+    assert installation_facts(tmp_path, cache=tmp_path)["FAISS runs on"] == "the CPU; it finds no GPU"
     FakeGpu(2).install(monkeypatch)
-    assert installation_facts(tmp_path)["FAISS runs on"] == "the CPU, or one of 2 GPUs with --device cuda"
+    assert (
+        installation_facts(tmp_path, cache=tmp_path)["FAISS runs on"] == "the CPU, or one of 2 GPUs with --device cuda"
+    )
