@@ -1,15 +1,17 @@
 """Making an approximate index of all vectors of a catalogue, and measuring how well it finds them."""
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
 from index.approximate import ApproximateIndex, UntrainableError
 from index.catalog import Catalog, CatalogState
 from index.faiss_library import FaissDevice
-from index.kinds import EXACT, Quality
-from index.queries import embedded_ids, embeddings_with_ids, vectors_since
+from index.kinds import Quality
+from index.queries import count_embedded, embedded_ids, embeddings_by_id, embeddings_with_ids, vectors_since
 from index.vector_file import Built, Stamp
-from index.vectors import VectorIndex
+from index.vectors import VectorIndex, save_exact
 
 # Photos whose neighbours are looked for both ways. The standard error of a recall of 0.97 is about 0.4 %.
 SAMPLED = 256
@@ -21,32 +23,47 @@ DEPTHS = (2, 4, 8, 16)
 WORTH = 0.002
 
 
-def build(catalog: Catalog, state: CatalogState, kind: str, *, device: FaissDevice) -> VectorIndex:
-    """Make the vectors anew as a kind, in a snapshot of the caller; compared one by one if they are too few for it.
+def build(catalog: Catalog, state: CatalogState, kind: str, *, device: FaissDevice) -> VectorIndex | None:
+    """Make the vectors anew as a kind other than Flat, in a snapshot of the caller; None if they are too few for it.
 
     All are read once, a batch at a time. Raises UserError for a kind that FAISS has not.
     """
     ids = embedded_ids(catalog)
-    stamp = Stamp(state.identity, state.generation)
-    if kind != EXACT:
-        base = ApproximateIndex.untrained(kind, state.dim, device=device)
-        drawn = np.random.default_rng(len(ids)).permutation(ids)[: base.training_size]
-        known, embeddings = embeddings_with_ids(catalog, drawn, dim=state.dim)
-        try:
-            if len(ids) <= NEIGHBOURS:
-                raise UntrainableError("too few to measure anything")
-            base.train(embeddings)
-        except UntrainableError:
-            pass
-        else:
-            rows = np.searchsorted(known, np.sort(drawn[:SAMPLED]))
-            base_ids, quality = _fill(base, catalog, known[rows], embeddings[rows])
-            built = Built(kind, len(ids), quality, device.used)
-            return VectorIndex(state.dim, stamp=stamp, base=base, base_ids=base_ids, built=built, device=device)
-    vectors = VectorIndex(state.dim, stamp=stamp, built=Built(kind, len(ids)), device=device)
-    for batch, embeddings in vectors_since(catalog, -1, dim=state.dim):
-        vectors.add(batch, embeddings)
+    base = ApproximateIndex.untrained(kind, state.dim, device=device)
+    if len(ids) <= NEIGHBOURS:
+        return None  # nothing to measure
+    drawn = np.random.default_rng(len(ids)).permutation(ids)[: base.training_size]
+    known, embeddings = embeddings_with_ids(catalog, drawn, dim=state.dim)
+    try:
+        base.train(embeddings)
+    except UntrainableError:
+        return None
+    rows = np.searchsorted(known, np.sort(drawn[:SAMPLED]))
+    sample, queries = known[rows], embeddings[rows]
+    del embeddings
+    base_ids, quality = _fill(base, catalog, sample, queries)
+    built = Built(kind, len(ids), quality, device.used)
+    return VectorIndex(state.dim, stamp=stamp_of(state), base=base, base_ids=base_ids, built=built, device=device)
+
+
+def gather(catalog: Catalog, state: CatalogState, *, device: FaissDevice) -> VectorIndex:
+    """Read all vectors into memory, to be compared one by one."""
+    built = Built(size=count_embedded(catalog))
+    vectors = VectorIndex(state.dim, stamp=stamp_of(state), built=built, device=device)
+    for ids, embeddings in vectors_since(catalog, -1, dim=state.dim):
+        vectors.add(ids, embeddings)
     return vectors
+
+
+def write_exact(path: Path, catalog: Catalog, state: CatalogState, *, built: Built) -> None:
+    """Write all vectors, to be compared one by one, without ever having them all in memory. Raises OSError."""
+    batches = (embeddings for _, embeddings in embeddings_by_id(catalog, dim=state.dim))
+    save_exact(path, embedded_ids(catalog), batches, dim=state.dim, stamp=stamp_of(state), built=built)
+
+
+def stamp_of(state: CatalogState) -> Stamp:
+    """Return the stamp of what is made from this state of a catalogue."""
+    return Stamp(state.identity, state.generation)
 
 
 def _fill(

@@ -81,8 +81,8 @@ class Sync:
         if known is not None and known.content_hash == content_hash and not known.skipped:
             self._moved.append((known.id, self._below + path, stamp))
             self._counts["unchanged"] += 1
-        elif known is None and self._gone[content_hash]:
-            owner, old_path = self._gone[content_hash].pop()
+        elif known is None and (places := self._gone.get(content_hash)):
+            owner, old_path = places.pop()
             moved = owner._missing.pop(old_path)
             self._moved.append((moved.id, self._below + path, stamp))
             self._counts["moved"] += 1

@@ -16,6 +16,8 @@ from index.rows import unpack_embeddings, unpack_labels
 from index.sync import FileStamp, path_below
 
 BATCH = 4096
+# Where nothing is gained by more at once, and memory counts.
+SMALL_BATCH = 512
 WITH_ROOT = "FROM photos JOIN roots ON roots.id = root_id"
 
 
@@ -184,12 +186,24 @@ def all_photos(catalog: Catalog, *, dim: int) -> Iterator[EmbeddedPhotos]:
         yield _embedded(rows, dim)
 
 
+def embeddings_by_id(catalog: Catalog, *, dim: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Read ids (n,) and embeddings (n, dim) of all photos that have one, sorted by id, in batches."""
+    sql = "SELECT id, embedding FROM photos WHERE embedding IS NOT NULL ORDER BY id"
+    return _vectors(catalog, sql, (), dim=dim, size=SMALL_BATCH)
+
+
 def vectors_since(
     catalog: Catalog, generation: int, *, dim: int, size: int = BATCH
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Read ids (n,) and embeddings (n, dim) that were set after a generation, in batches."""
     sql = "SELECT id, embedding FROM photos WHERE embedding IS NOT NULL AND generation > ?"
-    for rows in catalog.batches(sql, (generation,), size=size):
+    return _vectors(catalog, sql, (generation,), dim=dim, size=size)
+
+
+def _vectors(
+    catalog: Catalog, sql: str, parameters: Sequence[int], *, dim: int, size: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    for rows in catalog.batches(sql, parameters, size=size):
         ids, stored = zip(*rows, strict=True)
         yield np.array(ids, dtype=np.int64), unpack_embeddings(stored, dim)
 

@@ -1,17 +1,17 @@
 """The file `vectors.faiss` as a cache over the catalogue: caught up, rebuilt and replaced, never relied on."""
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from index.building import build
+from index.building import build, gather, stamp_of, write_exact
 from index.catalog import Catalog, CatalogState
 from index.database import storage_errors
 from index.faiss_library import FaissDevice
 from index.kinds import AUTO, EXACT, EXACT_NUMBERS, SLACK, WORN, fits, kind_for
 from index.queries import count_embedded, count_touched_since, ids_touched_since, vectors_since
 from index.vector_file import Built, Header, Stamp, VectorFileError, read_header
-from index.vectors import VectorIndex
+from index.vectors import VectorIndex, read_exact
 
 # A reader that had to take in more than this share of all vectors saves those after it the work.
 WORTH_SAVING = 0.1
@@ -40,14 +40,14 @@ class VectorCache:
 
     def current(self, state: CatalogState) -> VectorIndex:
         """Bring the vectors in memory to `state`, that of the snapshot around the call, reading only what changed."""
-        if self._vectors is not None and self._vectors.stamp == _stamp(state):
+        if self._vectors is not None and self._vectors.stamp == stamp_of(state):
             return self._vectors
         return self._brought_to(state, self._load() if self._vectors is None else self._vectors)
 
     def _brought_to(self, state: CatalogState, vectors: VectorIndex | None) -> VectorIndex:
         if vectors is None or not _leads_to(vectors.stamp, vectors.dim, state):
             vectors = self._rebuilt(state)
-        elif vectors.stamp != _stamp(state):
+        elif vectors.stamp != stamp_of(state):
             self._catch_up(vectors, state)
         # What stamps cannot tell: a catalogue put back from a copy, or removals that are no longer listed because the
         # file had caught up with them, but not these vectors. Ids are never reused, so that counting finds it.
@@ -78,10 +78,15 @@ class VectorCache:
         """Make the vectors and their file anew from the catalogue. Raises IndexStorageError and UserError."""
         photos = count_embedded(self.catalog)
         kind = state.kind if state.kind != AUTO else kind_for(photos, state.dim)
-        if kind != EXACT and self._building is not None:
-            self._building(f"sorting {photos:,} photos into {kind}")
-        self._vectors = build(self.catalog, state, kind, device=self._device)
-        self._save(self._vectors)
+        self._vectors = None
+        if kind != EXACT:
+            if self._building is not None:
+                self._building(f"sorting {photos:,} photos into {kind}")
+            self._vectors = build(self.catalog, state, kind, device=self._device)
+        if self._vectors is not None:
+            self._save(self._vectors)
+        else:
+            self._write_exact(state, Built(kind, photos))
 
     def update_file(self) -> None:
         """Bring the file up to date, for the writer of the index, outside of a snapshot. Raises IndexStorageError.
@@ -91,22 +96,27 @@ class VectorCache:
         with self.catalog.snapshot():
             state = self.catalog.state()
             photos = count_embedded(self.catalog)
-            # A file that looks whole and cannot be loaded is no use to readers.
-            header = self._header() if self._vectors is not None or self._load() is not None else None
+            header = self._sound_header()
             if header is None or not _leads_to(header.stamp, header.dim, state) or _outgrown(header, state, photos):
                 self.rebuild(state)
-            elif header.stamp != _stamp(state):
-                if header.built.quality is not None:
+            elif header.stamp != stamp_of(state):
+                if header.built.quality is not None or photos * state.dim > EXACT_NUMBERS:
                     touched = count_touched_since(self.catalog, header.stamp.generation)
                     if touched <= WORTH_WRITING * photos:
                         return
-                vectors = self.current(state)
-                if vectors.built != header.built or vectors.removed > WORN * photos:
-                    self.rebuild(state)
+                if header.built.quality is None:
+                    self._write_exact(state, header.built)
                 else:
-                    vectors.merge()
-                    self._save(vectors)
+                    self._put_into_lists(state, header.built, photos)
         self.catalog.prune_removed(state.generation)
+
+    def _put_into_lists(self, state: CatalogState, built: Built, photos: int) -> None:
+        vectors = self.current(state)
+        if vectors.built != built or vectors.removed > WORN * photos:
+            self.rebuild(state)
+        else:
+            vectors.merge()
+            self._save(vectors)
 
     def caught_up(self, state: CatalogState) -> VectorIndex:
         """Read all of the file and bring what it holds to `state`, but never make it anew. Raises VectorFileError."""
@@ -132,6 +142,17 @@ class VectorCache:
             return read_header(self.path)
         return None
 
+    def _sound_header(self) -> Header | None:
+        """Read the header of a file that readers can use: one that looks whole and cannot be loaded is no use."""
+        if self._vectors is not None:
+            return self._header()
+        with suppress(VectorFileError):
+            if (header := read_exact(self.path)) is not None:
+                return header
+            self._vectors = self._load()
+            return None if self._vectors is None else self._header()
+        return None
+
     def _load(self) -> VectorIndex | None:
         with suppress(VectorFileError):
             return VectorIndex.load(self.path, device=self._device)
@@ -139,7 +160,7 @@ class VectorCache:
 
     def _rebuilt(self, state: CatalogState) -> VectorIndex:
         """Read all vectors, to be compared one by one: training is for those who write, and not for a search."""
-        vectors = build(self.catalog, state, EXACT, device=self._device)
+        vectors = gather(self.catalog, state, device=self._device)
         self.unsaved += len(vectors)
         return vectors
 
@@ -150,20 +171,26 @@ class VectorCache:
         vectors.remove(touched)
         for ids, embeddings in vectors_since(self.catalog, seen, dim=state.dim):
             vectors.add(ids, embeddings)
-        vectors.stamp = _stamp(state)
+        vectors.stamp = stamp_of(state)
         self.unsaved += len(touched)
 
     def _save(self, vectors: VectorIndex) -> None:
+        with self._writing():
+            vectors.save(self.path)
+
+    def _write_exact(self, state: CatalogState, built: Built) -> None:
+        self._vectors = None
+        with self._writing():
+            write_exact(self.path, self.catalog, state, built=built)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         with storage_errors(self.path.parent):
             # What processes killed while they wrote the file have left behind.
             for leftover in self.path.parent.glob(f".{self.path.name}.*.tmp"):
                 leftover.unlink(missing_ok=True)
-            vectors.save(self.path)
+            yield
         self.unsaved = 0
-
-
-def _stamp(state: CatalogState) -> Stamp:
-    return Stamp(state.identity, state.generation)
 
 
 def _leads_to(stamp: Stamp, dim: int, state: CatalogState) -> bool:

@@ -8,7 +8,7 @@ looked at only when somebody asks: wrong bytes there are wrong numbers in vector
 import json
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +24,9 @@ MAGIC = b"fc7vec\r\n"
 FORMAT = 2
 PREFIX = struct.Struct("<8sII")
 LONGEST_HEADER = 1 << 16
+# The parts of vectors lie where FAISS can use them: their lengths are multiples of 4 and 8.
+ALIGNMENT = 64
+AT_ONCE = 1 << 20
 
 
 class VectorFileError(Exception):
@@ -66,49 +69,72 @@ class Header:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Section:
-    """A part (n,) of the file, the last `unguarded` bytes of which are harmless if they are wrong."""
+    """A part of the file, as arrays (n,) to be written one after the other; the rest is harmless if it is wrong."""
 
     name: str
-    data: NDArray[np.uint8]
-    unguarded: int = 0
+    guarded: Iterable[NDArray[np.uint8]]
+    rest: Iterable[NDArray[np.uint8]] = ()
 
 
 def write_vector_file(path: Path, sections: Sequence[Section], *, dim: int, stamp: Stamp, built: Built) -> None:
-    """Write parts with their stamp, whole or not at all. Raises OSError."""
-    parts = []
-    for section in sections:
-        guarded = len(section.data) - section.unguarded
-        checksums = zlib.crc32(section.data[:guarded].data), zlib.crc32(section.data[guarded:].data)
-        parts.append((section.name, len(section.data), guarded, *checksums))
-    fields = {"format": FORMAT, "dim": dim, "stamp": asdict(stamp), "built": asdict(built), "parts": parts}
-    header = json.dumps(fields).encode()
+    """Write parts with their stamp, whole or not at all; what is guarded is taken as it is written. Raises OSError."""
+
+    def header_of(parts: Sequence[tuple[str, int, int, int, int]]) -> bytes:
+        fields = {"format": FORMAT, "dim": dim, "stamp": asdict(stamp), "built": asdict(built), "parts": parts}
+        return json.dumps(fields).encode()
+
+    # The header comes first and is known last: it gets the room that the largest numbers take.
+    longest = len(header_of([(section.name, 2**63, 2**63, 2**32, 2**32) for section in sections]))
+    start = -(-(PREFIX.size + longest) // ALIGNMENT) * ALIGNMENT
     with replacing(path) as file:
+        file.seek(start)
+        header = header_of([_write_section(file, section) for section in sections]).ljust(start - PREFIX.size)
+        file.seek(0)
         file.write(PREFIX.pack(MAGIC, len(header), zlib.crc32(header)))
         file.write(header)
-        for section in sections:
-            file.write(section.data.data)
+
+
+def _write_section(file: BinaryIO, section: Section) -> tuple[str, int, int, int, int]:
+    sizes, checksums = [0, 0], [0, 0]
+    for place, arrays in enumerate((section.guarded, section.rest)):
+        for array in arrays:
+            file.write(array.data)
+            sizes[place] += len(array)
+            checksums[place] = zlib.crc32(array.data, checksums[place])
+    return section.name, sum(sizes), sizes[0], checksums[0], checksums[1]
 
 
 def read_vector_file(path: Path, *, verify: bool = False) -> tuple[Header, list[tuple[str, NDArray[np.uint8]]]]:
     """Map the parts (n,), and look for damage in what is guarded, or in all of it. Raises VectorFileError."""
+    sections = []
     try:
         with path.open("rb") as file:
             header = _read_header(file)
             start = file.tell()
             data = np.memmap(file, dtype=np.uint8, mode="r")
+            if len(data) != start + sum(size for _, size, *_ in header.parts):
+                raise VectorFileError(f"{path}: the file is truncated")
+            for name, size, guarded, *checksums in header.parts:
+                file.seek(start)
+                for length, checksum in zip(
+                    (guarded, size - guarded) if verify else (guarded,), checksums, strict=False
+                ):
+                    if _checksum(file, length) != checksum:
+                        raise VectorFileError(f"{path}: the checksum differs")
+                sections.append((name, data[start : start + size]))
+                start += size
     except (OSError, ValueError) as error:
         raise VectorFileError(f"{path}: {error}") from error
-    if len(data) != start + sum(size for _, size, *_ in header.parts):
-        raise VectorFileError(f"{path}: the file is truncated")
-    sections = []
-    for name, size, guarded, *checksums in header.parts:
-        part = data[start : start + size]
-        checked = (part[:guarded], part[guarded:]) if verify else (part[:guarded],)
-        if any(zlib.crc32(data.data) != checksum for data, checksum in zip(checked, checksums, strict=False)):
-            raise VectorFileError(f"{path}: the checksum differs")
-        sections.append((name, part))
-        start += size
     return header, sections
+
+
+def _checksum(file: BinaryIO, length: int) -> int:
+    """Read on, rather than in the map, all of which would count as memory of this process."""
+    checksum = 0
+    while length > 0 and (read := file.read(min(length, AT_ONCE))):
+        checksum = zlib.crc32(read, checksum)
+        length -= len(read)
+    return checksum
 
 
 def read_header(path: Path) -> Header:

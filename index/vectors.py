@@ -1,5 +1,7 @@
 """Vectors by id, and those nearest to a query by inner product."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from index.approximate import ApproximateIndex
 from index.faiss_library import MOST_ON_GPU, FaissDevice, import_faiss, threads_for
 from index.kinds import EXACT, Quality
-from index.vector_file import Built, Section, Stamp, VectorFileError, read_vector_file, write_vector_file
+from index.vector_file import Built, Header, Section, Stamp, VectorFileError, read_vector_file, write_vector_file
 
 NOTHING = np.empty(0, dtype=np.int64)
 REMOVED = -1
@@ -39,6 +41,7 @@ class VectorIndex:
         self._base = base
         self._base_ids = base_ids
         self._removed = int((base_ids == REMOVED).sum())
+        self._largest = int(base_ids.max(initial=-1))
         self._recent = faiss.IndexIDMap(faiss.IndexFlatIP(dim))
         self._device = device or FaissDevice()
         self._recent_on_gpu: Any = None
@@ -92,9 +95,12 @@ class VectorIndex:
         vectors = np.ascontiguousarray(embeddings, dtype=np.float32)
         if new_ids.ndim != 1 or vectors.shape != (len(new_ids), self.dim):
             raise ValueError(f"{new_ids.shape} ids do not go with embeddings {vectors.shape} of {self.dim} numbers")
-        if len(np.unique(new_ids)) < len(new_ids) or np.isin(new_ids, self.ids).any():
+        # New photos have larger ids than all before: then there is no need to look at these.
+        known = len(new_ids) > 0 and new_ids.min() <= self._largest and np.isin(new_ids, self.ids).any()
+        if known or len(np.unique(new_ids)) < len(new_ids):
             raise ValueError("an id can be added only once")
         self._recent.add_with_ids(vectors, new_ids)
+        self._largest = int(new_ids.max(initial=self._largest))
         self._recent_on_gpu = None
 
     def remove(self, ids: ArrayLike) -> int:
@@ -144,12 +150,9 @@ class VectorIndex:
         """Write the vectors and their stamp, whole or not at all. Raises OSError."""
         ids, embeddings = self.contents()
         base, unguarded = (np.empty(0, np.uint8), 0) if self._base is None else self._base.to_bytes()
-        sections = [
-            Section("ids", self._base_ids.view(np.uint8)),
-            Section("recent ids", ids.view(np.uint8)),
-            Section("recent", np.ascontiguousarray(embeddings).reshape(-1).view(np.uint8)),
-            Section(self.kind, base, unguarded=unguarded),
-        ]
+        guarded = len(base) - unguarded
+        kind = Section(self.kind, [base[:guarded]], [base[guarded:]])
+        sections = _sections(self._base_ids, ids, [embeddings], base=kind)
         write_vector_file(path, sections, dim=self.dim, stamp=self.stamp, built=self.built)
 
     @classmethod
@@ -158,18 +161,17 @@ class VectorIndex:
 
         Raises VectorFileError when it is missing, damaged or of another format.
         """
-        header, sections = read_vector_file(path, verify=verify)
+        parts = _read(path, verify=verify)
+        header, ids = parts.header, parts.base_ids
         try:
-            (_, base_ids), (_, recent_ids), (_, recent), (kind, data) = sections
-            ids, recent_ids = np.array(base_ids).view(np.int64), np.array(recent_ids).view(np.int64)
-            embeddings = np.array(recent).view(np.float32).reshape(len(recent_ids), header.dim)
-            base = ApproximateIndex.from_buffer(data, kind=kind, device=device) if data.size else None
+            base = ApproximateIndex.from_buffer(parts.base, kind=parts.kind, device=device) if parts.base.size else None
         except (RuntimeError, ValueError) as error:
             raise VectorFileError(f"{path}: {error}") from error
         if (len(base) if base is not None else 0) != len(ids) or (base is not None and base.dim != header.dim):
             raise VectorFileError(f"{path}: its parts do not go together")
         vectors = cls(header.dim, stamp=header.stamp, base=base, base_ids=ids, built=header.built, device=device)
-        vectors._recent.add_with_ids(embeddings, recent_ids)
+        vectors._recent.add_with_ids(parts.recent, parts.recent_ids)
+        vectors._largest = int(parts.recent_ids.max(initial=vectors._largest))
         return vectors
 
     def _search_recent(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -197,3 +199,65 @@ class VectorIndex:
             if depth >= len(self._base_ids) or not (crowded_out.any(axis=1) & ((ids >= 0).sum(axis=1) < k)).any():
                 return ids
             depth *= 4
+
+
+def save_exact(
+    path: Path,
+    ids: NDArray[np.int64],
+    batches: Iterable[NDArray[np.float32]],
+    *,
+    dim: int,
+    stamp: Stamp,
+    built: Built,
+) -> None:
+    """Write vectors, in batches (m, dim) in the order of their ids (n,), as `save` would, without FAISS.
+
+    Raises OSError.
+    """
+    sections = _sections(NOTHING, ids, batches, base=Section(EXACT, []))
+    write_vector_file(path, sections, dim=dim, stamp=stamp, built=built)
+
+
+def read_exact(path: Path) -> Header | None:
+    """Read the header of a file, looking for damage in all of it, without FAISS; None where there are lists in it.
+
+    Raises VectorFileError when it is missing, damaged or of another format.
+    """
+    parts = _read(path)
+    return None if parts.base.size or len(parts.base_ids) else parts.header
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """What a file has: ids (n,) of the base, the base as FAISS writes it, ids (m,) and vectors (m, dim) of the rest."""
+
+    header: Header
+    base_ids: NDArray[np.int64]
+    recent_ids: NDArray[np.int64]
+    recent: NDArray[np.float32]
+    kind: str
+    base: NDArray[np.uint8]
+
+
+def _sections(
+    base_ids: NDArray[np.int64], ids: NDArray[np.int64], batches: Iterable[NDArray[np.float32]], *, base: Section
+) -> list[Section]:
+    vectors = (np.ascontiguousarray(batch).reshape(-1).view(np.uint8) for batch in batches)
+    return [
+        Section("ids", [base_ids.view(np.uint8)]),
+        Section("recent ids", [ids.view(np.uint8)]),
+        Section("recent", vectors),
+        base,
+    ]
+
+
+def _read(path: Path, *, verify: bool = False) -> _Parts:
+    header, sections = read_vector_file(path, verify=verify)
+    try:
+        (_, base_ids), (_, recent_ids), (_, recent), (kind, base) = sections
+        ids = np.array(recent_ids).view(np.int64)
+        # Files of earlier versions have them anywhere.
+        vectors = np.require(recent.view(np.float32).reshape(len(ids), header.dim), requirements="A")
+        return _Parts(header, np.array(base_ids).view(np.int64), ids, vectors, kind, base)
+    except ValueError as error:
+        raise VectorFileError(f"{path}: {error}") from error

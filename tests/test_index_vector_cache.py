@@ -1,6 +1,8 @@
 """vectors.faiss is a cache: missing, damaged, stale or foreign, it is caught up or made anew from the catalogue."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -166,3 +168,40 @@ def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
     left.write_bytes(b"half")
     fill(tmp_path, files_numbered(1))
     assert not left.exists()
+
+
+WITHOUT_SEARCH = """
+import sys
+from pathlib import Path
+sys.path[:0] = sys.argv[2:]
+from photo_samples import SampleFile, bring_up_to_date, open_for_writing
+for count in (50, 50, 60):
+    with open_for_writing(Path(sys.argv[1])) as index:
+        files = {b"%03d.jpg" % number: SampleFile(b"content %d" % number) for number in range(count)}
+        bring_up_to_date(index, Path("/photos"), files)
+assert "faiss" not in sys.modules
+"""
+
+
+def test_a_small_index_is_written_without_loading_faiss(tmp_path: Path) -> None:
+    tests = Path(__file__).parent
+    command = [sys.executable, "-c", WITHOUT_SEARCH, str(tmp_path), str(tests), str(tests.parent)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert rows_read_by_catching_up(tmp_path) == 0
+    assert len(search(tmp_path)[0]) == 60
+
+
+def test_a_large_file_is_not_written_for_a_small_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("index.vector_cache.EXACT_NUMBERS", 100 * QUERIES.shape[1])
+    path = tmp_path / "vectors.faiss"
+    fill(tmp_path, files_numbered(*range(600)))
+    before = path.stat().st_ino
+    answers = fill(tmp_path, files_numbered(*range(1, 602)))
+    assert path.stat().st_ino == before
+    assert search(tmp_path) == answers
+    assert len(answers[0]) == 601
+    answers = fill(tmp_path, files_numbered(*range(1, 620)))
+    assert path.stat().st_ino != before
+    assert rows_read_by_catching_up(tmp_path) == 0
+    assert search(tmp_path) == answers

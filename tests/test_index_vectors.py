@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import faiss
@@ -10,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.vector_file import Built, Section, Stamp, VectorFileError, read_header, write_vector_file
-from index.vectors import VectorIndex
+from index.vector_file import PREFIX, Built, Section, Stamp, VectorFileError, read_header, write_vector_file
+from index.vectors import VectorIndex, read_exact, save_exact
 
 DIM = 5
 
@@ -138,7 +139,7 @@ def test_a_sound_file_that_holds_something_else_is_refused(tmp_path: Path) -> No
             [nothing, nothing, nothing, other],
         ]
     ):
-        sections = [Section(str(number), data) for data in contents]
+        sections = [Section(str(number), [data]) for data in contents]
         write_vector_file(path, sections, dim=DIM, stamp=Stamp(), built=Built())
         with pytest.raises(VectorFileError):
             VectorIndex.load(path)
@@ -151,3 +152,30 @@ def test_without_faiss_the_message_says_what_to_install() -> None:
     assert "MissingPackageError" in last
     assert "pip install 'fc7[cpu]'" in last
     assert "'fc7[gpu]'" in last
+
+
+def test_a_file_whose_parts_lie_anywhere_is_read(tmp_path: Path) -> None:
+    vectors, path = filled([1, 2, 3]), tmp_path / "v"
+    vectors.save(path)
+    whole = path.read_bytes()
+    magic, length, _ = PREFIX.unpack(whole[: PREFIX.size])
+    header, parts = whole[PREFIX.size :][:length].rstrip(), whole[PREFIX.size + length :]
+    for spaces in range(9):
+        padded = header + b" " * spaces
+        path.write_bytes(PREFIX.pack(magic, len(padded), zlib.crc32(padded)) + padded + parts)
+        assert answers(VectorIndex.load(path)) == answers(vectors)
+
+
+@given(st.lists(st.integers(0, 12), max_size=6))
+@settings(max_examples=25, deadline=None)
+def test_vectors_written_in_batches_are_those_that_are_saved(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int]
+) -> None:
+    folder = tmp_path_factory.mktemp("vectors")
+    ids = np.arange(10, 10 + sum(sizes))
+    vectors = filled(ids.tolist())
+    vectors.save(folder / "saved")
+    batches = np.split(vectors_of(ids.tolist()), np.cumsum(sizes))
+    save_exact(folder / "written", ids, batches, dim=DIM, stamp=Stamp(), built=Built())
+    assert (folder / "written").read_bytes() == (folder / "saved").read_bytes()
+    assert read_exact(folder / "written") == read_header(folder / "saved")
