@@ -4,6 +4,7 @@ Results go to stdout, progress and warnings to stderr. Commands are imported whe
 inside them, so that `fc7 --help` answers at once.
 """
 
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -53,6 +54,9 @@ class Fc7Group(click.Group):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
+        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+            if getattr(sys, name) is None:  # closed by whoever started the program
+                setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
         # A file name that is no valid text leaves as the bytes that it is.
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
         try:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from training.options import Option
 
 Command = Callable[..., Any]
-PATH = click.Path(path_type=Path)
+PATH = click.Path(path_type=Path, readable=False)
+"""Any path: what cannot be read is told of by whoever reads it, which knows whether the rest can go on without."""
 
 FEW = 8
 """Photos that take less time than loading a model for many."""
@@ -39,7 +40,7 @@ def cache_folder() -> Path:
 
 
 def photos_argument(metavar: str, *, required: bool = True) -> Callable[[Command], Command]:
-    path = click.Path(path_type=Path, allow_dash=True)
+    path = click.Path(path_type=Path, readable=False, allow_dash=True)
     return click.argument("photos", metavar=metavar, nargs=-1, required=required, type=path)
 
 

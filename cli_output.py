@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from index.errors import PhotoError
+from index.errors import PhotoError, UserError
 
 if TYPE_CHECKING:
     from index.records import SkippedPhoto
@@ -18,8 +18,14 @@ INTERRUPTED = 130
 
 
 def write(pieces: Iterable[str]) -> None:
+    """Print to stdout. Raises UserError where it cannot be written to, as on a full disk."""
     for piece in pieces:
-        click.echo(piece, nl=False)
+        try:
+            click.echo(piece, nl=False)
+        except BrokenPipeError:
+            raise  # who reads has had enough, which click knows to be no error
+        except OSError as error:
+            raise UserError(f"standard output cannot be written ({error.strerror}); choose another place") from error
 
 
 def warn(text: str) -> None:

@@ -79,6 +79,15 @@ def test_the_others_are_named_all_the_same(tiny_model: Path, make_photo: MakePho
     ]
 
 
+def test_whether_a_photo_can_be_read_is_found_out_by_reading_it(
+    tiny_model: Path, make_photo: MakePhoto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = make_photo("a.png")
+    # As for a file without permission, or on a network drive that answers this question wrongly.
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    assert classify(tiny_model, photo, photo.with_name("none.png")).stdout.startswith(f"{photo}\n")
+
+
 def test_in_a_folder_it_is_an_error_only_if_asked(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
     make_photo("a.png")
     (tmp_path / "empty.png").touch()

@@ -70,6 +70,23 @@ def test_a_reader_that_goes_away_is_no_error(tiny_model: Path, make_photo: MakeP
         assert process.stderr.read() == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_results_that_cannot_be_written_are_an_error(tiny_model: Path, make_photo: MakePhoto) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [FC7, "classify", "-m", tiny_model, make_photo("a.png")], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    message = b"Error: standard output cannot be written (No space left on device); choose another place\n"
+    assert (done.returncode, done.stderr) == (1, message)
+
+
+@pytest.mark.parametrize(("closed", "shown"), [("<&-", True), (">&-", False), ("2>&-", True)])
+def test_a_stream_that_is_closed_is_no_error(tiny_model: Path, make_photo: MakePhoto, closed: str, shown: bool) -> None:
+    command = map(str, (FC7, "classify", "-m", tiny_model, make_photo("a.png")))
+    done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *command], capture_output=True, check=False)
+    assert (done.returncode, bool(done.stdout), done.stderr) == (0, shown, b"")
+
+
 def test_ctrl_c_ends_with_a_plain_line(tiny_model: Path) -> None:
     with subprocess.Popen(
         [FC7, "classify", "-m", tiny_model, "-"],
