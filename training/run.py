@@ -182,7 +182,7 @@ def _learn(
             device=trainer.device,
             name=out.name,
         )
-        evaluation = evaluate(Model.load(out / MODEL), dataset.validation.paths, dataset.validation.labels)
+        evaluation = evaluate(Model.load(out / MODEL, threads=1), dataset.validation.paths, dataset.validation.labels)
         write_confusion(out / CONFUSION, evaluation, checkpoint.classes)
         write_mistakes(out / MISTAKES, evaluation)
         return spec, evaluation
