@@ -28,11 +28,6 @@ def precision_at_k(embeddings: NDArray[np.float32], labels: Labels, k: int) -> f
     return _mean([hits / k for hits in _hits(embeddings, labels, k)])
 
 
-def recall_at_k(embeddings: NDArray[np.float32], labels: Labels, k: int) -> float:
-    """Share of pictures with one of their class among the k nearest (Jégou, Douze and Schmid 2011, "recall@R")."""
-    return _mean([hits > 0 for hits in _hits(embeddings, labels, k)])
-
-
 def mean_average_precision(embeddings: NDArray[np.float32], labels: Labels) -> float:
     """Mean over all pictures of the precision at each picture of the same class, in the ranking of all others."""
     averages: list[float] = []

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from retrieval import metrics
-from retrieval.metrics import mean_average_precision, precision_at_k, recall_at_k, top_k_accuracy
+from retrieval.metrics import mean_average_precision, precision_at_k, top_k_accuracy
 
 Collection = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -47,11 +47,10 @@ def mean(values: list[float]) -> float:
 
 
 @given(collections(), st.integers(1, 10))
-def test_precision_and_recall_at_k(collection: Collection, k: int) -> None:
+def test_precision_at_k(collection: Collection, k: int) -> None:
     k = min(k, len(collection[1]) - 1)
     ranked = rankings(*collection)
     assert precision_at_k(*collection, k) == pytest.approx(mean([sum(row[:k]) / k for row in ranked]), nan_ok=True)
-    assert recall_at_k(*collection, k) == pytest.approx(mean([float(any(row[:k])) for row in ranked]), nan_ok=True)
 
 
 @given(collections())
@@ -66,10 +65,10 @@ def test_mean_average_precision(collection: Collection) -> None:
 def test_a_perfect_and_a_constant_model() -> None:
     labels = np.repeat(np.arange(5), 4)
     perfect = np.eye(5, dtype=np.float32)[labels]
-    assert precision_at_k(perfect, labels, 3) == recall_at_k(perfect, labels, 1) == 1
+    assert precision_at_k(perfect, labels, 3) == 1
     assert mean_average_precision(perfect, labels) == 1
     constant = np.ones_like(perfect)
-    assert precision_at_k(constant, labels, 3) == recall_at_k(constant, labels, 16) == 0
+    assert precision_at_k(constant, labels, 3) == 0
 
 
 def test_pictures_alone_in_their_class_do_not_count() -> None:
