@@ -66,8 +66,8 @@ def index_command(
     --rebuild refuses while photos that are indexed cannot be seen. The old index is searched until the new one is
     finished; one that was broken off is gone on with by the same command.
 
-    The vectors of up to 40,000 photos are compared one by one; of more, auto makes inverted lists, and measures how
-    well they find: fc7 info tells. --kind is remembered.
+    The vectors of up to 40,000 photos, of 256 values each, are compared one by one; of more, auto makes inverted lists,
+    and measures how well they find: fc7 info tells. --kind is remembered.
 
     --watch needs watchfiles: pip install 'fc7[watch]'.
     """

@@ -116,7 +116,7 @@ def handmade(results: Results) -> str:
         (f"HOG and colour, {linear['values']} values, logistic regression", *errors(linear)),
         (f"the network ({network['name']})", *errors(network)),
         ("ratio", *(f"{(1 - network[k]) / (1 - linear[k]):.3f}" for k in ("top1", "top5"))),
-        ("the challenge of 2012", "", f"{0.15315 / 0.26172:.3f} (15.3 % to 26.2 %)"),
+        ("the challenge of 2012", "", f"{0.15315 / 0.26172:.3f} (15.32 % to 26.17 %)"),
     ]
     return table(("", "top-1 error", "top-5 error"), rows)
 
