@@ -40,7 +40,8 @@ AT_ONCE = 2048
 class DuplicatePhoto:
     """A photo of a group; width and height of the upright picture, `reference` if it lies in a folder compared with.
 
-    `names` are the paths of this one file (links) among the photos compared; all but one of them are left out.
+    `link` where its path is a symbolic link. `names` are the paths of this one file (links) among the photos compared;
+    all but one of them are left out.
     """
 
     path: Path
@@ -49,12 +50,14 @@ class DuplicatePhoto:
     size: int
     mtime_ns: int
     reference: bool
+    link: bool
     names: int = 1
 
     def rank(self) -> tuple[object, ...]:
-        """Order photos of a group: most pixels, most bytes, one of the reference, most names, oldest, path."""
-        pixels = self.width * self.height
-        return -pixels, -self.size, not self.reference, -self.names, self.mtime_ns, os.fsencode(self.path)
+        """Order photos of a group: most pixels, most bytes, no link, of the reference, most names, oldest, path."""
+        # A link is not what should be left of several copies: where its file lies, nobody here knows.
+        worst = self.link, not self.reference
+        return -self.width * self.height, -self.size, *worst, -self.names, self.mtime_ns, os.fsencode(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +217,7 @@ class _Search:
             if stamp_of(status) == file.stamp:
                 reference = bool(self._reference[number])
                 photos[number] = DuplicatePhoto(
-                    file.path, file.width, file.height, status.st_size, status.st_mtime_ns, reference
+                    file.path, file.width, file.height, status.st_size, status.st_mtime_ns, reference, link
                 )
                 names.setdefault((status.st_dev, status.st_ino), []).append((not reference, link, file.path, number))
         self._leave_out(np.array([number for number in numbers.tolist() if number not in photos], dtype=np.int64))

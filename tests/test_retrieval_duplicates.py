@@ -178,6 +178,20 @@ def test_a_larger_copy_outside_the_reference_is_not_spare(tmp_path: Path, model:
     assert [photo.path.name for photo in group.spare] == ["smaller.jpg"]
 
 
+@pytest.mark.parametrize("compared", [False, True])
+def test_a_file_is_not_spare_beside_a_link_to_one_elsewhere(tmp_path: Path, model: Model, compared: bool) -> None:
+    put(tmp_path / "drive" / "old.jpg", jpeg(PICTURES["coffee"]), day=1)
+    put(tmp_path / "new" / "file.jpg", jpeg(PICTURES["coffee"]), day=2)
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "link.jpg").symlink_to(tmp_path / "drive" / "old.jpg")
+    folders, against = ([tmp_path / "new"], [tmp_path / "kept"]) if compared else ([], [])
+    with open_index(tmp_path / "index", model) as index:
+        index_folders(index, model, [tmp_path / "kept", tmp_path / "new"])
+        [group] = find_duplicates(index, folders, against=against).groups
+    assert [photo.path.name for photo in group.photos] == ["file.jpg", "link.jpg"]
+    assert [photo.path.name for photo in group.spare] == ([] if compared else ["link.jpg"])
+
+
 def test_many_copies_do_not_hide_an_altered_one(tmp_path: Path, model: Model) -> None:
     data = jpeg(PICTURES["chelsea"]), jpeg(ALTERATIONS["darker"](PICTURES["chelsea"]))
     for number in range(5 * duplicates.NEIGHBOURS):

@@ -240,6 +240,12 @@ def single_picture(root: Path) -> None:
     touch(make_classes(root) / "emu", "a.jpg")
 
 
+def annotations_of_no_text(root: Path) -> None:
+    make_classes(root / "train")
+    (root / "val").mkdir()
+    (root / "val" / "val_annotations.txt").write_bytes(b"\xff\xfe\tcat\n")
+
+
 def unreadable(root: Path) -> None:
     make_classes(root)
     (root / "cat" / "x.jpg").symlink_to("x" * 300)
@@ -254,6 +260,7 @@ def unreadable(root: Path) -> None:
         (flat_train, "{root}/train holds 0 folders of pictures"),
         (unknown_validation_class, "{root}/val has a class that is not among those learned: emu; folders to learn"),
         (other_validation_classes, "{root}/val has a class that is not among those learned: Cat (and 1 more)"),
+        (annotations_of_no_text, "{root}/val/val_annotations.txt cannot be read ('utf-8' codec"),
         (single_picture, "class emu has one picture; it takes two at least"),
         (unreadable, "{root}/cat/x.jpg cannot be read (name too long); make it readable or remove it"),
     ],

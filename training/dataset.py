@@ -192,9 +192,18 @@ def _validation(root: Path, known: set[str]) -> dict[str, list[Path]] | None:
 
 
 def _annotated(folder: Path, annotations: Path) -> dict[str, list[Path]]:
-    """Read the validation set of the tiny-imagenet-200 archive: `images/` and a table of file, class and box."""
+    """Read the validation set of the tiny-imagenet-200 archive: `images/` and a table of file, class and box.
+
+    Raises DatasetError.
+    """
+    try:
+        lines = annotations.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(
+            f"{annotations} cannot be read ({error}); put the one of the data set in its place"
+        ) from error
     found: dict[str, list[Path]] = {}
-    for line in annotations.read_text(encoding="utf-8").splitlines():
+    for line in lines:
         file, tab, rest = line.partition("\t")
         # Bare names only: a table that somebody else wrote says nothing about files elsewhere.
         if tab and "/" not in file and (path := folder / "images" / file).is_file():
