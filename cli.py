@@ -4,6 +4,8 @@ Results go to stdout, progress and warnings to stderr. Commands are imported whe
 inside them, so that `fc7 --help` answers at once.
 """
 
+import atexit
+import gc
 import os
 import sys
 from importlib import import_module
@@ -13,6 +15,9 @@ import click
 
 from cli_output import INTERRUPTED
 from index.errors import UserError
+
+# At its end Python looks for garbage among all that was imported, which goes with the process anyway.
+atexit.register(gc.freeze)
 
 COMMANDS = {
     "classify": ("cli_photos", "Name what is in photos."),

@@ -45,6 +45,11 @@ def test_start_loads_only_what_is_on_the_list(program: str) -> None:
     assert ours & HEAVY == set()
 
 
+def test_no_garbage_is_looked_for_at_the_end() -> None:
+    told = "import atexit, gc, sys; atexit.register(lambda: print(gc.get_freeze_count() > 1000, file=sys.stderr))"
+    assert loaded_modules(f"{told}; import cli") == {"True"}
+
+
 def test_the_list_of_commands_imports_none_of_them() -> None:
     program = f"import sys; sys.argv = ['fc7', '--help']\nimport cli\ntry: cli.main()\nexcept SystemExit: {REPORT}"
     loaded = loaded_modules(program)
