@@ -3,6 +3,8 @@
 # make test                      ruff, mypy and the tests
 #
 # make bench                     how fast each part is, against what bounds it; written into docs/results.md
+# make bench AUTOFAISS=/path/to/python
+#                                compares with autofaiss too, which that Python has (not this one: it needs an older NumPy)
 #
 # make model DATA=tiny-imagenet-200
 #                                the built-in model again: hours; broken off, the same command goes on
@@ -44,7 +46,7 @@ bench: $(VENV)/.stamp-test
 	$(BIN)/python benchmarks/indexing.py
 	$(BIN)/python benchmarks/decoding.py
 	$(BIN)/python benchmarks/loading.py
-	$(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/peers.py $(if $(AUTOFAISS),--autofaiss $(AUTOFAISS))
 	$(BIN)/python benchmarks/gpu.py
 	$(BIN)/python benchmarks/report.py
 
