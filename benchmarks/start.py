@@ -6,13 +6,15 @@
 and Pillow, and `fc7 search PHOTO` in an index of 100,000 photos with `fc7 classify PHOTO`. The vectors of the index are
 those of benchmarks/search.py; the photo, a JPEG of 500×400, is not among them. Each round starts all programs in turn;
 the first warms up, so what is read is in memory, modules are compiled, and the optimised graph of the model lies in the
-cache folder, as after one use of the program.
+cache folder, as after one use of the program. Python starts without its `site`, to which an editable installation adds
+more than a bare start takes: ratios to that would flatter.
 """
 
 import argparse
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -23,7 +25,9 @@ from report import FOUND, Goal, save, table
 from sample_photos import SMALL, write_photos
 from search import build, clustered, sizes, write_catalogue
 
-FC7 = str(Path(sys.executable).with_name("fc7"))
+PYTHON = [sys.executable, "-S"]
+FC7 = [*PYTHON, "-c", "import sys; from cli import main; sys.exit(main(prog_name='fc7'))"]
+MODULES = os.pathsep.join([str(Path(__file__).parent.parent), sysconfig.get_path("purelib")])
 NOTHING, CLICK, IMPORTS = (
     "python -c pass",
     "python -c 'import click'",
@@ -57,18 +61,19 @@ def programs(place: Path, photos: int) -> dict[str, list[str]]:
     write_catalogue(place, (clustered(size, seed=seed) for size, seed in sizes(photos)), files=False)
     build(place, "auto")
     return {
-        NOTHING: [sys.executable, "-c", "pass"],
-        CLICK: [sys.executable, "-c", "import click"],
-        HELP: [FC7, "--help"],
-        IMPORTS: [sys.executable, "-c", "import numpy, onnxruntime, PIL.Image"],
-        CLASSIFY: [FC7, "classify", str(photo)],
-        SEARCH: [FC7, "search", str(photo), "--index", str(place / "index")],
+        NOTHING: [*PYTHON, "-c", "pass"],
+        CLICK: [*PYTHON, "-c", "import click"],
+        HELP: [*FC7, "--help"],
+        IMPORTS: [*PYTHON, "-c", "import numpy, onnxruntime, PIL.Image"],
+        CLASSIFY: [*FC7, "classify", str(photo)],
+        SEARCH: [*FC7, "search", str(photo), "--index", str(place / "index")],
     }
 
 
 def measure(programs: Mapping[str, Sequence[str]], *, rounds: int) -> Times:
     """Return the seconds that each program took in each round, from its start to its end."""
     settings = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "FC7_"))}
+    settings["PYTHONPATH"] = MODULES
     settings["ORT_DISABLE_TELEMETRY"] = "1"  # which fc7 sets: both sides of a ratio are to do the same
     times: dict[str, list[float]] = {name: [] for name in programs}
     with tempfile.TemporaryDirectory() as cache:
