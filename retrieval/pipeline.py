@@ -17,6 +17,8 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 LOOK_AHEAD = 64
+# Alone a picture takes the built-in network half as long again, and each batch is stored by itself.
+SMALL_BATCH = 5
 BATCH_SIZE = 16
 BATCH_SIZE_ON_GPU = 64
 
@@ -131,10 +133,11 @@ def in_batches(items: Iterable[Item], sizes: int | Iterable[int]) -> Iterator[li
 def even_sizes(count: int, most: int, workers: int) -> Iterator[int]:
     """Yield sizes of at most `most` that add up to `count`, smaller towards the end, so that all workers end together.
 
-    What is left is shared by all, again and again (guided self-scheduling, Polychronopoulos and Kuck 1987).
+    What is left is shared by all, again and again (guided self-scheduling, Polychronopoulos and Kuck 1987), down to
+    sizes of 5.
     """
     while count > 0:
-        yield (size := min(most, -(-count // workers)))
+        yield (size := min(most, count, max(SMALL_BATCH, -(-count // workers))))
         count -= size
 
 

@@ -13,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from index.errors import PhotoError
-from retrieval.pipeline import Pace, compute_ahead, even_sizes, in_batches, photo_threads, prepare_photos, run_ahead
+from retrieval.pipeline import (
+    SMALL_BATCH,
+    Pace,
+    compute_ahead,
+    even_sizes,
+    in_batches,
+    photo_threads,
+    prepare_photos,
+    run_ahead,
+)
 
 
 def test_results_come_in_the_order_of_the_sources() -> None:
@@ -176,12 +185,13 @@ def test_sizes_add_up_and_end_small(count: int, most: int, workers: int) -> None
     for size in sizes:
         shares[shares.index(min(shares))] += size
     if count >= most * workers * 2:
-        assert max(shares) - min(shares) <= max(1, most // workers + 1)
+        assert max(shares) - min(shares) <= max(SMALL_BATCH, most // workers + 1)
 
 
 def test_one_worker_has_full_batches() -> None:
     assert list(even_sizes(10, 4, 1)) == [4, 4, 2]
-    assert list(even_sizes(10, 16, 2)) == [5, 3, 1, 1]
+    assert list(even_sizes(10, 16, 2)) == [5, 5]
+    assert list(even_sizes(40, 16, 2)) == [16, 12, 6, 5, 1]
 
 
 @given(count=st.integers(0, 60), workers=st.integers(1, 4), batch_size=st.integers(1, 20), at_once=st.integers(1, 4))
