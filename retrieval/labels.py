@@ -32,7 +32,7 @@ def _meanings(classes: tuple[ClassName, ...]) -> tuple[dict[str, dict[ClassName,
     """List the classes that each plain word means, in their order, and how it is really spelled."""
     meanings: defaultdict[str, dict[ClassName, None]] = defaultdict(dict)
     spelled: dict[str, str] = {}
-    wordnet = _read_wordnet()
+    wordnet = read_wordnet()
     for known in classes:
         for word in _words_for(known, wordnet):
             meanings[_plain(word)][known] = None
@@ -58,6 +58,7 @@ def _plain(word: str) -> str:
     return " ".join(re.split(r"[\s_-]+", word.strip().casefold()))
 
 
-def _read_wordnet() -> dict[str, tuple[list[str], list[str]]]:
+def read_wordnet() -> dict[str, tuple[list[str], list[str]]]:
+    """Read WordNet's table: by id the names, and the ids of what it is a kind of."""
     lines = (line.split("\t") for line in WORDNET.read_text("utf-8").splitlines())
     return {id: (names.split(", "), parents.split()) for id, names, parents in lines}

@@ -8,6 +8,8 @@ import pytest
 from training_samples import write_shapes
 
 from index.errors import DatasetError
+from retrieval.labels import classes_called
+from retrieval.model import Model
 from retrieval.spec import ClassName, ModelSpec
 from training.dataset import (
     VALIDATION_NAMES,
@@ -170,7 +172,20 @@ def test_names_come_from_words_txt_or_the_file_that_is_given(tmp_path: Path) -> 
     names = [(known.name, known.id) for known in scan_dataset(tmp_path / "data").classes]
     assert names == [("goldfish", "n01443537"), ("tabby", "n02123045"), ("n09999999", None)]
     names = [(known.name, known.id) for known in scan_dataset(tmp_path / "data", names=tmp_path / "own.tsv").classes]
-    assert names == [("golden friend", "n01443537"), ("n02123045", None), ("n09999999", None)]
+    assert names == [("golden friend", "n01443537"), ("tabby", "n02123045"), ("n09999999", None)]
+
+
+def test_folders_named_by_wordnet_ids_alone_get_the_names_of_the_builtin_model(tmp_path: Path) -> None:
+    spec = Model.load(few=True).spec
+    builtin = spec.classes
+    for known in builtin:
+        assert known.id is not None
+        touch(tmp_path / known.id, "a.jpg", "b.jpg")
+    touch(tmp_path / "goldfish", "a.jpg", "b.jpg")
+    dataset = scan_dataset(tmp_path)
+    assert set(dataset.classes) == {*builtin, ClassName("goldfish")}
+    learned = replace(spec, classes=dataset.classes)
+    assert classes_called("Carassius auratus", learned) == [ClassName("goldfish", "n01443537", ("Carassius auratus",))]
 
 
 def test_a_table_of_validation_pictures_reaches_no_other_folder(tmp_path: Path) -> None:

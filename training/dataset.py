@@ -9,6 +9,7 @@ from pathlib import Path
 
 from index.errors import DatasetError
 from retrieval.folder import scan_folder
+from retrieval.labels import read_wordnet
 from retrieval.spec import ClassName, ModelSpec
 
 VALIDATION_NAMES = ("val", "validation", "valid", "test")
@@ -49,11 +50,13 @@ def scan_dataset(root: Path, *, validation: float = 0.1, seed: int = 0, names: P
 
     Known layouts: one folder a class; `train/` and `val/` (or `validation/`, `valid/`, `test/`) of such; the public
     tiny-imagenet-200 archive. Without a validation set, the share `validation` of each class is set aside, by `seed`.
-    `names` (or a `words.txt` in the folder) maps folder names that are WordNet ids to names. Raises DatasetError.
+    `names` (or a `words.txt` in the folder) maps folder names that are WordNet ids to names; fc7 itself knows those of
+    ImageNet. Raises DatasetError.
     """
     if not root.is_dir():
         raise DatasetError(f"there is no folder {root}; give one that holds a folder of pictures for each class")
-    known = read_class_names(names if names is not None else root / "words.txt", required=names is not None)
+    named = read_class_names(names if names is not None else root / "words.txt", required=names is not None)
+    known = _wordnet_names() | named
     train_root = root / "train" if _is_split(root) else root
     train = _class_folders(train_root)
     if len(train) < 2:
@@ -145,6 +148,11 @@ def read_class_names(path: Path, *, required: bool = True) -> dict[str, ClassNam
             raise DatasetError(f"{path}, line {number}: expected an id, a tab and a name, found {line[:40]!r}")
         found[key.strip()] = ClassName(name, key.strip(), tuple(synonyms))
     return found
+
+
+def _wordnet_names() -> dict[str, ClassName]:
+    """Return the classes that WordNet's table names, by id."""
+    return {id: ClassName(name, id, tuple(synonyms)) for id, ([name, *synonyms], _) in read_wordnet().items()}
 
 
 def _is_split(root: Path) -> bool:
