@@ -275,10 +275,12 @@ def check_command(*, model: "Model", index: Path, sample: int, repair: bool) -> 
     from index.photo_index import PhotoIndex
     from retrieval.checking import check_index, repair_index
     from retrieval.formats import format_check
+    from retrieval.progress_bar import ProgressBar
 
     opened = (IndexWriter.open_to_edit if repair else PhotoIndex.open)(index, fingerprint=model.spec.fingerprint)
     with opened as photo_index:
-        report = check_index(photo_index, model, sample=sample)
+        with ProgressBar("Checking", sys.stderr) as progress:
+            report = check_index(photo_index, model, sample=sample, progress=progress)
         left = repair_index(photo_index, report.problems) if isinstance(photo_index, IndexWriter) else report.problems
     write(format_check(report))
     if left and repair:

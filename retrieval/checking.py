@@ -4,9 +4,11 @@ import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 
 import numpy as np
+from numpy.typing import NDArray
 
 from index.errors import PhotoError
 from index.index_writer import IndexWriter
@@ -15,6 +17,8 @@ from index.records import IndexProblem, StoredPhoto
 from retrieval.model import Model
 from retrieval.photo_files import read_photo, stamp_of
 from retrieval.photos import open_photo
+from retrieval.pipeline import Pace, compute_ahead, photo_threads, run_ahead
+from retrieval.progress import Progress
 
 # Other versions of the decoders and of the runtime change a vector by less than this; another picture by far more.
 LEAST_COSINE = 0.999
@@ -29,17 +33,29 @@ class CheckReport:
     problems: tuple[IndexProblem, ...]
 
 
-def check_index(index: PhotoIndex, model: Model, *, sample: int) -> CheckReport:
-    """Check an index, and embed again a random sample of its photos whose files are as they were."""
+def check_index(
+    index: PhotoIndex, model: Model, *, sample: int, progress: Progress | None = None, pace: Pace | None = None
+) -> CheckReport:
+    """Check an index, and embed again a random sample of its photos whose files are as they were.
+
+    `pace` is by default that of `Pace.chosen`, which a model suits best that was loaded with one thread.
+    """
     problems = index.problems()
     bad = {problem.photo for problem in problems}
-    embedded = 0
-    for path in index.photo_paths(sample, random.Random()):
-        photo = None if path in bad else index.photo(path)
-        if photo is not None and photo.embedding is not None and _is_as_it_was(photo):
-            embedded += 1
-            if (reason := _photo_problem(photo, model)) is not None:
-                problems.append(IndexProblem(f"{path}: {reason}", path))
+    paths = [path for path in index.photo_paths(sample, random.Random()) if path not in bad]
+    jobs = ((photo, partial(_pixels, photo, model)) for path in paths if (photo := index.photo(path)) is not None)
+    pace = pace or Pace.chosen(model)
+    done = embedded = 0
+    with photo_threads(pace.workers) as threads:
+        read = run_ahead(jobs, threads)
+        for batch in compute_ahead(read, partial(_compared, model), threads, pace, at_most=len(paths)):
+            for photo, wrong in batch:
+                embedded += wrong is not None
+                if wrong:
+                    problems.append(IndexProblem(f"{photo.path}: {wrong}", photo.path))
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(paths))
     return CheckReport(index.summary().photos, embedded, tuple(problems))
 
 
@@ -50,6 +66,22 @@ def repair_index(index: IndexWriter, problems: Sequence[IndexProblem]) -> list[I
     return index.problems()
 
 
+def _pixels(photo: StoredPhoto, model: Model) -> NDArray[np.uint8] | None:
+    """Return a photo as the network takes it, None if its file is not as it was.
+
+    Raises PhotoError, which says what is wrong.
+    """
+    if photo.embedding is None or not _is_as_it_was(photo):
+        return None
+    try:
+        data = read_photo(photo.path)
+        if blake2b(data, digest_size=16).digest() == photo.content_hash:
+            return model.prepare(open_photo(data, shorter_side=model.resize))
+    except PhotoError as error:
+        raise PhotoError(f"it cannot be read any more ({error})") from error
+    raise PhotoError("its content is another one than was indexed, though its size and time are the same")
+
+
 def _is_as_it_was(photo: StoredPhoto) -> bool:
     try:
         return stamp_of(os.stat(photo.path)) == photo.stamp
@@ -57,13 +89,21 @@ def _is_as_it_was(photo: StoredPhoto) -> bool:
         return False
 
 
-def _photo_problem(photo: StoredPhoto, model: Model) -> str | None:
-    try:
-        data = read_photo(photo.path)
-        if blake2b(data, digest_size=16).digest() != photo.content_hash:
-            return "its content is another one than was indexed, though its size and time are the same"
-        [embedding] = model.embed([open_photo(data, shorter_side=model.spec.resize)])
-    except PhotoError as error:
-        return f"it cannot be read any more ({error})"
+def _compared(
+    model: Model, batch: Sequence[tuple[StoredPhoto, NDArray[np.uint8] | PhotoError | None]]
+) -> list[tuple[StoredPhoto, str | None]]:
+    """Return what is wrong with each photo of a batch, "" for nothing; None where its file is not as it was."""
+    pixels = [found for _, found in batch if isinstance(found, np.ndarray)]
+    embeddings = iter(model.run(pixels).embedding if pixels else ())
+    compared: list[tuple[StoredPhoto, str | None]] = []
+    for photo, found in batch:
+        if isinstance(found, PhotoError):
+            compared.append((photo, str(found)))
+        else:
+            compared.append((photo, None if found is None else _difference(photo, next(embeddings))))
+    return compared
+
+
+def _difference(photo: StoredPhoto, embedding: NDArray[np.float32]) -> str:
     cosine = float(np.dot(embedding, photo.embedding)) if photo.embedding is not None else 0.0
-    return None if cosine >= LEAST_COSINE else f"embedded again it is another vector (cosine {cosine:.3f})"
+    return "" if cosine >= LEAST_COSINE else f"embedded again it is another vector (cosine {cosine:.3f})"

@@ -3,18 +3,22 @@
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import Result
+from numpy.typing import NDArray
 
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.vector_file import Stamp, read_header
 from index.vectors import VectorIndex
+from retrieval.checking import check_index
+from retrieval.model import Model, Outputs
+from retrieval.pipeline import Pace
 
 Fc7 = Callable[..., Result]
 NUMBER = 12
@@ -150,3 +154,31 @@ def test_an_empty_index_is_whole(fc7: Fc7, tmp_path: Path) -> None:
     assert fc7("check").stdout == "0 photos, 0 of them embedded again: nothing is wrong\n"
     shutil.rmtree(tmp_path / "index")
     assert "There is no index" in fc7("check").stderr
+
+
+def test_a_large_sample_is_embedded_in_batches_side_by_side(index: Path, tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos/06.png").unlink()
+    path = tmp_path / "photos/04.png"
+    status = path.stat()
+    path.write_bytes(b"\0" * status.st_size)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    calls: list[tuple[int, int]] = []
+    batches: list[int] = []
+    model = Model.load(tiny_model, threads=1)
+    run = model.run
+
+    def counted(pixels: Sequence[NDArray[np.uint8]]) -> Outputs:
+        batches.append(len(pixels))
+        return run(pixels)
+
+    with PhotoIndex.open(index) as opened, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "run", counted)
+        report = check_index(
+            opened, model, sample=NUMBER, progress=lambda *call: calls.append(call), pace=Pace(2, 4, 2)
+        )
+    assert (report.photos, report.embedded) == (NUMBER, NUMBER - 1)
+    assert [problem.photo for problem in report.problems] == [path]
+    assert calls == sorted(calls)
+    assert calls[-1] == (NUMBER, NUMBER)
+    assert max(batches) > 1
+    assert sum(batches) == NUMBER - 2
