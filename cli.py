@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from cli_output import INTERRUPTED
+from cli_output import INTERRUPTED, READER_GONE
 from index.errors import UserError
 
 # At its end Python looks for garbage among all that was imported, which goes with the process anyway.
@@ -79,6 +79,10 @@ class Fc7Group(click.Group):
         except KeyboardInterrupt:
             click.echo("\nInterrupted.", err=True)
             ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            # What Python would still flush at its end, and complain that it cannot, goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(READER_GONE)
 
 
 @click.group(

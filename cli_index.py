@@ -288,4 +288,4 @@ def check_command(*, model: "Model", index: Path, sample: int, repair: bool) -> 
     if left:
         raise PhotoIndexError("something is wrong with the index: mend it with fc7 check --repair")
     if report.problems:
-        click.echo("Mended. Run fc7 index to embed again what was dropped.")
+        write(["Mended. Run fc7 index to embed again what was dropped.\n"])

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """Exit status: what a shell reports for a program that Ctrl-C ended."""
+READER_GONE = 141
+"""Exit status: what a shell reports for a program that SIGPIPE ended, as `| head` does once it has enough."""
 
 
 def write(pieces: Iterable[str]) -> None:
@@ -23,7 +25,7 @@ def write(pieces: Iterable[str]) -> None:
         try:
             click.echo(piece, nl=False)
         except BrokenPipeError:
-            raise  # who reads has had enough, which click knows to be no error
+            raise  # who reads has had enough, which is no error
         except OSError as error:
             raise UserError(f"standard output cannot be written ({error.strerror}); choose another place") from error
 

@@ -113,8 +113,7 @@ def train_command(
         report.note(f"Stopped and saved. Go on with: {command}")
         raise click.exceptions.Exit(INTERRUPTED)
     if processes.first:
-        for line in summary(result):
-            click.echo(line)
+        write(f"{line}\n" for line in summary(result))
 
 
 @click.command("evaluate", epilog="Example: fc7 evaluate tiny-imagenet-200/val -m model.onnx --crops 10")
@@ -200,7 +199,7 @@ def export_command(
         name=name,
         licence=licence,
     )
-    click.echo(summary_line(out, spec))
+    write([f"{summary_line(out, spec)}\n"])
 
 
 @click.command("import", epilog="Example: fc7 import alexnet -o alexnet.onnx --calibrate ~/Pictures")
@@ -239,4 +238,4 @@ def import_command(
         url=url,
         half=not float32,
     )
-    click.echo(summary_line(out, spec))
+    write([f"{summary_line(out, spec)}\n"])

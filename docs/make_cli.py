@@ -16,8 +16,9 @@ Made by `make docs` from what the commands say of themselves.
 - Results go to standard output, progress and warnings to standard error; there is no bar and nothing is shortened
   where that is no terminal. File names that are not valid text leave `csv` and `paths` as the bytes that they are, and
   `json` and `jsonl` with escapes.
-- Exit status: 0 done; 1 something could not be done, the reason is on standard error; 2 wrong usage; 130 interrupted.
-  A photo named itself that cannot be read makes it 1, one in a folder only with `--strict`; the others are done first.
+- Exit status: 0 done; 1 something could not be done, the reason is on standard error; 2 wrong usage; 130 interrupted;
+  141 whoever read standard output has gone, as `| head` does once it has enough. A photo named itself that cannot be
+  read makes it 1, one in a folder only with `--strict`; the others are done first.
 - Every option can be set in the environment: `FC7_MODEL` and `FC7_INDEX` for all commands, the others as
   `FC7_<COMMAND>_<OPTION>`, for example `FC7_SEARCH_TOP=20`.
 - Completion with the Tab key: put `eval "$(_FC7_COMPLETE=bash_source fc7)"` into `~/.bashrc`,

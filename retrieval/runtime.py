@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import os
+import re
+import shlex
 import tempfile
 from dataclasses import dataclass
 from functools import partial
@@ -54,10 +56,23 @@ def open_session(
     try:
         session = session or ort.InferenceSession(path, _options(threads, few=few), providers=wanted)
     except Exception as error:  # ONNX Runtime's own exceptions have no common base but this one
-        raise ModelError(f"{path} is not a readable ONNX model ({str(error).splitlines()[0]})") from error
+        raise ModelError(_unreadable(path, str(error))) from error
     if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
         raise UserError("ONNX Runtime finds no CUDA device here; leave out --device, or give --device cpu")
     return session
+
+
+def _unreadable(path: Path, said: str) -> str:
+    """Tell why a file cannot be opened, of which ONNX Runtime `said` something, and what to do."""
+    if path.suffix == ".pt":
+        name = shlex.quote(str(path))
+        return f"{path} is a checkpoint, not a model file; make one of it with `fc7 export {name} -o MODEL.onnx`"
+    # "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from PATH failed:", which says nothing more.
+    reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?", "", said.splitlines()[0])
+    return (
+        f"{path} is not a readable ONNX model ({reason.rstrip('.')}); "
+        "copy it again, or make it again with `fc7 export` or `fc7 import`"
+    )
 
 
 def _open_cached(path: Path, cache: Path, options: Any) -> Any:

@@ -68,6 +68,7 @@ def test_a_reader_that_goes_away_is_no_error(tiny_model: Path, make_photo: MakeP
         assert process.stdout.readline() == "path,rank,label,id,probability\n"
         process.stdout.close()
         assert process.stderr.read() == ""
+        assert process.wait(timeout=30) == 141  # what a shell makes of SIGPIPE, by which `ls | head` ends
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +55,13 @@ def test_from_pictures_to_a_model_that_names_them(data: Path, make_photo: MakePh
     exported = fc7("export", run / "best.pt", "-o", model)
     assert exported.exit_code == 0, exported.output
     assert exported.stdout.startswith(f"{model}: alexnet-64, 2 classes")
+    if Path("/dev/full").exists():
+        command = [sys.executable, "-m", "cli", "export", str(run / "best.pt"), "-o", str(tmp_path / "untold.onnx")]
+        with open("/dev/full", "wb") as full:
+            told = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert told.returncode == 1
+        assert "Error: standard output cannot be written (No space left on device)" in told.stderr
+        assert "Traceback" not in told.stderr
     classified = fc7("classify", "-m", model, make_photo("a.png", "green"), "--format", "jsonl")
     assert {p["label"] for p in json.loads(classified.stdout)["predictions"]} == {"red", "green"}
 

@@ -126,6 +126,11 @@ def test_a_foreign_file_is_refused(tmp_path: Path, make: Callable[[Path], None])
         Checkpoint.load(tmp_path / "foreign.pt")
 
 
+def test_a_model_file_is_told_from_a_damaged_checkpoint(tiny_model: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"tiny.onnx is a model file already, .*; use it with -m, or name"):
+        Checkpoint.load(tiny_model)
+
+
 class Bomb:
     """What pickle runs when it is read."""
 

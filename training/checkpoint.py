@@ -112,6 +112,11 @@ class Checkpoint:
             raise CheckpointError(
                 f"there is no checkpoint {path}; `fc7 train DATA -o RUN` writes RUN/last.pt and RUN/best.pt"
             )
+        if path.suffix == ".onnx":
+            raise CheckpointError(
+                f"{path} is a model file already, no checkpoint; use it with -m, or name RUN/best.pt, "
+                "which `fc7 train` writes beside RUN/model.onnx"
+            )
         try:
             with zipfile.ZipFile(path) as archive:  # torch.load looks at no checksum
                 if (damaged := archive.testzip()) is not None:
