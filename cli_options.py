@@ -104,7 +104,7 @@ def threads_or_default(threads: int | None, *, few: bool) -> int | None:
 def model_options(command: Command) -> Command:
     """Add -m, --device and --threads; the command is called with the loaded `model` in their stead."""
 
-    @model_option("Model file (.onnx).")
+    @model_option("Model file (.onnx), or builtin.")
     @device_option
     @threads_option
     @functools.wraps(command)
@@ -123,7 +123,7 @@ def model_options(command: Command) -> Command:
 def ensemble_options(command: Command) -> Command:
     """As `model_options`, for commands that can average over several models and over crops."""
 
-    @model_option("Model file (.onnx); the probabilities of several -m are averaged.", several=True)
+    @model_option("Model file (.onnx), or builtin; the probabilities of several -m are averaged.", several=True)
     @click.option("--crops", type=click.Choice([1, 10]), default=1, help="Crops to average over, or the middle alone.")
     @device_option
     @threads_option
@@ -158,7 +158,7 @@ def index_option(command: Command) -> Command:
 def index_model_options(command: Command) -> Command:
     """As `model_options`, and --index; where no model is named it is the one that the index was made with."""
 
-    @model_option("Model file (.onnx).", default="that of the index, or the built-in one for a new index")
+    @model_option("Model file (.onnx), or builtin.", default="that of the index, or the built-in one for a new index")
     @device_option
     @threads_option
     @index_option

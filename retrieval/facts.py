@@ -14,7 +14,7 @@ from index.records import IndexSummary, SkippedPhoto
 from retrieval.evaluation import Evaluation
 from retrieval.folder import can_be_seen
 from retrieval.formats import file_size
-from retrieval.model import BUILTIN, Model
+from retrieval.model import BUILTIN, Model, model_file
 from retrieval.spec import ModelSpec
 
 PACKAGES = (
@@ -29,6 +29,7 @@ def facts_of(path: Path) -> Facts:
     """Return the facts of an index, where `path` is a folder, or of a model file. Raises UserError."""
     if path.is_dir():
         return index_facts(path)
+    path = model_file(path)
     if not path.is_file():
         raise UserError(f"there is no {path}; name a model file or the folder of an index, or run `fc7 info` alone")
     return model_facts(path)

@@ -12,7 +12,7 @@ from math import prod
 from pathlib import Path
 
 from index.errors import UserError
-from retrieval.model import BUILTIN, Model
+from retrieval.model import Model, model_file
 from retrieval.pipeline import usable_cores
 from retrieval.runtime import NodeRun, profile
 
@@ -93,10 +93,10 @@ class ModelCost:
 
 def model_cost(path: Path | None = None, *, runs: int = RUNS, threads: int | None = None) -> ModelCost:
     """Measure the layers of a model file, or of the built-in one, on the CPU. Raises UserError, as `Model.load`."""
-    if path is not None and not path.is_file():
+    path = model_file(path)
+    if not path.is_file():
         raise UserError(f"{path} is no model file; name one, or leave it out for the built-in model")
     name = Model.load(path, device="cpu", threads=threads).spec.name
-    path = path or BUILTIN
     nodes = sorted(profile(path, runs=1, optimised=False, threads=threads), key=lambda node: node.place)
     parts: dict[str, list[NodeRun]] = defaultdict(list)
     for node in nodes:

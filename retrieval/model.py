@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 BUILTIN = Path(__file__).with_name("builtin.onnx")
+BUILTIN_NAME = Path("builtin")
+"""What a user writes for the built-in model, where no name would mean another."""
+
+
+def model_file(named: Path | None) -> Path:
+    """Return the model file that is named: None and the word `builtin` name the built-in one."""
+    return BUILTIN if named is None or named == BUILTIN_NAME else named
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class Model:
         few: bool = False,
         cache: Path | None = None,
     ) -> "Model":
-        """Load a model file, or the built-in one.
+        """Load a model file, or the built-in one, which None and the word `builtin` name.
 
         `device` auto takes a GPU where ONNX Runtime has one; `threads` is how many a run uses, by default one a
         core. With `few` it is loaded sooner, for a few pictures, and takes a little longer for each. In the folder
@@ -58,10 +65,11 @@ class Model:
         damaged, foreign or newer file), MissingPackageError (no ONNX Runtime) and UserError (no CUDA device where one
         is asked for).
         """
-        named, path = path, BUILTIN if path is None else path
+        named = None if path == BUILTIN_NAME else path
+        path = model_file(path)
         require_onnxruntime()
         if not path.is_file():
-            other = "name another with -m" if path == BUILTIN else "leave out -m"
+            other = "name another with -m" if path == BUILTIN else "take the built-in one, -m builtin"
             raise ModelError(f"there is no model file {path}; make one with `fc7 train DATA -o RUN`, or {other}")
         session = open_session(path, device=device, threads=threads, few=few, cache=cache)
         spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path=str(path))

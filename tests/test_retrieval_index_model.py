@@ -110,6 +110,26 @@ def test_searching_without_an_index_says_so_before_any_model_is_loaded(fc7: Fc7,
     assert "There is no index" in fc7("search", photo).stderr
 
 
+def test_builtin_names_the_built_in_model(
+    fc7: Fc7, builtin: Path, model: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past FC7_MODEL, and past the model that the index remembers."""
+    monkeypatch.setenv("FC7_MODEL", str(model))
+    assert fc7("index", photo.parent, "-m", "builtin").exit_code == 0
+    assert remembered(tmp_path) is None
+    refused = fc7("search", photo)
+    assert refused.exit_code == 1
+    assert "-m" in refused.stderr
+
+    assert fc7("index", photo.parent, "--rebuild").exit_code == 0
+    assert remembered(tmp_path) == model
+    assert fc7("search", photo, "-m", "builtin").exit_code == 1
+    assert fc7("index", photo.parent, "--rebuild", "-m", "builtin").exit_code == 0
+    assert remembered(tmp_path) is None
+    assert fc7("info", "builtin").stdout == fc7("info", builtin).stdout
+    assert fc7("classify", photo, "-m", "builtin").stdout == fc7("classify", photo, "-m", builtin).stdout
+
+
 def test_a_model_knows_its_file(builtin: Path, model: Path) -> None:
     assert Model.load(model).path == model
     assert Model.load().path is None

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from index.errors import CheckpointError, ModelError
-from retrieval.model import BUILTIN
+from retrieval.model import model_file
 from retrieval.spec import ModelSpec
 from training.architectures import AlexNetConfig
 from training.augment import Normalisation
@@ -46,7 +46,7 @@ def read_start(path: Path) -> Start:
 
     Raises CheckpointError and ModelError.
     """
-    path = BUILTIN if path == Path("builtin") else path
+    path = model_file(path)
     if path.suffix != ".onnx":
         checkpoint = Checkpoint.load(path)
         weights = {name: values for name, values in checkpoint.weights.items() if not name.startswith("fc8.")}
