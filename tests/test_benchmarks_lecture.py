@@ -5,7 +5,7 @@ import json
 import math
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from lecture_handmade import descriptor
 from lecture_part import StoredPictures, middles
 from lecture_results import Results, same
 from lecture_tables import verdict
-from lecture_training import FIRST_RATE, epochs_to, fastest_rate
+from lecture_training import BASE, FIRST_RATE, NETWORK, RECIPE, epochs_to, fastest_rate
 from report import filled, spread
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -54,6 +54,31 @@ def test_a_verdict_needs_more_than_one_training() -> None:
     assert verdict([-3.0, -3.1, -2.9]) == "harms"
     assert verdict([3.0, -1.0, 1.0]) == "no difference that could be told"
     assert spread([1.0, 3.0], ".1f") == "2.0 ± 1.4"
+
+
+@pytest.mark.parametrize(
+    ("tanh", "said"), [(8.0, "0.8 times"), (20.0, "reproduced here in part"), (60.0, "is reproduced here.")]
+)
+def test_the_page_says_whether_relu_was_faster_and_on_what(tmp_path: Path, tanh: float, said: str) -> None:
+    settings = {
+        "pictures": [4000, 1500],
+        "classes": ["a", "b"],
+        "network": asdict(NETWORK),
+        "recipe": RECIPE.to_dict(),
+    }
+    results = Results(tmp_path)
+    assert TABLES["relu"](results) == TABLES["setting"](results) == "Not measured yet."
+    for seed in range(3):
+        results.measure(f"relu/relu/0.01/{seed}", settings, lambda: {"epochs": 10.0})
+        results.measure(f"relu/tanh/0.01/{seed}", settings, lambda: {"epochs": tanh})
+    results.measure(f"parts/{BASE}/0", settings, lambda: {"top1": 0.5, "train_top1": 0.6})
+    text = TABLES["relu"](results)
+    assert said in text
+    assert ("not reproduced here" in text) == (tanh < 10)
+    assert ("not reproduced here" in TABLES["summary"](results)) == (tanh < 10)
+    for told in (text, TABLES["setting"](results)):
+        assert "4,000 pictures" in told
+        assert "two hidden layers of 512, no normalisation, He initialisation, crops of 32" in told
 
 
 def test_what_is_measured_is_kept_for_its_settings(tmp_path: Path) -> None:
