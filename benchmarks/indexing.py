@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from report import FOUND, Goal, save, spread, table
+from report import FOUND, Goal, save, table
 from sample_photos import LARGE, SMALL, write_photos
 
 from retrieval.bench import Measured, measure
@@ -28,6 +28,8 @@ from retrieval.pipeline import Pace
 TINY = (64, 64)
 FEW = 1_000
 MEGABYTES = 600
+SHORT = 100
+"""Photos whose indexing is over so soon that it is measured more often."""
 # What getrusage says of a process begins with what the one that started it had; Linux has better.
 PEAK = """
 import resource, sys
@@ -47,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--counts", type=int, nargs="+", default=[10, 1_000], help="of photos of 500×400")
     parser.add_argument("--large", type=int, default=40, help="photos of 12 megapixels")
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=4, help=f"three times as many of fewer than {SHORT} photos")
     parser.add_argument("--memory", type=int, default=20_000, help="photos that should take no more than 1,000 do")
     parser.add_argument("-m", "--model", type=Path)
     parser.add_argument("-o", "--out", type=Path, default=FOUND)
@@ -73,7 +75,8 @@ def main() -> None:
         Goal(f"memory of indexing {arguments.memory:,} photos ÷ {FEW:,}", 1.1, (many / few,), at_most=True),
         Goal("memory of indexing, MB", MEGABYTES, (max(peaks),), at_most=True),
     ]
-    heads = ("photos", "reading, ms", "decoding, ms", "network, ms", "bound, photos/s", "indexed, photos/s", "share")
+    stages = ("reading, ms", "decoding, ms", "network, ms")
+    heads = ("photos", "rounds", *stages, "bound, photos/s", "indexed, photos/s", "share", "range")
     rows = [speed_row(name, measured) for name, measured in found.items()]
     memory = table(
         ("`fc7 index` of", "peak memory, MB"),
@@ -83,24 +86,26 @@ def main() -> None:
             (f"{arguments.large:,} of 12 megapixels", f"{large:,.0f}"),
         ],
     )
-    text = f"{model.spec.name}, {arguments.rounds} rounds; ms of one core a photo.\n\n{table(heads, rows)}\n\n{memory}"
+    text = f"{model.spec.name}; ms of one core a photo; medians of the rounds.\n\n{table(heads, rows)}\n\n{memory}"
     packages = ("pillow", "onnxruntime", "numpy")
     save(arguments.out, "indexing", text=text, goals=goals, packages=packages)
 
 
 def indexed(model: Model, photos: list[Path], rounds: int, work: Path) -> Measured:
-    """Measure at the usual pace, a short run more often."""
-    rounds = rounds * 3 if len(photos) < 100 else rounds
+    """Measure at the usual pace, a short run three times as often."""
+    rounds = rounds * 3 if len(photos) < SHORT else rounds
     return measure(model, photos, paces=[Pace.chosen(model)], rounds=rounds, work=work)
 
 
 def speed_row(name: str, measured: Measured) -> list[str]:
-    """Return the medians of what was measured, and the share of the bound with its spread."""
+    """Return the rounds, the medians of what was measured in them, and the range of the share of the bound."""
     costs = measured.usual_costs
     stages = [f"{1e3 * seconds:.2f}" for seconds in (costs.reading, costs.decoding, costs.network)]
     bound = median(cost.bound(measured.cores) for cost in measured.costs)
     rate = measured.speeds[0].rate
-    return [name, *stages, f"{bound:,.0f}", f"{rate:,.0f}", spread(measured.ratios, ".2f")]
+    shares = measured.ratios
+    share, span = f"{median(shares):.2f}", f"{min(shares):.2f} to {max(shares):.2f}"
+    return [name, str(len(shares)), *stages, f"{bound:,.0f}", f"{rate:,.0f}", share, span]
 
 
 def peak_memory(folder: Path, index: Path, model: Path | None) -> float:

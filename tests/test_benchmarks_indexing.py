@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from decoding import compared
-from indexing import FEW, MEGABYTES, TINY, indexed, peak_memory
+from indexing import FEW, MEGABYTES, TINY, indexed, peak_memory, speed_row
+from report import Goal
 from sample_photos import LARGE, SMALL, write_photos
 
+from retrieval.bench import Costs, Measured, Speed
 from retrieval.model import Model
-from retrieval.pipeline import usable_cores
+from retrieval.pipeline import Pace, usable_cores
 
 pytestmark = pytest.mark.slow
 
@@ -54,3 +56,16 @@ def test_memory_does_not_grow_with_photos(tmp_path: Path) -> None:
     few, many = (peak_memory(tmp_path / name, tmp_path / f"{name}-index", None) for name in ("few", "many"))
     assert many <= 2.2 * few
     assert many <= 2 * MEGABYTES
+
+
+def test_the_table_has_the_statistic_of_the_goals() -> None:
+    costs = (Costs(0.001, 0.004, 0.005),) * 3
+    measured = Measured("model", 10, 2, costs, (Speed(Pace(2, 16, 2), (100.0, 200.0, 90.0)),))
+    _, _, middle, span, rounds, _ = Goal("share of the bound", 0.9, measured.ratios).row()
+    assert (middle, span, rounds) == ("0.5", "0.45 to 1", "3")
+    assert speed_row("10", measured) == ["10", rounds, "1.00", "4.00", "5.00", "200", "100", "0.50", "0.45 to 1.00"]
+
+
+def test_a_short_run_is_measured_three_times_as_often(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 2, TINY)
+    assert len(indexed(Model.load(device="cpu", threads=1), photos, 1, tmp_path).ratios) == 3
