@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -22,7 +22,13 @@ PACKAGES = (
     *("pillow-heif", "rawpy", "pyarrow", "torch", "onnx"),
 )
 
-Facts = dict[str, object]
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts as plain values by name, for programs, and as rows of a table, for people."""
+
+    values: Mapping[str, object]
+    rows: Mapping[str, object]
 
 
 def facts_of(path: Path) -> Facts:
@@ -37,12 +43,29 @@ def facts_of(path: Path) -> Facts:
 
 def model_facts(path: Path) -> Facts:
     """Return a model's card. Raises ModelError."""
-    model = Model.load(path, device="cpu")
-    spec = model.spec
-    facts = {
+    spec, size = Model.load(path, device="cpu").spec, path.stat().st_size
+    classes = [known.name for known in spec.classes]
+    values = {
         "model": spec.name,
         "architecture": spec.arch,
-        "classes": [known.name for known in spec.classes],
+        "classes": classes,
+        "resize": spec.resize,
+        "crop": spec.crop,
+        "fc7_dim": spec.fc7_dim,
+        "dim": spec.dim,
+        "embedding": spec.embedding,
+        "training": spec.training,
+        "accuracy": spec.accuracy,
+        "licence": spec.licence,
+        "date": spec.date,
+        "fingerprint": spec.fingerprint,
+        "file": str(path),
+        "bytes": size,
+    }
+    rows = {
+        "model": spec.name,
+        "architecture": spec.arch,
+        "classes": classes,
         "input": f"{spec.crop}×{spec.crop} pixels from the middle, the shorter side first brought to {spec.resize}",
         "fc7": f"{spec.fc7_dim} values",
         "embedding": f"{spec.dim} values",
@@ -52,9 +75,9 @@ def model_facts(path: Path) -> Facts:
         "licence": spec.licence,
         "date": spec.date,
         "fingerprint": spec.fingerprint,
-        "file": f"{path}, {file_size(path.stat().st_size)}",
+        "file": f"{path}, {file_size(size)}",
     }
-    return {name: value for name, value in facts.items() if value != ""}
+    return Facts(values, {name: value for name, value in rows.items() if value != ""})
 
 
 def summary_line(path: Path, spec: ModelSpec) -> str:
@@ -71,36 +94,55 @@ def index_facts(folder: Path) -> Facts:
     with PhotoIndex.open(folder) as photo_index:
         summary, model_path = photo_index.summary(), photo_index.model_path
     unseen = [str(root) for root in summary.roots if not can_be_seen(root)]
-    return {
+    effort, recall = summary.quality.usual() if summary.quality else (None, 1.0)
+    values = {
         "index": str(folder),
         "photos": summary.photos,
         "skipped": summary.skipped,
         "folders": [str(root) for root in summary.roots],
+        "unseen_folders": unseen,
+        "model": summary.model_name,
+        "model_file": None if model_path is None else str(model_path),
+        "fingerprint": summary.fingerprint,
+        "dim": summary.dim,
+        "kind": summary.kind,
+        "chosen_kind": summary.chosen_kind,
+        "recall_at_10": recall,
+        "nprobe": effort or None,
+        "built_on": summary.built_on,
+        "bytes": summary.bytes_on_disk,
+        "created": summary.created.isoformat(timespec="seconds"),
+    }
+    rows = {
+        "index": str(folder),
+        "photos": summary.photos,
+        "skipped": summary.skipped,
+        "folders": values["folders"],
         **({"cannot be seen now": unseen} if unseen else {}),
         "model": summary.model_name,
         "model file": "the built-in one" if model_path is None else str(model_path),
         "fingerprint": summary.fingerprint,
         "vectors": f"{summary.kind}, {summary.dim} values each",
-        **_search_facts(summary),
+        **_search_rows(summary),
         "size": file_size(summary.bytes_on_disk),
         "created": summary.created.isoformat(sep=" ", timespec="seconds"),
     }
+    return Facts(values, rows)
 
 
-def _search_facts(summary: IndexSummary) -> Facts:
-    quality = summary.quality
-    facts: Facts = {"kind": "chosen by the number of photos" if summary.chosen_kind == AUTO else "chosen with --kind"}
+def _search_rows(summary: IndexSummary) -> dict[str, str]:
+    kind = "chosen by the number of photos" if summary.chosen_kind == AUTO else "chosen with --kind"
     if summary.chosen_kind not in (AUTO, summary.kind):
-        facts["kind"] = f"{summary.chosen_kind} was chosen; the next fc7 index makes it, if there are enough photos"
-    if quality is None:
-        return {**facts, "recall@10": "1, all photos are compared"}
-    effort, recall = quality.usual()
-    most, best = quality.best
+        kind = f"{summary.chosen_kind} was chosen; the next fc7 index makes it, if there are enough photos"
+    if summary.quality is None:
+        return {"kind": kind, "recall@10": "1, all photos are compared"}
+    effort, recall = summary.quality.usual()
+    most, best = summary.quality.best
     at = " at nprobe {:,}" if effort else ""
     measured = f"{recall:.3f}{at.format(effort)}, {best:.3f} at most{at.format(most)}"
     return {
-        **facts,
-        "recall@10": f"{measured}; measured on {quality.sampled} photos",
+        "kind": kind,
+        "recall@10": f"{measured}; measured on {summary.quality.sampled} photos",
         "built on": summary.built_on,
     }
 
@@ -114,38 +156,63 @@ def skipped_in_index(folder: Path) -> list[SkippedPhoto]:
 def evaluation_facts(evaluation: Evaluation) -> Facts:
     """Return the measures of an evaluation, rounded to four digits."""
     measures = {f.name: getattr(evaluation, f.name) for f in fields(evaluation) if f.name not in ("results", "skipped")}
-    return {name: round(value, 4) for name, value in measures.items()} | {"skipped": len(evaluation.skipped)}
+    measures = {name: round(value, 4) for name, value in measures.items()} | {"skipped": len(evaluation.skipped)}
+    return Facts(measures, measures)
 
 
 def installation_facts(default_index: Path, *, cache: Path) -> Facts:
     """Return versions, and the devices that the built-in model would really run on."""
-    versions = {name: found for name in PACKAGES if (found := _version(name))}
+    fc7, python = _version("fc7"), platform.python_version()
+    packages = {name: found for name in PACKAGES if (found := _version(name))}
+    problems: dict[str, str] = {}
+    model: Model | None = None
+    gpus: int | None = None
     try:
         model = Model.load()
-        runs = {"built-in model": f"{model.spec.name} ({BUILTIN})", "runs on": model.providers}
     except UserError as error:
-        runs = {"built-in model": f"cannot be used: {error}"}
-    return {
-        "fc7": _version("fc7") or "not installed",
-        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        **versions,
-        **runs,
-        "FAISS runs on": _faiss_devices(),
-        "default index": f"{default_index}{'' if default_index.exists() else ' (none yet)'}",
-        "cache": f"{cache}{'' if cache.exists() else ' (none yet)'}",
-    }
-
-
-def _faiss_devices() -> str:
+        problems["built-in model"] = f"cannot be used: {error}"
     try:
         gpus = faiss_gpus()
     except UserError as error:
-        return f"nothing: {error}"
+        problems["FAISS runs on"] = f"nothing: {error}"
+    values = {
+        "fc7": fc7,
+        "python": python,
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "packages": packages,
+        "builtin_model": model and model.spec.name,
+        "builtin_file": str(BUILTIN),
+        "runs_on": model.providers if model else [],
+        "faiss_gpus": gpus,
+        "problems": [f"{name} {problem}" for name, problem in problems.items()],
+        "default_index": str(default_index),
+        "cache": str(cache),
+    }
+    rows = {
+        "fc7": fc7 or "not installed",
+        "python": f"{python} on {platform.system()} {platform.machine()}",
+        **packages,
+        **({"built-in model": f"{model.spec.name} ({BUILTIN})", "runs on": model.providers} if model else {}),
+        **({} if gpus is None else {"FAISS runs on": _faiss_devices(gpus)}),
+        **problems,
+        "default index": f"{default_index}{'' if default_index.exists() else ' (none yet)'}",
+        "cache": f"{cache}{'' if cache.exists() else ' (none yet)'}",
+    }
+    return Facts(values, rows)
+
+
+def _faiss_devices(gpus: int) -> str:
     return f"the CPU, or one of {gpus} GPUs with --device cuda" if gpus else "the CPU; it finds no GPU"
 
 
-def _card(heading: str, values: Mapping[str, object]) -> Facts:
-    return {f"{heading}: {name.replace('_', ' ')}": value for name, value in values.items()}
+def _card(heading: str, values: Mapping[str, object]) -> dict[str, object]:
+    """Return rows of a table; what is empty is left out, at the top of `values` and one below."""
+    rows = {}
+    for name, value in values.items():
+        shown = {key: part for key, part in value.items() if part != ""} if isinstance(value, Mapping) else value
+        rows[f"{heading}: {name.replace('_', ' ')}"] = shown
+    return rows
 
 
 def _version(package: str) -> str | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from retrieval.checking import CheckReport
     from retrieval.duplicates import DuplicateGroup, DuplicatePhoto
     from retrieval.evaluation import PictureResult
+    from retrieval.facts import Facts
     from retrieval.indexing import FolderReport
     from retrieval.search import Answer
 
@@ -118,13 +119,13 @@ def format_pictures(pictures: Iterable["PictureResult"]) -> Iterator[str]:
         yield _csv_line((p.path, p.label, p.predicted.label, _rounded(p.predicted.probability), p.rank))
 
 
-def format_facts(facts: Mapping[str, object], format: str) -> Iterator[str]:
-    """Named facts as "table", aligned, a value of several parts on as many lines, or as one "json" object."""
+def format_facts(facts: "Facts", format: str) -> Iterator[str]:
+    """The rows of facts as "table", aligned, one of several parts on as many lines, or the values as "json" object."""
     if format == "json":
-        yield _json(facts, indent=2) + "\n"
+        yield _json(facts.values, indent=2) + "\n"
         return
-    column = max((len(name) for name in facts), default=0) + 2
-    for name, value in facts.items():
+    column = max((len(name) for name in facts.rows), default=0) + 2
+    for name, value in facts.rows.items():
         for number, line in enumerate(_lines(value)):
             yield f"{name if number == 0 else '':<{column}}{printable(line)}\n"
 

@@ -1,4 +1,6 @@
 import json
+from collections.abc import Callable
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -7,6 +9,10 @@ from click.testing import CliRunner
 
 from cli import main
 from cli_options import cache_folder
+from index.errors import MissingPackageError
+from retrieval.facts import _card
+
+MakePhoto = Callable[..., Path]
 
 
 def info(*arguments: object) -> str:
@@ -19,19 +25,51 @@ def test_the_card_of_a_model(tiny_model: Path) -> None:
     facts = json.loads(info(tiny_model, "--format", "json"))
     assert facts["model"] == "tiny"
     assert facts["classes"] == ["red", "green", "blue"]
-    assert facts["embedding"] == "16 values"
-    assert facts["accuracy: top1"] == 1.0
+    assert (facts["dim"], facts["accuracy"]) == (16, {"top1": 1.0, "top5": 1.0})
+    assert (facts["file"], facts["bytes"]) == (str(tiny_model), tiny_model.stat().st_size)
     assert facts["licence"] == "MIT"
-    assert "architecture    tiny\n" in info(tiny_model)
+    table = info(tiny_model)
+    assert "architecture    tiny\n" in table
+    assert "embedding       16 values\n" in table
+    assert "accuracy: top1  1.0\n" in table
 
 
 def test_this_installation() -> None:
     facts = json.loads(info("--format", "json"))
     assert facts["fc7"] == version("fc7")
-    assert facts["onnxruntime"] == version("onnxruntime")
-    assert "built-in model" in facts
-    assert facts["default index"]
-    assert facts["cache"].removesuffix(" (none yet)") == str(cache_folder())
+    assert facts["packages"]["onnxruntime"] == version("onnxruntime")
+    assert (facts["builtin_model"], facts["problems"]) == ("tiny-imagenet-200", [])
+    assert facts["runs_on"][-1] == "CPUExecutionProvider"
+    assert facts["cache"] == str(cache_folder())
+    assert "built-in model  tiny-imagenet-200 (" in info()
+
+
+def test_programs_get_plain_values_by_plain_names(tmp_path: Path, tiny_model: Path, make_photo: MakePhoto) -> None:
+    place = tmp_path / "index"
+    arguments = ["index", make_photo("photos/a.png").parent, "-m", tiny_model, "--index", place]
+    assert CliRunner().invoke(main, list(map(str, arguments))).exit_code == 0
+    found = [json.loads(info(*named, "--format", "json")) for named in ((), (tiny_model,), (place,))]
+    assert all(name.isidentifier() for facts in found for name in facts)
+    index = found[-1]
+    assert (index["kind"], index["chosen_kind"], index["dim"]) == ("Flat", "auto", 16)
+    assert (index["recall_at_10"], index["nprobe"], index["unseen_folders"]) == (1.0, None, [])
+    assert isinstance(index["bytes"], int)
+    assert datetime.fromisoformat(index["created"]).tzinfo is not None
+
+
+def test_what_cannot_be_used_here_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> int:
+        raise MissingPackageError("FAISS is not installed")
+
+    monkeypatch.setattr("retrieval.facts.faiss_gpus", missing)
+    facts = json.loads(info("--format", "json"))
+    assert (facts["faiss_gpus"], facts["problems"]) == (None, ["FAISS runs on nothing: FAISS is not installed"])
+    assert "FAISS runs on   nothing: FAISS is not installed\n" in info()
+
+
+def test_what_is_empty_in_a_recipe_is_left_out_of_the_table() -> None:
+    recipe = {"dropout": 0.5, "grow": "", "patience": 0}
+    assert _card("training", {"recipe": recipe}) == {"training: recipe": {"dropout": 0.5, "patience": 0}}
 
 
 @pytest.mark.parametrize("name", ["none.onnx", "text.onnx", "folder"])

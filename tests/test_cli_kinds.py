@@ -1,8 +1,10 @@
 """`fc7 index --kind` and `fc7 search --recall`, on pictures, by their real models."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -25,7 +27,7 @@ def place(tmp_path: Path, make_photo: Callable[..., Path], tiny_model: Path) -> 
     return place
 
 
-def facts(place: Path) -> dict[str, str]:
+def facts(place: Path) -> dict[str, Any]:
     done = run("info", place, "--format", "json")
     assert done.exit_code == 0, done.output
     return dict(json.loads(done.stdout))
@@ -33,8 +35,14 @@ def facts(place: Path) -> dict[str, str]:
 
 def test_a_kind_is_shown_searched_and_given_back(place: Path) -> None:
     said = facts(place)
-    assert (said["vectors"], said["kind"]) == ("IVF4,SQ8, 16 values each", "chosen with --kind")
-    assert said["recall@10"].endswith("measured on 60 photos")
+    assert (said["kind"], said["chosen_kind"], said["dim"]) == ("IVF4,SQ8", "IVF4,SQ8", 16)
+    assert said["recall_at_10"] > 0.9
+    assert 1 <= said["nprobe"] <= 4
+    table = run("info", place).stdout
+    assert re.search(
+        r"^vectors +IVF4,SQ8, 16 values each\nkind +chosen with --kind\nrecall@10 +[01]\.\d+ at", table, re.M
+    )
+    assert "measured on 60 photos" in table
     photo = place.parent / "photos" / "07.png"
     answers = [run("search", photo, "--index", place, *more) for more in ([], ["--recall", "1"], ["--recall", "0.99"])]
     assert [(answer.exit_code, answer.stderr) for answer in answers] == [(0, "")] * 3
@@ -42,11 +50,12 @@ def test_a_kind_is_shown_searched_and_given_back(place: Path) -> None:
     assert answers[1].stdout == answers[2].stdout
 
     assert run("index", "--index", place).exit_code == 0
-    assert facts(place)["vectors"].startswith("IVF4")
+    assert facts(place)["kind"] == "IVF4,SQ8"
     assert run("index", "--index", place, "--kind", "auto").exit_code == 0
     said = facts(place)
-    assert (said["vectors"], said["kind"]) == ("Flat, 16 values each", "chosen by the number of photos")
-    assert said["recall@10"] == "1, all photos are compared"
+    assert (said["kind"], said["chosen_kind"], said["recall_at_10"], said["nprobe"]) == ("Flat", "auto", 1.0, None)
+    table = run("info", place).stdout
+    assert re.search(r"^kind +chosen by the number of photos\nrecall@10 +1, all photos are compared$", table, re.M)
 
 
 @pytest.mark.parametrize("rebuild", [[], ["--rebuild"]])
@@ -59,22 +68,22 @@ def test_a_kind_that_faiss_has_not_is_an_error_and_changes_nothing(
         "Error: FAISS has no index of kind 'Nonsense' for vectors of 16 values "
         "(could not parse index string Nonsense): name another, IVF1024,SQ8 for instance, or --kind auto.\n"
     )
-    assert facts(place)["vectors"].startswith("IVF4")
+    assert facts(place)["kind"] == "IVF4,SQ8"
 
 
 def test_a_rebuild_keeps_the_kind_or_takes_another(place: Path, tiny_model: Path, other_model: Path) -> None:
     assert run("index", "--index", place, "--rebuild", "-m", other_model).exit_code == 0
-    assert facts(place)["vectors"].startswith("IVF4")
+    assert facts(place)["kind"] == "IVF4,SQ8"
     assert run("index", "--index", place, "--rebuild", "-m", tiny_model, "--kind", "IVF2,Flat").exit_code == 0
-    assert facts(place)["vectors"].startswith("IVF2,Flat")
-    assert facts(place)["kind"] == "chosen with --kind"
+    assert facts(place)["kind"] == facts(place)["chosen_kind"] == "IVF2,Flat"
 
 
 def test_a_kind_for_more_photos_than_there_are_is_told(place: Path, tmp_path: Path) -> None:
     assert run("index", "--index", place, "--kind", "IVF100,SQ8").exit_code == 0
     said = facts(place)
-    assert said["vectors"].startswith("Flat")
-    assert said["kind"] == "IVF100,SQ8 was chosen; the next fc7 index makes it, if there are enough photos"
+    assert (said["kind"], said["chosen_kind"]) == ("Flat", "IVF100,SQ8")
+    told = "IVF100,SQ8 was chosen; the next fc7 index makes it, if there are enough photos"
+    assert told in run("info", place).stdout
 
 
 @pytest.mark.parametrize("recall", ["0", "1.5", "most"])

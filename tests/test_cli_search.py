@@ -262,7 +262,7 @@ def test_without_a_folder_all_known_ones_are_brought_up_to_date(
     ]
     facts = json.loads(fc7("info", tmp_path / "index", "--format", "json").stdout)
     assert (facts["photos"], facts["folders"]) == (8, [str(tmp_path / "more"), str(photos)])
-    assert facts["cannot be seen now"] == [str(tmp_path / "more")]
+    assert facts["unseen_folders"] == [str(tmp_path / "more")]
     (tmp_path / "unplugged").rename(tmp_path / "more")
     assert counts(fc7("index")) == ["1 unchanged", "", str(photos), "7 unchanged"]
     assert "cannot be seen now" not in fc7("info", tmp_path / "index").stdout

@@ -86,7 +86,7 @@ def test_vectors_are_built_and_searched_on_the_gpu(tmp_path: Path, kind: str, mo
     filled(tmp_path, kind, device="cuda", warnings=warnings)
     if kind != "Flat":
         assert [call for call in gpu.calls if call != "search"] == ["to gpu", "train", "add", "to cpu"]
-        assert index_facts(tmp_path)["built on"] == "GPU"
+        assert index_facts(tmp_path).rows["built on"] == "GPU"
     gpu.calls.clear()
     on_gpu = answers(tmp_path, device="cuda", warnings=warnings)
     assert gpu.calls[:2] == ["to gpu", "search"]
@@ -102,7 +102,7 @@ def test_without_a_gpu_it_is_the_cpu_and_one_line_says_so(tmp_path: Path, monkey
     warnings: list[str] = []
     filled(tmp_path, "IVF8,SQ8", device="cuda", warnings=warnings)
     assert warnings == ["FAISS finds no GPU here: the vectors are searched on the CPU."]
-    assert index_facts(tmp_path)["built on"] == "CPU"
+    assert index_facts(tmp_path).rows["built on"] == "CPU"
     warnings.clear()
     assert answers(tmp_path, device="cuda", warnings=warnings) == answers(tmp_path, device="cpu", warnings=[])
     assert len(warnings) == 1
@@ -115,13 +115,14 @@ def test_what_a_gpu_cannot_do_is_done_by_the_cpu(tmp_path: Path, monkeypatch: py
     assert gpu.calls == []
     [warning] = warnings
     assert warning.startswith("FAISS cannot have this index on the GPU (This index type is not implemented on GPU.)")
-    assert index_facts(tmp_path)["built on"] == "CPU"
+    assert index_facts(tmp_path).rows["built on"] == "CPU"
 
 
 def test_info_says_what_faiss_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     FakeGpu(0).install(monkeypatch)
-    assert installation_facts(tmp_path, cache=tmp_path)["FAISS runs on"] == "the CPU; it finds no GPU"
+    found = installation_facts(tmp_path, cache=tmp_path)
+    assert (found.values["faiss_gpus"], found.rows["FAISS runs on"]) == (0, "the CPU; it finds no GPU")
     FakeGpu(2).install(monkeypatch)
-    assert (
-        installation_facts(tmp_path, cache=tmp_path)["FAISS runs on"] == "the CPU, or one of 2 GPUs with --device cuda"
-    )
+    found = installation_facts(tmp_path, cache=tmp_path)
+    said = "the CPU, or one of 2 GPUs with --device cuda"
+    assert (found.values["faiss_gpus"], found.rows["FAISS runs on"]) == (2, said)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from index.records import Prediction, SearchResult
+from retrieval.facts import Facts
 from retrieval.formats import format_facts, format_predictions, format_results, printable, shorten_middle
 from retrieval.search import Answer
 
@@ -128,8 +129,9 @@ def test_answers_are_written_as_they_come() -> None:
 
 
 def test_facts_are_aligned() -> None:
-    facts = {"model": "tiny", "runs on": ["CUDA", "CPU"], "accuracy": {"top1": 0.5}}
+    values = {"model": "tiny", "bytes": 5}
+    facts = Facts(values, {"model": "tiny", "runs on": ["CUDA", "CPU"], "accuracy": {"top1": 0.5}})
     assert "".join(format_facts(facts, "table")) == (
         "model     tiny\nruns on   CUDA\n          CPU\naccuracy  top1: 0.5\n"
     )
-    assert json.loads("".join(format_facts(facts, "json"))) == facts
+    assert json.loads("".join(format_facts(facts, "json"))) == values

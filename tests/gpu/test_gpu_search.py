@@ -42,7 +42,7 @@ def test_the_gpu_finds_what_the_cpu_finds(tmp_path: Path, kind: str) -> None:
     assert warnings == []
     assert np.mean([len(one & other) / 10 for one, other in zip(*found, strict=True)]) > 0.97
     if kind != "Flat":
-        assert index_facts(tmp_path)["built on"] == "GPU"
+        assert index_facts(tmp_path).rows["built on"] == "GPU"
 
 
 def test_the_device_says_that_it_was_used() -> None:
