@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,7 +21,10 @@ from retrieval.stages import ReadPhoto, Stages
 
 @dataclass(frozen=True)
 class FolderReport:
-    """What was done about a folder; counts is None where nothing was, because its photos are not there to be seen."""
+    """What was done about a folder; counts is None where nothing was, because its photos are not there to be seen.
+
+    `counts.skipped` is the number of `skipped`: photos, and folders inside that could not be searched.
+    """
 
     folder: Path
     counts: SyncCounts | None
@@ -104,7 +107,6 @@ class _FolderRun:
     scan: FolderScan
     sync: Sync
     skipped: list[SkippedPhoto]
-    unread: list[bytes] = field(default_factory=list)
 
     def skip(self, path: bytes, reason: str) -> None:
         self.skipped.append(SkippedPhoto(self.folder / os.fsdecode(path), reason))
@@ -113,7 +115,7 @@ class _FolderRun:
         counts = self.sync.finish()
         for place, number in self.sync.kept().items():
             self.skip(place, f"empty, perhaps because its drive is not there; {number:,} photos of it stay indexed")
-        counts = replace(counts, skipped=counts.skipped + len(self.unread))
+        counts = replace(counts, skipped=len(self.skipped))
         return FolderReport(self.folder, counts, tuple(sorted(self.skipped, key=lambda photo: photo.path)))
 
 
@@ -144,7 +146,6 @@ def _look_at_photos(run: _FolderRun, stages: Stages, meter: _Meter) -> None:
             if isinstance(content, PhotoError):
                 # Not stored: what cannot be read today, a drive that went away, can be read tomorrow without a change.
                 run.skip(path, str(content))
-                run.unread.append(path)
             elif not sync.resolve(path, content.stamp, content.content_hash):
                 yield ReadPhoto(path, content.stamp, content.content_hash), content.data
                 continue

@@ -242,6 +242,15 @@ def test_what_is_there_is_not_written_over(data: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run" / LAST).read_bytes() == before
 
 
+@pytest.mark.parametrize("place", [".", "run", "red square/run", "../data/run"])
+def test_a_run_does_not_lie_among_its_pictures(tmp_path: Path, place: str) -> None:
+    data = write_shapes(tmp_path / "data", each=2)
+    before = sorted(data.rglob("*"))
+    with pytest.raises(RunError, match=r"the run would lie among its pictures, in .*data, .* outside with -o$"):
+        run(data, data / place)
+    assert sorted(data.rglob("*")) == before
+
+
 def test_there_is_nothing_to_go_on_with(data: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"there is no checkpoint .*run/last.pt; `fc7 train DATA -o RUN`"):
         go_on(data, tmp_path / "run")

@@ -73,7 +73,7 @@ def train(
     require_onnxruntime()  # needed last, after hours perhaps
 
     def prepare() -> tuple[Trainer, Checkpoint, Dataset]:
-        _make_folder(out)
+        _make_folder(out, data)
         shape = replace(start.config if start else config or CONFIGS[recipe.arch], dropout=recipe.dropout)
         if shape.arch != recipe.arch:
             raise CheckpointError(
@@ -233,10 +233,15 @@ def _tell_skipped(known: list[SkippedPhoto], trainer: Trainer, report: Report) -
         tell_skipped(found, known, report)
 
 
-def _make_folder(out: Path) -> None:
+def _make_folder(out: Path, data: Path) -> None:
     if (out / LAST).exists():
         raise RunError(
             f"there is a run in {out} already; go on with it with --resume, or choose another folder with -o"
+        )
+    if out.resolve().is_relative_to(data.resolve()):
+        raise RunError(
+            f"the run would lie among its pictures, in {data}, and be taken for a class the next time; "
+            "choose a folder outside with -o"
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
