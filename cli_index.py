@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli_models import index_model_options
 from cli_options import (
     PATH,
     format_option,
-    index_model_options,
     index_option,
     null_wants_paths,
     pace_options,

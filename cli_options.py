@@ -1,14 +1,12 @@
-"""The options that commands of the command line share, and what a command is given in their stead.
+"""The flags that commands of the command line share; cli_models.py has those that load a model.
 
 Whatever is heavy is imported inside: `fc7 --help` imports this module.
 """
 
 import functools
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -20,9 +18,6 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 PATH = click.Path(path_type=Path, readable=False)
 """Any path: what cannot be read is told of by whoever reads it, which knows whether the rest can go on without."""
-
-FEW = 8
-"""Photos that take less time than loading a model for many."""
 
 
 def default_index() -> Path:
@@ -50,98 +45,6 @@ def device_option(command: Command) -> Command:
     )(command)
 
 
-def threads_option(command: Command) -> Command:
-    return click.option(
-        "--threads",
-        type=click.IntRange(min=1),
-        show_default=f"1, a batch on each core; all for up to {FEW} photos",
-        help="Threads that a batch is computed on.",
-    )(command)
-
-
-def model_option(
-    help: str, *, several: bool = False, default: str = "the built-in one"
-) -> Callable[[Command], Command]:
-    return click.option(
-        "-m",
-        "--model",
-        multiple=several,
-        type=PATH,
-        envvar="FC7_MODEL",
-        show_envvar=True,
-        show_default=default,
-        help=help,
-    )
-
-
-def import_meanwhile() -> None:
-    """Import in a thread what commands need beside a model: loading one takes as long, and leaves the GIL to others."""
-
-    def load() -> None:
-        import retrieval.describe
-        import retrieval.formats
-        import retrieval.progress_bar  # noqa: F401
-        from retrieval.photos import load_decoders
-
-        load_decoders()
-
-    Thread(target=load, name="fc7-imports").start()
-
-
-def are_few(photos: Sequence[Path]) -> bool:
-    """Whether a model is worth more the sooner it is loaded."""
-    return len(photos) <= FEW and not any(os.path.isdir(photo) for photo in photos)
-
-
-def threads_or_default(threads: int | None, *, few: bool) -> int | None:
-    """Return the threads for a batch: without --threads one, for batches are computed side by side, but all for a few.
-
-    None stands for all cores.
-    """
-    return threads if threads or few else 1
-
-
-def model_options(command: Command) -> Command:
-    """Add -m, --device and --threads; the command is called with the loaded `model` in their stead."""
-
-    @model_option("Model file (.onnx), or builtin.")
-    @device_option
-    @threads_option
-    @functools.wraps(command)
-    def with_model(*args: Any, model: Path | None, device: Any, threads: int | None, **options: Any) -> Any:
-        import_meanwhile()
-        from retrieval.model import Model
-
-        few = are_few(options["photos"])
-        threads = threads_or_default(threads, few=few)
-        loaded = Model.load(model, device=device, threads=threads, few=few, cache=cache_folder())
-        return command(*args, model=loaded, **options)
-
-    return with_model
-
-
-def ensemble_options(command: Command) -> Command:
-    """As `model_options`, for commands that can average over several models and over crops."""
-
-    @model_option("Model file (.onnx), or builtin; the probabilities of several -m are averaged.", several=True)
-    @click.option("--crops", type=click.Choice([1, 10]), default=1, help="Crops to average over, or the middle alone.")
-    @device_option
-    @threads_option
-    @functools.wraps(command)
-    def with_ensemble(
-        *args: Any, model: Sequence[Path], crops: Any, device: Any, threads: int | None, **options: Any
-    ) -> Any:
-        import_meanwhile()
-        from retrieval.ensemble import Ensemble
-
-        few = "photos" in options and are_few(options["photos"])
-        threads = threads_or_default(threads, few=few)
-        loaded = Ensemble.load(model, crops=crops, device=device, threads=threads, few=few, cache=cache_folder())
-        return command(*args, model=loaded, **options)
-
-    return with_ensemble
-
-
 def index_option(command: Command) -> Command:
     return click.option(
         "--index",
@@ -153,37 +56,6 @@ def index_option(command: Command) -> Command:
         show_default="in your data directory",
         help="Folder that holds the index.",
     )(command)
-
-
-def index_model_options(command: Command) -> Command:
-    """As `model_options`, and --index; where no model is named it is the one that the index was made with."""
-
-    @model_option("Model file (.onnx), or builtin.", default="that of the index, or the built-in one for a new index")
-    @device_option
-    @threads_option
-    @index_option
-    @functools.wraps(command)
-    def with_model(
-        *args: Any, model: Path | None, device: Any, threads: int | None, index: Path, **options: Any
-    ) -> Any:
-        import_meanwhile()
-        from retrieval.index_model import load_index_model
-
-        few = "query" in options and are_few(options["query"].photos)
-        # Only a command that is given folders can begin an index.
-        loaded = load_index_model(
-            index,
-            model,
-            begin=bool(options.get("folders")),
-            anew=options.get("rebuild", False),
-            device=device,
-            threads=threads_or_default(threads, few=few),
-            few=few,
-            cache=cache_folder(),
-        )
-        return command(*args, model=loaded, index=index, **options)
-
-    return with_model
 
 
 def pace_options(command: Command) -> Command:

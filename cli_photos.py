@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli_models import ensemble_options, model_options
 from cli_options import (
     PATH,
     cache_folder,
     default_index,
     device_option,
-    ensemble_options,
     format_option,
-    model_options,
     photos_argument,
     strict_option,
     top_option,

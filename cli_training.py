@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli_models import ensemble_options
 from cli_options import (
     PATH,
     cache_folder,
     device_option,
-    ensemble_options,
     format_option,
     recipe_flags,
     shape_flags,

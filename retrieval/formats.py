@@ -133,11 +133,16 @@ def format_facts(facts: "Facts", format: str) -> Iterator[str]:
 def printable(text: str) -> str:
     """`text` with control characters, line ends and undecodable bytes escaped, safe to show on a terminal."""
     return "".join(
-        character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
-        else character
+        _escaped(character) if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} else character
         for character in text
     )
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python reads a byte of a file name that is no valid text
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 def file_size(size: int) -> str:

@@ -129,4 +129,4 @@ def test_a_file_name_that_is_no_text_comes_out_as_it_is(
     assert odd in classify(tiny_model, tmp_path, "--format", "csv").stdout_bytes
     record = json.loads(classify(tiny_model, os.fsdecode(odd), "--format", "jsonl").stdout_bytes)
     assert os.fsencode(record["path"]) == odd
-    assert b"\\udcff\\udce9.png" in classify(tiny_model, tmp_path).stdout_bytes
+    assert b"\\xff\\xe9.png" in classify(tiny_model, tmp_path).stdout_bytes

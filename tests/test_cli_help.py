@@ -59,6 +59,14 @@ def test_help_fits_eighty_columns() -> None:
         assert max(map(len, done.output.splitlines())) <= 80, name
 
 
+@pytest.mark.parametrize("name", ["classify", "embed", "search", "index", "check", "evaluate"])
+def test_threads_are_told_as_the_command_takes_them(name: str) -> None:
+    [threads] = [option for option in command_called(name).params if option.name == "threads"]
+    assert isinstance(threads, click.Option)
+    few = "; all for up to 8 photos" if name in ("classify", "embed", "search") else ""
+    assert threads.show_default == f"1, a batch on each core{few}"
+
+
 def test_the_reference_is_what_the_help_says() -> None:
     done = subprocess.run(
         [sys.executable, "docs/make_cli.py", "--check"], cwd=REPOSITORY, capture_output=True, text=True

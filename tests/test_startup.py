@@ -6,7 +6,17 @@ import sys
 import pytest
 
 OURS = {
-    *("cli", "cli_index", "cli_options", "cli_output", "cli_photos", "cli_training", "index", "index.errors"),
+    *(
+        "cli",
+        "cli_index",
+        "cli_models",
+        "cli_options",
+        "cli_output",
+        "cli_photos",
+        "cli_training",
+        "index",
+        "index.errors",
+    ),
     *("training", "training.architectures", "training.options", "training.recipe"),
 }
 HEAVY = {"numpy", "PIL", "faiss", "onnxruntime", "onnx", "torch", "rich", "sqlite3", "platformdirs", "asyncio", "ssl"}

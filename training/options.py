@@ -16,7 +16,7 @@ def options_of(by_arch: Mapping[str, Any]) -> list[Option]:
     """Return an option for each `Annotated[type, help]` value of a dataclass, given its defaults by architecture."""
     hints = get_type_hints(type(next(iter(by_arch.values()))), include_extras=True)
     return [
-        Option(name, hint.__origin__, f"{_sentence(hint.__metadata__[0])}  [{_default(name, by_arch)}]")
+        Option(name, hint.__origin__, f"{_sentence(hint.__metadata__[0])}  [default: {_default(name, by_arch)}]")
         for name, hint in hints.items()
         if hasattr(hint, "__metadata__")
     ]
@@ -24,10 +24,17 @@ def options_of(by_arch: Mapping[str, Any]) -> list[Option]:
 
 def _default(name: str, by_arch: Mapping[str, Any]) -> str:
     """Return one value, or one an architecture where they differ."""
-    values = {arch: getattr(known, name) for arch, known in by_arch.items()}
+    values = {arch: _shown(name, getattr(known, name)) for arch, known in by_arch.items()}
     if len(set(values.values())) == 1:
-        return str(next(iter(values.values())))
-    return ", ".join(f"{arch}: {value if value != '' else 'none'}" for arch, value in values.items())
+        return next(iter(values.values()))
+    return ", ".join(f"{arch}: {value}" for arch, value in values.items())
+
+
+def _shown(name: str, value: object) -> str:
+    """Return a value as it is given on the command line."""
+    if isinstance(value, bool):
+        return f"{'' if value else 'no-'}{name.replace('_', '-')}"
+    return "none" if value == "" else str(value)
 
 
 def _sentence(text: str) -> str:

@@ -1,0 +1,147 @@
+"""The options that name models and how they run; a command is called with the loaded `model` in their stead.
+
+Whatever is heavy is imported inside, as in cli_options.py.
+"""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import click
+
+from cli_options import PATH, Command, cache_folder, device_option, index_option
+
+FEW = 8
+"""Photos that take less time than loading a model for many."""
+
+
+def may_get_few(command: Command) -> bool:
+    """Whether a command is given photos one by one, which can be few, and not only folders of them."""
+    return not inspect.signature(command).parameters.keys().isdisjoint(("photos", "query"))
+
+
+def threads_option(*, few: bool) -> Callable[[Command], Command]:
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        show_default="1, a batch on each core" + (f"; all for up to {FEW} photos" if few else ""),
+        help="Threads that a batch is computed on.",
+    )
+
+
+def model_option(
+    help: str, *, several: bool = False, default: str = "the built-in one"
+) -> Callable[[Command], Command]:
+    return click.option(
+        "-m",
+        "--model",
+        multiple=several,
+        type=PATH,
+        envvar="FC7_MODEL",
+        show_envvar=True,
+        show_default=default,
+        help=help,
+    )
+
+
+def import_meanwhile() -> None:
+    """Import in a thread what commands need beside a model: loading one takes as long, and leaves the GIL to others."""
+
+    def load() -> None:
+        import retrieval.describe
+        import retrieval.formats
+        import retrieval.progress_bar  # noqa: F401
+        from retrieval.photos import load_decoders
+
+        load_decoders()
+
+    Thread(target=load, name="fc7-imports").start()
+
+
+def are_few(photos: Sequence[Path]) -> bool:
+    """Whether a model is worth more the sooner it is loaded."""
+    return len(photos) <= FEW and not any(os.path.isdir(photo) for photo in photos)
+
+
+def threads_or_default(threads: int | None, *, few: bool) -> int | None:
+    """Return the threads for a batch: without --threads one, for batches are computed side by side, but all for a few.
+
+    None stands for all cores.
+    """
+    return threads if threads or few else 1
+
+
+def model_options(command: Command) -> Command:
+    """Add -m, --device and --threads; the command is called with the loaded `model` in their stead."""
+
+    @model_option("Model file (.onnx), or builtin.")
+    @device_option
+    @threads_option(few=may_get_few(command))
+    @functools.wraps(command)
+    def with_model(*args: Any, model: Path | None, device: Any, threads: int | None, **options: Any) -> Any:
+        import_meanwhile()
+        from retrieval.model import Model
+
+        few = are_few(options["photos"])
+        threads = threads_or_default(threads, few=few)
+        loaded = Model.load(model, device=device, threads=threads, few=few, cache=cache_folder())
+        return command(*args, model=loaded, **options)
+
+    return with_model
+
+
+def ensemble_options(command: Command) -> Command:
+    """As `model_options`, for commands that can average over several models and over crops."""
+
+    @model_option("Model file (.onnx), or builtin; the probabilities of several -m are averaged.", several=True)
+    @click.option("--crops", type=click.Choice([1, 10]), default=1, help="Crops to average over, or the middle alone.")
+    @device_option
+    @threads_option(few=may_get_few(command))
+    @functools.wraps(command)
+    def with_ensemble(
+        *args: Any, model: Sequence[Path], crops: Any, device: Any, threads: int | None, **options: Any
+    ) -> Any:
+        import_meanwhile()
+        from retrieval.ensemble import Ensemble
+
+        few = "photos" in options and are_few(options["photos"])
+        threads = threads_or_default(threads, few=few)
+        loaded = Ensemble.load(model, crops=crops, device=device, threads=threads, few=few, cache=cache_folder())
+        return command(*args, model=loaded, **options)
+
+    return with_ensemble
+
+
+def index_model_options(command: Command) -> Command:
+    """As `model_options`, and --index; where no model is named it is the one that the index was made with."""
+
+    @model_option("Model file (.onnx), or builtin.", default="that of the index, or the built-in one for a new index")
+    @device_option
+    @threads_option(few=may_get_few(command))
+    @index_option
+    @functools.wraps(command)
+    def with_model(
+        *args: Any, model: Path | None, device: Any, threads: int | None, index: Path, **options: Any
+    ) -> Any:
+        import_meanwhile()
+        from retrieval.index_model import load_index_model
+
+        few = "query" in options and are_few(options["query"].photos)
+        # Only a command that is given folders can begin an index.
+        loaded = load_index_model(
+            index,
+            model,
+            begin=bool(options.get("folders")),
+            anew=options.get("rebuild", False),
+            device=device,
+            threads=threads_or_default(threads, few=few),
+            few=few,
+            cache=cache_folder(),
+        )
+        return command(*args, model=loaded, index=index, **options)
+
+    return with_model
