@@ -15,7 +15,7 @@ from training_samples import TINY, checkpoint_of, lively
 
 from index.errors import CheckpointError, UserError
 from training.augment import Normalisation
-from training.checkpoint import FORMAT_VERSION, Checkpoint, EpochMetrics
+from training.checkpoint import FORMAT_VERSION, Checkpoint, EpochMetrics, EpochTotals
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def checkpoint() -> Checkpoint:
     network(torch.randn(2, 3, 28, 28)).sum().backward()
     optimizer.step()
     found = checkpoint_of(network, Normalisation(torch.rand(3, 32, 32), torch.ones(3, 1, 1), torch.rand(3, 3)))
-    found.epoch, found.step, found.totals = 2, 5, [1.25, 7.0, 40.0, 3.5, 0.5]
+    found.epoch, found.step, found.totals = 2, 5, EpochTotals(1.25, 7.0, 40.0, 3.5, 0.5)
     found.history = [EpochMetrics(epoch, 20, 0.1, 1.1, 0.3, 1.2, 0.25, 1.0, 900.0, 0.01, 4.5) for epoch in (1, 2)]
     found.optimizer = optimizer.state_dict()
     found.random = {"cpu": torch.get_rng_state()}
@@ -68,6 +68,12 @@ def test_a_checkpoint_holds_everything(checkpoint: Checkpoint, saved: Path) -> N
         assert plain(getattr(loaded, name)) == plain(getattr(checkpoint, name)), name
     for name in ("mean", "deviation", "colours"):
         assert torch.equal(getattr(loaded.normalisation, name), getattr(checkpoint.normalisation, name)), name
+
+
+def test_the_totals_of_an_epoch_are_a_list_in_the_file(saved: Path) -> None:
+    header = json.loads(torch.load(saved, weights_only=True)["fc7"])
+    assert header["totals"] == [1.25, 7.0, 40.0, 3.5, 0.5]
+    assert Checkpoint.load(saved).totals == EpochTotals(loss=1.25, right=7, pictures=40, seconds=3.5, waited=0.5)
 
 
 def test_a_checkpoint_builds_its_own_network(checkpoint: Checkpoint, saved: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,20 @@ class EpochMetrics:
     seconds: float
 
 
+@dataclass(frozen=True)
+class EpochTotals:
+    """Sums over the batches of an epoch so far; `waited` are those of its seconds in which no picture was ready.
+
+    A checkpoint has them as a list in this order.
+    """
+
+    loss: float = 0.0
+    right: float = 0.0
+    pictures: float = 0.0
+    seconds: float = 0.0
+    waited: float = 0.0
+
+
 @dataclass
 class Checkpoint:
     """The state of a run after `epoch` whole epochs and `step` batches of the next."""
@@ -52,8 +66,8 @@ class Checkpoint:
     """Where the pictures lie, how many they are, and their fingerprint."""
     epoch: int = 0
     step: int = 0
-    totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0, 0.0, 0.0])
-    """Of the unfinished epoch: summed loss, right answers, pictures, seconds, seconds waited."""
+    totals: EpochTotals = EpochTotals()
+    """Of the unfinished epoch."""
     history: list[EpochMetrics] = field(default_factory=list)
     optimizer: dict[str, Any] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
@@ -78,7 +92,7 @@ class Checkpoint:
             "data": self.data,
             "epoch": self.epoch,
             "step": self.step,
-            "totals": self.totals,
+            "totals": list(astuple(self.totals)),
             "history": [asdict(row) for row in self.history],
         }
         content = {
@@ -149,7 +163,7 @@ class Checkpoint:
                 data=header["data"],
                 epoch=header["epoch"],
                 step=header["step"],
-                totals=header["totals"],
+                totals=EpochTotals(*header["totals"]),
                 history=[EpochMetrics(**row) for row in header["history"]],
                 optimizer=content["optimizer"],
                 scaler=content.get("scaler", {}),

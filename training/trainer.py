@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from index.errors import CheckpointError, DatasetError, UserError
 from training.augment import Normalisation, erased, random_crops
 from training.averaging import WeightAverage
-from training.checkpoint import Checkpoint, EpochMetrics
+from training.checkpoint import Checkpoint, EpochMetrics, EpochTotals
 from training.mixing import mix
 from training.networks import AlexNet
 from training.optimizer import make_optimizer
@@ -68,7 +68,7 @@ class Trainer:
         self.average = WeightAverage(self.network, recipe.ema) if recipe.ema else None
         self.epoch, self.step = 0, 0
         self.history: list[EpochMetrics] = []
-        self._totals = [0.0] * 5
+        self._totals = EpochTotals()
         torch.manual_seed(recipe.seed + SEEDS_APART * processes.number)
 
     @property
@@ -81,15 +81,24 @@ class Trainer:
 
         Raises DatasetError if no picture can be read, and UserError if the loss is no number any more.
         """
+        if not self._take_steps(stop=stop, report=report):
+            return False
+        self.history.append(self._judge())
+        self.epoch, self.step, self._totals = self.epoch + 1, 0, EpochTotals()
+        return True
+
+    def _take_steps(self, *, stop: Callable[[], bool], report: BatchReport | None) -> bool:
+        """Learn from the batches that are left of an epoch, and add them to its totals; False if `stop` said so."""
         recipe, side, processes = self.recipe, self.side, self.processes
         order = torch.randperm(len(self.pictures), generator=torch.Generator().manual_seed(recipe.seed + self.epoch))
         order = order[self.step * recipe.batch_size : self.steps * recipe.batch_size].view(-1, recipe.batch_size)
-        loss_sum, right = (torch.tensor(value, device=self.device) for value in self._totals[:2])
-        seen, seconds, waited = self._totals[2:]
+        before, whole = self._totals, True
+        loss_sum, right = (torch.tensor(value, device=self.device) for value in (before.loss, before.right))
+        seen, waited = before.pictures, before.waited
         start = reported = time.perf_counter()
         batches = self.pictures.batches(processes.share(order).flatten(), recipe.batch_size // processes.count)
         self._set_learning()
-        while True:
+        while whole:
             asked = time.perf_counter()
             batch = next(batches, None)
             waited += time.perf_counter() - asked
@@ -108,43 +117,51 @@ class Trainer:
             now = time.perf_counter()
             if report is not None and seen and (now - reported > SECONDS_BETWEEN_REPORTS or self.step == self.steps):
                 reported = now
-                rate = processes.count * seen / (seconds + now - start)
+                rate = processes.count * seen / (before.seconds + now - start)
                 report(self.step, self.steps, loss_sum.item() / seen, right.item() / seen, rate)
-            if processes.any(stop()):
-                sums = processes.sum([loss_sum.item(), right.item(), seen])
-                self._totals = [*sums, seconds + time.perf_counter() - start, waited]
-                return False
+            whole = not processes.any(stop())
         # Only then has a GPU done what was asked of it.
-        loss_total, right_total, seen = processes.sum([loss_sum.item(), right.item(), seen])
-        seconds += time.perf_counter() - start
-        if not seen:
+        loss_total, right_total, pictures = processes.sum([loss_sum.item(), right.item(), seen])
+        seconds = before.seconds + time.perf_counter() - start
+        self._totals = EpochTotals(loss_total, right_total, pictures, seconds, waited)
+        return whole
+
+    def _judge(self) -> EpochMetrics:
+        """Validate the network after the last step of an epoch, and return what the epoch came to.
+
+        Raises as `train_epoch`.
+        """
+        learned, side = self._totals, self.side
+        if not learned.pictures:
             raise DatasetError("none of the training pictures could be read")
-        if not math.isfinite(loss_total):
+        if not math.isfinite(learned.loss):
             raise UserError(
                 f"training diverged in epoch {self.epoch + 1}: the loss is no number any more; "
                 f"start a new run with an --lr below {self.recipe.lr:g}"
             )
         # Without SyncBatchNorm each process has statistics of its own; those of the first are saved.
-        processes.spread(self.judged.buffers())
-        found_loss, top1, top5 = evaluate(
-            self.judged, self.validation, self.normalisation, side=side, precision=self.precision, processes=processes
+        self.processes.spread(self.judged.buffers())
+        loss, top1, top5 = evaluate(
+            self.judged,
+            self.validation,
+            self.normalisation,
+            side=side,
+            precision=self.precision,
+            processes=self.processes,
         )
-        row = EpochMetrics(
+        return EpochMetrics(
             epoch=self.epoch + 1,
             side=side,
             lr=self._rate(),
-            train_loss=loss_total / seen,
-            train_top1=right_total / seen,
-            validation_loss=found_loss,
+            train_loss=learned.loss / learned.pictures,
+            train_top1=learned.right / learned.pictures,
+            validation_loss=loss,
             validation_top1=top1,
             validation_top5=top5,
-            pictures_per_second=seen / seconds,
-            waiting=waited / seconds,
-            seconds=seconds,
+            pictures_per_second=learned.pictures / learned.seconds,
+            waiting=learned.waited / learned.seconds,
+            seconds=learned.seconds,
         )
-        self.history.append(row)
-        self.epoch, self.step, self._totals = self.epoch + 1, 0, [0.0] * 5
-        return True
 
     @property
     def judged(self) -> AlexNet:
@@ -226,7 +243,7 @@ class Trainer:
             ) from error
         self.epoch, self.step, self.history = checkpoint.epoch, checkpoint.step, list(checkpoint.history)
         # The sums are of all processes, so one alone goes on from them.
-        self._totals = list(checkpoint.totals) if self.processes.first else [0.0] * 5
+        self._totals = checkpoint.totals if self.processes.first else EpochTotals()
         if (state := checkpoint.random.get(_of_process("cpu", self.processes.number))) is not None:
             torch.set_rng_state(state)
         if self.device.type == "cuda":
@@ -240,7 +257,7 @@ class Trainer:
         checkpoint.average = {} if self.average is None else self.average.network.state_dict()
         checkpoint.optimizer, checkpoint.scaler = self.optimizer.state_dict(), self._scaler.state_dict()
         checkpoint.epoch, checkpoint.step, checkpoint.history = self.epoch, self.step, list(self.history)
-        checkpoint.totals = list(self._totals)
+        checkpoint.totals = self._totals
         random = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             random["cuda"] = torch.cuda.get_rng_state(self.device)
