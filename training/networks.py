@@ -107,17 +107,6 @@ def feature_grid(config: AlexNetConfig) -> int:
     return config.sides()[-1][1]
 
 
-def parameter_count(network: nn.Module) -> int:
-    """Return the number of learned values."""
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def neurons_per_layer(config: AlexNetConfig, classes: int) -> list[int]:
-    """Return the outputs of each learned layer before pooling, conv1 first."""
-    found = [side**2 * conv.filters for conv, (side, _) in zip(config.convs, config.sides(), strict=True)]
-    return [*found, *config.hidden, classes]
-
-
 def without_batch_norm(network: AlexNet) -> AlexNet:
     """Return an equal network for inference whose batch normalisation is merged into its weights."""
     plain = AlexNet(replace(network.config, batch_norm=False), network.classes)
