@@ -76,7 +76,8 @@ class ApproximateIndex:
         if on_gpu is None and self._has_centres and len(embeddings) >= self.lists:
             # Rather than by FAISS, which compares all vectors with all centres.
             index.quantizer.add(learn_centres(embeddings, self.lists))
-            embeddings = embeddings[np.random.default_rng(0).permutation(len(embeddings))[:TRAINING_CODES]]
+            if len(embeddings) > TRAINING_CODES:  # otherwise a copy of all would only take memory
+                embeddings = embeddings[np.random.default_rng(0).choice(len(embeddings), TRAINING_CODES, replace=False)]
         try:
             index.train(np.ascontiguousarray(embeddings))
         except RuntimeError as error:

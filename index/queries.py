@@ -115,12 +115,19 @@ def embeddings_with_ids(
     catalog: Catalog, ids: NDArray[np.int64], *, dim: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Read ids (m,) and embeddings (m, dim) of the photos with these ids (n,) that have one, sorted by id."""
-    rows = catalog.rows(
+    sql = (
         "SELECT id, embedding FROM photos WHERE embedding IS NOT NULL AND id IN (SELECT value FROM json_each(?))"
-        " ORDER BY id",
-        (json.dumps(ids.tolist()),),
+        " ORDER BY id"
     )
-    return np.array([row[0] for row in rows], dtype=np.int64), unpack_embeddings([row[1] for row in rows], dim)
+    # Put in their place batch by batch: of many, all rows at once would take as much memory again.
+    found, embeddings = np.empty(len(ids), np.int64), np.empty((len(ids), dim), np.float32)
+    count = 0
+    for rows in catalog.batches(sql, (json.dumps(ids.tolist()),), size=BATCH):
+        end = count + len(rows)
+        found[count:end] = [id for id, _ in rows]
+        embeddings[count:end] = unpack_embeddings([stored for _, stored in rows], dim)
+        count = end
+    return found[:count], embeddings[:count]
 
 
 def embedded_ids(catalog: Catalog) -> NDArray[np.int64]:
