@@ -69,8 +69,8 @@ def test_the_shapes_of_the_architectures() -> None:
 def test_the_command_line_offers_every_value_of_a_shape() -> None:
     options = {option.name: option for option in shape_options()}
     assert list(options) == [field.name for field in fields(Shape)]
-    assert options["norm"].help.endswith("[alexnet: response, alexnet-owt: none, alexnet-64: batch]")
-    assert options["overlap"].help.endswith("[True]")
+    assert options["norm"].help.endswith("[default: alexnet: response, alexnet-owt: none, alexnet-64: batch]")
+    assert options["overlap"].help.endswith("[default: overlap]")
 
 
 def test_activation() -> None:
