@@ -65,16 +65,18 @@ def compare(
     fc7, embedding = model_descriptors(model, images)
     handmade = unit_length(np.stack([hog_descriptor(image) for image in images]))
     return {
-        name: (
-            vectors.shape[1],
-            (
-                precision_at_k(vectors, labels, 1),
-                precision_at_k(vectors, labels, min(10, len(images) - 1)),
-                mean_average_precision(vectors, labels),
-            ),
-        )
+        name: (vectors.shape[1], neighbour_scores(vectors, labels))
         for name, vectors in (("HOG", handmade), ("fc7", unit_length(fc7)), ("embedding", embedding))
     }
+
+
+def neighbour_scores(vectors: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[float, float, float]:
+    """Return P@1, P@10 and mAP of vectors (n, dim) of unit length, each of which queries all others."""
+    return (
+        precision_at_k(vectors, labels, 1),
+        precision_at_k(vectors, labels, min(10, len(vectors) - 1)),
+        mean_average_precision(vectors, labels),
+    )
 
 
 def read_pictures(data: Path, names: list[str], *, most: int) -> tuple[list[Image.Image], NDArray[np.int64]]:

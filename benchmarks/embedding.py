@@ -19,11 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from descriptors import hog_descriptor, read_pictures, unit_length
+from descriptors import hog_descriptor, neighbour_scores, read_pictures, unit_length
 from numpy.typing import NDArray
 from torch import Tensor
 
-from retrieval.metrics import mean_average_precision, precision_at_k
 from training.augment import centre_crops
 from training.checkpoint import Checkpoint
 from training.dataset import Split, scan_dataset
@@ -70,8 +69,8 @@ def main() -> None:
     )
 
     def show(title: str, vectors: NDArray[np.float32]) -> None:
-        scores = [precision_at_k(vectors, labels, k) for k in (1, 10)] + [mean_average_precision(vectors, labels)]
-        print(f"| {title} | {vectors.shape[1]} | " + " | ".join(f"{score:.3f}" for score in scores) + " |", flush=True)
+        scores = " | ".join(f"{score:.3f}" for score in neighbour_scores(vectors, labels))
+        print(f"| {title} | {vectors.shape[1]} | {scores} |", flush=True)
 
     show("HOG", unit_length(np.stack([hog_descriptor(image) for image in images])))
     learned, asked = activations(checkpoint, training), activations(checkpoint, unseen)

@@ -24,13 +24,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from descriptors import read_pictures
+from descriptors import neighbour_scores, read_pictures
 from embedding import activations, squares
 from numpy.typing import NDArray
 from report import table
 from torch import Tensor
 
-from retrieval.metrics import mean_average_precision, precision_at_k
 from training.augment import random_crops
 from training.checkpoint import Checkpoint
 from training.dataset import scan_dataset
@@ -166,14 +165,9 @@ def described(
     asked = activations(checkpoint, unseen)
     fc7 = EmbeddingTransform(EmbeddingRecipe(layers=("fc7",)))
     embedding = fit_embedding(join_layers(activations(checkpoint, known), recipe := EmbeddingRecipe()), recipe)
-    found = {"fc7": fc7(asked).numpy(), "embedding": embedding(asked).numpy()}
     return {
-        name: (
-            precision_at_k(vectors, labels, 1),
-            precision_at_k(vectors, labels, 10),
-            mean_average_precision(vectors, labels),
-        )
-        for name, vectors in found.items()
+        name: neighbour_scores(transform(asked).numpy(), labels)
+        for name, transform in (("fc7", fc7), ("embedding", embedding))
     }
 
 

@@ -203,11 +203,6 @@ class PhotoIndex:
         """Read what is known of a photo; compare its stamp to tell whether the file has changed since."""
         return photo_at(self._catalog, Path(os.path.abspath(path)))
 
-    def embedding_of(self, path: Path) -> NDArray[np.float32] | None:
-        """Read the embedding (dim,) of a photo, None where it has none or is not in the index."""
-        photo = self.photo(path)
-        return None if photo is None else photo.embedding
-
     def embeddings(self) -> Iterator[EmbeddedPhotos]:
         """Read all photos with an embedding, in batches."""
         return all_photos(self._catalog, dim=self._state().dim)

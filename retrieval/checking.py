@@ -17,7 +17,7 @@ from index.records import IndexProblem, StoredPhoto
 from retrieval.model import Model
 from retrieval.photo_files import read_photo, stamp_of
 from retrieval.photos import open_photo
-from retrieval.pipeline import Pace, compute_ahead, photo_threads, run_ahead
+from retrieval.pipeline import Pace, run_in_batches
 from retrieval.progress import Progress
 
 # Other versions of the decoders and of the runtime change a vector by less than this; another picture by far more.
@@ -46,16 +46,14 @@ def check_index(
     jobs = ((photo, partial(_pixels, photo, model)) for path in paths if (photo := index.photo(path)) is not None)
     pace = pace or Pace.chosen(model)
     done = embedded = 0
-    with photo_threads(pace.workers) as threads:
-        read = run_ahead(jobs, threads)
-        for batch in compute_ahead(read, partial(_compared, model), threads, pace, at_most=len(paths)):
-            for photo, wrong in batch:
-                embedded += wrong is not None
-                if wrong:
-                    problems.append(IndexProblem(f"{photo.path}: {wrong}", photo.path))
-            done += len(batch)
-            if progress is not None:
-                progress(done, len(paths))
+    for batch in run_in_batches(jobs, partial(_compared, model), pace, at_most=len(paths)):
+        for photo, wrong in batch:
+            embedded += wrong is not None
+            if wrong:
+                problems.append(IndexProblem(f"{photo.path}: {wrong}", photo.path))
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(paths))
     return CheckReport(index.summary().photos, embedded, tuple(problems))
 
 

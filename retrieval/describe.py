@@ -15,7 +15,7 @@ from retrieval.folder import expand_paths
 from retrieval.model import Outputs
 from retrieval.photo_files import MAX_BYTES, check_size
 from retrieval.photos import open_photo
-from retrieval.pipeline import Pace, compute_ahead, photo_threads, run_ahead
+from retrieval.pipeline import Pace, run_in_batches
 from retrieval.progress import Progress
 from retrieval.spec import ModelSpec
 
@@ -84,17 +84,15 @@ def describe_photos(
     jobs = ((path, partial(prepare, source_of(path))) for path in photos)
     pace = pace or Pace.chosen(model)
     done = 0
-    with photo_threads(pace.workers) as threads:
-        prepared = run_ahead(jobs, threads)
-        for batch in compute_ahead(prepared, partial(_described, model), threads, pace, at_most=len(photos)):
-            for path, photo in batch:
-                if isinstance(photo, PhotoError):
-                    skipped.append(SkippedPhoto(path, str(photo)))
-                else:
-                    yield photo
-            done += len(batch)
-            if progress is not None:
-                progress(done, len(photos))
+    for batch in run_in_batches(jobs, partial(_described, model), pace, at_most=len(photos)):
+        for path, photo in batch:
+            if isinstance(photo, PhotoError):
+                skipped.append(SkippedPhoto(path, str(photo)))
+            else:
+                yield photo
+        done += len(batch)
+        if progress is not None:
+            progress(done, len(photos))
 
 
 def _described(
@@ -102,10 +100,10 @@ def _described(
 ) -> list[tuple[Path, DescribedPhoto | PhotoError]]:
     """Run a model on those photos of a batch that could be prepared."""
     readable = [pixels for _, pixels in batch if not isinstance(pixels, PhotoError)]
-    if not readable:
-        return [(path, error) for path, error in batch if isinstance(error, PhotoError)]
-    outputs = model.run(readable)
-    rows = iter(zip(outputs.probabilities, outputs.fc7, outputs.embedding, strict=True))
+    rows: Iterator[tuple[NDArray[np.float32], ...]] = iter(())
+    if readable:
+        outputs = model.run(readable)
+        rows = zip(outputs.probabilities, outputs.fc7, outputs.embedding, strict=True)
     return [
         (path, pixels if isinstance(pixels, PhotoError) else DescribedPhoto(path, *next(rows)))
         for path, pixels in batch

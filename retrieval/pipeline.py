@@ -121,6 +121,18 @@ def compute_ahead(
         yield result
 
 
+def run_in_batches(
+    jobs: Iterable[tuple[Source, Callable[[], Item]]],
+    compute: Callable[[list[tuple[Source, Item | PhotoError]]], Result],
+    pace: Pace,
+    *,
+    at_most: int,
+) -> Iterator[Result]:
+    """As `compute_ahead`, of what `run_ahead` makes of the jobs, in threads that end with the generator."""
+    with photo_threads(pace.workers) as threads:
+        yield from compute_ahead(run_ahead(jobs, threads), compute, threads, pace, at_most=at_most)
+
+
 def in_batches(items: Iterable[Item], sizes: int | Iterable[int]) -> Iterator[list[Item]]:
     """Yield the items in lists of a size, or of one after the other of several; the last one perhaps shorter."""
     rest = iter(items)

@@ -19,7 +19,7 @@ from retrieval.folder import expand_paths
 from retrieval.model import Model
 from retrieval.photo_files import MAX_BYTES, check_size, stamp_of
 from retrieval.photos import load_photo
-from retrieval.pipeline import Pace, compute_ahead, photo_threads, run_ahead
+from retrieval.pipeline import Pace, run_in_batches
 from retrieval.stages import NOTHING_FOUND
 
 
@@ -86,17 +86,14 @@ def embed_query_photos(
                 yield _Source(path, stored), partial(_no_views, model)
 
     photos = expand_paths(paths, skipped=skipped)
-    pace = Pace.chosen(model)
-    with photo_threads(pace.workers) as threads:
-        prepared = run_ahead(jobs(photos), threads)
-        for batch in compute_ahead(prepared, partial(_embedded, model), threads, pace, at_most=len(photos)):
-            for path, embedding in batch:
-                if isinstance(embedding, PhotoError):
-                    skipped.append(SkippedPhoto(path, str(embedding)))
-                elif has_direction(embedding):
-                    yield QueryPhoto(path, unit(embedding))
-                else:
-                    skipped.append(SkippedPhoto(path, NOTHING_FOUND))
+    for batch in run_in_batches(jobs(photos), partial(_embedded, model), Pace.chosen(model), at_most=len(photos)):
+        for path, embedding in batch:
+            if isinstance(embedding, PhotoError):
+                skipped.append(SkippedPhoto(path, str(embedding)))
+            elif has_direction(embedding):
+                yield QueryPhoto(path, unit(embedding))
+            else:
+                skipped.append(SkippedPhoto(path, NOTHING_FOUND))
 
 
 def _embedded(

@@ -96,3 +96,9 @@ def contents_of(index: PhotoIndex) -> dict[Path, tuple[bytes | None, bytes | Non
         embedding = None if photo.embedding is None else photo.embedding.tobytes()
         contents[path] = (photo.content_hash, embedding, photo.skipped)
     return contents
+
+
+def embedding_of(index: PhotoIndex, path: Path) -> NDArray[np.float32] | None:
+    """Return the embedding (dim,) that an index has of a photo, None where it has none."""
+    photo = index.photo(path)
+    return None if photo is None else photo.embedding

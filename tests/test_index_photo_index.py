@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from photo_samples import DIM, SampleFile, bring_up_to_date, contents_of, embed, hash_of, new_photo, open_for_writing
+from photo_samples import (
+    DIM,
+    SampleFile,
+    bring_up_to_date,
+    contents_of,
+    embed,
+    embedding_of,
+    hash_of,
+    new_photo,
+    open_for_writing,
+)
 
 from index.errors import IndexFormatError, IndexLockedError, IndexNotFoundError, ModelMismatchError
 from index.index_writer import IndexWriter
@@ -150,12 +160,12 @@ def test_what_is_known_of_a_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             ("a cat", "n02123045", 0.75),
             ("ein Kätzchen", None, 0.25),
         ]
-        embedding = index.embedding_of(path)
+        embedding = embedding_of(index, path)
         assert embedding is not None
         np.testing.assert_allclose(embedding, embed(b"1"), rtol=0, atol=1e-3)
         assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-6)
-        assert index.embedding_of(tmp_path / "photos/b.jpg") is None
-        assert index.embedding_of(Path("/elsewhere.jpg")) is None
+        assert embedding_of(index, tmp_path / "photos/b.jpg") is None
+        assert embedding_of(index, Path("/elsewhere.jpg")) is None
         monkeypatch.chdir(tmp_path / "index")
         assert index.photo(Path("../photos") / os.fsdecode(strange)) is not None
         assert index.roots() == [tmp_path / "photos"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from photo_samples import DIM, SampleFile, bring_up_to_date, embed, hash_of, open_for_writing
+from photo_samples import DIM, SampleFile, bring_up_to_date, embed, embedding_of, hash_of, open_for_writing
 
 from index.catalog import Catalog
 from index.errors import PhotoIndexError
@@ -135,7 +135,7 @@ def test_copies_are_equally_good_and_go_by_path(
 def test_scores_are_a_product(index: PhotoIndex) -> None:
     selection = Selection(folders=(Path("/photos/a"),))
     for query, results in zip(QUERIES, index.search(QUERIES, 5, among=selection), strict=True):
-        stored = [index.embedding_of(result.path) for result in results]
+        stored = [embedding_of(index, result.path) for result in results]
         scores = [float(np.dot(query.astype(np.float64), embedding)) for embedding in stored if embedding is not None]
         np.testing.assert_allclose([result.score for result in results], scores, rtol=0, atol=1e-6)
 

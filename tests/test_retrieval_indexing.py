@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from photo_samples import embedding_of
 from PIL import Image
 
 from index.errors import PhotoError, UserError
@@ -126,7 +127,7 @@ def test_bad_photos_are_skipped_and_never_move_another_ones_row(
     ]
     assert index.skipped() == list(report.skipped)
     for path in set(photos.rglob("*.png")) - {photos / "a" / "1.5.png"}:
-        embedding = index.embedding_of(path)
+        embedding = embedding_of(index, path)
         assert embedding is not None
         np.testing.assert_allclose(embedding, model.embed([open_photo(path)])[0], atol=2e-3)
 
@@ -156,7 +157,7 @@ def test_embeddings_do_not_depend_on_the_batches(model: WatchedModel, photos: Pa
             tmp_path / str(size), fingerprint=model.spec.fingerprint, model_name="tiny", dim=model.spec.dim
         ) as index:
             run(index, model, photos, batch_size=size, workers=size)
-            found.append([index.embedding_of(path) for path in sorted(photos.rglob("*.png"))])
+            found.append([embedding_of(index, path) for path in sorted(photos.rglob("*.png"))])
     np.testing.assert_allclose(np.array(found[0]), np.array(found[1]), atol=1e-3)
 
 
@@ -249,7 +250,7 @@ def test_photos_skipped_for_want_of_a_package_are_tried_when_it_is_there(
     assert counts is not None
     assert counts.skipped == 0
     assert index.skipped() == []
-    assert index.embedding_of(photos / "phone.heic") is not None
+    assert embedding_of(index, photos / "phone.heic") is not None
 
 
 def test_progress_adds_up_over_folders(
@@ -284,7 +285,7 @@ def test_names_that_are_no_text(index: IndexWriter, model: WatchedModel, photos:
     except OSError:
         pytest.skip("this file system takes text only")
     run(index, model, photos)
-    assert index.embedding_of(odd) is not None
+    assert embedding_of(index, odd) is not None
 
 
 @pytest.mark.parametrize("order", [("photos", "others"), ("others", "photos")])
@@ -384,7 +385,7 @@ def test_a_hundred_thousand_files_in_one_folder(
     (many / "IMG_050000.jpg").unlink()
     (many / "good.png").rename(many / "better.png")
     assert run(index, model, many).counts == SyncCounts(moved=1, removed=1, still_skipped=99_999)
-    assert index.embedding_of(many / "better.png") is not None
+    assert embedding_of(index, many / "better.png") is not None
 
 
 def test_very_long_paths(index: IndexWriter, model: WatchedModel, photos: Path) -> None:
@@ -406,7 +407,7 @@ def test_very_long_paths(index: IndexWriter, model: WatchedModel, photos: Path) 
     report = run(index, model, photos)
     assert report.counts in (SyncCounts(new=11, skipped=1), SyncCounts(new=10, copied=1, skipped=1))
     assert [photo.reason for photo in report.skipped] == ["name too long"]
-    assert index.embedding_of(longest / "deep.png") is not None
+    assert embedding_of(index, longest / "deep.png") is not None
 
 
 @pytest.mark.parametrize("changes", [1, 2])
@@ -446,7 +447,7 @@ def test_real_photos(index: IndexWriter, model: WatchedModel, data_dir: Path) ->
     report = run(index, model, data_dir / "photos")
     assert report.counts == SyncCounts(new=125)
     path = data_dir / "photos" / "n02123159_tiger_cat.JPEG"
-    embedding = index.embedding_of(path)
+    embedding = embedding_of(index, path)
     assert embedding is not None
     assert index.search(embedding[None], 1)[0][0].path == path
 

@@ -54,18 +54,23 @@ def test_any_other_exception_is_raised_in_its_turn() -> None:
         next(results)
 
 
-def test_no_more_sources_are_taken_than_the_look_ahead() -> None:
-    taken = 0
+class Counted:
+    """Numbers, of which `taken` have been asked for."""
 
-    def sources() -> Iterator[int]:
-        nonlocal taken
-        for number in range(100):
-            taken += 1
+    def __init__(self, count: int) -> None:
+        self._count, self.taken = count, 0
+
+    def __iter__(self) -> Iterator[int]:
+        for number in range(self._count):
+            self.taken += 1
             yield number
 
-    for done, _ in enumerate(prepare_photos(sources(), str, workers=2, look_ahead=5), 1):
-        assert taken <= min(done + 4, 100)
-    assert taken == 100
+
+def test_no_more_sources_are_taken_than_the_look_ahead() -> None:
+    sources = Counted(100)
+    for done, _ in enumerate(prepare_photos(sources, str, workers=2, look_ahead=5), 1):
+        assert sources.taken <= min(done + 4, 100)
+    assert sources.taken == 100
 
 
 def test_heavy_sources_are_taken_less_far_ahead() -> None:
@@ -211,18 +216,11 @@ def test_batches_are_computed_in_order_and_as_large_as_may_be(
 
 def test_few_batches_wait() -> None:
     """What is prepared is not taken further ahead than for one batch more than are computed at once."""
-    taken = 0
-
-    def items() -> Iterator[int]:
-        nonlocal taken
-        for number in range(1000):
-            taken += 1
-            yield number
-
+    items = Counted(1000)
     with photo_threads(2) as threads:
-        for done, batch in enumerate(compute_ahead(items(), list, threads, Pace(2, 10, 2), at_most=1000), 1):
+        for done, batch in enumerate(compute_ahead(items, list, threads, Pace(2, 10, 2), at_most=1000), 1):
             assert len(batch) == 10
-            assert taken <= 10 * (done + 2)
+            assert items.taken <= 10 * (done + 2)
             if done == 20:
                 break
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from photo_samples import embedding_of
 from PIL import Image
 
 from index.errors import PhotoError, PhotoIndexError, UserError
@@ -92,7 +93,7 @@ def test_a_photo_in_the_index_is_not_read_again(index: PhotoIndex, model: Counti
     path = photos / "a" / "0.png"
     [answer] = search(index, model, path)
     assert model.shown == 0
-    embedding = index.embedding_of(path)
+    embedding = embedding_of(index, path)
     assert embedding is not None
     check_is_search_for(answer, embedding, index)
     assert (answer.query, answer.results[0].path) == (str(path), path)
@@ -137,7 +138,7 @@ def test_the_average_is_of_what_each_looks_like(
 ) -> None:
     known, new = photos / "a" / "0.png", make_photo("new.png", "blue", seed=99)
     [answer] = search(index, model, known, new, average=True)
-    stored_embedding = index.embedding_of(known)
+    stored_embedding = embedding_of(index, known)
     assert stored_embedding is not None
     check_is_search_for(answer, stored_embedding + model.embed([open_photo(new)])[0], index)
     assert answer.query == f"{known} + {new}"
