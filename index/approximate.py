@@ -1,6 +1,7 @@
 """A FAISS index of any kind over vectors in a row: trained and filled once, then mapped from a file."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from index.kinds import AUTO, EXACT
 TRAINING_PER_LIST = 40
 TRAINING_AT_LEAST = 20_000
 # What is learned beside lists, ranges of numbers or codes, does not need more vectors the more lists there are.
-TRAINING_CODES = 65_536
+TRAINING_CODES = 16_384
 # Of kinds without lists FAISS calls the effort of a search otherwise, or has none.
 KNOBS = ("nprobe", "efSearch")
 
@@ -27,7 +28,9 @@ class UntrainableError(Exception):
 class ApproximateIndex:
     """Vectors by their position, 0 to n - 1, as the kind `kind` finds them."""
 
-    def __init__(self, index: Any, *, kind: str, buffer: object = None, device: FaissDevice | None = None) -> None:
+    def __init__(
+        self, index: Any, *, kind: str, buffer: NDArray[np.uint8] | None = None, device: FaissDevice | None = None
+    ) -> None:
         """Use `untrained` or `from_buffer`; `buffer` is what the vectors lie in where they are not its own."""
         self.kind = kind
         self.dim = int(index.d)
@@ -126,26 +129,44 @@ class ApproximateIndex:
         steps = {step for n in range(most.bit_length()) for step in (2**n, 3 * 2**n // 2) if step < most}
         return [*sorted(steps), most]
 
-    def to_bytes(self) -> tuple[NDArray[np.uint8], int]:
-        """Serialize it, and say how many bytes at its end are vectors only, in which damage harms nothing else."""
-        data: NDArray[np.uint8] = import_faiss().serialize_index(self._index)
-        return data, self._harmless_bytes()
+    def pour(self, write: Callable[[bytes], object]) -> None:
+        """Hand over what `from_buffer` reads, piece by piece."""
+        faiss = import_faiss()
+        faiss.write_index(self._index, faiss.PyCallbackIOWriter(write))
+
+    def guarded_bytes(self) -> int:
+        """Count the bytes of it in which damage does harm; the rest, at its end, are vectors only."""
+        size = 0
+
+        def count(data: bytes) -> None:
+            nonlocal size
+            size += len(data)
+
+        self.pour(count)
+        return size - (len(self) * (int(self._index.code_size) + 8) if self._ends_with_lists else 0)
 
     @classmethod
     def from_buffer(
-        cls, data: NDArray[np.uint8], *, kind: str, device: FaissDevice | None = None, copy: bool = False
+        cls, data: NDArray[np.uint8], *, kind: str, device: FaissDevice | None = None
     ) -> "ApproximateIndex":
-        """Use what `to_bytes` gave where it lies, or as a copy, which alone can be added to. Raises RuntimeError."""
+        """Use what `pour` gave where it lies. Raises RuntimeError."""
         faiss = import_faiss()
-        if copy:
-            return cls(faiss.deserialize_index(np.array(data)), kind=kind, device=device)
         reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(data), data.size)
-        return cls(faiss.read_index(reader), kind=kind, buffer=(data, reader), device=device)
+        return cls(faiss.read_index(reader), kind=kind, buffer=data, device=device)
 
-    def copied(self) -> "ApproximateIndex":
-        """Copy it, so that it can be added to."""
-        data, _ = self.to_bytes()
-        return self.from_buffer(data, kind=self.kind, device=self._device, copy=True)
+    def to_add_to(self) -> "ApproximateIndex":
+        """Return it, or a copy of one that `from_buffer` uses where it lies, which cannot be added to."""
+        if self._buffer is None:
+            return self
+        data, place = self._buffer, 0
+
+        def read(size: int) -> bytes:
+            nonlocal place
+            place += size
+            return data[place - size : place].tobytes()
+
+        faiss = import_faiss()
+        return ApproximateIndex(faiss.read_index(faiss.PyCallbackIOReader(read)), kind=self.kind, device=self._device)
 
     @property
     def _has_centres(self) -> bool:
@@ -160,9 +181,6 @@ class ApproximateIndex:
         """Whether the lists, which come last, have for each vector its code and its position."""
         faiss = import_faiss()
         return type(self._index) in (faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer)
-
-    def _harmless_bytes(self) -> int:
-        return len(self) * (int(self._index.code_size) + 8) if self._ends_with_lists else 0
 
 
 def check_kind(kind: str, dim: int) -> None:

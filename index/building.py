@@ -18,6 +18,8 @@ SAMPLED = 256
 NEIGHBOURS = 10
 # Vectors that are sorted into lists at once; more of them are quicker, and take more memory.
 AT_ONCE = 8192
+# Vectors that are compared with the sample at once.
+COMPARED = 1024
 DEPTHS = (2, 4, 8, 16)
 # No more candidates, and no more effort, for less than this.
 WORTH = 0.002
@@ -76,13 +78,13 @@ def _fill(
     for batch, embeddings in vectors_since(catalog, -1, dim=base.dim, size=AT_ONCE):
         base.add(embeddings)
         ids.append(batch)
-        product = queries @ embeddings.T
-        product[sample[:, None] == batch] = -np.inf  # itself
-        rows = np.argpartition(-product, min(NEIGHBOURS, len(batch)) - 1, axis=1)[:, :NEIGHBOURS]
-        scores = np.concatenate([scores, np.take_along_axis(product, rows, axis=1)], axis=1)
-        nearest = np.concatenate([nearest, batch[rows]], axis=1)
-        best = np.argpartition(-scores, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
-        scores, nearest = np.take_along_axis(scores, best, axis=1), np.take_along_axis(nearest, best, axis=1)
+        for start in range(0, len(batch), COMPARED):
+            part = slice(start, start + COMPARED)
+            scores = np.concatenate([scores, queries @ embeddings[part].T], axis=1)
+            nearest = np.concatenate([nearest, np.broadcast_to(batch[part], (len(sample), len(batch[part])))], axis=1)
+            scores[nearest == sample[:, None]] = -np.inf  # itself
+            best = np.argpartition(scores, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:]
+            scores, nearest = np.take_along_axis(scores, best, axis=1), np.take_along_axis(nearest, best, axis=1)
     base.finish()
     all_ids = np.concatenate(ids)
     return all_ids, measure(base, all_ids, sample, queries, nearest)

@@ -8,7 +8,7 @@ looked at only when somebody asks: wrong bytes there are wrong numbers in vector
 import json
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -67,13 +67,18 @@ class Header:
     """Name, size, size of what is guarded, checksum of that, checksum of the rest."""
 
 
+Write = Callable[[bytes | memoryview], object]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Section:
-    """A part of the file, as arrays (n,) to be written one after the other; the rest is harmless if it is wrong."""
+    """A part of the file."""
 
     name: str
-    guarded: Iterable[NDArray[np.uint8]]
-    rest: Iterable[NDArray[np.uint8]] = ()
+    pour: Callable[[Write], None]
+    """Hands over all bytes of it, piece by piece, so that they never have to be in memory together."""
+    guarded: int | None = None
+    """How many of them, from the first on, have to be whole; None: all. The rest is harmless if it is wrong."""
 
 
 def write_vector_file(path: Path, sections: Sequence[Section], *, dim: int, stamp: Stamp, built: Built) -> None:
@@ -96,11 +101,15 @@ def write_vector_file(path: Path, sections: Sequence[Section], *, dim: int, stam
 
 def _write_section(file: BinaryIO, section: Section) -> tuple[str, int, int, int, int]:
     sizes, checksums = [0, 0], [0, 0]
-    for place, arrays in enumerate((section.guarded, section.rest)):
-        for array in arrays:
-            file.write(array.data)
-            sizes[place] += len(array)
-            checksums[place] = zlib.crc32(array.data, checksums[place])
+
+    def write(data: bytes | memoryview) -> None:
+        file.write(data)
+        end = len(data) if section.guarded is None else min(section.guarded - sizes[0], len(data))
+        for place, part in enumerate((data[:end], data[end:])):
+            sizes[place] += len(part)
+            checksums[place] = zlib.crc32(part, checksums[place])
+
+    section.pour(write)
     return section.name, sum(sizes), sizes[0], checksums[0], checksums[1]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from index.approximate import ApproximateIndex
 from index.faiss_library import MOST_ON_GPU, FaissDevice, import_faiss, threads_for
 from index.kinds import EXACT, Quality
-from index.vector_file import Built, Header, Section, Stamp, VectorFileError, read_vector_file, write_vector_file
+from index.vector_file import Built, Header, Section, Stamp, VectorFileError, Write, read_vector_file, write_vector_file
 
 NOTHING = np.empty(0, dtype=np.int64)
 REMOVED = -1
@@ -140,7 +141,7 @@ class VectorIndex:
         """Put all vectors into the base. What FAISS learned for it stays as it was."""
         if self._base is not None and self.recent:
             ids, embeddings = self.contents()
-            self._base = self._base.copied()
+            self._base = self._base.to_add_to()
             self._base.add(embeddings)
             self._base_ids = np.concatenate([self._base_ids, ids])
             self._recent.reset()
@@ -149,10 +150,8 @@ class VectorIndex:
     def save(self, path: Path) -> None:
         """Write the vectors and their stamp, whole or not at all. Raises OSError."""
         ids, embeddings = self.contents()
-        base, unguarded = (np.empty(0, np.uint8), 0) if self._base is None else self._base.to_bytes()
-        guarded = len(base) - unguarded
-        kind = Section(self.kind, [base[:guarded]], [base[guarded:]])
-        sections = _sections(self._base_ids, ids, [embeddings], base=kind)
+        base = None if self._base is None else Section(self.kind, self._base.pour, self._base.guarded_bytes())
+        sections = _sections(self._base_ids, ids, [embeddings], base=base)
         write_vector_file(path, sections, dim=self.dim, stamp=self.stamp, built=self.built)
 
     @classmethod
@@ -214,7 +213,7 @@ def save_exact(
 
     Raises OSError.
     """
-    sections = _sections(NOTHING, ids, batches, base=Section(EXACT, []))
+    sections = _sections(NOTHING, ids, batches)
     write_vector_file(path, sections, dim=dim, stamp=stamp, built=built)
 
 
@@ -240,15 +239,23 @@ class _Parts:
 
 
 def _sections(
-    base_ids: NDArray[np.int64], ids: NDArray[np.int64], batches: Iterable[NDArray[np.float32]], *, base: Section
+    base_ids: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    batches: Iterable[NDArray[np.float32]],
+    *,
+    base: Section | None = None,
 ) -> list[Section]:
-    vectors = (np.ascontiguousarray(batch).reshape(-1).view(np.uint8) for batch in batches)
     return [
-        Section("ids", [base_ids.view(np.uint8)]),
-        Section("recent ids", [ids.view(np.uint8)]),
-        Section("recent", vectors),
-        base,
+        Section("ids", partial(_pour, [base_ids])),
+        Section("recent ids", partial(_pour, [ids])),
+        Section("recent", partial(_pour, batches)),
+        base or Section(EXACT, partial(_pour, [])),
     ]
+
+
+def _pour(arrays: Iterable[NDArray[Any]], write: Write) -> None:
+    for array in arrays:
+        write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
 def _read(path: Path, *, verify: bool = False) -> _Parts:

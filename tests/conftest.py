@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
@@ -20,6 +21,10 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for tests that import ONN
 SIDE, GRID, DIM = 32, 4, 16
 COLOURS = ("red", "green", "blue")
 
+
+# How long a test takes on a busy machine says nothing of what it tests.
+settings.register_profile("fc7", deadline=None)
+settings.load_profile("fc7")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so the processes that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -71,7 +71,7 @@ def happen(mishap: str, folder: Path, files: dict[bytes, SampleFile]) -> None:
 
 @pytest.mark.slow
 @given(rounds=st.lists(st.tuples(edits, mishaps), min_size=1, max_size=5), batch_size=st.integers(1, 4))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_whatever_happens_the_index_ends_as_a_fresh_one(
     rounds: list[tuple[list[tuple[str, bytes, bytes]], str]], batch_size: int
 ) -> None:

@@ -54,7 +54,7 @@ Changes = list[tuple[bool, int]]
 
 
 @given(changes=st.lists(st.tuples(st.booleans(), st.integers(0, 20)), max_size=30), merge_at=st.integers(0, 30))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_after_any_changes_the_ids_are_those_of_an_exact_search(
     built: tuple[str, Path], changes: Changes, merge_at: int
 ) -> None:

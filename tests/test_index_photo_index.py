@@ -76,7 +76,7 @@ def test_a_stored_photo_finds_itself_first(two_hundred: Path) -> None:
 
 
 @given(copies=st.integers(1, 40), k=st.integers(1, 50))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_equal_scores_are_ordered_by_path(tmp_path_factory: pytest.TempPathFactory, copies: int, k: int) -> None:
     folder = tmp_path_factory.mktemp("copies")
     files = {b"%02d.jpg" % name: SampleFile(b"same") for name in range(copies)} | {b"0.jpg": SampleFile(b"another")}

@@ -90,7 +90,7 @@ selections = st.builds(
 
 
 @given(selection=selections, k=st.sampled_from([1, 3, 10, 100]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_search_among_some_is_a_search_among_all_with_the_others_left_out(
     index: PhotoIndex, selection: Selection, k: int
 ) -> None:
@@ -102,7 +102,7 @@ def test_a_search_among_some_is_a_search_among_all_with_the_others_left_out(
 
 
 @given(selection=selections.filter(lambda selection: selection.classes), k=st.sampled_from([1, 3, 10, 100]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_most_probable_come_first(index: PhotoIndex, selection: Selection, k: int) -> None:
     expected = [
         SearchResult(photo, probability_of(path, selection.classes) or 0)
@@ -114,7 +114,7 @@ def test_the_most_probable_come_first(index: PhotoIndex, selection: Selection, k
 
 
 @given(data=st.data(), k=st.integers(1, 12))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_copies_are_equally_good_and_go_by_path(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, k: int
 ) -> None:

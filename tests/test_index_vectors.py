@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import zlib
+from functools import partial
 from pathlib import Path
 
 import faiss
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from index.vector_file import PREFIX, Built, Section, Stamp, VectorFileError, read_header, write_vector_file
+from index.vector_file import PREFIX, Built, Section, Stamp, VectorFileError, Write, read_header, write_vector_file
 from index.vectors import VectorIndex, read_exact, save_exact
 
 DIM = 5
@@ -50,7 +52,7 @@ def test_search_is_a_product_and_a_sort(queries: int, k: int) -> None:
 
 
 @given(st.sets(st.integers(0, 50)), st.sets(st.integers(51, 99)))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_add_then_remove_is_identity(first: set[int], second: set[int]) -> None:
     vectors = filled(sorted(first))
     before = answers(vectors)
@@ -61,7 +63,7 @@ def test_add_then_remove_is_identity(first: set[int], second: set[int]) -> None:
 
 
 @given(st.sets(st.integers(0, 2**62), max_size=30), st.integers(0, 2**60))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_save_then_load_is_identity(tmp_path_factory: pytest.TempPathFactory, ids: set[int], generation: int) -> None:
     path = tmp_path_factory.mktemp("vectors") / "vectors.faiss"
     vectors = filled(sorted(ids))
@@ -124,6 +126,10 @@ def test_no_damage_goes_unnoticed(tmp_path: Path) -> None:
         VectorIndex.load(path)
 
 
+def pour(data: NDArray[np.uint8], write: Write) -> None:
+    write(data.data)
+
+
 def test_a_sound_file_that_holds_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "vectors.faiss"
     nothing, rubbish = np.empty(0, np.uint8), np.arange(40, dtype=np.uint8)
@@ -139,7 +145,7 @@ def test_a_sound_file_that_holds_something_else_is_refused(tmp_path: Path) -> No
             [nothing, nothing, nothing, other],
         ]
     ):
-        sections = [Section(str(number), [data]) for data in contents]
+        sections = [Section(str(number), partial(pour, data)) for data in contents]
         write_vector_file(path, sections, dim=DIM, stamp=Stamp(), built=Built())
         with pytest.raises(VectorFileError):
             VectorIndex.load(path)
@@ -167,7 +173,7 @@ def test_a_file_whose_parts_lie_anywhere_is_read(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.integers(0, 12), max_size=6))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_vectors_written_in_batches_are_those_that_are_saved(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int]
 ) -> None:

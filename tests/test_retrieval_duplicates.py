@@ -253,7 +253,7 @@ folders = st.lists(places, max_size=2, unique=True)
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files, folders, folders)
 def test_removing_what_is_printed_of_exact_copies_loses_nothing(
     model: Model, files: Sequence[tuple[str, str, str]], folders: Sequence[str], against: Sequence[str]

@@ -360,7 +360,7 @@ def test_truncated_png_is_named_so() -> None:
     assert reason_of(data[: len(data) // 2]) == "truncated PNG"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(format=st.sampled_from(sorted({*LOSSLESS, *LOSSY})), data=st.data())
 def test_damage_raises_nothing_but_photo_errors(format: str, data: st.DataObject) -> None:
     photo = bytearray(encode(picture(32, 24), format, **{**LOSSLESS, **LOSSY}[format]))

@@ -148,7 +148,7 @@ def test_the_average_is_of_what_each_looks_like(
 
 
 @given(chosen=st.lists(st.integers(0, 11), min_size=1, max_size=6), data=st.data())
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_average_does_not_depend_on_the_order(
     index: PhotoIndex, model: CountingModel, photos: Path, chosen: list[int], data: st.DataObject
 ) -> None:

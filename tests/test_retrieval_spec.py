@@ -44,7 +44,7 @@ def test_a_spec_survives_its_metadata() -> None:
 names = st.text(st.characters(), min_size=1, max_size=20)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.builds(ClassName, names, st.none() | names, st.lists(names, max_size=2).map(tuple)), max_size=4))
 def test_any_names_of_classes_survive(classes: list[ClassName]) -> None:
     spec = replace(SPEC, classes=tuple(classes))

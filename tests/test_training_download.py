@@ -66,7 +66,7 @@ def test_what_a_broken_connection_left_is_gone_on_with(served: ServedFile, tmp_p
     assert left_in(tmp_path) == {"weights.pth"}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(0, len(CONTENT)), max_size=5), st.booleans())
 def test_however_often_the_connection_breaks(cuts: list[int], ranges: bool) -> None:
     with tempfile.TemporaryDirectory() as folder, serving(ServedFile(CONTENT, "f.bin", ranges=ranges)) as served:
