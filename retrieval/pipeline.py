@@ -81,7 +81,7 @@ def run_ahead(
     """Yield each source with the result of its call, which is made in one of the threads, in the order of the jobs.
 
     A PhotoError comes in the place of a result; any other exception is raised. Jobs are taken ahead of time until they
-    weigh `look_ahead` together. What only the call holds is let go of as soon as it is done.
+    weigh `look_ahead` together, or the oldest is done. What only the call holds is let go of as soon as it is done.
     """
     ahead: deque[tuple[Source, Future[Result]]] = deque()
     weight = 0
@@ -97,7 +97,7 @@ def run_ahead(
         ahead.append((source, threads.submit(job)))
         del job
         weight += weigh(source)
-        while ahead and weight >= look_ahead:
+        while ahead and (weight >= look_ahead or ahead[0][1].done()):
             weight -= weigh(ahead[0][0])
             yield oldest()
     while ahead:
