@@ -123,11 +123,14 @@ class ApproximateIndex:
 
     def efforts(self) -> list[int]:
         """List efforts worth measuring, least first."""
-        if self._knob is None:
-            return [0]
-        most = self.lists or 1024
+        most = self.most_effort
         steps = {step for n in range(most.bit_length()) for step in (2**n, 3 * 2**n // 2) if step < most}
         return [*sorted(steps), most]
+
+    @property
+    def most_effort(self) -> int:
+        """The effort that leaves nothing out."""
+        return 0 if self._knob is None else self.lists or 1024
 
     def pour(self, write: Callable[[bytes], object]) -> None:
         """Hand over what `from_buffer` reads, piece by piece."""

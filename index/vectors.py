@@ -68,7 +68,7 @@ class VectorIndex:
     @property
     def most_effort(self) -> int:
         """The effort of a search that leaves nothing out that this kind can find."""
-        return 0 if self._base is None else self._base.efforts()[-1]
+        return 0 if self._base is None else self._base.most_effort
 
     @property
     def recent(self) -> int:
