@@ -78,6 +78,8 @@ def train_command(
         arch or start or names or shape or any(value is not None for name, value in values.items() if name != "epochs")
     ):
         raise click.UsageError("--resume goes on with the recipe of the run; only --epochs may be given with it")
+    if start and values["mean"]:
+        raise click.UsageError("--from brings what is subtracted from pictures with it; leave out --mean")
     if start and shape:
         raise click.UsageError(f"--from brings the network's shape with it; leave out --{next(iter(shape))}")
 
@@ -106,6 +108,7 @@ def train_command(
                 config=CONFIGS[recipe.arch].changed(**shape) if shape else None,
                 start=initial,
                 fit_batch=values["batch_size"] is None,
+                fit_rate=values["lr"] is None,
                 names=names,
             )
     if result.spec is None:
@@ -131,7 +134,7 @@ def evaluate_command(data: Path, *, model: "Ensemble", pictures: Path | None, fo
     """Measure how well a model names labelled pictures, and finds others of the same class.
 
     DATA has one folder of pictures for each class, named by class or WordNet id; or it is a data set with a folder val.
-    Of the pictures that a model was trained with, only those are measured that were set aside then.
+    Pictures that the model learned from are left out where a part of a set was set aside in training.
     """
     from retrieval.evaluation import evaluate
     from retrieval.facts import evaluation_facts

@@ -10,7 +10,7 @@ is changed from what `fc7 export` does by default. HOG (see descriptors.py) is m
 import argparse
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,8 +21,10 @@ import torch
 import torch.nn.functional as F
 from descriptors import hog_descriptor, neighbour_scores, read_pictures, unit_length
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
+from retrieval.preprocess import resize_only
 from training.augment import centre_crops
 from training.checkpoint import Checkpoint
 from training.dataset import Split, scan_dataset
@@ -49,16 +51,15 @@ def main() -> None:
     arguments = parser.parse_args()
 
     checkpoint = Checkpoint.load(arguments.checkpoint)
-    train = scan_dataset(arguments.data, validation=checkpoint.recipe.validation, seed=checkpoint.recipe.seed).train
+    dataset = scan_dataset(arguments.data, validation=checkpoint.recipe.validation, seed=checkpoint.recipe.seed)
+    train = dataset.train
     chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:PICTURES].tolist()
     names = sorted(folder.name for folder in arguments.unseen.iterdir() if folder.is_dir())
-    if known := {path.parent.name for path in train.paths} & set(names):
+    if known := {known.id or known.name for known in dataset.classes} & set(names):
         parser.error(f"{len(known)} classes of {arguments.unseen} were learned from, such as {min(known)}")
     images, labels = read_pictures(arguments.unseen, names, most=arguments.pictures)
-    paths = [path for name in names for path in sorted((arguments.unseen / name).iterdir())[: arguments.pictures]]
     training = squares([train.paths[number] for number in chosen], checkpoint.config.resize)
-    unseen = squares(paths, checkpoint.config.resize)
-    assert len(unseen) == len(labels)
+    unseen = squares_of(images, checkpoint.config.resize)
 
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scikit-image", "torch"))
     print(
@@ -84,6 +85,11 @@ def main() -> None:
     for side in SIDES:
         whole = fit_embedding(join_layers(activations(checkpoint, training, side), recipe := EmbeddingRecipe()), recipe)
         show(f"the whole picture at {side} pixels", whole(activations(checkpoint, unseen, side)).numpy())
+
+
+def squares_of(images: Sequence[Image.Image], size: int) -> Tensor:
+    """Return the middle of pictures as `training.pictures.square` does, uint8 (n, size, size, 3)."""
+    return torch.from_numpy(np.stack([resize_only(image, size=size) for image in images]))
 
 
 def squares(paths: list[Path], size: int) -> Tensor:

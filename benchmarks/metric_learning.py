@@ -25,7 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from descriptors import neighbour_scores, read_pictures
-from embedding import activations, squares
+from embedding import activations, squares_of
 from numpy.typing import NDArray
 from report import table
 from torch import Tensor
@@ -105,11 +105,8 @@ def main() -> None:
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))[:PICTURES]
     known = next(pictures.batches(order, PICTURES))[0]
     names = sorted(folder.name for folder in arguments.unseen.iterdir() if folder.is_dir())
-    _, labels = read_pictures(arguments.unseen, names, most=arguments.pictures)
-    unseen = squares(
-        [path for name in names for path in sorted((arguments.unseen / name).iterdir())[: arguments.pictures]], size
-    )
-    assert len(unseen) == len(labels)
+    images, labels = read_pictures(arguments.unseen, names, most=arguments.pictures)
+    unseen = squares_of(images, size)
 
     def measured(title: str, cpu: str, checkpoint: Checkpoint) -> None:
         for descriptor, scores in described(checkpoint, known, unseen, labels).items():

@@ -1,5 +1,6 @@
 """What a model file says about itself: `ModelSpec`, kept in the file's ONNX metadata as JSON values."""
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -44,6 +45,8 @@ class ModelSpec:
     """How `embedding` was made: layers, whitening power, pictures it was learned from."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """Data (name, size, fingerprint), recipe, seed, time."""
+    learned: str = ""
+    """Marks of the pictures that it learned from, in base64, where a part of a set was set aside; see `marks_of`."""
     accuracy: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     date: str = ""
@@ -77,6 +80,7 @@ class ModelSpec:
         try:
             classes = tuple(ClassName(name, id, tuple(synonyms)) for name, id, synonyms in values.pop("classes"))
             spec = cls(classes=classes, **{key: values[key] for key in values if key in cls.__dataclass_fields__})
+            base64.b64decode(spec.learned, validate=True)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path} has incomplete metadata ({error}); export it again with `fc7 export`") from error
         sizes = (spec.crop, spec.resize, spec.dim, spec.fc7_dim)

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli import main
+from retrieval.model import Model
 from training.dataset import scan_dataset
 from training.recipe import RECIPES, recipe_options
 
@@ -101,9 +103,11 @@ def test_an_evaluation_that_fails_leaves_the_old_table(data: Path, tiny_model: P
 
 
 def test_evaluate_leaves_out_what_the_model_learned_from(data: Path, tiny_model: Path, tmp_path: Path) -> None:
-    model = onnx.load(tiny_model)
-    training = {"fingerprint": scan_dataset(data).fingerprint, "recipe": {"validation": 0.1, "seed": 0}}
-    next(entry for entry in model.metadata_props if entry.key == "fc7.training").value = json.dumps(training)
+    model, dataset = onnx.load(tiny_model), scan_dataset(data)
+    known = {known.name: known for known in Model.load(tiny_model, device="cpu").spec.classes}
+    dataset = replace(dataset, classes=tuple(known[each.name] for each in dataset.classes))
+    entry = next(entry for entry in model.metadata_props if entry.key == "fc7.learned")
+    entry.value = json.dumps(dataset.learned)
     onnx.save(model, tmp_path / "trained.onnx")
     done = fc7("evaluate", data, "-m", tmp_path / "trained.onnx", "--format", "json")
     assert json.loads(done.stdout)["pictures"] == 2
@@ -122,6 +126,12 @@ def test_a_run_goes_on_with_its_own_recipe(tmp_path: Path, option: tuple[object,
     done = fc7("train", tmp_path, "-o", tmp_path / "run", "--resume", *option)
     assert done.exit_code == 2
     assert "only --epochs" in done.stderr
+
+
+def test_what_is_subtracted_comes_with_the_weights(tmp_path: Path) -> None:
+    done = fc7("train", tmp_path, "-o", tmp_path / "run", "--from", "builtin", "--mean", "picture")
+    assert done.exit_code == 2
+    assert "leave out --mean" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 import torch
 from training_samples import TINY, checkpoint_of, lively
 
-from index.errors import CheckpointError, UserError
+from index.errors import CheckpointError
 from training.augment import Normalisation
 from training.checkpoint import FORMAT_VERSION, Checkpoint, EpochMetrics, EpochTotals
 
@@ -204,6 +204,7 @@ def test_a_newer_file_asks_for_an_upgrade(saved: Path) -> None:
         lambda content, header: header["recipe"].update(unheard="of"),
         lambda content, header: header["recipe"].pop("lr"),
         lambda content, header: header["recipe"].update(lr=-1),
+        lambda content, header: header["recipe"].update(schedule="bogus"),
         lambda content, header: header.update(classes=[["cat"]]),
         lambda content, header: header.update(history=[{"epoch": 1}]),
         lambda content, header: header["config"].pop("convs"),
@@ -211,7 +212,7 @@ def test_a_newer_file_asks_for_an_upgrade(saved: Path) -> None:
 )
 def test_an_incomplete_file_is_an_error_of_the_user(saved: Path, change: Callable[[Any, Any], None]) -> None:
     rewrite(saved, change)
-    with pytest.raises(UserError):
+    with pytest.raises(CheckpointError, match=r"last.pt is incomplete or of another version"):
         Checkpoint.load(saved)
 
 
@@ -246,6 +247,9 @@ def test_a_full_disk_before_there_is_any_checkpoint(checkpoint: Checkpoint, tmp_
     with files_of_at_most(1000), pytest.raises(CheckpointError, match=r"could not be written .*; make room and start"):
         checkpoint.save(tmp_path / "last.pt")
     assert os.listdir(tmp_path) == []
+    checkpoint.save(tmp_path / "last.pt")
+    with files_of_at_most(1000), pytest.raises(CheckpointError, match=r"best.pt could not .* go on with --resume"):
+        checkpoint.save(tmp_path / "best.pt")
 
 
 def test_a_folder_that_is_gone_is_an_error_of_the_user(checkpoint: Checkpoint, tmp_path: Path) -> None:

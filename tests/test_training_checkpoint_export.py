@@ -9,10 +9,10 @@ from training_samples import CPU, TINY, TINY_RECIPE, checkpoint_of, lively, writ
 
 from index.errors import DatasetError, ExportError
 from retrieval.spec import ModelSpec
-from training.checkpoint import Checkpoint, EpochMetrics
+from training.checkpoint import BEST, Checkpoint, EpochMetrics
 from training.checkpoint_export import accuracy_in_training, export_checkpoint
 from training.embedding import EmbeddingRecipe
-from training.run import BEST, TrainResult, train
+from training.run import TrainResult, train
 
 
 class Notes(list[str]):

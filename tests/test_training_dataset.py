@@ -314,6 +314,40 @@ def test_pictures_to_judge_a_model_by_are_matched_by_id_and_by_name(tmp_path: Pa
     assert len(scan_labelled(make_tiny_imagenet(tmp_path / "archive"), classes)) == 4
 
 
+def test_a_name_of_two_classes_does_not_tell_which(tmp_path: Path) -> None:
+    classes = (ClassName("crane", "n02012849"), ClassName("crane", "n03126707"), ClassName("reel", "n04067472"))
+    touch(tmp_path / "n03126707", "a.jpg")
+    assert listed(scan_labelled(tmp_path, classes), tmp_path) == [("n03126707/a.jpg", 1)]
+    touch(tmp_path / "crane", "b.jpg")
+    with pytest.raises(DatasetError, match=r"crane is the name of several .* by id, n02012849 or n03126707"):
+        scan_labelled(tmp_path, classes)
+
+
+@pytest.mark.parametrize(
+    ("folders", "named"),
+    [
+        (["Train/cat", "Train/dog", "Val/cat"], "Train"),
+        (["training/cat", "training/dog", "validation/cat"], "training"),
+        (["val/cat", "val/dog", "test/cat"], "test"),
+        (["cat", "dog", "val/cat", "val/dog"], "val"),
+        (["car", "train/steam", "train/diesel"], "car"),
+        (["train/cat", "train/dog", "Val/cat", "Val/dog"], "Val"),
+    ],
+)
+def test_folders_that_leave_open_what_is_a_class(tmp_path: Path, folders: list[str], named: str) -> None:
+    for folder in folders:
+        touch(tmp_path / folder, "1.jpg", "2.jpg")
+    with pytest.raises(DatasetError, match=rf"{tmp_path}/{named} holds (folders|pictures).* move"):
+        scan_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("folders", [["car", "train"], ["test", "quiz"], ["train/cat", "train/dog", "scripts"]])
+def test_folders_that_are_named_like_a_split_and_are_none(tmp_path: Path, folders: list[str]) -> None:
+    for folder in folders:
+        touch(tmp_path / folder, *(["1.jpg", "2.jpg"] if folder != "scripts" else ["notes.txt"]))
+    assert len(scan_dataset(tmp_path).classes) == 2
+
+
 def test_pictures_of_a_class_that_the_model_does_not_know(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=rf"{tmp_path}/dog is not named after a class of the model; `fc7 info"):
         scan_labelled(make_classes(tmp_path), (ClassName("cat"),))
@@ -324,8 +358,7 @@ def test_pictures_of_a_class_that_the_model_does_not_know(tmp_path: Path) -> Non
 def trained_on(root: Path, *, seed: int = 0, share: float = 0.3) -> ModelSpec:
     """What the model of a run on a folder says of itself."""
     dataset = scan_dataset(root, seed=seed, validation=share)
-    training = {"fingerprint": dataset.fingerprint, "recipe": {"seed": seed, "validation": share}}
-    return ModelSpec("m", "tiny", dataset.classes, 32, 28, 8, 16, "ab" * 32, training=training)
+    return ModelSpec("m", "tiny", dataset.classes, 32, 28, 8, 16, "ab" * 32, learned=dataset.learned)
 
 
 @pytest.mark.parametrize("below", ["", "train"])
@@ -349,12 +382,24 @@ def test_several_models_are_judged_by_what_none_of_them_learned_from(tmp_path: P
         scan_unseen(tmp_path, [trained_on(tmp_path, seed=seed, share=0.1) for seed in range(9)])
 
 
+def test_pictures_that_came_later_are_measured_and_those_learned_from_are_not(tmp_path: Path) -> None:
+    model = trained_on(make_classes(tmp_path, each=10))
+    touch(tmp_path / "cat", "new.jpg")
+    (tmp_path / "dog" / "3.jpg").write_bytes(b"another picture under an old name")
+    (tmp_path / "empty").mkdir()
+    split, left_out = scan_unseen(tmp_path, [model])
+    assert {"new.jpg", "3.jpg"} <= {path.name for path in split.paths}
+    assert left_out in (13, 14)
+    assert left_out + len(split) == 21
+
+
 def test_all_pictures_are_measured_where_a_model_did_not_learn_from_them(tmp_path: Path) -> None:
     model = trained_on(make_classes(tmp_path / "known", each=10))
-    for training in (model.training, {}, {"fingerprint": 3}, {**model.training, "recipe": {"validation": 1e999}}):
-        other = replace(model, training=training)
-        assert scan_unseen(make_classes(tmp_path / "other", each=9), [other])[1] == 0
-    assert scan_unseen(touch(tmp_path / "one" / "cat", "a.jpg").parent, [model])[1] == 0, "too few to have learned from"
+    other = make_classes(tmp_path / "other", each=9)
+    for path in other.rglob("*.jpg"):
+        path.write_bytes(b"other")
+    assert scan_unseen(other, [model])[1] == 0
+    assert scan_unseen(tmp_path / "known", [replace(model, learned="")])[1] == 0
 
 
 def test_a_validation_set_is_measured_whole(tmp_path: Path) -> None:

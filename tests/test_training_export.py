@@ -26,7 +26,7 @@ from training.dataset import Split
 from training.embedding import EmbeddingRecipe
 from training.export import export_model
 from training.graph import build_model
-from training.pictures import MemoryPictures
+from training.pictures import MemoryPictures, load_pictures
 
 RECIPE = EmbeddingRecipe(dim=8)
 
@@ -138,6 +138,19 @@ def test_the_accuracy_is_measured_on_what_is_exported(split: Split, pictures: Me
     ]
     assert spec.accuracy["top1"] == pytest.approx(np.mean(np.array(right) < 1), abs=1e-4)
     assert spec.accuracy["top5"] == pytest.approx(np.mean(np.array(right) < 5), abs=1e-4)
+    assert spec.accuracy["pictures"] == len(split)
+
+
+@pytest.mark.parametrize("kept", ["memory", "workers"])
+def test_pictures_that_cannot_be_read_do_not_count(tmp_path: Path, kept: str) -> None:
+    split = as_split(write_shapes(tmp_path / "some", each=4))
+    split.paths[3].write_bytes(b"")
+    memory = 10**9 if kept == "memory" else 0
+    pictures = load_pictures(split, TINY.resize, device=CPU.device, memory=memory, workers=1)
+    spec = export_model(
+        checkpoint_of(lively(TINY, 3)), tmp_path / "m.onnx", pictures=pictures, validation=pictures, embedding=RECIPE
+    )
+    assert spec.accuracy["pictures"] == 11
 
 
 def test_the_fingerprint_is_of_the_weights_alone(pictures: MemoryPictures, tmp_path: Path) -> None:

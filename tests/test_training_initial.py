@@ -1,5 +1,6 @@
 """Where fine-tuning starts: the weights of a checkpoint and of a model file, and files that cannot be started from."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from training.embedding import EmbeddingRecipe
 from training.export import export_model
 from training.initial import read_start
 from training.pictures import MemoryPictures
+from training.recipe import RECIPES
+from training.report import TerminalReport
+from training.run import train
 
 Change = Callable[[onnx.ModelProto], None]
 
@@ -63,6 +67,26 @@ def test_a_checkpoint_and_its_model_file_start_alike(
     torch.testing.assert_close(fc7_of(tmp_path / "model.onnx", pictures), expected, atol=1e-4, rtol=1e-4)
     assert not any(name.startswith("fc8") for name in read_start(tmp_path / "best.pt").weights)
     assert not read_start(tmp_path / "model.onnx").config.batch_norm, "it is part of the weights"
+
+
+def test_terms_of_use_go_on_to_what_is_made_of_the_weights(
+    exported: onnx.ModelProto, pictures: MemoryPictures, tmp_path: Path
+) -> None:
+    entry = next(entry for entry in exported.metadata_props if entry.key == "fc7.licence")
+    assert entry.value == '""'
+    entry.value = '"for research"'
+    onnx.save(exported, tmp_path / "model.onnx")
+    entry.value = '""'
+    data = write_shapes(tmp_path / "shapes", each=12)
+    recipe = RECIPES["alexnet-64"].for_fine_tuning().changed(epochs=1, head_epochs=1)
+    report = TerminalReport(io.StringIO())
+    start = read_start(tmp_path / "model.onnx")
+    result = train(data, tmp_path / "run", recipe, hardware=CPU, report=report, start=start)
+    assert result.spec is not None
+    assert result.spec.licence == "for research"
+    assert result.spec.training["recipe"]["mean"] == "colour"
+    assert read_start(tmp_path / "run" / "best.pt").licence == "for research"
+    assert read_start(tmp_path / "run" / "model.onnx").licence == "for research"
 
 
 def without_mean(model: onnx.ModelProto) -> None:

@@ -74,6 +74,16 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
             device=CPU.device,
             processes=Processes(0, 5),
         )
+    with pytest.raises(UserError, match="--batch-size 12 leaves each of 12 processes one picture; give 24 or more"):
+        Trainer(
+            AlexNet(TINY, 3),
+            TINY_RECIPE,
+            pictures=pictures,
+            validation=pictures,
+            normalisation=NORMALISATION,
+            device=CPU.device,
+            processes=Processes(0, 12),
+        )
 
 
 @pytest.mark.slow

@@ -50,5 +50,9 @@ def test_the_surest_mistakes_come_first(tmp_path: Path) -> None:
 
 
 def test_a_table_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"gone/metrics.csv could not be written .* go on with --resume"):
+    with pytest.raises(RunError, match=r"gone/metrics.csv could not be written .*; make room and start again"):
         write_metrics(tmp_path / "gone" / "metrics.csv", ())
+    (tmp_path / "metrics.csv").mkdir()
+    (tmp_path / "last.pt").touch()
+    with pytest.raises(RunError, match=r"metrics.csv could not be written .* go on with --resume"):
+        write_metrics(tmp_path / "metrics.csv", ())

@@ -19,11 +19,13 @@ from training_samples import CPU, SHAPES, TINY, TINY_RECIPE, write_shapes
 from index.errors import CheckpointError, DatasetError, RunError, UserError
 from retrieval.model import Model
 from training.architectures import ALEXNET
-from training.checkpoint import Checkpoint, EpochMetrics
+from training.checkpoint import BEST, LAST, Checkpoint, EpochMetrics
+from training.dataset import scan_dataset
 from training.embedding import EmbeddingRecipe
 from training.hardware import Hardware
 from training.recipe import Recipe
-from training.run import BEST, LAST, METRICS, MODEL, TrainResult, resume, train
+from training.run import METRICS, MODEL, TrainResult, resume, train
+from training.validation import evaluate
 
 RECIPE = TINY_RECIPE.changed(precision="float32", validation=0.2)
 SHORT = RECIPE.changed(epochs=2)
@@ -148,7 +150,7 @@ def test_a_run_tells_what_it_does(data: Path, tmp_path: Path) -> None:
     report = Record()
     run(data, tmp_path / "run", report=report)
     assert report.notes[0] == "72 pictures of 3 classes to learn from, 18 to check with"
-    assert report.notes[1] == "batches of 9 pictures instead of 12: the set is small"
+    assert report.notes[1] == "batches of 9 pictures instead of 12 at a rate of 0.15 instead of 0.2: the set is small"
     assert report.notes[2] == "tiny, float32 on cpu, 2 epochs of 8 batches"
     assert report.epochs == [1, 2]
     assert report.loaded[-1] == (90, 90)
@@ -196,6 +198,21 @@ def test_an_interrupted_run_ends_as_if_nothing_had_been(data: Path, tmp_path: Pa
     assert (tmp_path / "run" / METRICS).read_text().count("\n") == 4
 
 
+def test_a_signal_during_the_last_validation_counts(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any, **options: Any) -> tuple[float, float, float]:
+        signal.raise_signal(signal.SIGINT)
+        return evaluate(*arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("training.trainer.evaluate", interrupted)
+        assert run(data, tmp_path / "run", RECIPE.changed(epochs=1)).spec is None
+    assert not (tmp_path / "run" / MODEL).exists()
+    assert state(tmp_path / "run")["epoch"] == 1
+    assert go_on(data, tmp_path / "run").spec is not None
+
+
 def test_a_finished_run_can_be_given_more_epochs(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "run", SHORT)
     report = Record()
@@ -213,8 +230,12 @@ def test_going_on_keeps_the_recipe_of_the_run(data: Path, tmp_path: Path) -> Non
 
 
 def test_a_run_stops_when_nothing_gets_better(data: Path, tmp_path: Path) -> None:
-    recipe = RECIPE.changed(epochs=50, stop_after=2, lr=0.0, grow="")
-    assert len(run(data, tmp_path / "run", recipe, config=replace(TINY, batch_norm=False)).history) == 3
+    recipe, report = RECIPE.changed(epochs=50, stop_after=2, lr=0.0, grow=""), Record()
+    result = run(data, tmp_path / "run", recipe, config=replace(TINY, batch_norm=False), report=report)
+    assert len(result.history) == 3
+    assert "stopped after epoch 3: 2 were no better in validation" in report.notes
+    assert len(go_on(data, tmp_path / "run").history) == 3, "it is at its end"
+    assert len(go_on(data, tmp_path / "run", epochs=60).history) == 5, "unless more is asked for"
 
 
 def test_a_run_does_not_stop_before_its_crops_have_grown(data: Path, tmp_path: Path) -> None:
@@ -239,6 +260,11 @@ def test_what_is_there_is_not_written_over(data: Path, tmp_path: Path) -> None:
     other = write_shapes(tmp_path / "other", each=5)
     with pytest.raises(DatasetError, match=r"other is not the set of pictures that the run in .*run learned from"):
         go_on(other, tmp_path / "run")
+    same = Path(shutil.copytree(data, tmp_path / "same"))
+    path = scan_dataset(same, validation=0.2).validation.paths[0]
+    path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(DatasetError, match=r"same is not the set of pictures that the run in .*run was judged by"):
+        go_on(same, tmp_path / "run")
     assert (tmp_path / "run" / LAST).read_bytes() == before
 
 
@@ -283,11 +309,41 @@ def test_nothing_but_corrupt_pictures(tmp_path: Path, hardware: Hardware) -> Non
         run(data, tmp_path / "run", hardware=hardware)
 
 
+def test_a_class_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None:
+    data = write_shapes(tmp_path / "data", each=5)
+    for path in (data / "red square").iterdir():
+        path.write_bytes(b"")
+    report = Record()
+    with pytest.raises(DatasetError, match=r"none of the pictures of red square to learn from can be read; add others"):
+        run(data, tmp_path / "run", report=report)
+    assert sum("left out" in note for note in report.notes) == 5
+
+
+def test_a_run_goes_on_alike_whether_its_pictures_fit_into_memory(tmp_path: Path) -> None:
+    data = write_shapes(tmp_path / "data", each=20)
+    for path in sorted(data.glob("*/*"))[::7]:
+        path.write_bytes(b"")
+    recipe = SHORT.changed(batch_size=4)
+    run(data, tmp_path / "whole", recipe, hardware=WORKERS, fit_batch=False)
+    stopping = Record(lambda batches: os.kill(os.getpid(), signal.SIGINT) if batches == 3 else None)
+    run(data, tmp_path / "run", recipe, hardware=WORKERS, fit_batch=False, report=stopping)
+    assert go_on(data, tmp_path / "run").spec is not None
+    found, expected = state(tmp_path / "run"), state(tmp_path / "whole")
+    assert (found["history"], found["network"]) == (expected["history"], expected["network"])
+
+
 def test_a_set_of_a_few_pictures_makes_small_batches(tmp_path: Path) -> None:
     data = write_shapes(tmp_path / "data", each=3)
     report = Record()
-    run(data, tmp_path / "run", report=report)
+    result = run(data, tmp_path / "run", report=report)
+    assert "batches of 4 pictures instead of 12 at a rate of 0.06667 instead of 0.2: the set is small" in report.notes
+    assert result.spec is not None
+    assert result.spec.training["recipe"]["lr"] == pytest.approx(0.2 / 3)
+    given, report = SHORT.changed(lr=0.01), Record()
+    result = run(data, tmp_path / "given", given, report=report, fit_rate=False)
     assert "batches of 4 pictures instead of 12: the set is small" in report.notes
+    assert result.spec is not None
+    assert result.spec.training["recipe"]["lr"] == 0.01, "a rate that was asked for is kept"
     with pytest.raises(DatasetError, match="6 pictures to learn from are fewer than one batch of 12; give a smaller"):
         run(data, tmp_path / "other", fit_batch=False)
 
@@ -307,7 +363,7 @@ def test_crops_that_cannot_be_are_refused_before_pictures_are_read(
 
 
 def test_a_run_that_diverges_says_what_to_do(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"training diverged in epoch 1: .* lower|below"):
+    with pytest.raises(UserError, match=r"training diverged in epoch 1: .* with an --lr below 7.5e\+29"):
         run(data, tmp_path / "run", SHORT.changed(lr=1e30, warmup=0.0))
     assert not (tmp_path / "run" / LAST).exists()
 

@@ -33,6 +33,15 @@ def test_the_most_frequent_mistakes_come_first_and_are_few() -> None:
     assert most_confused(found) == [(("dog", "cat"), 3), (("cat", "dog"), 2), (("cat", "cow"), 1)]
 
 
+def test_classes_of_one_name_are_told_by_their_ids() -> None:
+    def crane(number: int, label: str, predicted: str) -> PictureResult:
+        return PictureResult(Path(f"{number}.png"), "crane", label, Prediction("crane", predicted, 0.5), 2)
+
+    results = (crane(0, "n1", "n2"), crane(1, "n1", "n2"), crane(2, "n2", "n1"))
+    found = Evaluation(3, 2, 0.0, 1.0, 0.5, 0.5, 0.5, results, ())
+    assert most_confused(found) == [(("crane (n1)", "crane (n2)"), 2), (("crane (n2)", "crane (n1)"), 1)]
+
+
 def test_the_end_names_figures_files_and_mistakes() -> None:
     accuracy = {"top1": 0.75, "top5": 1.0}
     found = evaluation(("cat", "dog"), ("cat", "cat"), ("dog", "dog"), ("dog", "dog"))

@@ -55,7 +55,7 @@ class AlexNetConfig:
     dropout: float = 0.5
     batch_norm: bool = False
     init: Literal["gaussian", "he"] = "he"
-    """`gaussian`: weights N(0, 0.01) as in the paper; `he`: N(0, 2 / fan_in), He et al. (2015)."""
+    """`gaussian`: weights N(0, 0.01) as in the paper; `he`: N(0, g² / fan_in), He et al. (2015), g² = 2 for ReLU."""
     activation: Activation = "relu"
     pooling: Pooling = "max"
     overlap: bool = True

@@ -1,4 +1,4 @@
-"""A running average of a network's weights, which judges better than the weights of the last step."""
+"""A running average of a network's weights, which changes less from step to step than the weights themselves."""
 
 import copy
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from index.errors import CheckpointError
+from index.errors import CheckpointError, UserError
 from index.files import replacing
 from retrieval.spec import ClassName
 from training.architectures import AlexNetConfig
@@ -18,6 +18,8 @@ from training.networks import AlexNet
 from training.recipe import Recipe
 
 FORMAT_VERSION = 1
+LAST, BEST = "last.pt", "best.pt"
+"""The checkpoints in a run's folder: where to go on, and what to use."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class EpochMetrics:
     epoch: int
     side: int
     lr: float
+    """The learning rate at its end."""
     train_loss: float
     train_top1: float
     validation_loss: float
@@ -112,12 +115,7 @@ class Checkpoint:
         except (OSError, RuntimeError) as error:
             # What torch's own writer says when the disk is full ("unexpected pos 768 vs 662") helps nobody.
             reason = error.strerror if isinstance(error, OSError) else "the disk may be full"
-            next_step = (
-                "the last good checkpoint is untouched. Make room and go on with --resume"
-                if path.exists()
-                else "make room and start again"
-            )
-            raise CheckpointError(f"{path} could not be written ({reason}); {next_step}") from error
+            raise CheckpointError(f"{path} could not be written ({reason}); {way_on(path.parent)}") from error
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
@@ -145,11 +143,14 @@ class Checkpoint:
         try:
             header = json.loads(content["fc7"])
             version = int(header["format_version"])
-            if version > FORMAT_VERSION:
-                raise CheckpointError(
-                    f"{path} has checkpoint format {version}, this fc7 reads up to {FORMAT_VERSION}; "
-                    "upgrade it with `pip install --upgrade fc7`"
-                )
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} is incomplete or of another version ({error}); train again") from error
+        if version > FORMAT_VERSION:
+            raise CheckpointError(
+                f"{path} has checkpoint format {version}, this fc7 reads up to {FORMAT_VERSION}; "
+                "upgrade it with `pip install --upgrade fc7`"
+            )
+        try:
             return cls(
                 config=AlexNetConfig.from_dict(header["config"]),
                 recipe=Recipe(**header["recipe"]),
@@ -169,7 +170,7 @@ class Checkpoint:
                 scaler=content.get("scaler", {}),
                 random=content["random"],
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, UserError) as error:
             raise CheckpointError(f"{path} is incomplete or of another version ({error}); train again") from error
 
     def build(self) -> AlexNet:
@@ -182,3 +183,10 @@ class Checkpoint:
                 f"the checkpoint's weights do not fit the architecture {self.config.arch} that it names"
             ) from error
         return network.eval()
+
+
+def way_on(run: Path) -> str:
+    """Return what to do where a file could not be written into a run's folder."""
+    if (run / LAST).exists():
+        return "the last good checkpoint is untouched. Make room and go on with --resume"
+    return "make room and start again"

@@ -12,13 +12,11 @@ from training.embedding import EmbeddingRecipe
 from training.export import check_place, export_model
 from training.hardware import Hardware
 from training.pictures import load_dataset
+from training.report import Notes, tell_skipped
 
 
-class ExportReport(Protocol):
+class ExportReport(Notes, Protocol):
     """What an export tells while it goes on."""
-
-    def note(self, text: str) -> None:
-        """Say one line."""
 
     def loading(self, done: int, total: int) -> None:
         """Pictures decoded into memory."""
@@ -51,17 +49,20 @@ def export_checkpoint(
             f"the pictures that {path} learned from are not at {root} any more; give their folder with --data"
         )
     dataset = scan_dataset(root, validation=checkpoint.recipe.validation, seed=checkpoint.recipe.seed)
-    same = dataset.fingerprint == checkpoint.data["fingerprint"]
-    if not same and data is None:
+    learned = dataset.fingerprint == checkpoint.data["fingerprint"]
+    if not learned and data is None:
         raise DatasetError(
             f"the pictures in {root} have changed since {path} learned from them; "
             f"add --data {root} to learn the embedding from them as they are now"
         )
+    # Files of earlier versions do not tell what they were judged by.
+    judged = checkpoint.data.get("validation_fingerprint", dataset.validation_fingerprint)
+    same = learned and judged == dataset.validation_fingerprint
     if not same:
-        report.note(f"{path} did not learn from these pictures: its accuracy stays that of its training")
+        did = "did not learn from these pictures" if not learned else "was not judged by these pictures"
+        report.note(f"{path} {did}: its accuracy stays that of its training")
     pictures, validation = load_dataset(dataset, checkpoint.config.resize, hardware=hardware, progress=report.loading)
-    for photo in [*pictures.skipped, *validation.skipped]:
-        report.note(f"left out: {photo.path}: {photo.reason}")
+    tell_skipped([*pictures.skipped, *validation.skipped], report)
     return export_model(
         checkpoint,
         out,

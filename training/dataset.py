@@ -1,5 +1,6 @@
 """Which pictures there are to learn from: folders of classes, read into a `Dataset`."""
 
+import base64
 import hashlib
 import os
 import random
@@ -13,6 +14,9 @@ from retrieval.labels import read_wordnet
 from retrieval.spec import ClassName, ModelSpec
 
 VALIDATION_NAMES = ("val", "validation", "valid", "test")
+SPLIT_NAMES = {"train", "training", *VALIDATION_NAMES}
+MARK_BYTES = 4
+"""Of the hash by which a picture is known again: among 100,000, one of 40,000 others is mistaken."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +38,41 @@ class Dataset:
     classes: tuple[ClassName, ...]
     train: Split
     validation: Split
+    divided: bool = False
+    """Whether the pictures to be judged by were set aside for want of a validation set."""
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the training pictures' paths below the root, sizes and classes."""
+        return self._fingerprint(self.train)
+
+    @property
+    def validation_fingerprint(self) -> str:
+        """The same of the pictures to be judged by."""
+        return self._fingerprint(self.validation)
+
+    def _fingerprint(self, split: Split) -> str:
         digest = hashlib.sha256()
-        for path, label in sorted(zip(self.train.paths, self.train.labels, strict=True)):
+        for path, label in sorted(zip(split.paths, split.labels, strict=True)):
             relative = os.fsencode(path.relative_to(self.root))
             digest.update(b"%s\0%d\0%d\n" % (relative, path.stat().st_size, label))
         return digest.hexdigest()
+
+    @property
+    def learned(self) -> str:
+        """The sorted marks of the pictures to learn from, in base64; nothing where others are there to be judged by."""
+        return base64.b64encode(b"".join(sorted(marks_of(self.train, self.classes)))).decode() if self.divided else ""
+
+
+def marks_of(split: Split, classes: Sequence[ClassName]) -> list[bytes]:
+    """Return a short hash of each picture's class, file name and size, by which it is known again in another folder."""
+    keys = [os.fsencode(known.id or known.name) for known in classes]
+    return [
+        hashlib.blake2b(
+            b"%s\0%s\0%d" % (keys[label], os.fsencode(path.name), path.stat().st_size), digest_size=MARK_BYTES
+        ).digest()
+        for path, label in zip(split.paths, split.labels, strict=True)
+    ]
 
 
 def scan_dataset(root: Path, *, validation: float = 0.1, seed: int = 0, names: Path | None = None) -> Dataset:
@@ -67,13 +97,13 @@ def scan_dataset(root: Path, *, validation: float = 0.1, seed: int = 0, names: P
     empty = sorted(name for name, paths in train.items() if not paths)
     if empty:
         raise DatasetError(f"no pictures in {train_root / empty[0]}{_more(empty)}; add some or remove the folder")
-    held_out = _validation(root, set(train)) if train_root != root else None
-    if held_out is None:
-        train, held_out = _split(train, share=validation, seed=seed)
+    given = _validation(root, set(train)) if train_root != root else None
+    train, held_out = _split(train, share=validation, seed=seed) if given is None else (train, given)
     order = sorted(train)
     classes = tuple(known.get(name, ClassName(name)) for name in order)
     numbers = {name: number for number, name in enumerate(order)}
-    return Dataset(root, classes, _as_split(train, order, numbers), _as_split(held_out, order, numbers))
+    splits = _as_split(train, order, numbers), _as_split(held_out, order, numbers)
+    return Dataset(root, classes, *splits, divided=given is None)
 
 
 def scan_labelled(root: Path, classes: Sequence[ClassName]) -> Split:
@@ -83,7 +113,10 @@ def scan_labelled(root: Path, classes: Sequence[ClassName]) -> Split:
     """
     if not root.is_dir():
         raise DatasetError(f"there is no folder {root}; give one that holds a folder of pictures for each class")
-    numbers = {key: number for number, known in enumerate(classes) for key in (known.id, known.name) if key is not None}
+    numbers: dict[str, list[int]] = {}
+    for number, known in enumerate(classes):
+        for key in {known.id or known.name, known.name}:
+            numbers.setdefault(key, []).append(number)
     found = _validation(root, set(numbers))
     if not found:
         folder = root / "train" if "train" not in numbers and _is_split(root) else root
@@ -96,36 +129,32 @@ def scan_labelled(root: Path, classes: Sequence[ClassName]) -> Split:
             f"{root / unknown[0]} is not named after a class of the model{_more(unknown)}; "
             "`fc7 info MODEL --format json` lists its classes"
         )
-    return _as_split(found, sorted(found), numbers)
+    for name in sorted(found):
+        if len(numbers[name]) > 1:  # ImageNet has two kinds of crane
+            ids = " or ".join(classes[number].id or name for number in numbers[name])
+            raise DatasetError(f"{name} is the name of several classes of the model; name its folder by id, {ids}")
+    return _as_split(found, sorted(found), {name: several[0] for name, several in numbers.items()})
 
 
 def scan_unseen(root: Path, models: Sequence[ModelSpec]) -> tuple[Split, int]:
     """Find the pictures to judge models of the same classes by, and count those left out because one learned from them.
 
-    As `scan_labelled`; a data set without a validation set was divided by each model's own seed, and its pictures are
-    told by the fingerprint in the model's metadata. Raises DatasetError.
+    As `scan_labelled`; where a model set a part of its pictures aside, its metadata tell those that it learned from.
+    Raises DatasetError.
     """
-    found = scan_labelled(root, models[0].classes)
-    learned = {path for model in models for path in _learned_from(root, model)}
-    pairs = [(path, label) for path, label in zip(found.paths, found.labels, strict=True) if path not in learned]
-    if not pairs:
+    classes = models[0].classes
+    found = scan_labelled(root, classes)
+    learned: set[bytes] = set()
+    for model in models:
+        marks = base64.b64decode(model.learned)
+        learned.update(marks[start : start + MARK_BYTES] for start in range(0, len(marks), MARK_BYTES))
+    if not learned:
+        return found, 0
+    pairs = zip(found.paths, found.labels, marks_of(found, classes), strict=True)
+    kept = [(path, label) for path, label, mark in pairs if mark not in learned]
+    if not kept:
         raise DatasetError(f"the models have learned from all the pictures in {root}; give a folder with others")
-    return Split(tuple(path for path, _ in pairs), tuple(label for _, label in pairs)), len(found) - len(pairs)
-
-
-def _learned_from(root: Path, model: ModelSpec) -> tuple[Path, ...]:
-    """Return the pictures below a folder that a model learned from, if that folder is its data set."""
-    match model.training:
-        case {
-            "fingerprint": str(fingerprint),
-            "recipe": {"validation": int() | float() as share, "seed": int(seed)},
-        } if 0 <= share <= 1:
-            try:
-                dataset = scan_dataset(root, validation=share, seed=seed)
-            except DatasetError:  # too few pictures to learn from, so it is another one
-                return ()
-            return dataset.train.paths if dataset.fingerprint == fingerprint else ()
-    return ()
+    return Split(tuple(path for path, _ in kept), tuple(label for _, label in kept)), len(found) - len(kept)
 
 
 def read_class_names(path: Path, *, required: bool = True) -> dict[str, ClassName]:
@@ -156,9 +185,26 @@ def _wordnet_names() -> dict[str, ClassName]:
 
 
 def _is_split(root: Path) -> bool:
-    """Return whether `train` in a folder holds what to learn from, and is no class beside others (cars and trains)."""
+    """Return whether `train` in a folder holds what to learn from, and is no class beside others (cars and trains).
+
+    Raises DatasetError where the names of the folders leave open what is a class.
+    """
     folders = {folder.name: folder for folder in _folders(root)}
-    return "train" in folders and (bool(_folders(folders["train"])) or folders.keys() <= {"train", *VALIDATION_NAMES})
+    divided = "train" in folders and (
+        bool(_folders(folders["train"])) or folders.keys() <= {"train", *VALIDATION_NAMES}
+    )
+    for name, folder in folders.items():
+        if not divided and name.casefold() in SPLIT_NAMES and _folders(folder):
+            raise DatasetError(
+                f"{folder} holds folders, so it is no class: name what to learn from `train` and what to check with "
+                f"`val`, both in {root}; or move {name} elsewhere"
+            )
+        if divided and name not in ("train", *VALIDATION_NAMES) and scan_folder(folder).photos:
+            raise DatasetError(
+                f"{folder} holds pictures, but is not in {folders['train']}, where the classes are; move it there, "
+                "rename it to `val` if it is to check with, or move it elsewhere"
+            )
+    return divided
 
 
 def _class_folders(root: Path) -> dict[str, list[Path]]:

@@ -55,23 +55,30 @@ def export_model(
     network = for_inference(trained.cpu(), half=half)
     if accuracy is None:
         _, top1, top5 = evaluate(network.to(device), validation, on_device, side=network.config.crop)
-        accuracy = {"top1": round(top1, 4), "top5": round(top5, 4), "pictures": len(validation)}
-    # From the first class to the last: the pictures of a split are sorted by class.
-    order = torch.linspace(0, len(validation) - 1, min(PARITY_PICTURES, len(validation))).long()
+        # Those that cannot be read are known by now.
+        measured = len(validation) - len(validation.skipped)
+        accuracy = {"top1": round(top1, 4), "top5": round(top5, 4), "pictures": measured}
     return write_model(
         network.cpu(),
         out,
         trained=trained,
         normalisation=normalisation,
         transform=transform,
-        sample=next(iter(validation.batches(order, len(order))))[0].cpu(),
+        sample=sample_of(validation),
         half=half,
         classes=checkpoint.classes,
         training=_training(checkpoint),
+        learned=checkpoint.data.get("learned", ""),
         accuracy=accuracy,
         name=name,
-        licence=licence,
+        licence=licence or checkpoint.data.get("licence", ""),
     )
+
+
+def sample_of(pictures: Pictures) -> Tensor:
+    """Return squares uint8 (n, size, size, 3) of some pictures of all classes, to compare on."""
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))
+    return next(pixels for pixels, _ in pictures.batches(order, PARITY_PICTURES) if len(pixels)).cpu()
 
 
 def check_place(out: Path) -> None:
@@ -106,6 +113,7 @@ def write_model(
     classes: tuple[ClassName, ...],
     training: Mapping[str, Any],
     accuracy: Mapping[str, Any],
+    learned: str = "",
     name: str | None = None,
     licence: str = "",
 ) -> ModelSpec:
@@ -131,6 +139,7 @@ def write_model(
         arch_config=config.to_dict(),
         embedding={**asdict(transform.recipe), "pictures": transform.pictures},
         training=training,
+        learned=learned,
         accuracy={**accuracy, "crop": f"central {config.crop} of {config.resize} pixels"} if accuracy else {},
         licence=licence,
         date=datetime.now(UTC).date().isoformat(),
@@ -204,7 +213,7 @@ def _fingerprint(model: onnx.ModelProto) -> str:
 
 
 def _training(checkpoint: Checkpoint) -> dict[str, Any]:
-    # Where the pictures lie on this machine is nobody else's business.
-    data = {name: value for name, value in checkpoint.data.items() if name != "root"}
+    # Where the pictures lie on this machine is nobody else's business; the others have places of their own.
+    data = {name: value for name, value in checkpoint.data.items() if name not in ("root", "learned", "licence")}
     seconds = round(sum(row.seconds for row in checkpoint.history))
     return {**data, "recipe": checkpoint.recipe.to_dict(), "epochs_done": len(checkpoint.history), "seconds": seconds}

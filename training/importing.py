@@ -16,9 +16,10 @@ from retrieval.spec import ClassName, ModelSpec
 from training.architectures import ALEXNET_OWT
 from training.dataset import Split, read_class_names
 from training.embedding import EmbeddingRecipe, fc7_alone, learn_embedding
-from training.export import PARITY_PICTURES, check_place, for_inference, write_model
+from training.export import check_place, for_inference, sample_of, write_model
 from training.pictures import MemoryPictures
 from training.published import PublishedWeights, fetch_alexnet, read_weights, torchvision_normalisation
+from training.report import Notes, tell_skipped
 
 ALEXNET = Path("alexnet")
 """Given as the weights, this name has them fetched."""
@@ -37,11 +38,8 @@ FEWEST_PHOTOS = 100
 RANDOM_PICTURES = 16
 
 
-class ImportReport(Protocol):
+class ImportReport(Notes, Protocol):
     """What an import tells while it goes on."""
-
-    def note(self, text: str) -> None:
-        """Say one line."""
 
     def fetching(self, done: int, total: int) -> None:
         """Bytes fetched."""
@@ -82,10 +80,9 @@ def import_weights(
         pictures = MemoryPictures(
             Split(photos, (0,) * len(photos)), ALEXNET_OWT.resize, device=torch.device("cpu"), progress=report.loading
         )
-        for photo in pictures.skipped:
-            report.note(f"left out: {photo.path}: {photo.reason}")
+        tell_skipped(pictures.skipped, report)
         transform = learn_embedding(trained, pictures, normalisation, EmbeddingRecipe())
-        sample = next(pictures.batches(torch.arange(min(len(pictures), PARITY_PICTURES)), PARITY_PICTURES))[0]
+        sample = sample_of(pictures)
         if transform.pictures < FEWEST_PHOTOS:
             report.note(
                 f"an embedding learned from {transform.pictures} photos may describe worse than fc7 alone; "
@@ -125,8 +122,7 @@ def _find_photos(folder: Path, report: ImportReport) -> tuple[Path, ...]:
         raise DatasetError(f"there is no folder {folder}; give one with photos to learn the embedding from")
     skipped: list[SkippedPhoto] = []
     photos = expand_paths([folder], skipped=skipped)
-    for missed in skipped:
-        report.note(f"left out: {missed.path}: {missed.reason}")
+    tell_skipped(skipped, report)
     if not photos:
         raise DatasetError(f"no photos in {folder} or below it; give another folder, or leave out --calibrate")
     return tuple(random.Random(0).sample(photos, min(len(photos), CALIBRATION_PHOTOS)))

@@ -28,6 +28,8 @@ class Start:
     config: AlexNetConfig
     weights: dict[str, Tensor]
     normalisation: Normalisation
+    licence: str = ""
+    """Terms of use, which hold for what is made of the weights too."""
 
     def network(self, config: AlexNetConfig, classes: int) -> AlexNet:
         """Return a network with these weights and a new fc8. Raises CheckpointError if they do not fit the shape."""
@@ -50,7 +52,8 @@ def read_start(path: Path) -> Start:
     if path.suffix != ".onnx":
         checkpoint = Checkpoint.load(path)
         weights = {name: values for name, values in checkpoint.weights.items() if not name.startswith("fc8.")}
-        return Start(path.name, _known(checkpoint.config), weights, checkpoint.normalisation)
+        licence = checkpoint.data.get("licence", "")
+        return Start(path.name, _known(checkpoint.config), weights, checkpoint.normalisation, licence)
     if not path.is_file():
         raise ModelError(f"there is no model file {path}; leave out --from to start from nothing")
     try:
@@ -74,7 +77,7 @@ def read_start(path: Path) -> Start:
     deviation = (
         torch.from_numpy(stored["deviation"].astype(np.float32))[0] if "deviation" in stored else torch.ones(3, 1, 1)
     )
-    return Start(path.name, config, weights, Normalisation(mean, deviation))
+    return Start(path.name, config, weights, Normalisation(mean, deviation), spec.licence)
 
 
 def _config(spec: ModelSpec, path: Path) -> AlexNetConfig:

@@ -2,10 +2,9 @@
 
 import multiprocessing
 import signal
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Protocol
@@ -30,9 +29,11 @@ class Pictures(Protocol):
     """A split of a data set as squares of `size` pixels."""
 
     skipped: list[SkippedPhoto]
-    """Files that could not be read; they are left out."""
+    """Files that could not be read, as far as they are known; they are left out."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Return the number of all files, those included that cannot be read."""
+        ...
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (pixels uint8 (n, size, size, 3), labels int64 (n,)) of the pictures numbered in `order`.
@@ -82,7 +83,7 @@ class MemoryPictures:
     def __init__(self, split: Split, size: int, *, device: torch.device, progress: Progress | None = None) -> None:
         self.skipped: list[SkippedPhoto] = []
         pixels = np.empty((len(split), size, size, 3), np.uint8)
-        readable = []
+        readable = np.ones(len(split), np.bool_)
 
         def read(number: int) -> PhotoError | None:
             try:
@@ -93,20 +94,14 @@ class MemoryPictures:
 
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
             for number, error in enumerate(threads.map(read, range(len(split)))):
-                if error is None:
-                    readable.append(number)
-                else:
+                if error is not None:
+                    readable[number] = False
                     self.skipped.append(SkippedPhoto(split.paths[number], str(error)))
                 if progress is not None and (number % 256 == 0 or number + 1 == len(split)):
                     progress(number + 1, len(split))
-        labels = torch.tensor(split.labels, dtype=torch.int64)
-        if self.skipped:
-            # Moved up in place: a copy would take the memory twice.
-            for place, number in enumerate(readable):
-                pixels[place] = pixels[number]
-            pixels, labels = pixels[: len(readable)], labels[readable]
         self._pixels = torch.from_numpy(pixels).to(device)
-        self._labels = labels.to(device)
+        self._labels = torch.tensor(split.labels, dtype=torch.int64).to(device)
+        self._readable = torch.from_numpy(readable).to(device)
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -114,7 +109,9 @@ class MemoryPictures:
     def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batches by indexing."""
         for numbers in _parts(order.to(self._labels.device), batch_size):
-            yield self._pixels[numbers], self._labels[numbers]
+            # They keep their numbers, so that a run goes on alike whether its pictures fit into memory or not.
+            read = numbers[self._readable[numbers]] if self.skipped else numbers
+            yield self._pixels[read], self._labels[read]
 
 
 class FolderPictures:
@@ -160,13 +157,13 @@ def _worker_context() -> BaseContext:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    if threading.current_thread() is threading.main_thread():
-        # Ctrl-C is for the run: workers inherit from the server that they ignore it, from their beginning.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            forkserver.ensure_running()
-        finally:
-            signal.signal(signal.SIGINT, before)
+    resource_tracker.ensure_running()  # which the server would start, and with it let signals through again
+    # Ctrl-C is for the run: workers inherit from the server that it does not reach them. Here it only waits.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
 
 

@@ -1,11 +1,9 @@
 """What a run does before its first step: check its recipe, read its pictures, fit one to the other."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from index.errors import DatasetError
-from index.records import SkippedPhoto
 from training.architectures import AlexNetConfig
 from training.dataset import Dataset
 from training.hardware import Hardware
@@ -14,7 +12,7 @@ from training.networks import feature_grid
 from training.pictures import Pictures, load_dataset
 from training.processes import Processes
 from training.recipe import Recipe
-from training.report import Report
+from training.report import Report, tell_skipped
 
 
 def check_crops(recipe: Recipe, config: AlexNetConfig) -> None:
@@ -33,17 +31,31 @@ def load_splits(
         f"{len(dataset.validation)} to check with"
     )
     splits = load_dataset(dataset, config.resize, hardware=hardware, progress=report.loading)
-    for split, purpose in zip(splits, ("learn from", "check with"), strict=True):
-        if len(split) < 2:
-            tell_skipped([photo for known in splits for photo in known.skipped], [], report)
-            raise DatasetError(f"{len(split)} readable pictures to {purpose} are too few; add more to {dataset.root}")
+    unreadable = {photo.path for split in splits for photo in split.skipped}
+    labels, to_check = (
+        [label for path, label in zip(split.paths, split.labels, strict=True) if path not in unreadable]
+        for split in (dataset.train, dataset.validation)
+    )
+    error = None
+    if len(labels) < 2 or len(to_check) < 2:
+        few, purpose = (labels, "learn from") if len(labels) < 2 else (to_check, "check with")
+        error = f"{len(few)} readable pictures to {purpose} are too few; add more to {dataset.root}"
+    elif missing := sorted(set(dataset.train.labels) - set(labels)):
+        name = dataset.classes[missing[0]].name
+        error = f"none of the pictures of {name} to learn from can be read; add others to {dataset.root}"
+    if error is not None:
+        tell_skipped([photo for split in splits for photo in split.skipped], report)
+        raise DatasetError(error)
     return splits
 
 
-def fitted_recipe(recipe: Recipe, pictures: int, processes: Processes, *, fit_batch: bool, report: Report) -> Recipe:
-    """Return the recipe with eight batches or more an epoch, the rate lowered in proportion (Goyal et al. 2017).
+def fitted_recipe(
+    recipe: Recipe, pictures: int, processes: Processes, *, fit_batch: bool, fit_rate: bool, report: Report
+) -> Recipe:
+    """Return the recipe with batches small enough for eight an epoch, though of four pictures at least.
 
-    A batch is divided evenly among the processes. Raises DatasetError for fewer pictures than a batch.
+    With `fit_rate` the rate is lowered in proportion (Goyal et al. 2017). Processes share a batch evenly. Raises
+    DatasetError for fewer pictures than a batch.
     """
     batch_size = recipe.batch_size
     if fit_batch:
@@ -55,8 +67,10 @@ def fitted_recipe(recipe: Recipe, pictures: int, processes: Processes, *, fit_ba
         )
     if batch_size == recipe.batch_size:
         return recipe
-    report.note(f"batches of {batch_size} pictures instead of {recipe.batch_size}: the set is small")
-    return replace(recipe, batch_size=batch_size, lr=recipe.lr * batch_size / recipe.batch_size)
+    lr = recipe.lr * batch_size / recipe.batch_size if fit_rate else recipe.lr
+    rate = f" at a rate of {lr:.4g} instead of {recipe.lr:g}" if fit_rate else ""
+    report.note(f"batches of {batch_size} pictures instead of {recipe.batch_size}{rate}: the set is small")
+    return replace(recipe, batch_size=batch_size, lr=lr)
 
 
 def describe_data(dataset: Dataset, pictures: Pictures, start: Start | None) -> dict[str, Any]:
@@ -64,15 +78,9 @@ def describe_data(dataset: Dataset, pictures: Pictures, start: Start | None) -> 
     return {
         "root": str(dataset.root.resolve()),
         "name": dataset.root.resolve().name,
-        "pictures": len(pictures),
+        "pictures": len(pictures) - len(pictures.skipped),
         "fingerprint": dataset.fingerprint,
-        **({"fine_tuned_from": start.name} if start else {}),
+        "validation_fingerprint": dataset.validation_fingerprint,
+        "learned": dataset.learned,
+        **({"fine_tuned_from": start.name, "licence": start.licence} if start else {}),
     }
-
-
-def tell_skipped(found: Sequence[SkippedPhoto], known: list[SkippedPhoto], report: Report) -> None:
-    """List the files that could not be read and are not `known` yet."""
-    for photo in found:
-        if photo not in known:
-            report.note(f"left out: {photo.path}: {photo.reason}")
-            known.append(photo)

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, Literal
+from itertools import pairwise
+from typing import Annotated, Any, Literal, get_args
 
 from index.errors import DatasetError, UserError
 from training.options import Option, options_of
@@ -55,7 +56,7 @@ class Recipe:
     dropout: Annotated[float, "share of fc6 and fc7 dropped while training"]
     mean: Annotated[Mean, "subtract the mean picture, or the mean colour and divide by its deviation"]
     grow: Annotated[str, "sides of the crops by share of the training done, e.g. 0:32,0.5:40,0.8:56"]
-    mirror: Annotated[bool, "mirror every second picture"]
+    mirror: Annotated[bool, "mirror half of the pictures, drawn anew each time"]
     colour_noise: Annotated[float, "deviation of the noise along the principal colours; the paper: 0.1"] = 0.0
     mixup: Annotated[float, "two pictures added up, their shares from Beta(a, a) of this a; Zhang 2018: 0.2"] = 0.0
     cutmix: Annotated[float, "a box of one picture put over another, likewise; Yun 2019: 1"] = 0.0
@@ -77,6 +78,9 @@ class Recipe:
                 flag = "--" + name.replace("_", "-")
                 limits = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
                 raise UserError(f"{flag} {value} is not {limits}")
+        for name, choices in (("mean", Mean), ("schedule", Schedule), ("precision", Precision)):
+            if getattr(self, name) not in get_args(choices):
+                raise UserError(f"--{name} {getattr(self, name)} is none of {', '.join(get_args(choices))}")
         if self.nesterov and not self.momentum:
             raise UserError("--nesterov needs a --momentum above 0; add --no-nesterov to train without momentum")
 
@@ -120,11 +124,12 @@ class Recipe:
             steps = [(float(share), int(side)) for share, side in (step.split(":") for step in self.grow.split(","))]
         except ValueError:
             steps = []
-        rising = steps == sorted(steps) and len({share for share, _ in steps}) == len(steps)
-        if not rising or not steps or steps[0][0] != 0 or steps[-1][1] != full or steps[-1][0] >= 1 or steps[0][1] < 16:
+        shares, sides = [share for share, _ in steps], [side for _, side in steps]
+        rising = all(before < after for before, after in pairwise(shares)) and sides == sorted(sides)
+        if not rising or not steps or shares[0] != 0 or shares[-1] >= 1 or sides[0] < 16 or sides[-1] != full:
             raise DatasetError(
                 f"--grow {self.grow} does not read share:side,share:side with rising shares from 0, "
-                f"sides from 16 and the last side {full}"
+                f"rising sides from 16 and the last side {full}"
             )
         return tuple(steps)
 

@@ -1,7 +1,9 @@
 """What a training run shows while it goes on: lines on a stream, and a bar where that is a terminal."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from index.records import SkippedPhoto
 from retrieval.formats import printable
 from retrieval.progress_bar import ProgressBar
 
@@ -9,11 +11,21 @@ if TYPE_CHECKING:
     from training.checkpoint import EpochMetrics
 
 
-class Report(Protocol):
-    """What a run tells while it goes on."""
+class Notes(Protocol):
+    """Where lines are said."""
 
     def note(self, text: str) -> None:
         """Say one line."""
+
+
+def tell_skipped(found: Iterable[SkippedPhoto], report: Notes) -> None:
+    """List files that could not be read."""
+    for photo in found:
+        report.note(f"left out: {photo.path}: {photo.reason}")
+
+
+class Report(Notes, Protocol):
+    """What a run tells while it goes on."""
 
     def loading(self, done: int, total: int) -> None:
         """Pictures decoded into memory."""

@@ -11,7 +11,7 @@ from index.errors import RunError
 from index.files import replacing
 from retrieval.evaluation import Evaluation
 from retrieval.spec import ClassName
-from training.checkpoint import EpochMetrics
+from training.checkpoint import EpochMetrics, way_on
 
 
 def write_metrics(path: Path, history: Sequence[EpochMetrics]) -> None:
@@ -47,4 +47,4 @@ def _write(path: Path, rows: Iterable[Sequence[object]]) -> None:
         with replacing(path) as file:
             file.write(text.getvalue().encode("utf-8", "surrogateescape"))
     except OSError as error:
-        raise RunError(f"{path} could not be written ({error.strerror}); make room and go on with --resume") from error
+        raise RunError(f"{path} could not be written ({error.strerror}); {way_on(path.parent)}") from error

@@ -13,7 +13,7 @@ from retrieval.model import Model
 from retrieval.runtime import require_onnxruntime
 from retrieval.spec import ModelSpec
 from training.architectures import CONFIGS, AlexNetConfig
-from training.checkpoint import Checkpoint, EpochMetrics
+from training.checkpoint import BEST, LAST, Checkpoint, EpochMetrics
 from training.dataset import Dataset, scan_dataset
 from training.embedding import EmbeddingRecipe
 from training.export import export_model
@@ -24,14 +24,14 @@ from training.networks import AlexNet
 from training.normalisation import learn_normalisation
 from training.pictures import Pictures
 from training.precision import chosen_precision, name_of
-from training.preparing import check_crops, describe_data, fitted_recipe, load_splits, tell_skipped
+from training.preparing import check_crops, describe_data, fitted_recipe, load_splits
 from training.recipe import RECIPES, Recipe
-from training.report import Report
+from training.report import Report, tell_skipped
 from training.results import write_confusion, write_metrics, write_mistakes
 from training.schedule import stalled
 from training.trainer import Trainer
 
-LAST, BEST, MODEL = "last.pt", "best.pt", "model.onnx"
+MODEL = "model.onnx"
 METRICS, CONFUSION, MISTAKES = "metrics.csv", "confusion.csv", "mistakes.csv"
 
 
@@ -61,13 +61,15 @@ def train(
     config: AlexNetConfig | None = None,
     start: Start | None = None,
     fit_batch: bool = True,
+    fit_rate: bool = True,
     names: Path | None = None,
     embedding: EmbeddingRecipe | None = None,
 ) -> TrainResult:
     """Train a network on the pictures of `data`, and leave checkpoints, the model file and tables in `out`.
 
-    `config` is by default that of `recipe.arch`; `start` gives one with weights to fine-tune. `fit_batch` takes smaller
-    batches for a set of few pictures. A first SIGINT or SIGTERM saves after the batch in hand and returns. Raises
+    `config` is by default that of `recipe.arch`; `start` gives one with weights to fine-tune, and how its pictures are
+    normalised. `fit_batch` takes smaller batches for a set of few pictures, and `fit_rate` then a lower rate. A first
+    SIGINT or SIGTERM saves after the batch in hand, or after validation, and returns. Raises
     DatasetError, RunError, CheckpointError and MissingPackageError.
     """
     require_onnxruntime()  # needed last, after hours perhaps
@@ -84,9 +86,13 @@ def train(
         dataset = scan_dataset(data, validation=recipe.validation, seed=recipe.seed, names=names)
         pictures, validation = load_splits(dataset, shape, hardware, report)
         torch.manual_seed(recipe.seed)
-        fitted = fitted_recipe(recipe, len(pictures), hardware.processes, fit_batch=fit_batch, report=report)
+        readable = len(pictures) - len(pictures.skipped)
+        fitted = fitted_recipe(
+            recipe, readable, hardware.processes, fit_batch=fit_batch, fit_rate=fit_rate, report=report
+        )
         network = start.network(shape, len(dataset.classes)) if start else AlexNet(shape, len(dataset.classes))
         normalisation = learn_normalisation(fitted, pictures, known=start.normalisation if start else None)
+        fitted = fitted.changed(mean="colour" if normalisation.mean.shape[-1] == 1 else "picture")
         checkpoint = Checkpoint(
             shape, fitted, dataset.classes, normalisation, {}, describe_data(dataset, pictures, start)
         )
@@ -106,7 +112,9 @@ def resume(
 ) -> TrainResult:
     """Go on exactly where the run in `out` stopped, with its own recipe, of which the number of epochs may be new.
 
-    The rest as `train`. Raises DatasetError also where `data` is not what the run learned from.
+    With more `epochs` the rate and the crops are those of the longer run at that place, so both may go back, and a run
+    that stopped early goes on. The rest as `train`. Raises DatasetError also where `data` is not what the run learned
+    from, or was judged by.
     """
     require_onnxruntime()
 
@@ -115,17 +123,21 @@ def resume(
         checkpoint.recipe = recipe = checkpoint.recipe.changed(epochs=epochs)
         chosen_precision(recipe, hardware.device)
         dataset = scan_dataset(data, validation=recipe.validation, seed=recipe.seed)
-        if checkpoint.data["fingerprint"] != dataset.fingerprint:
-            raise DatasetError(
-                f"{data} is not the set of pictures that the run in {out} learned from; start a new run with another -o"
-            )
+        for key, done in (("fingerprint", "learned from"), ("validation_fingerprint", "was judged by")):
+            # Files of earlier versions do not tell what they were judged by.
+            if checkpoint.data.get(key, getattr(dataset, key)) != getattr(dataset, key):
+                raise DatasetError(
+                    f"{data} is not the set of pictures that the run in {out} {done}; start a new run with another -o"
+                )
         pictures, validation = load_splits(dataset, checkpoint.config, hardware, report)
         network = AlexNet(checkpoint.config, len(checkpoint.classes))
         trainer = _trainer(checkpoint, network, pictures, validation, hardware, report)
         trainer.restore(checkpoint)
         return trainer, checkpoint, dataset
 
-    return _learn(*hardware.processes.together(prepare), out, report=report, embedding=embedding)
+    prepared = hardware.processes.together(prepare)
+    longer = epochs is not None
+    return _learn(*prepared, out, report=report, embedding=embedding, longer=longer)
 
 
 def _trainer(
@@ -159,6 +171,7 @@ def _learn(
     *,
     report: Report,
     embedding: EmbeddingRecipe | None,
+    longer: bool = False,
 ) -> TrainResult:
     """Train to the end, unless a signal asks to stop, and leave the model file and the tables."""
     recipe, processes = trainer.recipe, trainer.processes
@@ -169,7 +182,8 @@ def _learn(
         f"{recipe.arch}, {name_of(trainer.precision)} on {trainer.device}{several}, "
         f"{recipe.epochs} epochs of {trainer.steps} batches"
     )
-    if not _run_epochs(trainer, checkpoint, out, skipped=skipped, report=report):
+    since = trainer.epoch if longer else 0
+    if not _run_epochs(trainer, checkpoint, out, since=since, skipped=skipped, report=report):
         return TrainResult(out, tuple(trainer.history), tuple(skipped))
 
     def finish() -> tuple[ModelSpec, Evaluation]:
@@ -191,23 +205,31 @@ def _learn(
 
 
 def _run_epochs(
-    trainer: Trainer, checkpoint: Checkpoint, out: Path, *, skipped: list[SkippedPhoto], report: Report
+    trainer: Trainer, checkpoint: Checkpoint, out: Path, *, since: int, skipped: list[SkippedPhoto], report: Report
 ) -> bool:
-    """Train until the recipe's end, or until validation has stalled for long; False if a signal asked to stop."""
+    """Train until the recipe's end, or until validation has stalled for long after the epoch `since`.
+
+    False if a signal asked to stop.
+    """
     recipe = trainer.recipe
 
     def tell(done: int, total: int, loss: float, top1: float, rate: float) -> None:
         report.batch(trainer.epoch + 1, recipe.epochs, done, total, loss, top1, rate)
 
     with deferred_interrupts() as interrupted:
-        while trainer.epoch < recipe.epochs and not _gets_no_better(trainer):
+        while trainer.epoch < recipe.epochs:
+            if _gets_no_better(trainer, since=since):
+                report.note(f"stopped after epoch {trainer.epoch}: {recipe.stop_after} were no better in validation")
+                break
             whole = trainer.train_epoch(stop=interrupted, report=tell)
             _tell_skipped(skipped, trainer, report)
             trainer.save_into(checkpoint)
             trainer.processes.on_first(partial(_save, trainer, checkpoint, out, whole=whole))
-            if not whole:
+            if whole:
+                report.epoch(trainer.history[-1], recipe.epochs)
+            # A signal may have come in validation, too.
+            if not whole or trainer.processes.any(interrupted()):
                 return False
-            report.epoch(trainer.history[-1], recipe.epochs)
     return True
 
 
@@ -220,17 +242,19 @@ def _save(trainer: Trainer, checkpoint: Checkpoint, out: Path, *, whole: bool) -
     checkpoint.save(out / LAST)
 
 
-def _gets_no_better(trainer: Trainer) -> bool:
+def _gets_no_better(trainer: Trainer, *, since: int) -> bool:
     """Return whether to stop early; while crops are still to grow, there is more to come."""
     patience, history = trainer.recipe.stop_after, trainer.history
     full = bool(history) and history[-1].side == trainer.network.config.crop
-    return full and 0 < patience <= stalled(history)
+    return full and 0 < patience <= min(stalled(history), trainer.epoch - since)
 
 
 def _tell_skipped(known: list[SkippedPhoto], trainer: Trainer, report: Report) -> None:
     """List files that could not be read; workers find them only as they go, so more may follow after an epoch."""
     for found in trainer.processes.gather([*trainer.pictures.skipped, *trainer.validation.skipped]):
-        tell_skipped(found, known, report)
+        new = [photo for photo in found if photo not in known]
+        tell_skipped(new, report)
+        known += new
 
 
 def _make_folder(out: Path, data: Path) -> None:

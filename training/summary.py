@@ -28,5 +28,11 @@ def summary(result: TrainResult) -> Iterator[str]:
 
 def most_confused(evaluation: Evaluation) -> list[tuple[tuple[str, str], int]]:
     """Return pairs of a class and what its pictures were taken for, the most frequent first, and how often."""
-    pairs = Counter((r.label, r.predicted.label) for r in evaluation.results if r.rank > 1)
-    return sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))[:PAIRS]
+    wrong = [result for result in evaluation.results if result.rank > 1]
+    pairs = Counter(((r.label, r.id or ""), (r.predicted.label, r.predicted.id or "")) for r in wrong)
+    most = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))[:PAIRS]
+    # ImageNet has two kinds of crane, which only their ids tell apart.
+    return [
+        ((label, predicted) if label != predicted else (f"{label} ({id})", f"{predicted} ({other})"), count)
+        for ((label, id), (predicted, other)), count in most
+    ]

@@ -52,6 +52,11 @@ class Trainer:
                 f"--batch-size {recipe.batch_size} cannot be shared by {processes.count} processes; "
                 f"give a multiple of {processes.count}"
             )
+        if recipe.batch_size < 2 * processes.count:
+            raise UserError(
+                f"--batch-size {recipe.batch_size} leaves each of {processes.count} processes one picture; "
+                f"give {2 * processes.count} or more"
+            )
         if processes.count > 1 and device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -107,8 +112,9 @@ class Trainer:
             pixels, labels = batch
             # Unreadable files may leave one picture, which batch normalisation cannot take, or none.
             n = len(labels) if len(labels) > 1 else 0
-            total = processes.sum([n])[0]
-            if total:
+            total, idle = processes.sum([n, n == 0])
+            # A process with nothing to learn from would spoil the others' statistics.
+            if not idle:
                 loss, right_here = self._learn(pixels, labels, side, weight=n * processes.count / total)
                 loss_sum += loss * n
                 right += right_here
@@ -192,12 +198,8 @@ class Trainer:
         return torch.compile(model, dynamic=False) if self._compiled else model  # type: ignore[return-value]
 
     def _learn(self, pixels: Tensor, labels: Tensor, side: int, *, weight: float) -> tuple[Tensor, Tensor]:
-        """Take one step, and return the mean loss and how many are right; `weight` is 0 for a batch that is none."""
+        """Take one step, and return the mean loss and how many are right; gradients count by `weight`."""
         recipe = self.recipe
-        if not weight:  # something has to go in, for the other processes wait for this one's gradients
-            size = self.network.config.resize
-            pixels = torch.zeros(2, size, size, 3, dtype=torch.uint8, device=self.device)
-            labels = torch.zeros(2, dtype=torch.int64, device=self.device)
         x = random_crops(
             pixels,
             self.network.config.crop,
@@ -221,7 +223,7 @@ class Trainer:
         self._scaler.update()
         if self.average is not None:
             self.average.update(self.network, step=self.epoch * self.steps + self.step)
-        right = (logits.detach().argmax(1) == targets.dominant).sum() * (weight > 0)
+        right = (logits.detach().argmax(1) == targets.dominant).sum()
         return loss.detach(), right
 
     def _rate(self) -> float:
