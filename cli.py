@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from cli_output import INTERRUPTED, READER_GONE
-from index.errors import UserError
+from index.errors import OptionError, UserError
 
 # At its end Python looks for garbage among all that was imported, which goes with the process anyway.
 atexit.register(gc.freeze)
@@ -37,8 +37,14 @@ COMMANDS = {
 """In the order of work: where each command is, and what the list of commands says of it."""
 
 
+class WrongUsage(click.ClickException):
+    """A value that makes no sense: the status is that of an option that there is not."""
+
+    exit_code = 2
+
+
 class Fc7Group(click.Group):
-    """Commands that are imported when they are called; the one place where a UserError becomes `Error: …`, status 1."""
+    """Commands that are imported when they are called; the one place where a UserError becomes `Error: …`."""
 
     def __init__(self, **settings: Any) -> None:
         # Names alone, for click to know what may have been meant.
@@ -70,7 +76,8 @@ class Fc7Group(click.Group):
             from retrieval.formats import printable
 
             # File names can hold what a terminal obeys.
-            raise click.ClickException(printable(str(error))) from error
+            told = WrongUsage if isinstance(error, OptionError) else click.ClickException
+            raise told(printable(str(error))) from error
         except ModuleNotFoundError as error:
             if error.name not in ("torch", "onnx"):
                 raise

@@ -76,7 +76,7 @@ def index_command(
 
     from index.index_writer import IndexWriter
     from retrieval.formats import format_reports
-    from retrieval.indexing import check_folders, index_folders
+    from retrieval.indexing import folders_at, index_folders
     from retrieval.progress_bar import ProgressBar
     from retrieval.rebuilding import rebuild_index
     from retrieval.watching import keep_in_step
@@ -94,7 +94,7 @@ def index_command(
                 rebuild_index(index, model, folders, kind=kind, pace=pace, progress=progress, warn=warn, building=say)
             ]
         else:
-            check_folders(index, folders)
+            folders_at(index, folders)  # before there is an index
             opened = IndexWriter.open_for_writing(
                 index,
                 fingerprint=spec.fingerprint,
@@ -135,8 +135,8 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
     """Find the indexed photos that look most like PHOTO, or what is in photos by --label.
 
     PHOTO is a file, a folder, searched with the folders below it, or - for a picture on standard input. Each is looked
-    for by itself, unless --average makes one query of all. A photo that is indexed finds itself first; it need not be
-    there any more.
+    for by itself, unless --average makes one query of all. A photo that is indexed finds itself and its copies, with
+    score 1; it need not be there any more.
 
     --label takes a name that the model knows, a synonym, a WordNet id, or what has such kinds: goldfish, dog, vehicle.
     Alone it lists photos by the probability that the model gave it, as far as it is among the five names that are kept

@@ -4,6 +4,7 @@ Whatever is heavy is imported inside: `fc7 --help` imports this module.
 """
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -20,8 +21,18 @@ PATH = click.Path(path_type=Path, readable=False)
 """Any path: what cannot be read is told of by whoever reads it, which knows whether the rest can go on without."""
 
 
+class Label(click.types.StringParamType):
+    """A name that may have spaces; the environment has several with commas between."""
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """Split at commas, which click does at spaces."""
+        return [name.strip() for name in rv.split(",") if name.strip()]
+
+
 def default_index() -> Path:
-    """The index in the user's data directory."""
+    """The index that FC7_INDEX names, or the one in the user's data directory."""
+    if named := os.environ.get("FC7_INDEX"):
+        return Path(named)
     import platformdirs
 
     return platformdirs.user_data_path("fc7", appauthor=False) / "index"
@@ -109,8 +120,9 @@ def query_options(command: Command) -> Command:
         "labels",
         metavar="NAME",
         multiple=True,
+        type=Label(),
         envvar="FC7_SEARCH_LABEL",
-        help="Only photos of this; of any, if repeated.",
+        help="Only photos of this; of any, if repeated. In FC7_SEARCH_LABEL with commas between.",
     )
     @click.option("--within", metavar="FOLDER", multiple=True, type=PATH, help="Only photos below this indexed folder.")
     @top_option(10, "results for each photo")

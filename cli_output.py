@@ -23,7 +23,7 @@ def write(pieces: Iterable[str]) -> None:
     """Print to stdout. Raises UserError where it cannot be written to, as on a full disk."""
     for piece in pieces:
         try:
-            click.echo(piece, nl=False)
+            click.echo(piece, nl=False, color=True)  # otherwise names in a pipe lose what looks like a colour
         except BrokenPipeError:
             raise  # who reads has had enough, which is no error
         except OSError as error:

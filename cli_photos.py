@@ -61,13 +61,18 @@ def embed_command(photos: Sequence[Path], *, model: "Model", out: Path, output: 
     PATH is a photo, a folder, searched with the folders below it, or - for a picture on standard input.
     """
     from retrieval.describe import describe_photos
-    from retrieval.embeddings_file import write_embeddings
+    from retrieval.embeddings_file import NothingEmbeddedError, write_embeddings
     from retrieval.progress_bar import ProgressBar
 
     skipped: list[SkippedPhoto] = []
     with ProgressBar("Embedding", sys.stderr) as progress:
         described = describe_photos(model, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
-        write_embeddings(out, ((str(photo.path), getattr(photo, output)) for photo in described))
+        try:
+            write_embeddings(out, ((str(photo.path), getattr(photo, output)) for photo in described))
+        except NothingEmbeddedError:
+            progress.clear()
+            report_skipped(skipped, named=photos, strict=strict)
+            raise
     report_skipped(skipped, named=photos, strict=strict)
 
 
@@ -80,7 +85,7 @@ def info_command(file: Path | None, *, skipped: bool, layers: bool, format: str)
     """Tell about a model, an index or this installation.
 
     FILE is a model file or the folder of an index. Without it: versions, and the devices that would really be used;
-    with --skipped, the index in your data directory; with --layers, the built-in model.
+    with --skipped, the index of FC7_INDEX, or that in your data directory; with --layers, the built-in model.
     """
     if skipped and layers:
         raise click.UsageError("--skipped is about an index, --layers about a model; leave out one of them")
@@ -107,7 +112,7 @@ def info_command(file: Path | None, *, skipped: bool, layers: bool, format: str)
     "--photos",
     type=PATH,
     metavar="FOLDER",
-    show_default="those of the index in your data directory, or some made for it",
+    show_default="those of the index of FC7_INDEX or in your data directory, or some made for it",
     help="Photos to measure with.",
 )
 @device_option

@@ -99,6 +99,8 @@ def train_command(
         else:
             initial = processes.together(lambda: read_start(start) if start else None)
             recipe = first_recipe(arch=arch, start=initial).changed(arch=arch, **values)
+            if values["head_epochs"] is None:
+                recipe = recipe.with_all_learning()
             result = train(
                 data,
                 out,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.centres import Centres, learn_centres
-from index.errors import UserError
+from index.errors import OptionError
 from index.faiss_library import MOST_ON_GPU, FaissDevice, import_faiss, threads_for
 from index.kinds import AUTO, EXACT
 
@@ -48,7 +48,7 @@ class ApproximateIndex:
 
     @classmethod
     def untrained(cls, kind: str, dim: int, *, device: FaissDevice | None = None) -> "ApproximateIndex":
-        """Begin an index of a kind, a FAISS factory string. Raises UserError for one that FAISS has not."""
+        """Begin an index of a kind, a FAISS factory string. Raises OptionError for one that FAISS has not."""
         faiss = import_faiss()
         try:
             index = faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT)
@@ -58,7 +58,7 @@ class ApproximateIndex:
             if not isinstance(index, faiss.IndexIDMap):
                 return cls(index, kind=kind, device=device)
             reason = "ids are kept by fc7"
-        raise UserError(
+        raise OptionError(
             f"FAISS has no index of kind {kind!r} for vectors of {dim} values ({reason}): "
             "name another, IVF1024,SQ8 for instance, or --kind auto."
         )
@@ -187,7 +187,7 @@ class ApproximateIndex:
 
 
 def check_kind(kind: str, dim: int) -> None:
-    """Raise UserError for a kind that FAISS has not for vectors of `dim` values."""
+    """Raise OptionError for a kind that FAISS has not for vectors of `dim` values."""
     if kind not in (AUTO, EXACT):
         ApproximateIndex.untrained(kind, dim)
 

@@ -28,7 +28,7 @@ WORTH = 0.002
 def build(catalog: Catalog, state: CatalogState, kind: str, *, device: FaissDevice) -> VectorIndex | None:
     """Make the vectors anew as a kind other than Flat, in a snapshot of the caller; None if they are too few for it.
 
-    All are read once, a batch at a time. Raises UserError for a kind that FAISS has not.
+    All are read once, a batch at a time. Raises OptionError for a kind that FAISS has not.
     """
     ids = embedded_ids(catalog)
     base = ApproximateIndex.untrained(kind, state.dim, device=device)

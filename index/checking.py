@@ -6,8 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from index.catalog import Catalog, CatalogState
+from index.errors import IndexFormatError
 from index.queries import BATCH, WITH_ROOT, absolute_path, count_photos, vectors_since
 from index.records import IndexProblem
+from index.rows import unpack_labels
 from index.vector_cache import VectorCache
 from index.vector_file import VectorFileError
 from index.vectors import VectorIndex
@@ -24,7 +26,7 @@ def find_problems(catalog: Catalog, vectors: VectorCache) -> list[IndexProblem]:
     """
     state = catalog.state()
     problems = [IndexProblem(f"{catalog.path}: {text}") for text in _database_problems(catalog)]
-    bad = list(_bad_embeddings(catalog, state.dim))
+    bad = list(_bad_photos(catalog, state.dim))
     # Vectors that no one can have cannot be compared with.
     return problems + (bad or [IndexProblem(f"{vectors.path}: {text}") for text in _vector_problems(vectors, state)])
 
@@ -35,11 +37,11 @@ def _database_problems(catalog: Catalog) -> Iterator[str]:
     yield from (f"row {row} of {table} has no {parent}" for table, row, parent, _ in broken)
 
 
-def _bad_embeddings(catalog: Catalog, dim: int) -> Iterator[IndexProblem]:
-    sql = f"SELECT roots.path, photos.path, embedding {WITH_ROOT} WHERE embedding IS NOT NULL"
+def _bad_photos(catalog: Catalog, dim: int) -> Iterator[IndexProblem]:
+    sql = f"SELECT roots.path, photos.path, embedding, labels {WITH_ROOT} WHERE embedding IS NOT NULL"
     for rows in catalog.batches(sql, size=BATCH):
-        for root, path, stored in rows:
-            if (reason := _embedding_problem(stored, dim)) is not None:
+        for root, path, stored, labels in rows:
+            if (reason := _embedding_problem(stored, dim) or _labels_problem(labels)) is not None:
                 place = absolute_path(root, path)
                 yield IndexProblem(f"{os.fspath(place)}: {reason}", place)
 
@@ -52,6 +54,14 @@ def _embedding_problem(stored: object, dim: int) -> str | None:
         return "its embedding is not finite"
     length = float(np.linalg.norm(embedding))
     return None if abs(length - 1) <= LENGTH_TOLERANCE else f"its embedding has length {length:.3f}, not 1"
+
+
+def _labels_problem(stored: str | None) -> str | None:
+    try:
+        unpack_labels(stored)
+    except IndexFormatError:
+        return "its labels cannot be read"
+    return None
 
 
 def _vector_problems(cache: VectorCache, state: CatalogState) -> Iterator[str]:

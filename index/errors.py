@@ -1,6 +1,7 @@
 """Everything that can go wrong for a reason the user can act on.
 
 UserError
+├── OptionError             a value makes no sense, whatever there is on the disk
 ├── MissingPackageError     an optional package is not installed
 ├── PhotoError              a photo named explicitly cannot be read
 ├── ModelError              a model file is missing, damaged or not one of ours
@@ -22,6 +23,10 @@ Each message names the thing and the next command to run. Any other exception is
 
 class UserError(Exception):
     """Base of every error that is shown to the user as one sentence."""
+
+
+class OptionError(UserError):
+    """A value of an option makes no sense; as for other wrong usage the command ends with status 2."""
 
 
 class MissingPackageError(UserError):

@@ -72,7 +72,7 @@ class IndexWriter(PhotoIndex):
     def set_kind(self, kind: str) -> None:
         """Choose the kind of FAISS index, a factory string or auto, from the end of the next sync on.
 
-        Raises UserError for one that FAISS has not.
+        Raises OptionError for one that FAISS has not.
         """
         state = self._state()
         check_kind(kind, state.dim)

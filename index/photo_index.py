@@ -137,7 +137,7 @@ class PhotoIndex:
         with self._catalog.snapshot():
             state = self._state()
             if among:
-                self._check_known(among.folders)
+                self._check_folders(among)
             answers = search(
                 self._catalog,
                 self._vectors,
@@ -196,7 +196,7 @@ class PhotoIndex:
         """
         with self._catalog.snapshot():
             self._state()
-            self._check_known(selection.folders)
+            self._check_folders(selection)
             return most_probable(self._catalog, selection, k)
 
     def photo(self, path: Path) -> StoredPhoto | None:
@@ -259,6 +259,12 @@ class PhotoIndex:
             self._warned.add(text)
             self._warner(text)
 
+    def _check_folders(self, selection: Selection) -> None:
+        self._check_known(selection.folders)
+        for folder in selection.folders:
+            if self.photo(folder) is not None:
+                raise PhotoIndexError(f"{folder} is a photo; name the folder that it lies in, {folder.parent}.")
+
     def _check_known(self, paths: Sequence[Path]) -> None:
         for path in paths:
             if not self.knows(path):
@@ -275,6 +281,7 @@ class PhotoIndex:
             index = shlex.quote(str(self.folder))
             raise ModelMismatchError(
                 f"The index in {self.folder} was made with another model, {state.model_name}: name that model with -m, "
-                f"or make the index anew with `fc7 index --rebuild {roots} --index {index}`."
+                f"or another place with --index; `fc7 index --rebuild {roots} -m MODEL --index {index}` makes it anew "
+                "with this model."
             )
         return state

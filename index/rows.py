@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from index.errors import IndexFormatError
 from index.records import NewPhoto, Prediction
 from index.sync import FileStamp
 
@@ -82,5 +83,10 @@ def pack_labels(labels: Sequence[Prediction] | None) -> str | None:
 
 
 def unpack_labels(stored: str | None) -> tuple[Prediction, ...] | None:
-    """Decode predictions."""
-    return None if stored is None else tuple(Prediction(*fields) for fields in json.loads(stored))
+    """Decode predictions. Raises IndexFormatError where they are damaged."""
+    if stored is None:
+        return None
+    try:
+        return tuple(Prediction(str(label), id, float(score)) for label, id, score in json.loads(stored))
+    except (TypeError, ValueError) as error:
+        raise IndexFormatError("labels in the index are damaged: mend it with `fc7 check --repair`") from error

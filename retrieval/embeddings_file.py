@@ -7,22 +7,26 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from index.errors import MissingPackageError, UserError
+from index.errors import MissingPackageError, OptionError, UserError
 from retrieval.output_file import output_file
 
 Matrix = NDArray[np.float32]
+
+
+class NothingEmbeddedError(UserError):
+    """There were no photos, or none could be read."""
 
 
 def write_embeddings(path: Path, rows: Iterable[tuple[str, NDArray[np.float32]]]) -> int:
     """Write names and their vectors (d,) to an .npz or .parquet file, whole or not at all; return how many there were.
 
     An .npz has the arrays `names` (n,) and `embeddings` (n, d), a .parquet the columns `name` and `embedding`. Before a
-    row is asked for, UserError is raised for another suffix or a place that cannot be written to, and
-    MissingPackageError for a .parquet without pyarrow.
+    row is asked for, OptionError is raised for another suffix, UserError for a place that cannot be written to, and
+    MissingPackageError for a .parquet without pyarrow; NothingEmbeddedError where there is no row.
     """
     writers = {".npz": _write_npz, ".parquet": _write_parquet}
     if path.suffix.lower() not in writers:
-        raise UserError(f"{path} is neither .npz nor .parquet; choose one of the two: -o embeddings.npz")
+        raise OptionError(f"{path} is neither .npz nor .parquet; choose one of the two: -o embeddings.npz")
     if path.suffix.lower() == ".parquet":
         _check_pyarrow()
     with output_file(path) as file:
@@ -30,8 +34,9 @@ def write_embeddings(path: Path, rows: Iterable[tuple[str, NDArray[np.float32]]]
         for name, vector in rows:
             names.append(name)
             vectors.append(vector)
-        embeddings = np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
-        writers[path.suffix.lower()](file, names, embeddings)
+        if not vectors:
+            raise NothingEmbeddedError(f"there is nothing to write to {path}, which is as it was")
+        writers[path.suffix.lower()](file, names, np.stack(vectors))
     return len(names)
 
 
@@ -45,7 +50,7 @@ def _write_parquet(file: BinaryIO, names: Sequence[str], embeddings: Matrix) -> 
 
     # A file name that is not valid UTF-8 cannot be a Parquet string as it is.
     texts = [name.encode("utf-8", "backslashreplace").decode() for name in names]
-    rows = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(embeddings.reshape(-1)), embeddings.shape[1] or 1)
+    rows = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(embeddings.reshape(-1)), embeddings.shape[1])
     pyarrow.parquet.write_table(pyarrow.table({"name": texts, "embedding": rows}), file)
 
 

@@ -1,5 +1,6 @@
 """What `fc7 info` tells: the facts of a model file, of an index, or of this installation."""
 
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -196,8 +197,8 @@ def installation_facts(default_index: Path, *, cache: Path) -> Facts:
         **({"built-in model": f"{model.spec.name} ({BUILTIN})", "runs on": model.providers} if model else {}),
         **({} if gpus is None else {"FAISS runs on": _faiss_devices(gpus)}),
         **problems,
-        "default index": f"{default_index}{'' if default_index.exists() else ' (none yet)'}",
-        "cache": f"{cache}{'' if cache.exists() else ' (none yet)'}",
+        "default index": f"{default_index}{'' if os.path.exists(default_index) else ' (none yet)'}",
+        "cache": f"{cache}{'' if os.path.exists(cache) else ' (none yet)'}",
     }
     return Facts(values, rows)
 

@@ -2,7 +2,7 @@
 
 Hidden files and folders are left out, and so are `@eaDir` (thumbnails that a Synology NAS keeps) and `node_modules`.
 A symbolic link to a file counts as the file; one to a folder is not followed, so that no photo is found twice and no
-search goes round in circles.
+search goes round in circles, and noted where it leads elsewhere.
 """
 
 import errno
@@ -16,6 +16,7 @@ from index.sync import FileStamp
 from retrieval.photo_files import file_error_reason, stamp_of
 from retrieval.photo_formats import PHOTO_SUFFIXES
 
+LINK = "a link to a folder, which is not followed; index that folder itself"
 _LEFT_OUT = {b"@eaDir", b"node_modules"}
 _NOT_THERE = {errno.ENOENT, errno.ELOOP}  # gone since it was listed, or a symbolic link to itself
 
@@ -50,6 +51,9 @@ def scan_folder(folder: Path) -> FolderScan:
                     try:
                         if entry.is_dir(follow_symlinks=False):
                             pending.append(path)
+                        elif entry.is_dir():
+                            if not _lies_in(entry.path, folder):
+                                unlisted[path] = LINK
                         elif has_photo_suffix(entry.name) and entry.is_file():
                             photos[path] = stamp_of(entry.stat())
                     except OSError as error:
@@ -61,6 +65,12 @@ def scan_folder(folder: Path) -> FolderScan:
             if is_empty:
                 empty.append(parent)
     return FolderScan(dict(sorted(photos.items())), dict(sorted(unlisted.items())), tuple(sorted(empty)))
+
+
+def _lies_in(place: bytes, folder: Path) -> bool:
+    """Tell whether what a link leads to is found without it."""
+    inside = os.path.relpath(os.path.realpath(place), os.path.realpath(os.fsencode(folder)))
+    return inside.split(b"/")[0] != b".."
 
 
 def can_be_seen(folder: Path) -> bool:
@@ -85,6 +95,8 @@ def expand_paths(paths: Iterable[Path], *, skipped: list[SkippedPhoto] | None = 
         scan = scan_folder(path)
         photos += (path / os.fsdecode(photo) for photo in scan.photos)
         if skipped is not None:
+            if not scan.photos and not scan.unlisted:
+                skipped.append(SkippedPhoto(path, "no photos in this folder"))
             skipped += (SkippedPhoto(path / os.fsdecode(name), reason) for name, reason in scan.unlisted.items())
     return photos
 

@@ -44,7 +44,9 @@ def load_index_model(
             return model
         problem = "a built-in model that this fc7 has not" if path is None else f"{path}, which is another model now"
     names = " ".join(shlex.quote(str(root)) for root in roots) or "FOLDER"
+    other = f" -m {shlex.quote(str(path))}" if path is not None and path.is_file() else ""
+    by = "this one" if other or path is None else "the built-in one, or another that -m names,"
     raise ModelMismatchError(
         f"The index in {folder} was made with {problem}: say where that model is with -m, or make the index anew with "
-        f"`fc7 index --rebuild {names} --index {shlex.quote(str(folder))}`."
+        f"{by} by `fc7 index --rebuild {names}{other} --index {shlex.quote(str(folder))}`."
     )

@@ -1,7 +1,8 @@
 """Brings the photos of folders into an index: each file is read once, and only what is new is looked at."""
 
 import os
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,7 +49,7 @@ def index_folders(
     Photos skipped before are tried again with `retry_skipped`, or when a package they needed has been installed.
     Raises UserError, before anything is done, for a folder that never was there, and if there is nothing to do.
     """
-    folders = folders_to_index(folders, index.roots())
+    folders = folders_to_index(folders, index.roots(), index.knows)
     retry_skipped = retry_skipped or _can_read_more(index)
     meter = _Meter(progress)
     # All are compared before any is read, and finished when all were: what moved from one to another is recognised.
@@ -62,27 +63,26 @@ def index_folders(
     return [run.finish() if isinstance(run, _FolderRun) else run for run in begun]
 
 
-def check_folders(place: Path, folders: Sequence[Path]) -> None:
-    """Raise UserError where `index_folders` would, before the index in `place` is opened for writing or made."""
-    folders_to_index(folders, known_folders(place))
+def folders_at(place: Path, folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Return what `index_folders` would look at, for the index in `place`, and the folders that this knows.
 
-
-def known_folders(place: Path) -> list[Path]:
-    """List the folders that the index in `place` knows, none where there is no index. Raises PhotoIndexError."""
+    There need not be one yet. Raises UserError where `index_folders` would, and PhotoIndexError.
+    """
     try:
         with PhotoIndex.open(place) as index:
-            return index.roots()
+            return folders_to_index(folders, roots := index.roots(), index.knows), roots
     except IndexNotFoundError:
-        return []
+        return folders_to_index(folders, [], lambda _: False), []
 
 
-def folders_to_index(folders: Sequence[Path], roots: Sequence[Path]) -> list[Path]:
+def folders_to_index(folders: Sequence[Path], roots: Sequence[Path], knows: Callable[[Path], bool]) -> list[Path]:
     """Return folders as absolute paths, or all `roots` where none is named. Raises UserError, as `index_folders`."""
     chosen = list(dict.fromkeys(Path(os.path.abspath(folder)) for folder in folders)) or list(roots)
     if not chosen:
         raise UserError("nothing is indexed yet; name a folder that holds photos, for example: fc7 index ~/Pictures")
     for folder in chosen:
-        if not os.path.isdir(folder) and not any(folder.is_relative_to(root) for root in roots):
+        # A folder that was indexed may be gone, for good or until its drive is plugged in.
+        if not os.path.isdir(folder) and (os.path.exists(folder) or not knows(folder)):
             raise UserError(f"{folder} is not a folder; name one that holds photos, for example: fc7 index ~/Pictures")
     return chosen
 
@@ -103,6 +103,7 @@ class _Meter:
 
 @dataclass(frozen=True, eq=False)
 class _FolderRun:
+    index: Path
     folder: Path
     scan: FolderScan
     sync: Sync
@@ -114,7 +115,11 @@ class _FolderRun:
     def finish(self) -> FolderReport:
         counts = self.sync.finish()
         for place, number in self.sync.kept().items():
-            self.skip(place, f"empty, perhaps because its drive is not there; {number:,} photos of it stay indexed")
+            photos = f"{number:,} photo{'s' * (number != 1)}"
+            folder = str(self.folder / os.fsdecode(place))
+            forget = shlex.join(["fc7", "forget", folder, "--index", str(self.index)])
+            reason = f"empty, perhaps because its drive is not there; {photos} of it stay indexed, until `{forget}`"
+            self.skip(place, reason)
         counts = replace(counts, skipped=len(self.skipped))
         return FolderReport(self.folder, counts, tuple(sorted(self.skipped, key=lambda photo: photo.path)))
 
@@ -135,7 +140,7 @@ def _begin(index: IndexWriter, folder: Path, *, retry_skipped: bool) -> _FolderR
     if sync.missing and not scan.photos:
         reason = "no photos in it, perhaps because its drive is not there; its photos stay indexed"
         return FolderReport(folder, None, (SkippedPhoto(folder, reason), *skipped))
-    return _FolderRun(folder, scan, sync, skipped)
+    return _FolderRun(index.folder, folder, scan, sync, skipped)
 
 
 def _look_at_photos(run: _FolderRun, stages: Stages, meter: _Meter) -> None:

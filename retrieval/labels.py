@@ -1,6 +1,7 @@
 """What a word for the things in photos means: the classes of a model that are called so, or are a kind of what is."""
 
 import re
+import unicodedata
 from collections import defaultdict
 from difflib import get_close_matches
 from functools import lru_cache
@@ -55,7 +56,8 @@ def _words_for(known: ClassName, wordnet: dict[str, tuple[list[str], list[str]]]
 
 
 def _plain(word: str) -> str:
-    return " ".join(re.split(r"[\s_-]+", word.strip().casefold()))
+    # Names of files on macOS have accents apart from their letters.
+    return " ".join(re.split(r"[\s_-]+", unicodedata.normalize("NFC", word).strip().casefold()))
 
 
 def read_wordnet() -> dict[str, tuple[list[str], list[str]]]:

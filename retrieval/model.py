@@ -69,7 +69,7 @@ class Model:
         path = model_file(path)
         require_onnxruntime()
         if not path.is_file():
-            other = "name another with -m" if path == BUILTIN else "take the built-in one, -m builtin"
+            other = "name another with -m" if path == BUILTIN else "take the built-in one, by the word builtin"
             raise ModelError(f"there is no model file {path}; make one with `fc7 train DATA -o RUN`, or {other}")
         session = open_session(path, device=device, threads=threads, few=few, cache=cache)
         spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path=str(path))

@@ -10,7 +10,7 @@ from index.faiss_library import FaissDevice
 from index.photo_index import PhotoIndex
 from index.rebuilding import rebuilding
 from retrieval.folder import scan_folder
-from retrieval.indexing import FolderReport, folders_to_index, index_folders, known_folders
+from retrieval.indexing import FolderReport, folders_at, index_folders
 from retrieval.model import Model
 from retrieval.pipeline import Pace
 from retrieval.progress import Progress
@@ -30,14 +30,20 @@ def rebuild_index(
     """Make the index in `place` anew, of all folders that it knows and of those that are named.
 
     It has the `kind` of FAISS index that it had, or the one that is named. It is searched as it was until the new one
-    is finished; a run that is broken off is gone on with by the next one. `building` is told what is made at the end.
+    is finished; a run that is broken off is gone on with by the next one. `building` is told what is made at the end,
+    `warn` where the model is another one.
     Raises UserError where photos that are known cannot be seen, and would be lost.
     """
-    known = known_folders(place)
-    folders = folders_to_index([*known, *folders], known)
+    chosen, known = folders_at(place, folders)
+    folders = [*known, *(folder for folder in chosen if folder not in known)]
+    spec = model.spec
     if known:
         _check_that_all_can_be_seen(place, known)
-    spec = model.spec
+        with PhotoIndex.open(place) as old:
+            if warn is not None and old.fingerprint != spec.fingerprint:
+                warn(
+                    f"The index was made with the model {old.summary().model_name}, and is made anew with {spec.name}."
+                )
     with rebuilding(
         place,
         fingerprint=spec.fingerprint,

@@ -32,8 +32,24 @@ def test_vectors_are_the_models_with_their_names_beside_them(
 
 def test_a_wrong_suffix_is_refused_before_any_work(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
     done = embed(tiny_model, make_photo("a.png"), "-o", tmp_path / "out.txt")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert ".npz" in done.stderr
+
+
+def test_a_file_stays_where_there_is_nothing_to_write(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+    out = tmp_path / "out.npz"
+    assert embed(tiny_model, make_photo("a.png"), "-o", out).exit_code == 0
+    before = out.read_bytes()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "b.png").write_bytes(b"")
+    done = embed(tiny_model, tmp_path / "empty", "-o", out)
+    assert (done.exit_code, done.stderr) == (1, f"Error: cannot read {tmp_path}/empty: no photos in this folder\n")
+    done = embed(tiny_model, tmp_path / "bad", "-o", out)
+    assert done.exit_code == 1
+    assert "Skipped" in done.stderr
+    assert done.stderr.endswith(f"Error: there is nothing to write to {out}, which is as it was\n")
+    assert out.read_bytes() == before
 
 
 def test_a_bad_photo_moves_no_other_row(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:

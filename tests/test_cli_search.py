@@ -1,8 +1,10 @@
 """The commands index, search and info on small real photos."""
 
 import csv
+import io
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,6 +80,17 @@ def test_paths_for_other_programs(fc7: Fc7, photos: Path) -> None:
     assert lines[0] == str(query)
     assert set(lines) == set(map(str, photos.iterdir()))
     assert fc7("search", query, "-0").stdout == "".join(f"{line}\0" for line in lines)
+
+
+def test_names_with_what_a_terminal_obeys_come_out_as_they_are(fc7: Fc7, photos: Path) -> None:
+    odd = photos / "red\x1b[1m0.png"
+    shutil.copy(photos / "red0.png", odd)
+    fc7("index", photos)
+    assert fc7("search", odd, "-0").stdout.split("\0")[:2] == [str(odd), str(photos / "red0.png")]
+    assert fc7("duplicates", "-0").stdout == f"{odd}\0"
+    rows = csv.DictReader(io.StringIO(fc7("classify", odd, "-k", 1, "--format", "csv").stdout))
+    assert [row["path"] for row in rows] == [str(odd)]
+    assert "\x1b" not in fc7("search", odd).stdout
 
 
 def test_photos_are_listed_by_label(fc7: Fc7, photos: Path) -> None:
@@ -184,7 +197,9 @@ def test_another_model_is_refused_until_the_index_is_rebuilt(fc7: Fc7, photos: P
     for refused in (fc7("search", photos / "red0.png", "-m", other_model), fc7("index", photos, "-m", other_model)):
         assert refused.exit_code == 1
         assert "--rebuild" in refused.stderr
-    assert counts(fc7("index", photos, "-m", other_model, "--rebuild")) == ["6 new"]
+    rebuilt = fc7("index", photos, "-m", other_model, "--rebuild")
+    assert counts(rebuilt) == ["6 new"]
+    assert rebuilt.stderr.startswith("The index was made with the model tiny, and is made anew with other.\n")
     assert fc7("search", photos / "red0.png", "-m", other_model).exit_code == 0
 
 
@@ -286,6 +301,48 @@ def test_what_was_never_a_folder_is_an_error(fc7: Fc7, tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert str(tmp_path / "none") in done.stderr
     assert not (tmp_path / "index").exists()
+
+
+def test_what_is_named_below_a_known_folder_has_to_be_a_folder(fc7: Fc7, photos: Path) -> None:
+    fc7("index", photos)
+    for name in ("typo", "red0.png"):
+        done = fc7("index", photos / name)
+        assert done.exit_code == 1
+        assert f"{photos / name} is not a folder" in done.stderr
+    within = fc7("search", photos / "red0.png", "--within", photos / "red0.png")
+    assert within.exit_code == 1
+    assert f"red0.png is a photo; name the folder that it lies in, {photos}" in within.stderr
+
+
+def test_a_link_to_a_folder_elsewhere_is_told_and_keeps_its_photos(
+    fc7: Fc7, photos: Path, make_photo: MakePhoto, tmp_path: Path
+) -> None:
+    make_photo("photos/2019/a.png", seed=50)
+    assert counts(fc7("index", photos)) == ["7 new"]
+    (photos / "2019").rename(tmp_path / "elsewhere")
+    (photos / "2019").symlink_to(tmp_path / "elsewhere")
+    done = fc7("index", photos)
+    assert counts(done) == ["6 unchanged", "1 skipped"]
+    assert fc7("search", photos / "2019/a.png", "-k", 1, "--format", "paths").stdout == f"{photos}/2019/a.png\n"
+    assert (
+        done.stderr == f"Skipped {photos}/2019: a link to a folder, which is not followed; index that folder itself\n"
+    )
+
+
+def test_the_environment_names_the_index_for_all_commands_and_labels_with_spaces(
+    fc7: Fc7, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "bad.png").write_bytes(b"")
+    fc7("index", photos)
+    assert f"{tmp_path / 'index'}\n" in fc7("info").stdout
+    assert "bad.png" in fc7("info", "--skipped").stdout
+    monkeypatch.setenv("FC7_SEARCH_LABEL", "red thing, green")
+    assert "no class called red thing" in fc7("search").stderr
+    monkeypatch.setenv("FC7_SEARCH_LABEL", "red,green")
+    assert (
+        fc7("search", "--format", "paths").stdout
+        == fc7("search", "--label", "green", "--label", "red", "--format", "paths").stdout
+    )
 
 
 def test_skipped_photos_are_listed_with_reasons(fc7: Fc7, photos: Path, tmp_path: Path) -> None:

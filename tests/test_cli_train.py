@@ -128,6 +128,21 @@ def test_a_run_goes_on_with_its_own_recipe(tmp_path: Path, option: tuple[object,
     assert "only --epochs" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["export", "import"])
+def test_nothing_but_a_model_file_is_written_over(tmp_path: Path, command: str) -> None:
+    given = tmp_path / "best.pt"
+    given.write_bytes(b"weights")
+    done = fc7(command, given, "-o", given, *(["--labels", tmp_path / "l.tsv"] if command == "import" else []))
+    assert done.exit_code in (1, 2)
+    assert given.read_bytes() == b"weights"
+
+
+def test_values_that_make_no_sense_are_wrong_usage(data: Path, tmp_path: Path) -> None:
+    for option in (["--epochs", 0], ["--dropout", 2], ["--grow", "0:999"]):
+        done = fc7("train", data, "-o", tmp_path / "run", *option)
+        assert (done.exit_code, done.stderr.startswith("Error: --")) == (2, True), done.stderr
+
+
 def test_what_is_subtracted_comes_with_the_weights(tmp_path: Path) -> None:
     done = fc7("train", tmp_path, "-o", tmp_path / "run", "--from", "builtin", "--mean", "picture")
     assert done.exit_code == 2

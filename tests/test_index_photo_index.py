@@ -236,7 +236,7 @@ def test_a_reader_sees_what_was_committed_and_nothing_else(tmp_path: Path) -> No
 def test_another_model_is_refused_with_the_command_that_helps(tmp_path: Path) -> None:
     with open_for_writing(tmp_path / "an index") as index:
         bring_up_to_date(index, Path("/my photos"), {b"a.jpg": SampleFile(b"1")})
-    said = r"another model, sample: .*-m, .*`fc7 index --rebuild '/my photos' --index '.*/an index'`"
+    said = r"another model, sample: .*-m, .*`fc7 index --rebuild '/my photos' -m MODEL --index '.*/an index'`"
     with pytest.raises(ModelMismatchError, match=said):
         PhotoIndex.open(tmp_path / "an index", fingerprint="other")
     for _ in range(2):

@@ -38,6 +38,11 @@ def catalogue(index: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+def set_labels(index: Path, value: str) -> None:
+    with catalogue(index) as connection:
+        connection.execute("UPDATE photos SET labels = ? WHERE id = 3", (value,))
+
+
 def set_embedding(index: Path, value: bytes) -> None:
     with catalogue(index) as connection:
         connection.execute("UPDATE photos SET embedding = ? WHERE id = 3", (value,))
@@ -82,6 +87,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "another embedding": (
         lambda index: set_embedding(index, np.eye(1, 16).astype("<f2").tobytes()),
         "holds other vectors than the catalogue for 1",
+    ),
+    "labels that are no JSON": (lambda index: set_labels(index, '["a", null, 0.5]]'), "02.png: its labels cannot be"),
+    "labels of another shape": (
+        lambda index: set_labels(index, '[["a", null, "much"]]'),
+        "02.png: its labels cannot be",
     ),
     "an index of the database": (misdirect_an_index, "catalog.db: "),
 }

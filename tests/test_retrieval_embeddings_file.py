@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from index.errors import MissingPackageError, UserError
-from retrieval.embeddings_file import write_embeddings
+from retrieval.embeddings_file import NothingEmbeddedError, write_embeddings
 
 Row = tuple[str, NDArray[np.float32]]
 
@@ -40,8 +40,10 @@ def test_parquet(tmp_path: Path) -> None:
 def test_no_rows_at_all(tmp_path: Path, suffix: str) -> None:
     if suffix == ".parquet":
         pytest.importorskip("pyarrow", reason="needs pyarrow, the extra `parquet`")
-    assert write_embeddings(tmp_path / f"e{suffix}", []) == 0
-    assert (tmp_path / f"e{suffix}").stat().st_size > 0
+    (tmp_path / f"e{suffix}").write_bytes(b"before")
+    with pytest.raises(NothingEmbeddedError, match=r"nothing to write to .*, which is as it was"):
+        write_embeddings(tmp_path / f"e{suffix}", [])
+    assert (tmp_path / f"e{suffix}").read_bytes() == b"before"
 
 
 def untouched() -> Iterator[Row]:

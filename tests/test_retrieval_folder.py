@@ -8,7 +8,7 @@ import pytest
 
 from index.records import SkippedPhoto
 from index.sync import FileStamp
-from retrieval.folder import expand_paths, scan_folder
+from retrieval.folder import LINK, expand_paths, scan_folder
 
 
 def make(folder: Path, *names: str) -> None:
@@ -56,7 +56,9 @@ def test_links_to_files_are_followed_and_links_to_folders_are_not(tmp_path: Path
     (tmp_path / "photos/round.jpg").symlink_to(tmp_path / "photos")
     (tmp_path / "photos/broken.jpg").symlink_to(tmp_path / "nothing")
     (tmp_path / "photos/loop.jpg").symlink_to(tmp_path / "photos/loop.jpg")
-    assert list(scan_folder(tmp_path / "photos").photos) == [b"a.jpg", b"link.jpg"]
+    scan = scan_folder(tmp_path / "photos")
+    assert list(scan.photos) == [b"a.jpg", b"link.jpg"]
+    assert scan.unlisted == {b"folder": LINK}, "what leads out of the folder is told, what leads back is found anyway"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")

@@ -199,7 +199,8 @@ def test_an_empty_folder_inside_keeps_its_photos_until_it_is_removed(
     (photos / "usb").mkdir()
     report = run(index, model, photos)
     assert report.counts == SyncCounts(unchanged=10, skipped=1)
-    reason = "empty, perhaps because its drive is not there; 1 photos of it stay indexed"
+    forget = f"fc7 forget {photos / 'usb'} --index {index.folder}"
+    reason = f"empty, perhaps because its drive is not there; 1 photo of it stay indexed, until `{forget}`"
     assert report.skipped == (SkippedPhoto(photos / "usb", reason),)
     assert index.photo(photos / "usb/deep/1.png") is not None
     (photos / "usb").rmdir()

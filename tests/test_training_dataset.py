@@ -1,5 +1,6 @@
 import re
 import shutil
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -84,9 +85,12 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
 def test_train_and_a_validation_set_matched_by_name(tmp_path: Path, name: str) -> None:
     make_classes(tmp_path / "train")
     touch(tmp_path / name / "dog", "a.jpg")
+    with pytest.raises(DatasetError, match="has pictures of cat to learn from and none to check with; folders of both"):
+        scan_dataset(tmp_path)
+    touch(tmp_path / name / "cat", "b.jpg")
     dataset = scan_dataset(tmp_path)
     assert len(dataset.train) == 6
-    assert listed(dataset.validation, tmp_path) == [(f"{name}/dog/a.jpg", 1)]
+    assert listed(dataset.validation, tmp_path) == [(f"{name}/cat/b.jpg", 0), (f"{name}/dog/a.jpg", 1)]
 
 
 def test_val_comes_before_test(tmp_path: Path) -> None:
@@ -312,6 +316,15 @@ def test_pictures_to_judge_a_model_by_are_matched_by_id_and_by_name(tmp_path: Pa
     (tmp_path / "empty").mkdir()
     assert listed(scan_labelled(tmp_path, classes), tmp_path) == [("goldfish/a.jpg", 1), ("n02123045/b.jpg", 0)]
     assert len(scan_labelled(make_tiny_imagenet(tmp_path / "archive"), classes)) == 4
+
+
+def test_names_with_accents_are_the_same_however_they_are_spelled(tmp_path: Path) -> None:
+    composed, apart = unicodedata.normalize("NFC", "nüt"), unicodedata.normalize("NFD", "nüt")
+    assert composed != apart
+    touch(tmp_path / "1" / composed, "a.jpg")
+    touch(tmp_path / "2" / apart, "a.jpg")
+    assert len(scan_labelled(tmp_path / "1", (ClassName(apart),))) == 1
+    assert len(scan_labelled(tmp_path / "2", (ClassName(composed),))) == 1
 
 
 def test_a_name_of_two_classes_does_not_tell_which(tmp_path: Path) -> None:

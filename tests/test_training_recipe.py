@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from index.errors import DatasetError, UserError
+from index.errors import OptionError
 from training.architectures import CONFIGS
 from training.recipe import BOUNDS, PAPER, RECIPES, Recipe, recipe_options
 
@@ -47,6 +47,11 @@ def test_every_value_but_the_architecture_is_an_option() -> None:
     assert options["grow"].help.split("[")[1].startswith("default: alexnet: none, alexnet-owt: none, alexnet-64: 0:32,")
 
 
+@pytest.mark.parametrize(("epochs", "alone"), [(1, 0), (2, 0), (3, 1), (14, 4), (15, 5), (30, 5)])
+def test_in_short_fine_tuning_all_layers_learn_too(epochs: int, alone: int) -> None:
+    assert PAPER.for_fine_tuning().changed(epochs=epochs).with_all_learning().head_epochs == alone
+
+
 def test_crops_grow() -> None:
     assert PAPER.crops(224) == ((0.0, 224),)
     assert PAPER.changed(grow="0:32,0.5:40,0.8:56").crops(56) == ((0.0, 32), (0.5, 40), (0.8, 56))
@@ -75,7 +80,7 @@ def test_crops_grow() -> None:
     ],
 )
 def test_malformed_growth_is_refused(grow: str) -> None:
-    with pytest.raises(DatasetError, match=r"--grow .* does not read share:side,share:side .* the last side 56"):
+    with pytest.raises(OptionError, match=r"--grow .* does not read share:side,share:side .* the last side 56"):
         PAPER.changed(grow=grow).crops(56)
 
 
@@ -96,7 +101,7 @@ def test_malformed_growth_is_refused(grow: str) -> None:
     ],
 )
 def test_values_that_would_fail_in_the_midst_of_a_run_are_refused(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(OptionError) as caught:
         PAPER.changed(**values)
     assert str(caught.value).startswith(message)
 

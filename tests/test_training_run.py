@@ -246,8 +246,11 @@ def test_a_run_does_not_stop_before_its_crops_have_grown(data: Path, tmp_path: P
 
 def test_one_picture_is_too_few_to_check_with(tmp_path: Path) -> None:
     data = write_shapes(tmp_path / "data" / "train", each=4).parent
-    (data / "val" / "blue disc").mkdir(parents=True)
-    shutil.copy(data / "train" / "blue disc" / "000.png", data / "val" / "blue disc")
+    for number, name in enumerate(SHAPES):
+        (data / "val" / name).mkdir(parents=True)
+        shutil.copy(data / "train" / name / "000.png", data / "val" / name)
+        if number:
+            (data / "val" / name / "000.png").write_bytes(b"")
     with pytest.raises(DatasetError, match=r"1 readable pictures to check with are too few; add more to .*data"):
         run(data, tmp_path / "run")
 

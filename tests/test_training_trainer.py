@@ -79,6 +79,7 @@ def test_epochs_since_the_best() -> None:
     assert stalled([]) == 0
     assert stalled([epoch(0.5)]) == 0
     assert stalled([epoch(0.5), epoch(0.4), epoch(0.5)]) == 2, "the first of equals is the best"
+    assert stalled([replace(epoch(0.5), validation_loss=loss) for loss in (0.9, 0.4, 0.5)]) == 1, "or the surest"
     assert stalled([epoch(0.5), epoch(0.4), epoch(0.6)]) == 0
     assert stalled([epoch(0.9, side=20), epoch(0.4)]) == 0, "full-sized crops count more"
 

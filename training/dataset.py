@@ -4,6 +4,7 @@ import base64
 import hashlib
 import os
 import random
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,11 @@ def scan_dataset(root: Path, *, validation: float = 0.1, seed: int = 0, names: P
     if empty:
         raise DatasetError(f"no pictures in {train_root / empty[0]}{_more(empty)}; add some or remove the folder")
     given = _validation(root, set(train)) if train_root != root else None
+    if given is not None and (unchecked := sorted(set(train) - set(given))):
+        raise DatasetError(
+            f"{root} has pictures of {unchecked[0]}{_more(unchecked)} to learn from and none to check with; "
+            "folders of both must have the same names"
+        )
     train, held_out = _split(train, share=validation, seed=seed) if given is None else (train, given)
     order = sorted(train)
     classes = tuple(known.get(name, ClassName(name)) for name in order)
@@ -115,7 +121,9 @@ def scan_labelled(root: Path, classes: Sequence[ClassName]) -> Split:
         raise DatasetError(f"there is no folder {root}; give one that holds a folder of pictures for each class")
     numbers: dict[str, list[int]] = {}
     for number, known in enumerate(classes):
-        for key in {known.id or known.name, known.name}:
+        names = {known.id or known.name, known.name}
+        # As it is, and with accents apart from their letters or not: macOS writes names otherwise than it reads them.
+        for key in names | {unicodedata.normalize(form, name) for name in names for form in ("NFC", "NFD")}:
             numbers.setdefault(key, []).append(number)
     found = _validation(root, set(numbers))
     if not found:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from index.errors import DatasetError, ExportError, UserError
+from index.errors import DatasetError, ExportError, OptionError
 from training.augment import Normalisation, centre_crops
 from training.networks import AlexNet
 from training.pictures import Pictures
@@ -33,12 +33,12 @@ class EmbeddingRecipe:
     grid: int = 3
 
     def __post_init__(self) -> None:
-        """Refuse, with UserError, a layer that there is not, or one given twice."""
+        """Refuse, with OptionError, a layer that there is not, or one given twice."""
         unknown = [name for name in self.layers if name not in LAYERS]
         if unknown:
-            raise UserError(f"{unknown[0]!r} is no layer of the embedding; take some of {', '.join(LAYERS)}")
+            raise OptionError(f"{unknown[0]!r} is no layer of the embedding; take some of {', '.join(LAYERS)}")
         if len(set(self.layers)) < len(self.layers):
-            raise UserError(f"{','.join(self.layers)} names a layer twice; take each once")
+            raise OptionError(f"{','.join(self.layers)} names a layer twice; take each once")
 
 
 @dataclass(frozen=True)

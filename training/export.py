@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from index.errors import ExportError
+from index.errors import ExportError, OptionError
 from index.files import replacing
 from retrieval.model import Model
 from retrieval.spec import ClassName, ModelSpec
@@ -82,12 +82,14 @@ def sample_of(pictures: Pictures) -> Tensor:
 
 
 def check_place(out: Path) -> None:
-    """Raise ExportError where no model file can come to lie, before hours are spent on one."""
+    """Raise ExportError or OptionError where no model file can come to lie, before hours are spent on one."""
     folder = out.absolute().parent
     if not folder.is_dir():
         raise ExportError(f"there is no folder {folder} to write {out.name} into; make it first")
     if out.is_dir():
         raise ExportError(f"{out} is a folder; name a file in it with -o")
+    if out.suffix != ".onnx":  # rather than write over a checkpoint or a photo
+        raise OptionError(f"{out} does not end with .onnx, as a model file does; name it so with -o")
 
 
 def for_inference(trained: AlexNet, *, half: bool) -> AlexNet:

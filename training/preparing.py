@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from index.errors import DatasetError
+from index.errors import DatasetError, OptionError
 from training.architectures import AlexNetConfig
 from training.dataset import Dataset
 from training.hardware import Hardware
@@ -19,7 +19,7 @@ def check_crops(recipe: Recipe, config: AlexNetConfig) -> None:
     """Refuse crops that are malformed, or too small to leave anything of a map, before the pictures are read."""
     for _, side in recipe.crops(config.crop):
         if feature_grid(replace(config, crop=side)) < 1:
-            raise DatasetError(f"--grow {recipe.grow}: {side} pixels are too few for {config.arch}; begin with more")
+            raise OptionError(f"--grow {recipe.grow}: {side} pixels are too few for {config.arch}; begin with more")
 
 
 def load_splits(

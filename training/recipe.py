@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args
 
-from index.errors import DatasetError, UserError
+from index.errors import OptionError
 from training.options import Option, options_of
 
 Mean = Literal["picture", "colour"]
@@ -71,18 +71,18 @@ class Recipe:
     stop_after: Annotated[int, "epochs without a better validation top-1 after which to stop; 0: never"] = 0
 
     def __post_init__(self) -> None:
-        """Refuse, with UserError, a value that would only be found wanting in the midst of a run."""
+        """Refuse, with OptionError, a value that would only be found wanting in the midst of a run."""
         for name, (least, most) in BOUNDS.items():
             value = getattr(self, name)
             if not least <= value <= most:  # said this way round, NaN is refused as well
                 flag = "--" + name.replace("_", "-")
                 limits = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
-                raise UserError(f"{flag} {value} is not {limits}")
+                raise OptionError(f"{flag} {value} is not {limits}")
         for name, choices in (("mean", Mean), ("schedule", Schedule), ("precision", Precision)):
             if getattr(self, name) not in get_args(choices):
-                raise UserError(f"--{name} {getattr(self, name)} is none of {', '.join(get_args(choices))}")
+                raise OptionError(f"--{name} {getattr(self, name)} is none of {', '.join(get_args(choices))}")
         if self.nesterov and not self.momentum:
-            raise UserError("--nesterov needs a --momentum above 0; add --no-nesterov to train without momentum")
+            raise OptionError("--nesterov needs a --momentum above 0; add --no-nesterov to train without momentum")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -113,10 +113,14 @@ class Recipe:
             stop_after=10,
         )
 
+    def with_all_learning(self) -> "Recipe":
+        """Return a copy in which fc8 learns alone for a third of the epochs at most."""
+        return replace(self, head_epochs=min(self.head_epochs, self.epochs // 3))
+
     def crops(self, full: int) -> tuple[tuple[float, int], ...]:
         """Return (share of the training done, side of the crops) in rising order, ending at `full` pixels.
 
-        Raises DatasetError if `grow` is not of that form.
+        Raises OptionError if `grow` is not of that form.
         """
         if not self.grow:
             return ((0.0, full),)
@@ -127,7 +131,7 @@ class Recipe:
         shares, sides = [share for share, _ in steps], [side for _, side in steps]
         rising = all(before < after for before, after in pairwise(shares)) and sides == sorted(sides)
         if not rising or not steps or shares[0] != 0 or shares[-1] >= 1 or sides[0] < 16 or sides[-1] != full:
-            raise DatasetError(
+            raise OptionError(
                 f"--grow {self.grow} does not read share:side,share:side with rising shares from 0, "
                 f"rising sides from 16 and the last side {full}"
             )

@@ -25,6 +25,13 @@ def learning_rate(recipe: Recipe, done: float, validation_top1: Sequence[float])
 
 
 def stalled(history: Sequence[EpochMetrics]) -> int:
-    """Return the epochs since the best one; what was measured on full-sized crops counts more than any other."""
-    best = max(range(len(history)), key=lambda i: (history[i].side, history[i].validation_top1, -i), default=-1)
+    """Return the epochs since the best one; what was measured on full-sized crops counts more than any other.
+
+    Of equal accuracy, as is usual with few pictures, the surer one is better.
+    """
+
+    def goodness(i: int) -> tuple[float, ...]:
+        return history[i].side, history[i].validation_top1, -history[i].validation_loss, -i
+
+    best = max(range(len(history)), key=goodness, default=-1)
     return len(history) - 1 - best

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from index.errors import CheckpointError, DatasetError, UserError
+from index.errors import CheckpointError, DatasetError, OptionError, UserError
 from training.augment import Normalisation, erased, random_crops
 from training.averaging import WeightAverage
 from training.checkpoint import Checkpoint, EpochMetrics, EpochTotals
@@ -48,12 +48,12 @@ class Trainer:
     ) -> None:
         self.processes = processes
         if recipe.batch_size % processes.count:
-            raise UserError(
+            raise OptionError(
                 f"--batch-size {recipe.batch_size} cannot be shared by {processes.count} processes; "
                 f"give a multiple of {processes.count}"
             )
         if recipe.batch_size < 2 * processes.count:
-            raise UserError(
+            raise OptionError(
                 f"--batch-size {recipe.batch_size} leaves each of {processes.count} processes one picture; "
                 f"give {2 * processes.count} or more"
             )
