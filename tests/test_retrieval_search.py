@@ -326,8 +326,11 @@ def test_a_bad_photo_in_a_folder_is_left_out_of_the_average(
 def test_an_average_of_nothing_is_told(index: PhotoIndex, model: CountingModel, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for options in ({"average": True}, {"unlike": (tmp_path / "empty",)}):
-        with pytest.raises(PhotoError, match=f"^there is no photo in {tmp_path / 'empty'}$"):
+        with pytest.raises(PhotoError, match=f"^cannot read {tmp_path / 'empty'}: no photos in this folder$"):
             search(index, model, tmp_path / "empty", **options)
+    (tmp_path / "empty" / "bad.png").write_bytes(b"")
+    with pytest.raises(PhotoError, match=f"^there is no photo in {tmp_path / 'empty'}$"):
+        search(index, model, tmp_path / "empty", average=True)
 
 
 def test_a_photo_that_the_model_finds_nothing_in_asks_nothing(

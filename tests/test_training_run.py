@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from training_samples import CPU, SHAPES, TINY, TINY_RECIPE, write_shapes
 
-from index.errors import CheckpointError, DatasetError, RunError, UserError
+from index.errors import CheckpointError, DatasetError, OptionError, RunError, UserError
 from retrieval.model import Model
 from training.architectures import ALEXNET
 from training.checkpoint import BEST, LAST, Checkpoint, EpochMetrics
@@ -361,7 +361,7 @@ def test_a_set_of_a_few_pictures_makes_small_batches(tmp_path: Path) -> None:
 def test_crops_that_cannot_be_are_refused_before_pictures_are_read(
     tmp_path: Path, recipe: Any, config: Any, message: str
 ) -> None:
-    with pytest.raises(DatasetError, match=re.escape(message)):
+    with pytest.raises(OptionError, match=re.escape(message)):
         train(tmp_path / "none", tmp_path / "run", recipe, hardware=CPU, report=Record(), config=config)
 
 
