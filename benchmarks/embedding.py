@@ -1,10 +1,11 @@
 """What `embedding` is best made of: layers, their pooling, its dimension, whitening, and the size of the picture.
 
-    python benchmarks/embedding.py CHECKPOINT DATA UNSEEN [--pictures N]
+    python benchmarks/embedding.py CHECKPOINT DATA UNSEEN [--pictures N] [--power P]
 
 CHECKPOINT is of a run of `fc7 train` on DATA, UNSEEN holds one folder for each class that the run never saw. The PCA is
 learned from 20,000 training pictures of DATA; each picture of UNSEEN queries all others of UNSEEN. One value at a time
-is changed from what `fc7 export` does by default. HOG (see descriptors.py) is measured in the same run.
+is changed from what `fc7 export` does by default, but for --power, its whitening. HOG (see descriptors.py) is measured
+in the same run.
 """
 
 import argparse
@@ -48,8 +49,12 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("unseen", type=Path)
     parser.add_argument("--pictures", type=int, default=100, help="pictures of each unseen class, at most")
+    parser.add_argument(
+        "--power", type=float, default=EmbeddingRecipe().power, help="whitening, where it is not varied"
+    )
     arguments = parser.parse_args()
 
+    usual = EmbeddingRecipe(power=arguments.power)
     checkpoint = Checkpoint.load(arguments.checkpoint)
     dataset = scan_dataset(arguments.data, validation=checkpoint.recipe.validation, seed=checkpoint.recipe.seed)
     train = dataset.train
@@ -80,10 +85,10 @@ def main() -> None:
         show(f"{name}, nothing learned", as_it_is(asked).numpy())
     for field, values in VALUES.items():
         for value in values:
-            recipe = replace(EmbeddingRecipe(), **{field: value})
+            recipe = replace(usual, **{field: value})
             show(title(recipe), fit_embedding(join_layers(learned, recipe), recipe)(asked).numpy())
     for side in SIDES:
-        whole = fit_embedding(join_layers(activations(checkpoint, training, side), recipe := EmbeddingRecipe()), recipe)
+        whole = fit_embedding(join_layers(activations(checkpoint, training, side), usual), usual)
         show(f"the whole picture at {side} pixels", whole(activations(checkpoint, unseen, side)).numpy())
 
 
