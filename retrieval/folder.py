@@ -16,7 +16,7 @@ from index.sync import FileStamp
 from retrieval.photo_files import file_error_reason, stamp_of
 from retrieval.photo_formats import PHOTO_SUFFIXES
 
-LINK = "a link to a folder, which is not followed; index that folder itself"
+LINK = "a link to a folder, which is not followed; name that folder itself"
 _LEFT_OUT = {b"@eaDir", b"node_modules"}
 _NOT_THERE = {errno.ENOENT, errno.ELOOP}  # gone since it was listed, or a symbolic link to itself
 

@@ -103,7 +103,8 @@ class _Meter:
 
 @dataclass(frozen=True, eq=False)
 class _FolderRun:
-    index: Path
+    place: Path
+    """Of the index."""
     folder: Path
     scan: FolderScan
     sync: Sync
@@ -114,12 +115,12 @@ class _FolderRun:
 
     def finish(self) -> FolderReport:
         counts = self.sync.finish()
-        for place, number in self.sync.kept().items():
+        for empty, number in self.sync.kept().items():
             photos = f"{number:,} photo{'s' * (number != 1)}"
-            folder = str(self.folder / os.fsdecode(place))
-            forget = shlex.join(["fc7", "forget", folder, "--index", str(self.index)])
+            folder = str(self.folder / os.fsdecode(empty))
+            forget = shlex.join(["fc7", "forget", folder, "--index", str(self.place)])
             reason = f"empty, perhaps because its drive is not there; {photos} of it stay indexed, until `{forget}`"
-            self.skip(place, reason)
+            self.skip(empty, reason)
         counts = replace(counts, skipped=len(self.skipped))
         return FolderReport(self.folder, counts, tuple(sorted(self.skipped, key=lambda photo: photo.path)))
 

@@ -324,9 +324,7 @@ def test_a_link_to_a_folder_elsewhere_is_told_and_keeps_its_photos(
     done = fc7("index", photos)
     assert counts(done) == ["6 unchanged", "1 skipped"]
     assert fc7("search", photos / "2019/a.png", "-k", 1, "--format", "paths").stdout == f"{photos}/2019/a.png\n"
-    assert (
-        done.stderr == f"Skipped {photos}/2019: a link to a folder, which is not followed; index that folder itself\n"
-    )
+    assert done.stderr == f"Skipped {photos}/2019: a link to a folder, which is not followed; name that folder itself\n"
 
 
 def test_the_environment_names_the_index_for_all_commands_and_labels_with_spaces(

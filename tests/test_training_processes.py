@@ -12,7 +12,7 @@ from test_training_trainer import NORMALISATION
 from training_process import learn
 from training_samples import CPU, TINY, TINY_RECIPE, as_split, write_shapes
 
-from index.errors import DatasetError, UserError
+from index.errors import DatasetError, OptionError
 from training.checkpoint import Checkpoint
 from training.networks import AlexNet
 from training.pictures import MemoryPictures
@@ -62,9 +62,16 @@ def test_each_takes_its_share_of_every_batch() -> None:
         assert sorted(torch.cat([share[row] for share in shares]).tolist()) == batch.tolist()
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [
+        (5, "--batch-size 12 cannot be shared by 5 processes; give a multiple of 5"),
+        (12, "--batch-size 12 leaves each of 12 processes one picture; give 24 or more"),
+    ],
+)
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path, count: int, message: str) -> None:
     pictures = MemoryPictures(as_split(write_shapes(tmp_path, each=4)), TINY.resize, device=CPU.device)
-    with pytest.raises(UserError, match="--batch-size 12 cannot be shared by 5 processes; give a multiple of 5"):
+    with pytest.raises(OptionError, match=message):
         Trainer(
             AlexNet(TINY, 3),
             TINY_RECIPE,
@@ -72,17 +79,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
             validation=pictures,
             normalisation=NORMALISATION,
             device=CPU.device,
-            processes=Processes(0, 5),
-        )
-    with pytest.raises(UserError, match="--batch-size 12 leaves each of 12 processes one picture; give 24 or more"):
-        Trainer(
-            AlexNet(TINY, 3),
-            TINY_RECIPE,
-            pictures=pictures,
-            validation=pictures,
-            normalisation=NORMALISATION,
-            device=CPU.device,
-            processes=Processes(0, 12),
+            processes=Processes(0, count),
         )
 
 

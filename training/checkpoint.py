@@ -66,7 +66,7 @@ class Checkpoint:
     network: dict[str, Tensor]
     """The weights that the next step goes on from."""
     data: dict[str, Any]
-    """Where the pictures lie, how many they are, and their fingerprint."""
+    """Where the pictures lie, how many they are, what they are known again by, and terms of use from elsewhere."""
     epoch: int = 0
     step: int = 0
     totals: EpochTotals = EpochTotals()

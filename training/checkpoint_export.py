@@ -55,9 +55,9 @@ def export_checkpoint(
             f"the pictures in {root} have changed since {path} learned from them; "
             f"add --data {root} to learn the embedding from them as they are now"
         )
+    judged = dataset.validation_fingerprint
     # Files of earlier versions do not tell what they were judged by.
-    judged = checkpoint.data.get("validation_fingerprint", dataset.validation_fingerprint)
-    same = learned and judged == dataset.validation_fingerprint
+    same = learned and checkpoint.data.get("validation_fingerprint", judged) == judged
     if not same:
         did = "did not learn from these pictures" if not learned else "was not judged by these pictures"
         report.note(f"{path} {did}: its accuracy stays that of its training")

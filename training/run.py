@@ -124,8 +124,9 @@ def resume(
         chosen_precision(recipe, hardware.device)
         dataset = scan_dataset(data, validation=recipe.validation, seed=recipe.seed)
         for key, done in (("fingerprint", "learned from"), ("validation_fingerprint", "was judged by")):
+            found = getattr(dataset, key)
             # Files of earlier versions do not tell what they were judged by.
-            if checkpoint.data.get(key, getattr(dataset, key)) != getattr(dataset, key):
+            if checkpoint.data.get(key, found) != found:
                 raise DatasetError(
                     f"{data} is not the set of pictures that the run in {out} {done}; start a new run with another -o"
                 )
