@@ -70,8 +70,9 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
     touch(tmp_path / "cat", "notes.txt", ".hidden.jpg")
     touch(tmp_path / ".git", "a.jpg")
     touch(tmp_path / "@eaDir", "a.jpg")
-    touch(tmp_path, "stray.jpg")
+    touch(tmp_path, "stray.jpg", "notes.txt")
     dataset = scan_dataset(tmp_path)
+    assert dataset.classless == (tmp_path / "stray.jpg",)
     assert dataset.classes == (ClassName("cat"), ClassName("dog"))
     assert len(both(dataset)) == len(dataset.train) + len(dataset.validation) == 21
     assert tmp_path / "dog" / "more" / "deep" / "x.png" in both(dataset)

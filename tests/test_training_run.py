@@ -322,6 +322,14 @@ def test_a_class_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None
     assert sum("left out" in note for note in report.notes) == 5
 
 
+def test_pictures_beside_the_folders_of_classes_are_listed(data: Path, tmp_path: Path) -> None:
+    report = Record()
+    shutil.copytree(data, tmp_path / "data")
+    (tmp_path / "data" / "stray.png").write_bytes(b"")
+    run(tmp_path / "data", tmp_path / "run", report=report)
+    assert f"left out: {tmp_path / 'data' / 'stray.png'}: not in the folder of a class" in report.notes
+
+
 def test_a_run_goes_on_alike_whether_its_pictures_fit_into_memory(tmp_path: Path) -> None:
     data = write_shapes(tmp_path / "data", each=20)
     for path in sorted(data.glob("*/*"))[::7]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from index.errors import DatasetError
-from retrieval.folder import scan_folder
+from retrieval.folder import has_photo_suffix, is_left_out, scan_folder
 from retrieval.labels import read_wordnet
 from retrieval.spec import ClassName, ModelSpec
 
@@ -41,6 +41,8 @@ class Dataset:
     validation: Split
     divided: bool = False
     """Whether the pictures to be judged by were set aside for want of a validation set."""
+    classless: tuple[Path, ...] = ()
+    """Pictures beside the folders of classes, which are left out."""
 
     @property
     def fingerprint(self) -> str:
@@ -109,7 +111,8 @@ def scan_dataset(root: Path, *, validation: float = 0.1, seed: int = 0, names: P
     classes = tuple(known.get(name, ClassName(name)) for name in order)
     numbers = {name: number for number, name in enumerate(order)}
     splits = _as_split(train, order, numbers), _as_split(held_out, order, numbers)
-    return Dataset(root, classes, *splits, divided=given is None)
+    beside = [path for path in _listed(train_root) if has_photo_suffix(os.fsencode(path.name)) and path.is_file()]
+    return Dataset(root, classes, *splits, divided=given is None, classless=tuple(beside))
 
 
 def scan_labelled(root: Path, classes: Sequence[ClassName]) -> Split:
@@ -226,11 +229,15 @@ def _class_folders(root: Path) -> dict[str, list[Path]]:
 
 
 def _folders(root: Path) -> list[Path]:
+    return [path for path in _listed(root) if path.is_dir()]
+
+
+def _listed(root: Path) -> list[Path]:
     try:
         found = sorted(root.iterdir())
     except OSError as error:
         raise DatasetError(f"{root} cannot be read ({error.strerror}); make it readable or remove it") from error
-    return [path for path in found if path.is_dir() and not path.name.startswith(".") and path.name != "@eaDir"]
+    return [path for path in found if not is_left_out(os.fsencode(path.name))]
 
 
 def _validation(root: Path, known: set[str]) -> dict[str, list[Path]] | None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from index.errors import DatasetError, OptionError
+from index.records import SkippedPhoto
 from training.architectures import AlexNetConfig
 from training.dataset import Dataset
 from training.hardware import Hardware
@@ -30,6 +31,7 @@ def load_splits(
         f"{len(dataset.train)} pictures of {len(dataset.classes)} classes to learn from, "
         f"{len(dataset.validation)} to check with"
     )
+    tell_skipped((SkippedPhoto(path, "not in the folder of a class") for path in dataset.classless), report)
     splits = load_dataset(dataset, config.resize, hardware=hardware, progress=report.loading)
     unreadable = {photo.path for split in splits for photo in split.skipped}
     labels, to_check = (

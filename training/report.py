@@ -19,7 +19,7 @@ class Notes(Protocol):
 
 
 def tell_skipped(found: Iterable[SkippedPhoto], report: Notes) -> None:
-    """List files that could not be read."""
+    """List files that are not learned from or checked with, and why."""
     for photo in found:
         report.note(f"left out: {photo.path}: {photo.reason}")
 
