@@ -16,7 +16,7 @@ from index.errors import DatasetError, UserError
 from retrieval.ensemble import Ensemble
 from retrieval.evaluation import evaluate
 from retrieval.model import Model
-from training.architectures import ALEXNET_64, Activation, AlexNetConfig
+from training.architectures import ALEXNET_64, Activation, AlexNetConfig, ConvLayer
 from training.checkpoint import Checkpoint, EpochMetrics
 from training.embedding import EmbeddingRecipe
 from training.export import export_model
@@ -29,11 +29,17 @@ NETWORK = replace(
     ALEXNET_64,
     resize=36,
     crop=32,
-    convs=tuple(replace(conv, filters=conv.filters // 4) for conv in ALEXNET_64.convs),
+    convs=(
+        ConvLayer(16, 5, stride=2, padding=2, pool=True),
+        ConvLayer(40, 3, padding=1),
+        ConvLayer(56, 3, padding=1),
+        ConvLayer(56, 3, padding=1),
+        ConvLayer(32, 3, padding=1, pool=True),
+    ),
     hidden=(512, 512),
     dropout=0.5,
 ).changed(norm="none")
-"""`alexnet-64` at 32 pixels with a quarter of its filters, half of its hidden neurons and no batch normalisation."""
+"""A narrow `alexnet-64` for 32 pixels, whose conv1 skips every other place, without batch normalisation."""
 
 RECIPE = replace(
     PAPER,
