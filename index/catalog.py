@@ -3,7 +3,7 @@
 import secrets
 import shlex
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -29,8 +29,6 @@ PUT_PHOTO = """
 """
 # What vectors.faiss has to forget; completed by the condition that finds the photo.
 LOG_REMOVED = "INSERT OR REPLACE INTO removed SELECT id, ? FROM photos WHERE embedding IS NOT NULL AND "
-# A file or all that is in a folder: root, path in it, and that path as the beginning of others with its length.
-AT_OR_BELOW = "root_id = ? AND (path = ? OR substr(path, 1, ?) = ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,8 @@ class CatalogState:
     ) -> "CatalogState":
         """Begin a catalogue; its identity tells it from every other, one remade in the same folder among them."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(secrets.token_hex(8), 0, model_name, fingerprint, dim, now, model_path, kind)
+        name = model_name.encode("utf-8", "backslashreplace").decode()  # a file name need not be text
+        return cls(secrets.token_hex(8), 0, name, fingerprint, dim, now, model_path, kind)
 
 
 class Catalog:
@@ -171,10 +170,11 @@ class Catalog:
 
     def files(self, root_id: int, below: bytes) -> dict[bytes, KnownFile]:
         """Read what is known of the files of a root whose path begins with `below`, by their path from there on."""
+        condition, values = _below(root_id, below.rstrip(b"/"))
         rows = self.rows(
             "SELECT substr(path, ?), id, size, mtime_ns, content_hash, skipped IS NOT NULL FROM photos"
-            " WHERE root_id = ? AND substr(path, 1, ?) = ?",
-            (len(below) + 1, root_id, len(below), below),
+            f" WHERE {condition}",
+            (len(below) + 1, *values),
         )
         return {
             path: KnownFile(id, FileStamp(size, mtime_ns), content_hash, bool(skipped))
@@ -223,21 +223,15 @@ class Catalog:
 
     def forget(self, path: bytes) -> int:
         """Forget the photos at or below an absolute path, and the roots there; return how many photos that were."""
-        forgotten = 0
         with self._writing() as connection:
             [(generation,)] = connection.execute("SELECT value + 1 FROM meta WHERE key = 'generation'")
-            for root_id, root in self.roots():
-                whole = path_below(root, path) is not None
-                inside = b"" if whole else path_below(path, root)
-                if inside is None:
-                    continue
-                below = inside and inside + b"/"
-                found = (root_id, inside, len(below), below)
-                if connection.execute(LOG_REMOVED + AT_OR_BELOW, (generation, *found)).rowcount:
-                    connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
-                forgotten += connection.execute("DELETE FROM photos WHERE " + AT_OR_BELOW, found).rowcount
-                if whole:
-                    connection.execute("DELETE FROM roots WHERE id = ?", (root_id,))
+            roots = self.roots()
+            condition, values = at_or_below(roots, path)
+            if connection.execute(LOG_REMOVED + condition, (generation, *values)).rowcount:
+                connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
+            forgotten = connection.execute(f"DELETE FROM photos WHERE {condition}", values).rowcount
+            inner = [(root_id,) for root_id, root in roots if path_below(root, path) is not None]
+            connection.executemany("DELETE FROM roots WHERE id = ?", inner)
         return forgotten
 
     def reindex(self) -> None:
@@ -258,6 +252,29 @@ class Catalog:
 
     def _set_state(self, state: CatalogState) -> None:
         self._connection.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", asdict(state).items())
+
+
+def at_or_below(roots: Iterable[tuple[int, bytes]], path: bytes) -> tuple[str, list[int | bytes]]:
+    """Make the condition for photos at or below an absolute path; the index over root and path serves it."""
+    terms, values = list[str](), list[int | bytes]()
+    for root_id, root in roots:
+        inside = b"" if path_below(root, path) is not None else path_below(path, root)
+        if inside is None:
+            continue
+        if inside:
+            terms.append("root_id = ? AND path = ?")
+            values += [root_id, inside]
+        condition, below = _below(root_id, inside)
+        terms.append(condition)
+        values += below
+    return f"({' OR '.join(terms) or '0'})", values
+
+
+def _below(root_id: int, folder: bytes) -> tuple[str, list[int | bytes]]:
+    if not folder:
+        return "root_id = ?", [root_id]
+    # All that begins with "folder/" lies before "folder0": the next character is 0.
+    return "root_id = ? AND path >= ? AND path < ?", [root_id, folder + b"/", folder + b"0"]
 
 
 def _connect(path: Path, *, writable: bool) -> tuple[sqlite3.Connection, int]:

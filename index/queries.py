@@ -10,7 +10,7 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from index.catalog import AT_OR_BELOW, Catalog
+from index.catalog import Catalog, at_or_below
 from index.records import EmbeddedPhotos, IndexedFile, SkippedPhoto, StoredPhoto
 from index.rows import unpack_embeddings, unpack_labels
 from index.sync import FileStamp, path_below
@@ -76,15 +76,13 @@ def photo_at(catalog: Catalog, path: Path) -> StoredPhoto | None:
 
 def is_known(catalog: Catalog, path: bytes) -> bool:
     """Tell whether an absolute path is that of a root or a photo, or has such below it."""
-    for root_id, root in catalog.roots():
-        inside = path_below(path, root)
-        if path_below(root, path) is not None:
-            return True
-        if inside is not None and catalog.rows(
-            f"SELECT 1 FROM photos WHERE {AT_OR_BELOW} LIMIT 1", (root_id, inside, len(inside) + 1, inside + b"/")
-        ):
-            return True
-    return False
+    return any(path_below(root, path) is not None for _, root in catalog.roots()) or has_photos(catalog, path)
+
+
+def has_photos(catalog: Catalog, path: bytes) -> bool:
+    """Tell whether there are photos at or below an absolute path."""
+    condition, values = at_or_below(catalog.roots(), path)
+    return bool(catalog.rows(f"SELECT 1 FROM photos WHERE {condition} LIMIT 1", values))
 
 
 def skipped_photos(catalog: Catalog) -> list[SkippedPhoto]:
@@ -138,17 +136,9 @@ def embedded_ids(catalog: Catalog) -> NDArray[np.int64]:
 
 def ids_below(catalog: Catalog, folder: bytes) -> NDArray[np.int64]:
     """Read the ids (n,) of the photos below a folder (absolute) that have an embedding, sorted; a photo is itself."""
-    found = [np.empty(0, dtype=np.int64)]
-    for root_id, root in catalog.roots():
-        inside = b"" if path_below(root, folder) is not None else path_below(folder, root)
-        if inside is not None:
-            below = inside and inside + b"/"
-            rows = catalog.rows(
-                f"SELECT id FROM photos WHERE embedding IS NOT NULL AND {AT_OR_BELOW}",
-                (root_id, inside, len(below), below),
-            )
-            found.append(np.array(rows, dtype=np.int64).reshape(-1))
-    return np.sort(np.concatenate(found))
+    condition, values = at_or_below(catalog.roots(), folder)
+    rows = catalog.rows(f"SELECT id FROM photos WHERE embedding IS NOT NULL AND {condition} ORDER BY id", values)
+    return np.array(rows, dtype=np.int64).reshape(-1)
 
 
 def contents(catalog: Catalog) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

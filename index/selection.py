@@ -4,17 +4,17 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index.catalog import Catalog
+from index.catalog import Catalog, at_or_below
 from index.queries import BATCH, WITH_ROOT, absolute_path
 from index.records import SearchResult
 from index.rows import unpack_embeddings
-from index.sync import path_below
 
 # Rounded, so that sums which differ by rounding alone are equal.
 LABELLED = (
@@ -80,18 +80,9 @@ def most_probable(catalog: Catalog, selection: Selection, k: int) -> list[Search
 
 
 def _inside(catalog: Catalog, folders: Sequence[Path]) -> tuple[str, list[Any]]:
-    """Make the condition for photos below any of these folders, one that the index over root and path serves."""
-    terms, values = list[str](), list[Any]()
-    for folder in map(os.fsencode, folders):
-        for root_id, root in catalog.roots():
-            if path_below(root, folder) is not None:
-                terms.append("root_id = ?")
-                values.append(root_id)
-            elif inside := path_below(folder, root):
-                # All that begins with "inside/" lies before "inside0": the next character is 0.
-                terms.append("root_id = ? AND path >= ? AND path < ?")
-                values += [root_id, inside + b"/", inside + b"0"]
-    return " OR ".join(terms) or "0", values
+    """Make the condition for photos below any of these folders."""
+    terms, values = zip(*(at_or_below(catalog.roots(), os.fsencode(folder)) for folder in folders), strict=True)
+    return " OR ".join(terms), [*chain.from_iterable(values)]
 
 
 def _paths(catalog: Catalog, ids: Sequence[int]) -> dict[int, Path]:
