@@ -76,10 +76,10 @@ def unpack_embeddings(stored: Sequence[bytes], dim: int) -> NDArray[np.float32]:
 
 
 def pack_labels(labels: Sequence[Prediction] | None) -> str | None:
-    """Encode predictions."""
+    """Encode predictions, in ASCII: the name of a class need not be valid text."""
     if labels is None:
         return None
-    return json.dumps([[label.label, label.id, float(label.probability)] for label in labels], ensure_ascii=False)
+    return json.dumps([[label.label, label.id, float(label.probability)] for label in labels])
 
 
 def unpack_labels(stored: str | None) -> tuple[Prediction, ...] | None:

@@ -23,7 +23,8 @@ from photo_samples import (
 from index.errors import IndexFormatError, IndexLockedError, IndexNotFoundError, ModelMismatchError
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
-from index.records import SearchResult
+from index.records import NewPhoto, Prediction, SearchResult
+from index.selection import Selection
 from index.sync import FileStamp
 
 ROOT = Path("/photos")
@@ -244,3 +245,17 @@ def test_another_model_is_refused_with_the_command_that_helps(tmp_path: Path) ->
             IndexWriter.open_for_writing(tmp_path / "an index", fingerprint="other", model_name="other", dim=3)
     with PhotoIndex.open(tmp_path / "an index", fingerprint="abc") as index:
         assert index.summary().photos == 1
+
+
+def test_names_that_are_no_valid_text(tmp_path: Path) -> None:
+    photo = NewPhoto(b"1.jpg", FileStamp(1, 1), b"1" * 16, 4, 3, embed(b"1"), (Prediction("caf\udce9", None, 0.75),))
+    with IndexWriter.open_for_writing(tmp_path, fingerprint="abc", model_name="\udce9.onnx", dim=DIM) as index:
+        sync = index.begin_sync(ROOT, {b"1.jpg": FileStamp(1, 1)})
+        sync.add([photo])
+        sync.finish()
+        assert index.summary().model_name == "\\udce9.onnx"
+        [found] = index.most_probable(Selection(classes=("caf\udce9",)), 3)
+        assert (found.path, found.score) == (ROOT / "1.jpg", 0.75)
+        stored = index.photo(ROOT / "1.jpg")
+        assert stored is not None
+        assert stored.labels == photo.labels
