@@ -40,9 +40,11 @@ def scan_folder(folder: Path) -> FolderScan:
     pending = [b""]
     while pending:
         parent = pending.pop()
-        is_empty = True
+        place = os.path.join(os.fsencode(folder), parent)
+        is_empty, something_gone = True, False
         try:
-            with os.scandir(os.path.join(os.fsencode(folder), parent)) as entries:
+            before = os.stat(place)
+            with os.scandir(place) as entries:
                 for entry in entries:
                     is_empty = False
                     path = parent + b"/" + entry.name if parent else entry.name
@@ -57,8 +59,12 @@ def scan_folder(folder: Path) -> FolderScan:
                         elif has_photo_suffix(entry.name) and entry.is_file():
                             photos[path] = stamp_of(entry.stat())
                     except OSError as error:
+                        something_gone = True
                         if error.errno not in _NOT_THERE:
                             unlisted[path] = file_error_reason(error)
+            # A file that is gone since it was listed is no more; on a drive that went away meanwhile, it still is.
+            if something_gone and not os.path.samestat(before, os.stat(place)):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         except OSError as error:
             unlisted[parent] = file_error_reason(error)
         else:

@@ -10,6 +10,8 @@ from index.sync import FileStamp
 
 MAX_BYTES = 1 << 30
 """Size in bytes of the largest file that is read."""
+MAX_TIME = 2**63 - 1
+"""The last time in nanoseconds that the catalogue can store."""
 
 _REASONS = {
     errno.ENOENT: "no such file",
@@ -54,7 +56,8 @@ def _read(path: Path) -> tuple[bytes, FileStamp, FileStamp]:
 
 def stamp_of(status: os.stat_result) -> FileStamp:
     """Return what tells whether a file has changed."""
-    return FileStamp(status.st_size, status.st_mtime_ns)
+    # Times that 64 bits do not hold, of before 1678 or after 2262, are brought to the nearest that they do.
+    return FileStamp(status.st_size, max(-MAX_TIME - 1, min(status.st_mtime_ns, MAX_TIME)))
 
 
 def file_error_reason(error: OSError) -> str:

@@ -1,14 +1,19 @@
 """Searching folders."""
 
 import os
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from index.records import SkippedPhoto
 from index.sync import FileStamp
 from retrieval.folder import LINK, expand_paths, scan_folder
+from retrieval.photo_files import stamp_of
 
 
 def make(folder: Path, *names: str) -> None:
@@ -134,3 +139,30 @@ def test_folders_with_nothing_in_them_are_told_from_others(tmp_path: Path) -> No
     (tmp_path / "hidden" / ".file").touch()
     assert scan_folder(tmp_path).empty == (b"empty", b"with/empty")
     assert scan_folder(tmp_path / "empty").empty == (b"",)
+
+
+def test_a_drive_that_goes_away_during_the_search_is_unlisted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "usb/1.jpg", "usb/2.jpg", "usb/3.jpg", "a.jpg")
+    looked_at: list[bytes] = []
+
+    def unplugged_at_the_second(name: bytes) -> bool:
+        looked_at.append(name)
+        if len(looked_at) == 3:
+            (tmp_path / "usb").rename(tmp_path.with_name("unplugged"))
+            (tmp_path / "usb").mkdir()
+        return True
+
+    monkeypatch.setattr("retrieval.folder.has_photo_suffix", unplugged_at_the_second)
+    scan = scan_folder(tmp_path)
+    assert scan.unlisted == {b"usb": "no such file"}, "what was in it is not taken for removed"
+    assert len(scan.photos) == 2
+
+
+@pytest.mark.parametrize("year_ns", [2**70, -(2**70)])
+def test_times_that_the_catalogue_cannot_hold_are_brought_to_the_nearest(year_ns: int, tmp_path: Path) -> None:
+    status = SimpleNamespace(st_size=1, st_mtime_ns=year_ns)
+    stamp = stamp_of(cast(os.stat_result, status))
+    assert stamp.mtime_ns in (2**63 - 1, -(2**63))
+    assert (stamp.mtime_ns > 0) == (year_ns > 0)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        assert connection.execute("SELECT ?", (stamp.mtime_ns,)).fetchone() == (stamp.mtime_ns,)
