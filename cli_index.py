@@ -283,6 +283,7 @@ def check_command(*, model: "Model", index: Path, sample: int, repair: bool) -> 
             report = check_index(photo_index, model, sample=sample, progress=progress)
         left = repair_index(photo_index, report.problems) if isinstance(photo_index, IndexWriter) else report.problems
     write(format_check(report))
+    report_skipped(report.skipped)
     if left and repair:
         raise PhotoIndexError(f"{len(left)} of this could not be mended: move {index} away and run fc7 index FOLDER")
     if left:

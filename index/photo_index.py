@@ -18,12 +18,14 @@ from index.checking import find_problems
 from index.database import storage_errors
 from index.errors import ModelMismatchError, PhotoIndexError
 from index.faiss_library import FaissDevice
+from index.files import absolute
 from index.queries import (
     all_photos,
     contents,
     count_photos,
     embedded_ids,
     files_with_ids,
+    has_photos,
     ids_below,
     is_known,
     photo_at,
@@ -47,6 +49,8 @@ from index.vector_cache import VectorCache
 CATALOG = "catalog.db"
 VECTORS = "vectors.faiss"
 NEIGHBOURS_AT_ONCE = 1024
+CHECKED_AGAIN = 5
+"""How often at most what seems wrong is looked at, while another process writes."""
 
 
 class PhotoIndex:
@@ -159,10 +163,10 @@ class PhotoIndex:
     def ids_below(self, folder: Path) -> NDArray[np.int64]:
         """Read the ids (n,) of those below a folder, sorted. Raises PhotoIndexError where the index knows nothing."""
         if not self.knows(folder):
-            place = os.path.abspath(folder)
+            place = absolute(folder)
             command = shlex.join(["fc7", "index", place, "--index", str(self.folder)])
             raise PhotoIndexError(f"{place} is not in the index in {self.folder}: add it with `{command}`.")
-        return ids_below(self._catalog, os.fsencode(os.path.abspath(folder)))
+        return ids_below(self._catalog, os.fsencode(absolute(folder)))
 
     def contents(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Read what `ids` gives, and beside each the smallest id (n,) of a photo whose file had the same bytes."""
@@ -201,7 +205,7 @@ class PhotoIndex:
 
     def photo(self, path: Path) -> StoredPhoto | None:
         """Read what is known of a photo; compare its stamp to tell whether the file has changed since."""
-        return photo_at(self._catalog, Path(os.path.abspath(path)))
+        return photo_at(self._catalog, Path(absolute(path)))
 
     def embeddings(self) -> Iterator[EmbeddedPhotos]:
         """Read all photos with an embedding, in batches."""
@@ -213,7 +217,11 @@ class PhotoIndex:
 
     def knows(self, path: Path) -> bool:
         """Tell whether this is an indexed folder or photo, or has such below it."""
-        return is_known(self._catalog, os.fsencode(os.path.abspath(path)))
+        return is_known(self._catalog, os.fsencode(absolute(path)))
+
+    def has_photos(self, path: Path) -> bool:
+        """Tell whether this is an indexed photo, or has such below it."""
+        return has_photos(self._catalog, os.fsencode(absolute(path)))
 
     def skipped(self) -> list[SkippedPhoto]:
         """List the photos that could not be used, by path, with the reason."""
@@ -225,8 +233,14 @@ class PhotoIndex:
 
     def problems(self) -> list[IndexProblem]:
         """Find what is wrong with catalogue and vectors. Raises IndexFormatError for a catalogue that is unreadable."""
-        with self._catalog.snapshot():
-            return find_problems(self._catalog, self._vectors)
+        for _ in range(CHECKED_AGAIN):
+            with self._catalog.snapshot():
+                seen = self._state().generation
+                found = find_problems(self._catalog, self._vectors)
+            # The file of the vectors is no part of the snapshot: one that was written meanwhile goes with a later one.
+            if not found or self._state().generation == seen:
+                break
+        return found
 
     def summary(self) -> IndexSummary:
         """Describe the state of the index."""
@@ -269,7 +283,7 @@ class PhotoIndex:
         for path in paths:
             if not self.knows(path):
                 raise PhotoIndexError(
-                    f"{os.path.abspath(path)} is not in the index in {self.folder}; "
+                    f"{absolute(path)} is not in the index in {self.folder}; "
                     f"its folders are listed by `fc7 info {shlex.quote(str(self.folder))}`."
                 )
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from index.errors import PhotoError
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
-from index.records import IndexProblem, StoredPhoto
+from index.records import IndexProblem, SkippedPhoto, StoredPhoto
 from retrieval.model import Model
 from retrieval.photo_files import read_photo, stamp_of
 from retrieval.photos import open_photo
@@ -26,11 +26,12 @@ LEAST_COSINE = 0.999
 
 @dataclass(frozen=True)
 class CheckReport:
-    """How many photos an index has, how many of them were embedded again, and what is wrong."""
+    """How many photos an index has, how many of them were embedded again, what is wrong, what cannot be read now."""
 
     photos: int
     embedded: int
     problems: tuple[IndexProblem, ...]
+    skipped: tuple[SkippedPhoto, ...] = ()
 
 
 def check_index(
@@ -38,23 +39,27 @@ def check_index(
 ) -> CheckReport:
     """Check an index, and embed again a random sample of its photos whose files are as they were.
 
-    `pace` is by default that of `Pace.chosen`, which a model suits best that was loaded with one thread.
+    `pace` is by default that of `Pace.chosen`, which a model suits best that was loaded with one thread. A photo that
+    cannot be read now is no problem of the index, which may be all that is left of it.
     """
     problems = index.problems()
     bad = {problem.photo for problem in problems}
     paths = [path for path in index.photo_paths(sample, random.Random()) if path not in bad]
     jobs = ((photo, partial(_pixels, photo, model)) for path in paths if (photo := index.photo(path)) is not None)
     pace = pace or Pace.chosen(model)
+    skipped: list[SkippedPhoto] = []
     done = embedded = 0
     for batch in run_in_batches(jobs, partial(_compared, model), pace, at_most=len(paths)):
-        for photo, wrong in batch:
-            embedded += wrong is not None
-            if wrong:
+        for photo, found in batch:
+            embedded += isinstance(found, float)
+            if isinstance(found, PhotoError):
+                skipped.append(SkippedPhoto(photo.path, str(found)))
+            elif (wrong := found if isinstance(found, str) else _difference(found)) is not None:
                 problems.append(IndexProblem(f"{photo.path}: {wrong}", photo.path))
         done += len(batch)
         if progress is not None:
             progress(done, len(paths))
-    return CheckReport(index.summary().photos, embedded, tuple(problems))
+    return CheckReport(index.summary().photos, embedded, tuple(problems), tuple(skipped))
 
 
 def repair_index(index: IndexWriter, problems: Sequence[IndexProblem]) -> list[IndexProblem]:
@@ -64,20 +69,17 @@ def repair_index(index: IndexWriter, problems: Sequence[IndexProblem]) -> list[I
     return index.problems()
 
 
-def _pixels(photo: StoredPhoto, model: Model) -> NDArray[np.uint8] | None:
-    """Return a photo as the network takes it, None if its file is not as it was.
+def _pixels(photo: StoredPhoto, model: Model) -> NDArray[np.uint8] | str | None:
+    """Return a photo as the network takes it, None if its file is not as it was, or what is wrong with it.
 
-    Raises PhotoError, which says what is wrong.
+    Raises PhotoError if it cannot be read now.
     """
     if photo.embedding is None or not _is_as_it_was(photo):
         return None
-    try:
-        data = read_photo(photo.path)
-        if blake2b(data, digest_size=16).digest() == photo.content_hash:
-            return model.prepare(open_photo(data, shorter_side=model.resize))
-    except PhotoError as error:
-        raise PhotoError(f"it cannot be read any more ({error})") from error
-    raise PhotoError("its content is another one than was indexed, though its size and time are the same")
+    data = read_photo(photo.path)
+    if blake2b(data, digest_size=16).digest() != photo.content_hash:
+        return "its content is another one than was indexed, though its size and time are the same"
+    return model.prepare(open_photo(data, shorter_side=model.resize))
 
 
 def _is_as_it_was(photo: StoredPhoto) -> bool:
@@ -87,21 +89,25 @@ def _is_as_it_was(photo: StoredPhoto) -> bool:
         return False
 
 
+_Found = float | str | PhotoError | None
+"""Of a photo: the cosine of its embedding then and now, what is wrong, why it cannot be read, or nothing to compare."""
+
+
 def _compared(
-    model: Model, batch: Sequence[tuple[StoredPhoto, NDArray[np.uint8] | PhotoError | None]]
-) -> list[tuple[StoredPhoto, str | None]]:
-    """Return what is wrong with each photo of a batch, "" for nothing; None where its file is not as it was."""
+    model: Model, batch: Sequence[tuple[StoredPhoto, NDArray[np.uint8] | str | PhotoError | None]]
+) -> list[tuple[StoredPhoto, _Found]]:
     pixels = [found for _, found in batch if isinstance(found, np.ndarray)]
     embeddings = iter(model.run(pixels).embedding if pixels else ())
-    compared: list[tuple[StoredPhoto, str | None]] = []
-    for photo, found in batch:
-        if isinstance(found, PhotoError):
-            compared.append((photo, str(found)))
-        else:
-            compared.append((photo, None if found is None else _difference(photo, next(embeddings))))
-    return compared
+    return [
+        (photo, _cosine(photo, next(embeddings)) if isinstance(found, np.ndarray) else found) for photo, found in batch
+    ]
 
 
-def _difference(photo: StoredPhoto, embedding: NDArray[np.float32]) -> str:
-    cosine = float(np.dot(embedding, photo.embedding)) if photo.embedding is not None else 0.0
-    return "" if cosine >= LEAST_COSINE else f"embedded again it is another vector (cosine {cosine:.3f})"
+def _cosine(photo: StoredPhoto, embedding: NDArray[np.float32]) -> float:
+    return float(np.dot(embedding, photo.embedding)) if photo.embedding is not None else 0.0
+
+
+def _difference(cosine: float | None) -> str | None:
+    if cosine is None or cosine >= LEAST_COSINE:
+        return None
+    return f"embedded again it is another vector (cosine {cosine:.3f})"

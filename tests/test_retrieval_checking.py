@@ -12,8 +12,11 @@ import pytest
 from click.testing import Result
 from numpy.typing import NDArray
 
+from index.catalog import CatalogState
+from index.errors import PhotoError
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
+from index.vector_cache import VectorCache
 from index.vector_file import Stamp, read_header
 from index.vectors import VectorIndex
 from retrieval.checking import check_index
@@ -186,9 +189,47 @@ def test_a_large_sample_is_embedded_in_batches_side_by_side(index: Path, tiny_mo
         report = check_index(
             opened, model, sample=NUMBER, progress=lambda *call: calls.append(call), pace=Pace(2, 4, 2)
         )
-    assert (report.photos, report.embedded) == (NUMBER, NUMBER - 1)
+    assert (report.photos, report.embedded) == (NUMBER, NUMBER - 2)
     assert [problem.photo for problem in report.problems] == [path]
     assert calls == sorted(calls)
     assert calls[-1] == (NUMBER, NUMBER)
     assert max(batches) > 1
     assert sum(batches) == NUMBER - 2
+
+
+def test_photos_that_cannot_be_read_now_stay_in_the_index(
+    fc7: Fc7, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreadable = tmp_path / "photos/04.png"
+
+    def no_permission(path: Path) -> bytes:
+        if path == unreadable:
+            raise PhotoError("permission denied")
+        return path.read_bytes()
+
+    monkeypatch.setattr("retrieval.checking.read_photo", no_permission)
+    for arguments in (["check"], ["check", "--repair"]):
+        done = fc7(*arguments)
+        assert done.exit_code == 0
+        assert done.stdout == f"{NUMBER} photos, {NUMBER - 1} of them embedded again: nothing is wrong\n"
+        assert done.stderr == f"Skipped {unreadable}: permission denied\n"
+    with PhotoIndex.open(index) as opened:
+        assert opened.photo(unreadable) is not None
+
+
+def test_what_another_process_writes_meanwhile_is_no_problem(
+    fc7: Fc7, index: Path, tmp_path: Path, make_photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_photo("photos/new.png", seed=99)
+    caught_up = VectorCache.caught_up
+    written: list[int] = []
+
+    def after_another(cache: VectorCache, state: CatalogState) -> VectorIndex:
+        if not written:
+            written.append(fc7("index").exit_code)
+        return caught_up(cache, state)
+
+    monkeypatch.setattr(VectorCache, "caught_up", after_another)
+    with PhotoIndex.open(index) as opened:
+        assert opened.problems() == []
+    assert written == [0]
