@@ -36,6 +36,7 @@ class VectorCache:
         self._device = device or FaissDevice()
         self._building = building
         self._vectors: VectorIndex | None = None
+        self._read: tuple[int, int] | None = None
         self.unsaved = 0
 
     def current(self, state: CatalogState) -> VectorIndex:
@@ -135,7 +136,9 @@ class VectorCache:
             # Once is enough, also where it fails.
             self.unsaved = 0
             with suppress(OSError):
-                vectors.save(self.path)
+                # The writer may have made a newer one since this reader looked, and of a better kind.
+                if self._file() == self._read:
+                    vectors.save(self.path)
 
     def _header(self) -> Header | None:
         with suppress(VectorFileError):
@@ -154,8 +157,15 @@ class VectorCache:
         return None
 
     def _load(self) -> VectorIndex | None:
+        self._read = self._file()
         with suppress(VectorFileError):
             return VectorIndex.load(self.path, device=self._device)
+        return None
+
+    def _file(self) -> tuple[int, int] | None:
+        with suppress(OSError):
+            status = self.path.stat()
+            return status.st_ino, status.st_mtime_ns
         return None
 
     def _rebuilt(self, state: CatalogState) -> VectorIndex:

@@ -205,3 +205,19 @@ def test_a_large_file_is_not_written_for_a_small_change(tmp_path: Path, monkeypa
     assert path.stat().st_ino != before
     assert rows_read_by_catching_up(tmp_path) == 0
     assert search(tmp_path) == answers
+
+
+def test_a_reader_leaves_what_the_writer_has_made_meanwhile(tmp_path: Path) -> None:
+    fill(tmp_path, files_numbered(*range(60)))
+    (tmp_path / "vectors.faiss").unlink()
+    with closing(Catalog.open(tmp_path / "catalog.db")) as catalog:
+        reader = VectorCache(tmp_path / "vectors.faiss", catalog)
+        with catalog.snapshot():
+            reader.current(catalog.state())
+        with open_for_writing(tmp_path) as index:
+            index.set_kind("IVF2,SQ8")
+            bring_up_to_date(index, ROOT, files_numbered(*range(61)))
+        made = (tmp_path / "vectors.faiss").read_bytes()
+        reader.offer_file()
+    assert (tmp_path / "vectors.faiss").read_bytes() == made
+    assert reader.unsaved == 0
