@@ -2,13 +2,13 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from index.approximate import check_kind
 from index.catalog import Catalog, CatalogState
 from index.database import storage_errors
-from index.errors import IndexFormatError, ModelMismatchError
+from index.errors import IndexFormatError, IndexNotFoundError, ModelMismatchError
 from index.faiss_library import FaissDevice, require_faiss
 from index.index_writer import IndexWriter
 from index.kinds import EXACT
@@ -53,20 +53,26 @@ def rebuilding(
                 unfinished, fingerprint=fingerprint, model_name=model_name, dim=dim, model_path=model_path
             )
 
+        with suppress(IndexNotFoundError, IndexFormatError), closing(Catalog.open(unfinished / CATALOG)) as finished:
+            # It has taken the other's place already, and the process was killed before it could be removed.
+            if finished.state().identity == catalog.state().identity:
+                _remove(unfinished)
         try:
             index = open_unfinished()
         except (IndexFormatError, ModelMismatchError):
-            with storage_errors(folder):
-                shutil.rmtree(unfinished)
+            _remove(unfinished)
             index = open_unfinished()
         with index:
             # What it is to be is made once, when all is there.
             index.set_kind(EXACT)
             yield index
-        chosen = kind or catalog.state().kind
-        with closing(Catalog.open(unfinished / CATALOG)) as finished:
+        with closing(Catalog.open_for_writing(unfinished / CATALOG)) as finished:
+            finished.set_kind(kind or catalog.state().kind)
             catalog.become(finished)
-        catalog.set_kind(chosen)
+        _remove(unfinished)
         VectorCache(folder / VECTORS, catalog, device=device, building=building).update_file()
-        with storage_errors(folder):
-            shutil.rmtree(unfinished)
+
+
+def _remove(folder: Path) -> None:
+    with storage_errors(folder.parent):
+        shutil.rmtree(folder)

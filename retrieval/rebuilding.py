@@ -2,18 +2,23 @@
 
 import os
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from index.errors import UserError
 from index.faiss_library import FaissDevice
 from index.photo_index import PhotoIndex
 from index.rebuilding import rebuilding
+from index.sync import FileStamp
 from retrieval.folder import scan_folder
 from retrieval.indexing import FolderReport, folders_at, index_folders
 from retrieval.model import Model
+from retrieval.photo_files import stamp_of
 from retrieval.pipeline import Pace
 from retrieval.progress import Progress
+
+NAMED = 10
+"""Photos at most that a message names in one command."""
 
 
 def rebuild_index(
@@ -32,7 +37,7 @@ def rebuild_index(
     It has the `kind` of FAISS index that it had, or the one that is named. It is searched as it was until the new one
     is finished; a run that is broken off is gone on with by the next one. `building` is told what is made at the end,
     `warn` where the model is another one.
-    Raises UserError where photos that are known cannot be seen, and would be lost.
+    Raises UserError where photos that are known cannot be seen or read, and would be lost.
     """
     chosen, known = folders_at(place, folders)
     folders = [*known, *(folder for folder in chosen if folder not in known)]
@@ -60,6 +65,8 @@ def rebuild_index(
         # A drive can also go away meanwhile.
         if known:
             _check_that_all_can_be_seen(place, known)
+            unread = [*index.skipped(), *(photo for report in reports for photo in report.skipped)]
+            _check_that_none_is_lost(place, {photo.path: photo.reason for photo in unread})
     return reports
 
 
@@ -69,9 +76,30 @@ def _check_that_all_can_be_seen(place: Path, roots: Iterable[Path]) -> None:
             scan = scan_folder(root)
             for name in (*scan.unlisted, *scan.empty) if scan.photos else [b""]:
                 path = root / os.fsdecode(name)
-                if index.knows(path):
+                if index.has_photos(path):
                     command = shlex.join(["fc7", "forget", str(path), "--index", str(place)])
                     raise UserError(
                         f"{path} cannot be seen now, or has no photos any more: a rebuild would lose those of it that "
                         f"are indexed. Plug in its drive, or run `{command}` first; the index is as it was."
                     )
+
+
+def _check_that_none_is_lost(place: Path, unread: Mapping[Path, str]) -> None:
+    """Refuse to lose photos that were read when they were indexed, have not changed, and cannot be read now."""
+    with PhotoIndex.open(place) as index:
+        stored = [photo for path in sorted(unread) if (photo := index.photo(path)) is not None]
+    lost = [photo.path for photo in stored if photo.embedding is not None and photo.stamp == _stamp_now(photo.path)]
+    if lost:
+        command = shlex.join(["fc7", "forget", *map(str, lost[:NAMED]), "--index", str(place)])
+        more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+        raise UserError(
+            f"{lost[0]}{more} is in the index and cannot be read now: {unread[lost[0]]}. A rebuild would lose it. "
+            f"Mend that, or run `{command}` first; the index is as it was."
+        )
+
+
+def _stamp_now(path: Path) -> FileStamp | None:
+    try:
+        return stamp_of(os.stat(path))
+    except OSError:
+        return None

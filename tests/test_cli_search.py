@@ -13,7 +13,10 @@ import pytest
 from click.testing import Result
 
 from cli_index import search_command
+from index.errors import PhotoError
 from index.kinds import RECALL
+from index.sync import FileStamp
+from retrieval.photo_files import read_stamped
 
 MakePhoto = Callable[..., Path]
 Fc7 = Callable[..., Result]
@@ -393,3 +396,30 @@ def test_the_help_names_the_recall_that_is_the_default() -> None:
     (option,) = [option for option in search_command.params if option.name == "recall"]
     assert isinstance(option, click.Option)
     assert option.show_default == f"{RECALL:g}"
+
+
+def test_a_rebuild_is_refused_while_a_photo_cannot_be_read(
+    fc7: Fc7, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fc7("index", photos).exit_code == 0
+    unreadable = sorted(photos.rglob("*.png"))[0]
+
+    def no_permission(path: Path) -> tuple[bytes, FileStamp]:
+        if path == unreadable:
+            raise PhotoError("permission denied")
+        return read_stamped(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("retrieval.stages.read_stamped", no_permission)
+        done = fc7("index", "--rebuild")
+        assert done.exit_code == 1
+        assert f"{unreadable} is in the index and cannot be read now: permission denied" in done.stderr
+        assert f"fc7 forget {unreadable} " in done.stderr
+        assert len(fc7("search", photos, "-k", 1, "--format", "paths").stdout.splitlines()) == 6
+    assert counts(fc7("index", "--rebuild")) == ["1 new", "5 unchanged"]
+
+
+def test_a_folder_that_never_held_a_photo_does_not_hinder_a_rebuild(fc7: Fc7, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    assert fc7("index", photos, tmp_path / "none").exit_code == 0
+    assert fc7("index", "--rebuild").exit_code == 0

@@ -74,3 +74,22 @@ def test_a_damaged_beginning_is_thrown_away(folder: Path) -> None:
     with rebuilding(folder, fingerprint="abc", model_name="sample", dim=DIM) as index:
         bring_up_to_date(index, ROOT, OTHERS)
     assert names(folder) == {"new.jpg"}
+
+
+def test_one_that_is_killed_when_it_has_taken_the_place_is_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("index.rebuilding._remove", killed)
+        run = rebuilding(folder, fingerprint="abc", model_name="sample", dim=DIM, kind="SQ8")
+        bring_up_to_date(run.__enter__(), ROOT, OTHERS)
+        with pytest.raises(KeyboardInterrupt):
+            run.__exit__(None, None, None)
+    assert names(folder) == {"new.jpg"}
+    with PhotoIndex.open(folder) as index:
+        assert index.summary().chosen_kind == "SQ8", "and not the kind that it had until it was finished"
+    with rebuilding(folder, fingerprint="abc", model_name="sample", dim=DIM) as index:
+        assert index.roots() == [], "what is finished is not gone on with"
+        bring_up_to_date(index, ROOT, FILES)
+    assert len(names(folder)) == 9
