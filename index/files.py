@@ -1,10 +1,19 @@
-"""Writing a file so that no one ever sees half of it."""
+"""Writing a file so that no one ever sees half of it, and names of files that mean the same from everywhere."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+
+def absolute(path: Path) -> str:
+    """Return a path from the root on. Links stay as they are named, but for those that a `..` steps out of."""
+    parts = path.parts
+    if ".." not in parts:
+        return os.path.abspath(path)
+    last = len(parts) - parts[::-1].index("..")
+    return os.path.join(os.path.realpath(Path(*parts[:last])), *parts[last:])
 
 
 @contextmanager

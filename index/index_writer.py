@@ -9,6 +9,7 @@ from index.approximate import check_kind
 from index.catalog import Catalog, CatalogState
 from index.database import storage_errors
 from index.faiss_library import require_faiss
+from index.files import absolute
 from index.folder_sync import Sync
 from index.lock import WriterLock
 from index.photo_index import CATALOG, PhotoIndex
@@ -39,7 +40,7 @@ class IndexWriter(PhotoIndex):
         """
         # Rather than after an hour of embedding.
         require_faiss()
-        place = b"" if model_path is None else os.fsencode(os.path.abspath(model_path))
+        place = b"" if model_path is None else os.fsencode(absolute(model_path))
         first = CatalogState.fresh(model_name=model_name, fingerprint=fingerprint, dim=dim, model_path=place)
         with ExitStack() as resources:
             with storage_errors(folder):
@@ -93,7 +94,7 @@ class IndexWriter(PhotoIndex):
         Folders found `empty` keep the photos known in them, those excepted that have moved to elsewhere in the folder.
         Do not call it for a folder that is not there, as on a drive that is not plugged in: its photos would go.
         """
-        folder = os.fsencode(os.path.abspath(root))
+        folder = os.fsencode(absolute(root))
         return Sync(
             self._catalog, self._vectors, folder, found, retry_skipped=retry_skipped, unlisted=unlisted, empty=empty
         )
@@ -104,7 +105,7 @@ class IndexWriter(PhotoIndex):
         No file is touched: a photo that is still in an indexed folder is new in the next sync of that. Raises
         PhotoIndexError, before anything is done, for a path that is not known.
         """
-        names = [os.fsencode(os.path.abspath(path)) for path in paths]
+        names = [os.fsencode(absolute(path)) for path in paths]
         self._check_known(paths)
         forgotten = [self._catalog.forget(name) for name in names]
         self._vectors.update_file()

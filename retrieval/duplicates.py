@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import UserError
+from index.files import absolute
 from index.grouping import connected_groups
 from index.photo_index import PhotoIndex
 from retrieval.comparing import compare_pictures
@@ -119,9 +120,9 @@ class _Search:
         self._index = index
         ids, content = index.contents()
         side = np.full(len(ids), -1 if folders else 0, dtype=np.int8)
-        sides = {os.path.abspath(folder): 0 for folder in folders}
+        sides = {absolute(folder): 0 for folder in folders}
         for folder in against:
-            if sides.setdefault(os.path.abspath(folder), 1) == 0:
+            if sides.setdefault(absolute(folder), 1) == 0:
                 raise UserError(f"{folder} cannot be compared with itself; leave out --against to find copies in it")
         for place in sorted(sides, key=len):
             side[np.isin(ids, index.ids_below(Path(place)))] = sides[place]

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from index.errors import IndexNotFoundError, PhotoError, UserError
+from index.files import absolute
 from index.folder_sync import Sync
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
@@ -77,7 +78,7 @@ def folders_at(place: Path, folders: Sequence[Path]) -> tuple[list[Path], list[P
 
 def folders_to_index(folders: Sequence[Path], roots: Sequence[Path], knows: Callable[[Path], bool]) -> list[Path]:
     """Return folders as absolute paths, or all `roots` where none is named. Raises UserError, as `index_folders`."""
-    chosen = list(dict.fromkeys(Path(os.path.abspath(folder)) for folder in folders)) or list(roots)
+    chosen = list(dict.fromkeys(Path(absolute(folder)) for folder in folders)) or list(roots)
     if not chosen:
         raise UserError("nothing is indexed yet; name a folder that holds photos, for example: fc7 index ~/Pictures")
     for folder in chosen:
@@ -115,14 +116,17 @@ class _FolderRun:
 
     def finish(self) -> FolderReport:
         counts = self.sync.finish()
-        for empty, number in self.sync.kept().items():
+        kept = self.sync.kept()
+        for empty, number in kept.items():
             photos = f"{number:,} photo{'s' * (number != 1)}"
             folder = str(self.folder / os.fsdecode(empty))
             forget = shlex.join(["fc7", "forget", folder, "--index", str(self.place)])
-            reason = f"empty, perhaps because its drive is not there; {photos} of it stay indexed, until `{forget}`"
-            self.skip(empty, reason)
-        counts = replace(counts, skipped=len(self.skipped))
-        return FolderReport(self.folder, counts, tuple(sorted(self.skipped, key=lambda photo: photo.path)))
+            what = "empty" if empty in self.scan.empty else "no photos in it"
+            self.skip(
+                empty, f"{what}, perhaps because its drive is not there; {photos} of it stay indexed, until `{forget}`"
+            )
+        skipped = tuple(sorted(self.skipped, key=lambda photo: photo.path))
+        return FolderReport(self.folder, None if b"" in kept else replace(counts, skipped=len(skipped)), skipped)
 
 
 def _outermost(folders: Sequence[Path]) -> list[Path]:
@@ -137,10 +141,8 @@ def _begin(index: IndexWriter, folder: Path, *, retry_skipped: bool) -> _FolderR
     if b"" in scan.unlisted:
         reason = f"cannot be searched ({scan.unlisted[b'']}); its photos stay indexed"
         return FolderReport(folder, None, (SkippedPhoto(folder, reason),))
-    sync = index.begin_sync(folder, scan.photos, retry_skipped=retry_skipped, unlisted=scan.unlisted, empty=scan.empty)
-    if sync.missing and not scan.photos:
-        reason = "no photos in it, perhaps because its drive is not there; its photos stay indexed"
-        return FolderReport(folder, None, (SkippedPhoto(folder, reason), *skipped))
+    empty = scan.empty if scan.photos else [b""]
+    sync = index.begin_sync(folder, scan.photos, retry_skipped=retry_skipped, unlisted=scan.unlisted, empty=empty)
     return _FolderRun(index.folder, folder, scan, sync, skipped)
 
 

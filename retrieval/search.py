@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import PhotoError, UserError
+from index.files import absolute
 from index.photo_index import PhotoIndex
 from index.records import SearchResult, SkippedPhoto
 from index.rows import has_direction
@@ -75,7 +76,7 @@ def search_index(
     """
     classes = dict.fromkeys(known for label in query.labels for known in classes_called(label, model.spec))
     among = Selection(
-        folders=tuple(Path(os.path.abspath(folder)) for folder in query.within),
+        folders=tuple(Path(absolute(folder)) for folder in query.within),
         classes=tuple(known.id or known.name for known in classes),
     )
     if not query.photos:

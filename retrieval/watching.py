@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from index.errors import MissingPackageError, UserError
+from index.files import absolute
 from index.index_writer import IndexWriter
 from index.records import SyncCounts
 from retrieval.folder import has_photo_suffix, is_left_out
@@ -41,7 +42,7 @@ def keep_in_step(
     """
     require_watchfiles()
     first = True
-    for changed in _watch([Path(os.path.abspath(folder)) for folder in folders] or index.roots()):
+    for changed in _watch([Path(absolute(folder)) for folder in folders] or index.roots()):
         retry = retry_skipped and first
         reports = index_folders(index, model, changed, retry_skipped=retry, pace=pace, progress=progress)
         if first or any(_did_something(report) for report in reports):

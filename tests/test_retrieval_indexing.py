@@ -186,7 +186,7 @@ def test_a_folder_that_went_away_keeps_its_photos(
     photos.mkdir()  # what is left of a drive's mount point
     report = run(index, model, photos)
     assert report.counts is None
-    assert "its photos stay indexed" in report.skipped[0].reason
+    assert "empty, perhaps because its drive is not there; 10 photos of it stay indexed" in report.skipped[0].reason
     assert index.summary().photos == 11
 
 
@@ -466,3 +466,28 @@ def test_batches_are_computed_beside_each_other(index: IndexWriter, model: Watch
     waiting = Waiting(model)
     assert run(index, waiting, photos, batch_size=5, workers=2).counts == SyncCounts(new=10)
     assert waiting.batches == [5, 5]
+
+
+def test_all_photos_that_move_to_another_indexed_folder_keep_their_rows(
+    index: IndexWriter, model: WatchedModel, photos: Path, tmp_path: Path, make_photo: Callable[..., Path]
+) -> None:
+    make_photo("others/1.png", seed=99)
+    index_folders(index, model, [photos, tmp_path / "others"])
+    for path in sorted(photos.rglob("*.png")):
+        path.rename(tmp_path / "others" / f"from-{path.parent.name}-{path.name}")
+    _, others = index_folders(index, model, [photos, tmp_path / "others"])
+    assert others.counts == SyncCounts(unchanged=1, moved=10)
+    assert index.summary().photos == 11
+
+
+@pytest.mark.parametrize("named", ["link/..", "link/../c/.."])
+def test_a_folder_above_a_link_is_that_of_what_it_leads_to(
+    index: IndexWriter, model: WatchedModel, photos: Path, tmp_path: Path, named: str
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link").symlink_to(photos / "c")
+    folder = Path(f"{tmp_path}/elsewhere/{named}")
+    [report] = index_folders(index, model, [folder])
+    assert report.folder == photos
+    assert report.counts == SyncCounts(new=10)
+    assert index.knows(folder)
