@@ -91,7 +91,7 @@ def test_the_layers_of_a_model() -> None:
     facts = json.loads(info("--layers", "--format", "json"))
     assert facts["model"] == "tiny-imagenet-200"
     assert facts["total"]["parameters"] == sum(layer["parameters"] for layer in facts["layers"][:-1])
-    assert facts["layers"][1]["output"] == [64, 28, 28]
+    assert facts["layers"][1]["output"] == [48, 56, 56]
     lines = info("--layers").splitlines()
     assert lines[0].split() == ["layer", "kind", "output", "neurons", "parameters", "forward", "backward", "ms"]
     assert [line.split()[0] for line in lines[-4:-2]] == ["total", "embedding"]
