@@ -1,9 +1,9 @@
-"""A process that writes or reads an index until it is killed: `python index_process.py add|save|read FOLDER`."""
+"""A process that writes or reads an index until it is killed: `python index_process.py add|finish|save|read FOLDER`."""
 
 import sys
 from pathlib import Path
 
-from photo_samples import SampleFile, embed, new_photo, open_for_writing
+from photo_samples import SampleFile, bring_up_to_date, embed, new_photo, open_for_writing
 
 from index.photo_index import PhotoIndex
 
@@ -24,6 +24,14 @@ def add(folder: Path) -> None:
             print("stored", flush=True)
 
 
+def finish(folder: Path) -> None:
+    """End one sync after another, each with a batch more than the one before, so that the file is written each time."""
+    with open_for_writing(folder) as index:
+        index.set_kind("IVF2,SQ8")
+        for photos in range(BATCH, len(FILES), BATCH):
+            bring_up_to_date(index, ROOT, dict(list(FILES.items())[:photos]), batch_size=BATCH)
+
+
 def save(folder: Path) -> None:
     """Write the vectors again and again."""
     with open_for_writing(folder) as index:
@@ -33,13 +41,16 @@ def save(folder: Path) -> None:
 
 
 def read(folder: Path) -> None:
-    """Say how many photos are found, until it is enough."""
+    """Say how many photos are found, until it is enough, and stop at what seems wrong."""
     with PhotoIndex.open(folder, fingerprint="abc") as index:
         found = -1
         while found < ENOUGH:
+            written = (folder / "vectors.faiss").exists()
             found = len(index.search(QUERY, len(FILES))[0])
             print(found, flush=True)
+            if written and (problems := index.problems()):
+                sys.exit(str(problems))
 
 
 if __name__ == "__main__":
-    {"add": add, "save": save, "read": read}[sys.argv[1]](Path(sys.argv[2]))
+    {"add": add, "finish": finish, "save": save, "read": read}[sys.argv[1]](Path(sys.argv[2]))

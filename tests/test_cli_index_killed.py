@@ -30,11 +30,11 @@ QUERIES = np.random.default_rng(5).standard_normal((5, 16)).astype(np.float32)
 
 
 class Runner:
-    """Starts indexing processes over two folders, and lets them end or kills them."""
+    """Starts indexing processes, and lets them end or kills them."""
 
-    def __init__(self, model: Path, index: Path, *folders: Path) -> None:
+    def __init__(self, model: Path, index: Path, *arguments: Path | str) -> None:
         self.index = index
-        self._arguments = list(map(str, ["index", *folders, "-m", model, "--index", index, "--threads", 1]))
+        self._arguments = list(map(str, ["index", *arguments, "-m", model, "--index", index, "--threads", 1]))
         self._process = subprocess.Popen(
             [sys.executable, indexing_process.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -141,3 +141,39 @@ def test_a_hundred_kills_leave_no_trace(tiny_model: Path, make_photo: MakePhoto,
         assert one.skipped() == other.skipped()
         for k in (1, 10, 1000):
             assert one.search(QUERIES, k) == other.search(QUERIES, k)
+
+
+def test_a_rebuild_that_is_killed_again_and_again_is_the_old_index_or_the_new_one(
+    tiny_model: Path, make_photo: MakePhoto, tmp_path: Path
+) -> None:
+    chance = random.Random(21)
+    for n in range(40):
+        make_photo(f"photos/{n}.png", ("red", "green", "blue")[n % 3], seed=n)
+    first = Runner(tiny_model, tmp_path / "index", tmp_path / "photos", "--kind", "IVF2,SQ8")
+    again = Runner(tiny_model, tmp_path / "index", "--rebuild")
+    kills = 0
+    try:
+        assert first.run()
+        whole = contents(tmp_path / "index")
+        started = time.monotonic()
+        assert again.run()
+        longest = time.monotonic() - started
+        while kills < KILLS // 4:
+            # Most of what can go wrong is in the last part, where the new one takes the place of the old one.
+            kills += not again.run(kill_after=chance.uniform(0.3, 1.1) * longest)
+            assert contents(tmp_path / "index") == whole
+            with PhotoIndex.open(tmp_path / "index") as index:
+                assert index.summary().chosen_kind == "IVF2,SQ8"
+                assert len(index.search(QUERIES, 99)[0]) == len(whole)
+        assert again.run()
+    finally:
+        first.close()
+        again.close()
+    assert sorted(path.name for path in (tmp_path / "index").iterdir()) == [
+        "catalog.db",
+        "catalog.lock",
+        "vectors.faiss",
+    ]
+    with PhotoIndex.open(tmp_path / "index") as index:
+        assert index.problems() == []
+        assert index.summary().kind == "IVF2,SQ8"

@@ -74,11 +74,12 @@ def test_vectors_are_whole_whenever_their_writer_is_killed(tmp_path: Path) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == ["catalog.db", "catalog.lock", "vectors.faiss"]
 
 
-def test_another_process_reads_while_one_writes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["add", "finish"])
+def test_another_process_reads_while_one_writes(tmp_path: Path, how: str) -> None:
     open_for_writing(tmp_path).close()
     with start("read", tmp_path) as reader:
         assert read_line(reader) == "0"
-        with start("add", tmp_path) as writer:
+        with start(how, tmp_path) as writer:
             output, _ = reader.communicate(timeout=120)
             writer.kill()
     assert reader.returncode == 0
