@@ -1,5 +1,6 @@
 """What `fc7 bench` measures with: photos of a folder, of an index, or made for it."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -22,7 +23,7 @@ def photos_to_measure(folder: Path | None, index: Path, work: Path) -> tuple[str
     Raises UserError where the folder has none.
     """
     if folder is not None:
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise UserError(f"{folder} is not a folder; name one that holds photos with --photos")
         photos = expand_paths([folder])
         if not photos:
@@ -30,7 +31,7 @@ def photos_to_measure(folder: Path | None, index: Path, work: Path) -> tuple[str
         return f"of {folder}", photos
     try:
         with PhotoIndex.open(index) as opened:
-            photos = [path for path in opened.photo_paths(FROM_INDEX, Random(0)) if path.is_file()]
+            photos = [path for path in opened.photo_paths(FROM_INDEX, Random(0)) if os.path.isfile(path)]
     except IndexNotFoundError:
         photos = []
     if photos:

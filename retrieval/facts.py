@@ -34,10 +34,10 @@ class Facts:
 
 def facts_of(path: Path) -> Facts:
     """Return the facts of an index, where `path` is a folder, or of a model file. Raises UserError."""
-    if path.is_dir():
+    if os.path.isdir(path):
         return index_facts(path)
     path = model_file(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"there is no {path}; name a model file or the folder of an index, or run `fc7 info` alone")
     return model_facts(path)
 

@@ -1,5 +1,6 @@
 """Which model goes with an index: the one that is named, or the one that the index was made with."""
 
+import os
 import shlex
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,7 @@ def load_index_model(
         if not begin:
             raise
         return load()
-    if path is not None and not path.is_file():
+    if path is not None and not os.path.isfile(path):
         problem = f"{path}, which is not there"
     else:
         model = load(path)
@@ -44,7 +45,7 @@ def load_index_model(
             return model
         problem = "a built-in model that this fc7 has not" if path is None else f"{path}, which is another model now"
     names = " ".join(shlex.quote(str(root)) for root in roots) or "FOLDER"
-    other = f" -m {shlex.quote(str(path))}" if path is not None and path.is_file() else ""
+    other = f" -m {shlex.quote(str(path))}" if path is not None and os.path.isfile(path) else ""
     by = "this one" if other or path is None else "the built-in one, or another that -m names,"
     raise ModelMismatchError(
         f"The index in {folder} was made with {problem}: say where that model is with -m, or make the index anew with "

@@ -4,6 +4,7 @@ Everything is read off ONNX Runtime's profiler, so it holds for any model file a
 names of nodes are those that `training.graph` gives: `conv1`, `relu1`, `norm1.squares`, `fc6.sum`, `fc7.unit` …
 """
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
@@ -94,7 +95,7 @@ class ModelCost:
 def model_cost(path: Path | None = None, *, runs: int = RUNS, threads: int | None = None) -> ModelCost:
     """Measure the layers of a model file, or of the built-in one, on the CPU. Raises UserError, as `Model.load`."""
     path = model_file(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{path} is no model file; name one, or leave it out for the built-in model")
     name = Model.load(path, device="cpu", threads=threads).spec.name
     nodes = sorted(profile(path, runs=1, optimised=False, threads=threads), key=lambda node: node.place)

@@ -1,5 +1,6 @@
 """A model file at work: prepared pictures in, probabilities, fc7 and embeddings out."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -68,7 +69,7 @@ class Model:
         named = None if path == BUILTIN_NAME else path
         path = model_file(path)
         require_onnxruntime()
-        if not path.is_file():
+        if not os.path.isfile(path):
             other = "name another with -m" if path == BUILTIN else "take the built-in one, by the word builtin"
             raise ModelError(f"there is no model file {path}; make one with `fc7 train DATA -o RUN`, or {other}")
         session = open_session(path, device=device, threads=threads, few=few, cache=cache)

@@ -1,6 +1,5 @@
 """A full disk, a folder that cannot be written, a file that is in use: clear errors, and nothing is lost."""
 
-import os
 import resource
 import shutil
 import sqlite3
@@ -12,6 +11,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 import pytest
+from permissions import as_an_ordinary_user
 from photo_samples import SampleFile, bring_up_to_date, contents_of, embed, new_photo, open_for_writing
 
 from index.catalog import Catalog
@@ -22,7 +22,6 @@ from index.rows import PhotoRow
 
 ROOT = Path("/photos")
 FILES = {b"%02d.jpg" % name: SampleFile(b"content %d" % name) for name in range(20)}
-NOBODY = 65534
 
 assert faiss.__version__, "loaded by now: as another user the tests may not be able to"
 
@@ -36,19 +35,6 @@ def files_limited_to(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@contextmanager
-def as_an_ordinary_user() -> Iterator[None]:
-    """Give up, for a while, the right of root to write everywhere."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @contextmanager

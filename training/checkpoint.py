@@ -1,6 +1,7 @@
 """Checkpoints: all that training needs to go on exactly, in one file of tensors and plain values."""
 
 import json
+import os
 import zipfile
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
@@ -120,7 +121,7 @@ class Checkpoint:
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
         """Read tensors and plain values, never code. Raises CheckpointError (missing, damaged, foreign, newer)."""
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise CheckpointError(
                 f"there is no checkpoint {path}; `fc7 train DATA -o RUN` writes RUN/last.pt and RUN/best.pt"
             )
@@ -187,6 +188,6 @@ class Checkpoint:
 
 def way_on(run: Path) -> str:
     """Return what to do where a file could not be written into a run's folder."""
-    if (run / LAST).exists():
+    if os.path.exists(run / LAST):
         return "the last good checkpoint is untouched. Make room and go on with --resume"
     return "make room and start again"

@@ -1,5 +1,6 @@
 """A checkpoint made into a model file once more: with another embedding, name or licence."""
 
+import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,7 +45,7 @@ def export_checkpoint(
     check_place(out)
     checkpoint = Checkpoint.load(path)
     root = data or Path(checkpoint.data["root"])
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DatasetError(
             f"the pictures that {path} learned from are not at {root} any more; give their folder with --data"
         )

@@ -86,7 +86,7 @@ def scan_dataset(root: Path, *, validation: float = 0.1, seed: int = 0, names: P
     `names` (or a `words.txt` in the folder) maps folder names that are WordNet ids to names; fc7 itself knows those of
     ImageNet. Raises DatasetError.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DatasetError(f"there is no folder {root}; give one that holds a folder of pictures for each class")
     named = read_class_names(names if names is not None else root / "words.txt", required=names is not None)
     known = _wordnet_names() | named
@@ -111,7 +111,7 @@ def scan_dataset(root: Path, *, validation: float = 0.1, seed: int = 0, names: P
     classes = tuple(known.get(name, ClassName(name)) for name in order)
     numbers = {name: number for number, name in enumerate(order)}
     splits = _as_split(train, order, numbers), _as_split(held_out, order, numbers)
-    beside = [path for path in _listed(train_root) if has_photo_suffix(os.fsencode(path.name)) and path.is_file()]
+    beside = [path for path in _listed(train_root) if has_photo_suffix(os.fsencode(path.name)) and os.path.isfile(path)]
     return Dataset(root, classes, *splits, divided=given is None, classless=tuple(beside))
 
 
@@ -120,7 +120,7 @@ def scan_labelled(root: Path, classes: Sequence[ClassName]) -> Split:
 
     Folders are matched with the model's classes by WordNet id or name. Raises DatasetError.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DatasetError(f"there is no folder {root}; give one that holds a folder of pictures for each class")
     numbers: dict[str, list[int]] = {}
     for number, known in enumerate(classes):
@@ -229,7 +229,7 @@ def _class_folders(root: Path) -> dict[str, list[Path]]:
 
 
 def _folders(root: Path) -> list[Path]:
-    return [path for path in _listed(root) if path.is_dir()]
+    return [path for path in _listed(root) if os.path.isdir(path)]
 
 
 def _listed(root: Path) -> list[Path]:
@@ -244,10 +244,10 @@ def _validation(root: Path, known: set[str]) -> dict[str, list[Path]] | None:
     """Return the pictures of the first validation folder there is, by class; None if there is none."""
     for name in VALIDATION_NAMES:
         folder = root / name
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             continue
         annotations = folder / "val_annotations.txt"
-        found = _annotated(folder, annotations) if annotations.is_file() else _class_folders(folder)
+        found = _annotated(folder, annotations) if os.path.isfile(annotations) else _class_folders(folder)
         found = {key: paths for key, paths in found.items() if paths}
         if set(found) <= {"images"} - known:
             continue  # tiny-imagenet-200 has test/images without labels
@@ -275,7 +275,7 @@ def _annotated(folder: Path, annotations: Path) -> dict[str, list[Path]]:
     for line in lines:
         file, tab, rest = line.partition("\t")
         # Bare names only: a table that somebody else wrote says nothing about files elsewhere.
-        if tab and "/" not in file and (path := folder / "images" / file).is_file():
+        if tab and "/" not in file and os.path.isfile(path := folder / "images" / file):
             found.setdefault(rest.split("\t")[0], []).append(path)
     return found
 

@@ -1,6 +1,7 @@
 """From a checkpoint to the model file, and the proof that both say the same."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -84,9 +85,9 @@ def sample_of(pictures: Pictures) -> Tensor:
 def check_place(out: Path) -> None:
     """Raise ExportError or OptionError where no model file can come to lie, before hours are spent on one."""
     folder = out.absolute().parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ExportError(f"there is no folder {folder} to write {out.name} into; make it first")
-    if out.is_dir():
+    if os.path.isdir(out):
         raise ExportError(f"{out} is a folder; name a file in it with -o")
     if out.suffix != ".onnx":  # rather than write over a checkpoint or a photo
         raise OptionError(f"{out} does not end with .onnx, as a model file does; name it so with -o")

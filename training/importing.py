@@ -1,5 +1,6 @@
 """From published weights to a model file, with the user's class names and an embedding learned from any photos."""
 
+import os
 import random
 from pathlib import Path
 from typing import Protocol
@@ -118,7 +119,7 @@ def random_pictures(count: int, size: int) -> Tensor:
 
 def _find_photos(folder: Path, report: ImportReport) -> tuple[Path, ...]:
     """Return photos in a folder and below it, drawn from all of them if they are very many."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise DatasetError(f"there is no folder {folder}; give one with photos to learn the embedding from")
     skipped: list[SkippedPhoto] = []
     photos = expand_paths([folder], skipped=skipped)

@@ -1,5 +1,6 @@
 """Where fine-tuning starts: the weights of a checkpoint or of a model file, all but the scores of its classes."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def read_start(path: Path) -> Start:
         weights = {name: values for name, values in checkpoint.weights.items() if not name.startswith("fc8.")}
         licence = checkpoint.data.get("licence", "")
         return Start(path.name, _known(checkpoint.config), weights, checkpoint.normalisation, licence)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelError(f"there is no model file {path}; leave out --from to start from nothing")
     try:
         model = onnx.load(path)

@@ -1,6 +1,7 @@
 """Published weights: torchvision's AlexNet as a network of ours."""
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -71,7 +72,7 @@ def fetch_alexnet(folder: Path, *, url: str | None = None, progress: Progress | 
 
 def read_weights(path: Path) -> PublishedWeights:
     """Read a file of torchvision's AlexNet: tensors alone, never code. Raises CheckpointError."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(f"there is no file {path}; `fc7 import alexnet` fetches the published one")
     try:
         digest = file_digest(path)

@@ -1,5 +1,6 @@
 """A training run from a folder of pictures to a model file, and going on with one that stopped."""
 
+import os
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -259,7 +260,7 @@ def _tell_skipped(known: list[SkippedPhoto], trainer: Trainer, report: Report) -
 
 
 def _make_folder(out: Path, data: Path) -> None:
-    if (out / LAST).exists():
+    if os.path.exists(out / LAST):
         raise RunError(
             f"there is a run in {out} already; go on with it with --resume, or choose another folder with -o"
         )
