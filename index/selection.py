@@ -68,8 +68,9 @@ def most_probable(catalog: Catalog, selection: Selection, k: int) -> list[Search
     if selection.folders:
         inside, folders = _inside(catalog, selection.folders)
         sql, values = f"{sql} AND photo_id IN (SELECT id FROM photos WHERE {inside})", values + folders
+    sql, values = f"{sql} {PROBABLE} ORDER BY 2 DESC", [*values, selection.min_probability]
     best: list[tuple[int, float]] = []
-    for rows in catalog.batches(f"{sql} {PROBABLE} ORDER BY 2 DESC", [*values, selection.min_probability], size=k + 1):
+    for rows in catalog.batches(sql, values, size=min(k + 1, BATCH)):
         best += rows
         # All that are as good as the k-th, copies of one photo for instance.
         if best[k - 1 :] and best[-1][1] < best[k - 1][1]:

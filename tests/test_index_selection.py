@@ -101,7 +101,7 @@ def test_a_search_among_some_is_a_search_among_all_with_the_others_left_out(
     ]
 
 
-@given(selection=selections.filter(lambda selection: selection.classes), k=st.sampled_from([1, 3, 10, 100]))
+@given(selection=selections.filter(lambda selection: selection.classes), k=st.sampled_from([1, 3, 10, 10**10]))
 @settings(max_examples=40)
 def test_the_most_probable_come_first(index: PhotoIndex, selection: Selection, k: int) -> None:
     expected = [
@@ -111,6 +111,14 @@ def test_the_most_probable_come_first(index: PhotoIndex, selection: Selection, k
     ]
     expected.sort(key=lambda result: (-result.score, result.path))
     assert index.most_probable(selection, k) == expected[:k]
+
+
+def test_the_most_probable_are_the_same_in_several_batches(index: PhotoIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    selection = Selection(classes=("n01", "n02"))
+    whole = [index.most_probable(selection, k) for k in (5, 6, 20, 10**10)]
+    assert len(whole[-1]) > 40
+    monkeypatch.setattr("index.selection.BATCH", 6)
+    assert [index.most_probable(selection, k) for k in (5, 6, 20, 10**10)] == whole
 
 
 @given(data=st.data(), k=st.integers(1, 12))
