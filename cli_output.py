@@ -31,7 +31,10 @@ def write(pieces: Iterable[str]) -> None:
 
 
 def warn(text: str) -> None:
-    click.echo(text, err=True)
+    """Say one line on stderr, with nothing left in it that a terminal would obey: file names can hold such."""
+    from retrieval.formats import printable
+
+    click.echo(printable(text), err=True)
 
 
 def table_width() -> int | None:
@@ -41,13 +44,11 @@ def table_width() -> int | None:
 
 def report_skipped(skipped: Sequence["SkippedPhoto"], *, named: Sequence[Path] = (), strict: bool = False) -> None:
     """List skipped photos; PhotoError if one of them was named itself, or with `strict`."""
-    from retrieval.formats import printable
-
-    reasons = [f"{printable(str(photo.path))}: {photo.reason}" for photo in skipped]
+    reasons = [f"{photo.path}: {photo.reason}" for photo in skipped]
     failed = strict or any(photo.path in named for photo in skipped)
     if failed and len(skipped) == 1:
         raise PhotoError(f"cannot read {reasons[0]}")
     for reason in reasons:
-        click.echo(f"Skipped {reason}", err=True)
+        warn(f"Skipped {reason}")
     if failed and skipped:
         raise PhotoError(f"{len(skipped)} photos could not be read, for the reasons above")

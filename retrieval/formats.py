@@ -109,7 +109,7 @@ def format_skipped(photos: Iterable[SkippedPhoto], format: str) -> Iterator[str]
     if format == "json":
         yield _json([{"path": str(photo.path), "reason": photo.reason} for photo in photos], indent=2) + "\n"
     else:
-        yield from (f"{printable(str(photo.path))}: {photo.reason}\n" for photo in photos)
+        yield from (f"{printable(f'{photo.path}: {photo.reason}')}\n" for photo in photos)
 
 
 def format_pictures(pictures: Iterable["PictureResult"]) -> Iterator[str]:

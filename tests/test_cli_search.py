@@ -179,6 +179,18 @@ def test_an_error_sends_nothing_of_a_name_to_the_terminal(fc7: Fc7, tmp_path: Pa
     assert f"{tmp_path}/\\x1b[31m\\n is not a folder" in done.stderr
 
 
+def test_a_warning_sends_nothing_of_a_name_to_the_terminal(fc7: Fc7, photos: Path) -> None:
+    odd = photos / "\x1b]0;drive\x07"
+    odd.mkdir()
+    inside = Path(shutil.copy(photos / "red0.png", odd))
+    assert fc7("index", photos).exit_code == 0
+    inside.unlink()
+    done = fc7("index", photos)
+    shown = str(odd).encode("unicode_escape").decode()
+    assert f"Skipped {shown}: empty, " in done.stderr
+    assert f"until `fc7 forget '{shown}' " in done.stderr
+
+
 def test_names_that_are_no_text_are_found_again(fc7: Fc7, photos: Path) -> None:
     odd = os.path.join(os.fsencode(photos), b"\xff\n.png")
     try:

@@ -7,9 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from index.records import Prediction, SearchResult
+from cli_output import report_skipped, warn
+from index.records import Prediction, SearchResult, SkippedPhoto
 from retrieval.facts import Facts
-from retrieval.formats import format_facts, format_predictions, format_results, printable, shorten_middle
+from retrieval.formats import (
+    format_facts,
+    format_predictions,
+    format_results,
+    format_skipped,
+    printable,
+    shorten_middle,
+)
 from retrieval.search import Answer
 
 PHOTOS = [
@@ -97,6 +105,15 @@ def test_a_name_that_is_no_text_survives_every_format() -> None:
 def test_names_cannot_steer_the_terminal() -> None:
     assert printable("a\x1b[2J\nb\u2028.jpg") == "a\\x1b[2J\\nb\\u2028.jpg"
     assert printable("Foto 2026\u202f–\u00a0Zoë 👩‍🚀.jpg") == "Foto 2026\u202f–\u00a0Zoë 👩‍🚀.jpg"
+
+
+def test_reasons_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    photo = SkippedPhoto(Path("/photos/\x1b[2J"), "empty, until `fc7 forget '/photos/\x1b[2J'`")
+    shown = "/photos/\\x1b[2J: empty, until `fc7 forget '/photos/\\x1b[2J'`\n"
+    assert "".join(format_skipped([photo], "table")) == shown
+    report_skipped([photo])
+    warn("/index\x1b[2J is missing")
+    assert capsys.readouterr().err == f"Skipped {shown}/index\\x1b[2J is missing\n"
 
 
 def test_a_table_fits_forty_columns_and_keeps_the_name() -> None:
