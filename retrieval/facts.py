@@ -14,7 +14,7 @@ from index.photo_index import PhotoIndex
 from index.records import IndexSummary, SkippedPhoto
 from retrieval.evaluation import Evaluation
 from retrieval.folder import can_be_seen
-from retrieval.formats import file_size
+from retrieval.formats import file_size, printable
 from retrieval.model import BUILTIN, Model, model_file
 from retrieval.spec import ModelSpec
 
@@ -82,12 +82,12 @@ def model_facts(path: Path) -> Facts:
 
 
 def summary_line(path: Path, spec: ModelSpec) -> str:
-    """Return one line about a model file that was just written."""
+    """Return one line about a model file that was just written, safe to show on a terminal."""
     facts = [spec.arch, f"{len(spec.classes)} classes"]
     if spec.accuracy:
         source = f" ({spec.accuracy['source']})" if "source" in spec.accuracy else ""
         facts.append(f"top-1 {spec.accuracy['top1']:.1%}, top-5 {spec.accuracy['top5']:.1%}{source}")
-    return f"{path}: {', '.join(facts)}, embedding of {spec.dim} values"
+    return printable(f"{path}: {', '.join(facts)}, embedding of {spec.dim} values")
 
 
 def index_facts(folder: Path) -> Facts:

@@ -52,5 +52,11 @@ def test_the_end_names_figures_files_and_mistakes() -> None:
     assert pairs == ["  1 of cat taken for dog"]
 
 
+def test_names_cannot_steer_the_terminal() -> None:
+    result = TrainResult(Path("run\x1b[2J"), (), (), spec(), evaluation(("cat", "dog\x1b[31m")))
+    assert "\x1b" not in "".join(summary(result))
+    assert list(summary(result))[-1] == "  1 of cat taken for dog\\x1b[31m"
+
+
 def test_nothing_is_said_of_a_run_that_was_interrupted() -> None:
     assert list(summary(TrainResult(Path("run"), (), ()))) == []

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from retrieval.evaluation import Evaluation
 from retrieval.facts import summary_line
+from retrieval.formats import printable
 from training.run import CONFUSION, MISTAKES, MODEL, TrainResult
 
 PAIRS = 3
@@ -12,18 +13,18 @@ PAIRS = 3
 
 
 def summary(result: TrainResult) -> Iterator[str]:
-    """Yield the lines about a run; none about one that was interrupted."""
+    """Yield the lines about a run, safe to show on a terminal; none about one that was interrupted."""
     if result.spec is None or result.evaluation is None:
         return
     yield summary_line(result.folder / MODEL, result.spec)
     found = result.evaluation
     wrong = sum(picture.rank > 1 for picture in found.results)
-    yield (
+    yield printable(
         f"{wrong} of {found.pictures} validation pictures mistaken: {result.folder / MISTAKES}; "
         f"all classes: {result.folder / CONFUSION}"
     )
     for (label, predicted), count in most_confused(found):
-        yield f"  {count} of {label} taken for {predicted}"
+        yield printable(f"  {count} of {label} taken for {predicted}")
 
 
 def most_confused(evaluation: Evaluation) -> list[tuple[tuple[str, str], int]]:
