@@ -150,12 +150,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _wide_grey_to_8_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits keeps its high byte; 32 bits and floating point have no agreed white and are stretched to fit."""
+    """Grey of 16 bits keeps its high byte; what has no agreed white, more or signed bits and floats, is stretched."""
     grey = np.asarray(image)
-    if grey.dtype.itemsize == 2 or (image.mode == "I" and grey.min() >= 0 and grey.max() <= 0xFFFF):
+    # Pillow's mode I is 16 bits in a PNG, PPM or JPEG 2000, but 32 or signed ones in a TIFF.
+    if grey.dtype.itemsize == 2 or (image.mode == "I" and image.format != "TIFF"):
         return Image.fromarray((grey >> 8).astype(np.uint8))
-    grey = np.nan_to_num(grey.astype(np.float64))
-    darkest, brightest = grey.min(), grey.max()
+    finite = grey[np.isfinite(grey)]
+    darkest, brightest = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    grey = np.nan_to_num(grey.astype(np.float64), copy=False, nan=darkest, posinf=brightest, neginf=darkest)
     return Image.fromarray(((grey - darkest) * (255 / max(brightest - darkest, 1e-9)) + 0.5).astype(np.uint8))
 
 

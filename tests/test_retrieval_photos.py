@@ -234,6 +234,20 @@ def test_wider_grey_is_stretched(dtype: type) -> None:
     np.testing.assert_allclose(opened[:, :, 0], (wide + 7e5) / 16e5 * 255, atol=1)
 
 
+@pytest.mark.parametrize("brightest", [200, 60_000])
+def test_grey_of_32_bits_is_stretched_however_small_its_values_are(brightest: int) -> None:
+    wide = np.linspace(0, brightest, 96 * 64).astype(np.int32).reshape(64, 96)
+    opened = pixels_of(encode(Image.fromarray(wide), "TIFF"))
+    np.testing.assert_allclose(opened[:, :, 0], wide / brightest * 255, atol=1)
+
+
+def test_values_that_are_infinite_or_no_number_leave_the_others_as_they_were() -> None:
+    wide = np.linspace(-3, 5, 96 * 64).astype(np.float32).reshape(64, 96)
+    expected = pixels_of(encode(Image.fromarray(wide), "TIFF")).copy()
+    wide[1, :3], expected[1, :3] = (np.inf, -np.inf, np.nan), ([[255], [0], [0]])
+    np.testing.assert_array_equal(pixels_of(encode(Image.fromarray(wide), "TIFF")), expected)
+
+
 def test_grey_that_is_no_number() -> None:
     assert (pixels_of(encode(Image.fromarray(np.full((4, 6), np.nan, np.float32)), "TIFF")) == 0).all()
 
