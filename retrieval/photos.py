@@ -26,6 +26,8 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 _DECODERS = re.compile(r"(PIL|pillow_heif|rawpy)\.")
 _PLUGINS = {"JPEG2000": "Jpeg2K", "TIFF": "Tiff", "WEBP": "WebP", "AVIF": "Avif"}
+# Of these there are more kinds than the decoders know, and they say the same of an unknown one as of a damaged one.
+_OR_UNKNOWN = dict.fromkeys(("TIFF", RAW), ", or of a kind that is not supported")
 _END_OF_JPEG2000 = b"\xff\xd9"
 """The marker that closes a codestream (ISO/IEC 15444-1, annex A); bit stuffing keeps it out of the data before."""
 _FEATURES = {"JPEG2000": "jpg_2000", "WEBP": "webp", "AVIF": "avif"}
@@ -76,8 +78,9 @@ def load_photo(source: Path | bytes, *, shorter_side: int | None = None, max_pix
         raise PhotoError("too large for the memory of this machine") from None
     except Exception as error:  # over damaged bytes a decoder may raise anything
         reason = str(error).lower()
-        cut = "truncated" in reason or "end of file" in reason
-        raise PhotoError(f"{'truncated' if cut else 'damaged'} {format}") from error
+        if "truncated" in reason or "end of file" in reason:
+            raise PhotoError(f"truncated {format}") from error
+        raise PhotoError(f"damaged {format}{_OR_UNKNOWN.get(format, '')}") from error
 
 
 def load_decoders() -> None:

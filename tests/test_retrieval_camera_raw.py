@@ -103,7 +103,7 @@ def test_the_preview_is_taken_upright(kind: str, orientation: int, quarter_turns
 
 def test_a_raw_without_a_usable_preview_is_refused() -> None:
     data = dng(b"no JPEG at all", compression=7, photometric=6)
-    with pytest.raises(PhotoError, match=r"camera RAW|TIFF"):
+    with pytest.raises(PhotoError, match=r"^a camera RAW without a preview$"):
         load_photo(data)
 
 
@@ -111,7 +111,7 @@ def test_a_raw_without_a_usable_preview_is_refused() -> None:
     "head", [b"FUJIFILMCCD-RAW", b"IIRO\x08\0\0\0", b"IIU\0\x08\0\0\0", b"II*\0\x10\0\0\0CR\x02\0"]
 )
 def test_damaged_raws_of_other_makers_are_refused(head: bytes) -> None:
-    with pytest.raises(PhotoError, match="damaged camera RAW"):
+    with pytest.raises(PhotoError, match=r"^damaged camera RAW, or of a kind that is not supported$"):
         load_photo(head + bytes(500))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import warnings
@@ -19,6 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from permissions import locked
 from PIL import ExifTags, Image, ImageCms
 
 from index.errors import PhotoError
@@ -210,6 +212,15 @@ def test_lab_is_refused() -> None:
     assert reason_of(encode(lab, "TIFF")) == "colours in L*a*b*, which are not supported"
 
 
+def test_a_tiff_that_pillow_does_not_know_need_not_be_damaged() -> None:
+    data = encode(Image.fromarray(np.zeros((4, 6), np.float32)), "TIFF")
+    for tag, kind, before, after in ((256, 4, 6, 3), (258, 3, 32, 64)):  # half the columns, of twice the bits
+        entry = struct.pack("<HHII", tag, kind, 1, before)
+        assert entry in data
+        data = data.replace(entry, struct.pack("<HHII", tag, kind, 1, after))
+    assert reason_of(data) == "damaged TIFF, or of a kind that is not supported"
+
+
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "PPM", "JPEG2000"])
 def test_grey_of_16_bits_keeps_its_high_byte(format: str) -> None:
     deep = np.linspace(0, 0xFFFF, 96 * 64).astype(np.uint16).reshape(64, 96)
@@ -328,10 +339,8 @@ def test_a_fifo_is_never_opened(tmp_path: Path) -> None:
 def test_a_file_without_permission(tmp_path: Path) -> None:
     path = tmp_path / "photo.png"
     path.write_bytes(encode(picture(), "PNG"))
-    path.chmod(0)
-    if os.access(path, os.R_OK):
-        pytest.skip("this user may read everything")
-    assert reason_of(path) == "permission denied"
+    with locked(path):
+        assert reason_of(path) == "permission denied"
 
 
 def test_a_symbolic_link_to_a_photo_is_the_photo(tmp_path: Path) -> None:
