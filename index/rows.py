@@ -69,8 +69,16 @@ def pack_embedding(embedding: NDArray[np.float32]) -> bytes:
 
 
 def unpack_embeddings(stored: Sequence[bytes], dim: int) -> NDArray[np.float32]:
-    """Decode n embeddings to (n, dim), of unit length in spite of the rounding, so that each is nearest to itself."""
-    embeddings = np.frombuffer(b"".join(stored), dtype="<f2").reshape(-1, dim).astype(np.float32)
+    """Decode n embeddings to (n, dim), of unit length in spite of the rounding, so that each is nearest to itself.
+
+    Raises IndexFormatError where one does not have `dim` values.
+    """
+    try:
+        if set(map(len, stored)) - {2 * dim}:
+            raise ValueError(f"not all have {dim} values")
+        embeddings = np.frombuffer(b"".join(stored), dtype="<f2").reshape(len(stored), dim).astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise IndexFormatError("an embedding in the index is damaged: mend it with `fc7 check --repair`") from error
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     return embeddings
 

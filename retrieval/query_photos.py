@@ -79,7 +79,7 @@ def embed_query_photos(
         for path in photos:
             # Standard input is read here and not in a thread, which Ctrl-C could not wake from waiting for it.
             piped = standard_input.read(MAX_BYTES + 1) if standard_input and path == STANDARD_INPUT else None
-            stored = None if box or mirror or piped is not None else _stored_embedding(index, path)
+            stored = None if box or mirror or piped is not None else _stored_embedding(index, path, model.spec.dim)
             if stored is None:
                 yield _Source(path, None), partial(_views, model, path, piped, box=box, mirror=mirror)
             else:
@@ -120,9 +120,9 @@ def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
     return (vector / length).astype(np.float32)
 
 
-def _stored_embedding(index: PhotoIndex, path: Path) -> NDArray[np.float32] | None:
+def _stored_embedding(index: PhotoIndex, path: Path, dim: int) -> NDArray[np.float32] | None:
     photo = index.photo(path)
-    if photo is None or photo.embedding is None:
+    if photo is None or photo.embedding is None or len(photo.embedding) != dim:  # damaged, if it has another length
         return None
     try:
         unchanged = stamp_of(os.stat(path)) == photo.stamp

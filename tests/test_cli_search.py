@@ -5,7 +5,9 @@ import io
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -435,3 +437,24 @@ def test_a_folder_that_never_held_a_photo_does_not_hinder_a_rebuild(fc7: Fc7, ph
     (tmp_path / "none").mkdir()
     assert fc7("index", photos, tmp_path / "none").exit_code == 0
     assert fc7("index", "--rebuild").exit_code == 0
+
+
+@pytest.mark.parametrize("stored", [b"\x00\x3c", b"\x00\x3c" * 17, b"odd", b""])
+def test_an_embedding_of_another_length_is_told_with_what_to_do(fc7: Fc7, photos: Path, stored: bytes) -> None:
+    fc7("index", photos)
+    damaged, other = photos / "blue2.png", photos / "red0.png"
+    commands = [
+        ("search", other, "--within", photos),
+        ("search", damaged, "--within", photos),
+        ("search", other, "--not", damaged, "--within", photos),
+        ("duplicates",),
+    ]
+    expected = [fc7(*command).stdout for command in commands]
+    with closing(sqlite3.connect(photos.parent / "index" / "catalog.db")) as connection, connection:
+        connection.execute("UPDATE photos SET embedding = ? WHERE path = ?", (stored, b"blue2.png"))
+    for command in commands:
+        told = fc7(*command)
+        assert (told.exit_code, told.stdout) == (1, "")
+        assert "Error: an embedding in the index is damaged: mend it with `fc7 check --repair`" in told.stderr
+    assert fc7("check", "--repair").exit_code == fc7("index").exit_code == 0
+    assert [fc7(*command).stdout for command in commands] == expected
