@@ -19,6 +19,15 @@ TRAINING_AT_LEAST = 20_000
 TRAINING_CODES = 16_384
 # Of kinds without lists FAISS calls the effort of a search otherwise, or has none.
 KNOBS = ("nprobe", "efSearch")
+# FAISS makes an index of these, and fails, ends the program or never comes back once vectors are put into it.
+UNUSABLE = {
+    r"(?<!\d)0+(?!\d)": "nothing in it can be 0",
+    r"HNSW1(?!\d)": "a graph has 2 links or more",
+    r"NSG|HNSW\d*_\d+\+PQ": "nothing can be added to it later",
+    r"\([^)]*IVF|Refine\([^)]*fs": "its parts do not go together",
+    r"IDMap": "ids are kept by fc7",
+}
+"""Why a factory string is refused in which the pattern is found."""
 
 
 class UntrainableError(Exception):
@@ -48,16 +57,16 @@ class ApproximateIndex:
 
     @classmethod
     def untrained(cls, kind: str, dim: int, *, device: FaissDevice | None = None) -> "ApproximateIndex":
-        """Begin an index of a kind, a FAISS factory string. Raises OptionError for one that FAISS has not."""
-        faiss = import_faiss()
-        try:
-            index = faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT)
-        except (RuntimeError, MemoryError) as error:
-            reason = _reason(error)
-        else:
-            if not isinstance(index, faiss.IndexIDMap):
+        """Begin an index of a kind, a FAISS factory string. Raises OptionError for one that cannot be used."""
+        reason = next((reason for pattern, reason in UNUSABLE.items() if re.search(pattern, kind)), None)
+        if reason is None:
+            faiss = import_faiss()
+            try:
+                index = faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT)
+            except (RuntimeError, MemoryError) as error:
+                reason = _reason(error)
+            else:
                 return cls(index, kind=kind, device=device)
-            reason = "ids are kept by fc7"
         raise OptionError(
             f"FAISS has no index of kind {kind!r} for vectors of {dim} values ({reason}): "
             "name another, IVF1024,SQ8 for instance, or --kind auto."
@@ -187,7 +196,7 @@ class ApproximateIndex:
 
 
 def check_kind(kind: str, dim: int) -> None:
-    """Raise OptionError for a kind that FAISS has not for vectors of `dim` values."""
+    """Raise OptionError for a kind that cannot be used for vectors of `dim` values."""
     if kind not in (AUTO, EXACT):
         ApproximateIndex.untrained(kind, dim)
 
