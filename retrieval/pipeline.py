@@ -63,7 +63,7 @@ def prepare_photos(
     *,
     workers: int | None = None,
     look_ahead: int = LOOK_AHEAD,
-    weigh: Callable[[Source], int] = lambda _: 1,
+    weigh: Callable[[Source], float] = lambda _: 1,
 ) -> Iterator[tuple[Source, Result | PhotoError]]:
     """As `run_ahead`, with what `prepare` makes of each source, in threads that end with the generator."""
     jobs = ((source, partial(prepare, source)) for source in sources)
@@ -76,7 +76,7 @@ def run_ahead(
     threads: Executor,
     *,
     look_ahead: int = LOOK_AHEAD,
-    weigh: Callable[[Source], int] = lambda _: 1,
+    weigh: Callable[[Source], float] = lambda _: 1,
 ) -> Iterator[tuple[Source, Result | PhotoError]]:
     """Yield each source with the result of its call, which is made in one of the threads, in the order of the jobs.
 
@@ -84,7 +84,7 @@ def run_ahead(
     weigh `look_ahead` together, or the oldest is done. What only the call holds is let go of as soon as it is done.
     """
     ahead: deque[tuple[Source, Future[Result]]] = deque()
-    weight = 0
+    weight = 0.0
 
     def oldest() -> tuple[Source, Result | PhotoError]:
         source, future = ahead.popleft()

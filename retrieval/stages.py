@@ -137,5 +137,5 @@ def embed_photos(model: Model, batch: Sequence[tuple[ReadPhoto, PreparedPhoto | 
     return photos
 
 
-def _weight(stamp: FileStamp) -> int:
-    return max(1, stamp.size // _BYTES_PER_WEIGHT)
+def _weight(stamp: FileStamp) -> float:
+    return max(1.0, stamp.size / _BYTES_PER_WEIGHT)

@@ -5,14 +5,19 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from index.errors import PhotoError
+from index.sync import FileStamp
+from retrieval.model import Model
 from retrieval.pipeline import (
     SMALL_BATCH,
     Pace,
@@ -23,6 +28,7 @@ from retrieval.pipeline import (
     prepare_photos,
     run_ahead,
 )
+from retrieval.stages import Stages
 
 
 def test_results_come_in_the_order_of_the_sources() -> None:
@@ -86,6 +92,29 @@ def test_heavy_sources_are_taken_less_far_ahead() -> None:
         assert taken[done - 1] == weight
         assert sum(taken[done:-1]) < 6
     assert done == 10
+
+
+class Unfinished(Executor):
+    """Takes jobs, counts them, and has none done before its result is asked for."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def submit(self, job: Callable[..., Any], /, *args: Any, **options: Any) -> "Future[Any]":
+        self.taken += 1
+        future: Future[Any] = Future()
+        future.result = lambda timeout=None: None  # type: ignore[method-assign]
+        return future
+
+
+@pytest.mark.parametrize(("size", "most"), [(0, 16), (1 << 20, 16), (1_400_000, 12), (2_080_000, 9), (100 << 20, 1)])
+def test_files_are_read_ahead_by_their_number_and_their_bytes(tiny_model: Path, size: int, most: int) -> None:
+    """16 files or 16 MiB, the last of which may be more than that by itself."""
+    model, readers = Model.load(tiny_model), Unfinished()
+    stages = Stages(model, Pace(1, 1, 1), readers=readers, threads=readers)
+    paths = [b"%d.jpg" % number for number in range(100)]
+    next(stages.read(Path(), paths, dict.fromkeys(paths, FileStamp(size, 0))))
+    assert readers.taken == most
 
 
 @pytest.mark.parametrize("look_ahead", [1, 2])
