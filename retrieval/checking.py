@@ -1,6 +1,5 @@
 """Checks an index against itself and against the photos that it was made from, and mends it."""
 
-import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import IndexProblem, SkippedPhoto, StoredPhoto
 from retrieval.model import Model
-from retrieval.photo_files import read_photo, stamp_of
+from retrieval.photo_files import current_stamp, read_photo
 from retrieval.photos import open_photo
 from retrieval.pipeline import Pace, run_in_batches
 from retrieval.progress import Progress
@@ -74,19 +73,12 @@ def _pixels(photo: StoredPhoto, model: Model) -> NDArray[np.uint8] | str | None:
 
     Raises PhotoError if it cannot be read now.
     """
-    if photo.embedding is None or not _is_as_it_was(photo):
+    if photo.embedding is None or current_stamp(photo.path) != photo.stamp:
         return None
     data = read_photo(photo.path)
     if blake2b(data, digest_size=16).digest() != photo.content_hash:
         return "its content is another one than was indexed, though its size and time are the same"
     return model.prepare(open_photo(data, shorter_side=model.resize))
-
-
-def _is_as_it_was(photo: StoredPhoto) -> bool:
-    try:
-        return stamp_of(os.stat(photo.path)) == photo.stamp
-    except OSError:
-        return False
 
 
 _Found = float | str | PhotoError | None

@@ -60,6 +60,14 @@ def stamp_of(status: os.stat_result) -> FileStamp:
     return FileStamp(status.st_size, max(-MAX_TIME - 1, min(status.st_mtime_ns, MAX_TIME)))
 
 
+def current_stamp(path: Path) -> FileStamp | None:
+    """Return the stamp of a file as it is now, None where it cannot be looked at."""
+    try:
+        return stamp_of(os.stat(path))
+    except OSError:
+        return None
+
+
 def file_error_reason(error: OSError) -> str:
     """Return why a file or folder could not be read, in a few words."""
     return _REASONS.get(error.errno or 0) or (error.strerror or str(error)).lower()

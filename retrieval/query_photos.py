@@ -1,6 +1,5 @@
 """The photos of a query as embeddings: those that the index has are not decoded again."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,7 @@ from index.rows import has_direction
 from retrieval.describe import STANDARD_INPUT
 from retrieval.folder import expand_paths
 from retrieval.model import Model
-from retrieval.photo_files import MAX_BYTES, check_size, stamp_of
+from retrieval.photo_files import MAX_BYTES, check_size, current_stamp
 from retrieval.photos import load_photo
 from retrieval.pipeline import Pace, run_in_batches
 from retrieval.stages import NOTHING_FOUND
@@ -124,11 +123,7 @@ def _stored_embedding(index: PhotoIndex, path: Path, dim: int) -> NDArray[np.flo
     photo = index.photo(path)
     if photo is None or photo.embedding is None or len(photo.embedding) != dim:  # damaged, if it has another length
         return None
-    try:
-        unchanged = stamp_of(os.stat(path)) == photo.stamp
-    except OSError:
-        return photo.embedding
-    return photo.embedding if unchanged else None
+    return photo.embedding if current_stamp(path) in (photo.stamp, None) else None
 
 
 def _views(model: Model, path: Path, piped: bytes | None, *, box: Box | None, mirror: bool) -> NDArray[np.uint8]:

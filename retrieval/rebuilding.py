@@ -9,11 +9,10 @@ from index.errors import UserError
 from index.faiss_library import FaissDevice
 from index.photo_index import PhotoIndex
 from index.rebuilding import rebuilding
-from index.sync import FileStamp
 from retrieval.folder import scan_folder
 from retrieval.indexing import FolderReport, folders_at, index_folders
 from retrieval.model import Model
-from retrieval.photo_files import stamp_of
+from retrieval.photo_files import current_stamp
 from retrieval.pipeline import Pace
 from retrieval.progress import Progress
 
@@ -88,7 +87,7 @@ def _check_that_none_is_lost(place: Path, unread: Mapping[Path, str]) -> None:
     """Refuse to lose photos that were read when they were indexed, have not changed, and cannot be read now."""
     with PhotoIndex.open(place) as index:
         stored = [photo for path in sorted(unread) if (photo := index.photo(path)) is not None]
-    lost = [photo.path for photo in stored if photo.embedding is not None and photo.stamp == _stamp_now(photo.path)]
+    lost = [photo.path for photo in stored if photo.embedding is not None and photo.stamp == current_stamp(photo.path)]
     if lost:
         command = shlex.join(["fc7", "forget", *map(str, lost[:NAMED]), "--index", str(place)])
         more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
@@ -96,10 +95,3 @@ def _check_that_none_is_lost(place: Path, unread: Mapping[Path, str]) -> None:
             f"{lost[0]}{more} is in the index and cannot be read now: {unread[lost[0]]}. A rebuild would lose it. "
             f"Mend that, or run `{command}` first; the index is as it was."
         )
-
-
-def _stamp_now(path: Path) -> FileStamp | None:
-    try:
-        return stamp_of(os.stat(path))
-    except OSError:
-        return None
