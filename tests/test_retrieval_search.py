@@ -156,8 +156,9 @@ def test_the_average_does_not_depend_on_the_order(
         return search(index, model, *[photos / "ab"[n % 2] / f"{n}.png" for n in numbers], average=True)[0]
 
     answer, other = ask(chosen), ask(data.draw(st.permutations(chosen)))
+    # Scores have six digits, and what lies between two of them may be rounded either way.
     np.testing.assert_allclose(
-        [result.score for result in answer.results], [result.score for result in other.results], rtol=0, atol=1e-6
+        [result.score for result in answer.results], [result.score for result in other.results], rtol=0, atol=1.5e-6
     )
     vectors = embeddings_of(index, [photos / "ab"[n % 2] / f"{n}.png" for n in chosen])
     check_is_search_for(answer, vectors.sum(axis=0), index)
