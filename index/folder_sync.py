@@ -66,11 +66,6 @@ class Sync:
         """Number of photos that are as the catalogue knows them."""
         return self._counts["unchanged"]
 
-    @property
-    def missing(self) -> int:
-        """Number of photos that are known, no longer in the folder and not found elsewhere."""
-        return len(self._missing)
-
     def kept(self) -> dict[bytes, int]:
         """Count the missing photos that stay, for each folder found empty that they were in."""
         return dict(Counter(place for path in self._missing if (place := self._empty_place(path)) is not None))

@@ -36,7 +36,7 @@ class VectorCache:
         self._device = device or FaissDevice()
         self._building = building
         self._vectors: VectorIndex | None = None
-        self._read: tuple[int, int] | None = None
+        self._file_read: tuple[int, int] | None = None
         self.unsaved = 0
 
     def current(self, state: CatalogState) -> VectorIndex:
@@ -137,7 +137,7 @@ class VectorCache:
             self.unsaved = 0
             with suppress(OSError):
                 # The writer may have made a newer one since this reader looked, and of a better kind.
-                if self._file() == self._read:
+                if self._file_now() == self._file_read:
                     vectors.save(self.path)
 
     def _header(self) -> Header | None:
@@ -157,12 +157,12 @@ class VectorCache:
         return None
 
     def _load(self) -> VectorIndex | None:
-        self._read = self._file()
+        self._file_read = self._file_now()
         with suppress(VectorFileError):
             return VectorIndex.load(self.path, device=self._device)
         return None
 
-    def _file(self) -> tuple[int, int] | None:
+    def _file_now(self) -> tuple[int, int] | None:
         with suppress(OSError):
             status = self.path.stat()
             return status.st_ino, status.st_mtime_ns
