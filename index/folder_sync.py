@@ -61,11 +61,6 @@ class Sync:
                 gone[content_hash] += places
             sync._gone = gone
 
-    @property
-    def unchanged(self) -> int:
-        """Number of photos that are as the catalogue knows them."""
-        return self._counts["unchanged"]
-
     def kept(self) -> dict[bytes, int]:
         """Count the missing photos that stay, for each folder found empty that they were in."""
         return dict(Counter(place for path in self._missing if (place := self._empty_place(path)) is not None))
