@@ -58,8 +58,7 @@ def main() -> None:
 
 
 def pictures_of(split: Split, numbers: list[int], size: int) -> MemoryPictures:
-    chosen = Split(tuple(split.paths[n] for n in numbers), tuple(split.labels[n] for n in numbers))
-    return MemoryPictures(chosen, size, device=torch.device("cpu"))
+    return MemoryPictures(split.take(numbers), size, device=torch.device("cpu"))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from retrieval.preprocess import resize_only
 from training.augment import centre_crops
 from training.checkpoint import Checkpoint
 from training.dataset import Split, scan_dataset
-from training.embedding import PICTURES, EmbeddingRecipe, EmbeddingTransform, fit_embedding, join_layers
+from training.embedding import EmbeddingRecipe, EmbeddingTransform, chosen, fit_embedding, join_layers
 from training.pictures import MemoryPictures
 
 CPU = torch.device("cpu")
@@ -58,12 +58,13 @@ def main() -> None:
     checkpoint = Checkpoint.load(arguments.checkpoint)
     dataset = scan_dataset(arguments.data, validation=checkpoint.recipe.validation, seed=checkpoint.recipe.seed)
     train = dataset.train
-    chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:PICTURES].tolist()
     names = sorted(folder.name for folder in arguments.unseen.iterdir() if folder.is_dir())
     if known := {known.id or known.name for known in dataset.classes} & set(names):
         parser.error(f"{len(known)} classes of {arguments.unseen} were learned from, such as {min(known)}")
     images, labels = read_pictures(arguments.unseen, names, most=arguments.pictures)
-    training = squares([train.paths[number] for number in chosen], checkpoint.config.resize)
+    training = squares(
+        [train.paths[number] for number in chosen(len(train), seed=0).tolist()], checkpoint.config.resize
+    )
     unseen = squares_of(images, checkpoint.config.resize)
 
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scikit-image", "torch"))

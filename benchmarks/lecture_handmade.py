@@ -72,9 +72,7 @@ def classify_by_hand(results: Results, data: Path, model: Path | None, *, most: 
     if [known.id for known in loaded.spec.classes] != [known.id for known in dataset.classes]:
         raise DatasetError(f"{loaded.spec.name} does not know the classes of {data}; give a model that learned from it")
     order = np.random.default_rng(0).permutation(len(dataset.train))[:most]
-    learn = Split(
-        tuple(dataset.train.paths[number] for number in order), tuple(dataset.train.labels[number] for number in order)
-    )
+    learn = dataset.train.take(order)
     settings = {"pictures": [len(learn), len(dataset.validation)], "classes": len(dataset.classes)}
 
     def by_hand() -> Values:

@@ -145,8 +145,7 @@ def part_of(data: Path, count: int) -> tuple[Split, int]:
     """Return `count` training pictures of a data set, drawn by a seed, and its number of classes."""
     dataset = scan_dataset(data)
     order = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(0))[:count].tolist()
-    paths, labels = dataset.train.paths, dataset.train.labels
-    return Split(tuple(paths[n] for n in order), tuple(labels[n] for n in order)), len(dataset.classes)
+    return dataset.train.take(order), len(dataset.classes)
 
 
 def first(split: Split, count: int) -> Split:

@@ -33,7 +33,7 @@ from torch import Tensor
 from training.augment import random_crops
 from training.checkpoint import Checkpoint
 from training.dataset import scan_dataset
-from training.embedding import PICTURES, EmbeddingRecipe, EmbeddingTransform, fit_embedding, join_layers
+from training.embedding import EmbeddingRecipe, EmbeddingTransform, chosen, fit_embedding, join_layers
 from training.networks import AlexNet
 from training.optimizer import make_optimizer
 from training.pictures import MemoryPictures, Pictures
@@ -102,8 +102,8 @@ def main() -> None:
     size = checkpoint.config.resize
     train = scan_dataset(arguments.data, validation=checkpoint.recipe.validation, seed=checkpoint.recipe.seed).train
     pictures = MemoryPictures(train, size, device=CPU)
-    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))[:PICTURES]
-    known = next(pictures.batches(order, PICTURES))[0]
+    order = chosen(len(pictures), seed=0)
+    known = next(pictures.batches(order, len(order)))[0]
     names = sorted(folder.name for folder in arguments.unseen.iterdir() if folder.is_dir())
     images, labels = read_pictures(arguments.unseen, names, most=arguments.pictures)
     unseen = squares_of(images, size)

@@ -58,7 +58,7 @@ def save(folder: Path, name: str, *, text: str, goals: Sequence[Goal], packages:
     found = {
         "text": text,
         "goals": [asdict(goal) for goal in goals],
-        "machine": machine(packages),
+        "machine": f"{machine(packages)}{taken_away()}",
         "date": datetime.now(UTC).date().isoformat(),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,6 +91,25 @@ def processor() -> str:
     lines = information.read_text("utf-8", "replace").splitlines() if information.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def taken_away() -> str:
+    """Return what share of the time that a virtual machine wanted since the start went to others, to be read on."""
+    stolen, wanted = (now - before for now, before in zip(processor_time(), AT_START, strict=True))
+    return f", {stolen / wanted:.0%} of the processors' time taken away by the host" if stolen and wanted else ""
+
+
+def processor_time() -> tuple[int, int]:
+    """Return for how many ticks the host has taken the processors away, and for how many they were wanted in all."""
+    counted = Path("/proc/stat")
+    if not counted.is_file():
+        return 0, 0
+    # As proc(5) has it: user, nice, system, idle, iowait, irq, softirq, steal.
+    user, nice, system, _, _, irq, softirq, steal = (int(word) for word in counted.read_text().split()[1:9])
+    return steal, user + nice + system + irq + softirq + steal
+
+
+AT_START = processor_time()
 
 
 def _version(package: str) -> str:

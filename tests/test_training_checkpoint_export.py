@@ -7,11 +7,15 @@ from typing import Any
 import pytest
 from training_samples import CPU, TINY, TINY_RECIPE, checkpoint_of, lively, write_shapes
 
+import training.embedding
 from index.errors import DatasetError, ExportError
 from retrieval.spec import ModelSpec
 from training.checkpoint import BEST, Checkpoint, EpochMetrics
 from training.checkpoint_export import accuracy_in_training, export_checkpoint
+from training.dataset import scan_dataset
 from training.embedding import EmbeddingRecipe
+from training.export import export_model
+from training.pictures import load_dataset
 from training.run import TrainResult, train
 
 
@@ -21,8 +25,11 @@ class Notes(list[str]):
     def note(self, text: str) -> None:
         self.append(text)
 
+    decoded = 0
+
     def loading(self, done: int, total: int) -> None:
-        """Forget it."""
+        """Remember how many there are."""
+        self.decoded = total
 
     def batch(self, epoch: int, epochs: int, done: int, total: int, loss: float, top1: float, rate: float) -> None:
         """Forget it."""
@@ -54,6 +61,26 @@ def test_a_checkpoint_is_exported_anew(result: TrainResult, tmp_path: Path) -> N
     again = export(result, tmp_path / "same.onnx")
     assert result.spec is not None
     assert (again.fingerprint, again.accuracy) == (result.spec.fingerprint, result.spec.accuracy)
+
+
+def test_of_very_many_pictures_only_those_needed_are_decoded(
+    result: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training.embedding, "PICTURES", 7)
+    checkpoint, report = Checkpoint.load(result.folder / BEST), Notes()
+    found = export(result, tmp_path / "few.onnx", dim=3, report=report)
+    dataset = scan_dataset(tmp_path / "data", validation=checkpoint.recipe.validation, seed=checkpoint.recipe.seed)
+    assert len(dataset.train) > 7
+    assert report.decoded == 7 + len(dataset.validation)
+
+    # They are those that would be taken of all pictures.
+    pictures, validation = load_dataset(dataset, TINY.resize, hardware=CPU)
+    of_all = export_model(
+        checkpoint, tmp_path / "all.onnx", pictures=pictures, validation=validation, embedding=EmbeddingRecipe(dim=3)
+    )
+    assert found.fingerprint == of_all.fingerprint
+    monkeypatch.undo()
+    assert export(result, tmp_path / "of-all.onnx", dim=3).fingerprint != found.fingerprint
 
 
 def test_the_pictures_of_a_checkpoint_may_have_moved(result: TrainResult, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A checkpoint made into a model file once more: with another embedding, name or licence."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,7 +10,7 @@ from retrieval.runtime import require_onnxruntime
 from retrieval.spec import ModelSpec
 from training.checkpoint import Checkpoint
 from training.dataset import scan_dataset
-from training.embedding import EmbeddingRecipe
+from training.embedding import EmbeddingRecipe, chosen
 from training.export import check_place, export_model
 from training.hardware import Hardware
 from training.pictures import load_dataset
@@ -62,6 +63,9 @@ def export_checkpoint(
     if not same:
         did = "did not learn from these pictures" if not learned else "was not judged by these pictures"
         report.note(f"{path} {did}: its accuracy stays that of its training")
+    # Decoding all of a large set would take most of the time.
+    needed = chosen(len(dataset.train), checkpoint.recipe.seed).tolist()
+    dataset = replace(dataset, train=dataset.train.take(needed))
     pictures, validation = load_dataset(dataset, checkpoint.config.resize, hardware=hardware, progress=report.loading)
     tell_skipped([*pictures.skipped, *validation.skipped], report)
     return export_model(

@@ -5,7 +5,7 @@ import hashlib
 import os
 import random
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def take(self, numbers: Iterable[int]) -> "Split":
+        """Return the pictures with these numbers, in their order."""
+        chosen = tuple(numbers)
+        return Split(tuple(self.paths[n] for n in chosen), tuple(self.labels[n] for n in chosen))
 
 
 @dataclass(frozen=True)

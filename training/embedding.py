@@ -81,17 +81,26 @@ def _flat(values: Tensor, grid: int) -> Tensor:
     return values.flatten(1)
 
 
+def chosen(count: int, seed: int) -> Tensor:
+    """Return which of `count` pictures an embedding is learned from, in order: all, or 20,000 drawn by the seed.
+
+    Of those that were chosen, it chooses all in the same order.
+    """
+    if count <= PICTURES:
+        return torch.arange(count)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:PICTURES]
+
+
 @torch.inference_mode()
 def learn_embedding(
     network: AlexNet, pictures: Pictures, normalisation: Normalisation, recipe: EmbeddingRecipe, *, seed: int = 0
 ) -> EmbeddingTransform:
-    """Learn the transform from the central crops of up to 20,000 pictures; the rest as `fit_embedding`."""
+    """Learn the transform from the central crops of the pictures that `chosen` names; the rest as `fit_embedding`."""
     network.eval()
-    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))[:PICTURES]
     crop = network.config.crop
     found = [
         join_layers(network.activations(centre_crops(pixels, crop, normalisation)), recipe).cpu()
-        for pixels, _ in pictures.batches(order, 256)
+        for pixels, _ in pictures.batches(chosen(len(pictures), seed), 256)
         if len(pixels)
     ]
     return fit_embedding(torch.cat(found) if found else torch.empty(0, 1), recipe)
