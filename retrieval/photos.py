@@ -31,6 +31,8 @@ _OR_UNKNOWN = dict.fromkeys(("TIFF", RAW), ", or of a kind that is not supported
 _END_OF_JPEG2000 = b"\xff\xd9"
 """The marker that closes a codestream (ISO/IEC 15444-1, annex A); bit stuffing keeps it out of the data before."""
 _FEATURES = {"JPEG2000": "jpg_2000", "WEBP": "webp", "AVIF": "avif"}
+_BITS_PER_SAMPLE = 258
+"""The tag of a TIFF."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -153,11 +155,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _wide_grey_to_8_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits keeps its high byte; what has no agreed white, more or signed bits and floats, is stretched."""
+    """Grey of up to 16 bits keeps its highest 8; with no agreed white (more or signed bits, floats) it is stretched."""
     grey = np.asarray(image)
     # Pillow's mode I is 16 bits in a PNG, PPM or JPEG 2000, but 32 or signed ones in a TIFF.
     if grey.dtype.itemsize == 2 or (image.mode == "I" and image.format != "TIFF"):
-        return Image.fromarray((grey >> 8).astype(np.uint8))
+        # Pillow brings them all to 16 bits, but for a TIFF of 12.
+        bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
+        return Image.fromarray((grey >> (bits - 8)).astype(np.uint8))
     finite = grey[np.isfinite(grey)]
     darkest, brightest = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     grey = np.nan_to_num(grey.astype(np.float64), copy=False, nan=darkest, posinf=brightest, neginf=darkest)

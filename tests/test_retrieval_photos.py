@@ -234,6 +234,17 @@ def test_big_endian_grey_of_16_bits() -> None:
     np.testing.assert_array_equal(pixels_of(encode(image, "TIFF"))[:, :, 0], deep >> 8)
 
 
+def test_grey_of_12_bits() -> None:
+    deep = np.linspace(0, 0xFFF, 96 * 64).astype(np.uint16).reshape(64, 96)
+    left, right = deep[:, ::2], deep[:, 1::2]  # two of them are three bytes
+    packed = np.stack([left >> 4, (left & 15) << 4 | right >> 8, right & 255], axis=2).astype(np.uint8).tobytes()
+    entries = [(256, 96), (257, 64), (258, 12), (259, 1), (262, 1), (273, 8), (277, 1), (278, 64), (279, len(packed))]
+    header = b"II*\0" + struct.pack("<I", 8 + len(packed))
+    tags = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    data = header + packed + struct.pack("<H", len(entries)) + tags + bytes(4)
+    np.testing.assert_array_equal(pixels_of(data)[:, :, 0], deep >> 4)
+
+
 def test_dark_grey_of_16_bits_stays_dark() -> None:
     assert (pixels_of(encode(Image.fromarray(np.full((4, 6), 0x0300, np.uint16)), "PNG")) == 3).all()
 
