@@ -4,7 +4,8 @@
 
 The bound is photos ÷ (seconds of a core that reading and decoding take alone + those that the network takes alone) ×
 cores, each measured with one thread a core. Stages and indexing are measured in turn by `retrieval/bench.py`, as
-`fc7 bench` does. A new index is filled each time; files lie in memory.
+`fc7 bench` does. A new index is filled each time; files lie in memory. On a virtual machine the bound is less by what
+its host takes from the cores.
 
 Memory is the peak of a whole `fc7 index`, in a process of its own: of 1,000 photos of 64 pixels, of --memory such, and
 of --large photos of 12 megapixels.
@@ -28,8 +29,6 @@ from retrieval.pipeline import Pace
 TINY = (64, 64)
 FEW = 1_000
 MEGABYTES = 600
-SHORT = 100
-"""Photos whose indexing is over so soon that it is measured more often."""
 # What getrusage says of a process begins with what the one that started it had; Linux has better.
 PEAK = """
 import resource, sys
@@ -49,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--counts", type=int, nargs="+", default=[10, 1_000], help="of photos of 500×400")
     parser.add_argument("--large", type=int, default=40, help="photos of 12 megapixels")
-    parser.add_argument("--rounds", type=int, default=4, help=f"three times as many of fewer than {SHORT} photos")
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--memory", type=int, default=20_000, help="photos that should take no more than 1,000 do")
     parser.add_argument("-m", "--model", type=Path)
     parser.add_argument("-o", "--out", type=Path, default=FOUND)
@@ -59,10 +58,10 @@ def main() -> None:
         kinds = [(f"{count:,} of 500×400", "small", count, SMALL) for count in arguments.counts]
         kinds.append((f"{arguments.large:,} of 12 megapixels", "large", arguments.large, LARGE))
         model = Model.load(arguments.model, device="cpu", threads=1)
-        found = {
-            name: indexed(model, write_photos(place / folder, count, size), arguments.rounds, place)
-            for name, folder, count, size in kinds
-        }
+        found = {}
+        for name, folder, count, size in kinds:
+            photos = write_photos(place / folder, count, size)
+            found[name] = measure(model, photos, paces=[Pace.chosen(model)], rounds=arguments.rounds, work=place)
         write_photos(place / "few", FEW, TINY)
         write_photos(place / "many", arguments.memory, TINY)
         peaks = [
@@ -91,18 +90,11 @@ def main() -> None:
     save(arguments.out, "indexing", text=text, goals=goals, packages=packages)
 
 
-def indexed(model: Model, photos: list[Path], rounds: int, work: Path) -> Measured:
-    """Measure at the usual pace, a short run three times as often."""
-    rounds = rounds * 3 if len(photos) < SHORT else rounds
-    return measure(model, photos, paces=[Pace.chosen(model)], rounds=rounds, work=work)
-
-
 def speed_row(name: str, measured: Measured) -> list[str]:
     """Return the rounds, the medians of what was measured in them, and the range of the share of the bound."""
     costs = measured.usual_costs
     stages = [f"{1e3 * seconds:.2f}" for seconds in (costs.reading, costs.decoding, costs.network)]
-    bound = median(cost.bound(measured.cores) for cost in measured.costs)
-    rate = measured.speeds[0].rate
+    bound, rate = median(measured.bounds), measured.speeds[0].rate
     shares = measured.ratios
     share, span = f"{median(shares):.2f}", f"{min(shares):.2f} to {max(shares):.2f}"
     return [name, str(len(shares)), *stages, f"{bound:,.0f}", f"{rate:,.0f}", share, span]

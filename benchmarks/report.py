@@ -9,6 +9,7 @@ table at the place with its name, all goals in one, and what it was measured on.
 import json
 import platform
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -18,10 +19,11 @@ from statistics import mean, median, stdev
 from typing import Any
 
 from index.files import replacing
-from retrieval.pipeline import usable_cores
+from retrieval.pipeline import taken_by_host, usable_cores
 
 FOUND = Path("runs/bench")
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"
+AT_START = time.monotonic(), taken_by_host()
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def save(folder: Path, name: str, *, text: str, goals: Sequence[Goal], packages:
     found = {
         "text": text,
         "goals": [asdict(goal) for goal in goals],
-        "machine": f"{machine(packages)}{taken_away()}",
+        "machine": machine(packages) + taken_away(),
         "date": datetime.now(UTC).date().isoformat(),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,22 +96,10 @@ def processor() -> str:
 
 
 def taken_away() -> str:
-    """Return what share of the time that a virtual machine wanted since the start went to others, to be read on."""
-    stolen, wanted = (now - before for now, before in zip(processor_time(), AT_START, strict=True))
-    return f", {stolen / wanted:.0%} of the processors' time taken away by the host" if stolen and wanted else ""
-
-
-def processor_time() -> tuple[int, int]:
-    """Return for how many ticks the host has taken the processors away, and for how many they were wanted in all."""
-    counted = Path("/proc/stat")
-    if not counted.is_file():
-        return 0, 0
-    # As proc(5) has it: user, nice, system, idle, iowait, irq, softirq, steal.
-    user, nice, system, _, _, irq, softirq, steal = (int(word) for word in counted.read_text().split()[1:9])
-    return steal, user + nice + system + irq + softirq + steal
-
-
-AT_START = processor_time()
+    """Return what share of its cores a virtual machine's host has given to others since the start, to be read on."""
+    began, taken_before = AT_START
+    taken = (taken_by_host() - taken_before) / (usable_cores() * (time.monotonic() - began))
+    return f"; its host took {taken:.0%} of the time" if taken else ""
 
 
 def _version(package: str) -> str:

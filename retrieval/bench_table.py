@@ -10,18 +10,20 @@ from retrieval.bench import Measured, Speed
 from retrieval.pipeline import Pace
 
 STAGES = ("reading", "decoding", "network")
+WORTH_TELLING = 0.01
 
 
 def format_measured(measured: Measured, format: str, *, source: str, width: int | None = None) -> Iterator[str]:
     """A measurement as "table" or as one "json" object; `source` says what photos they are."""
     costs, usual, best = measured.usual_costs, measured.speeds[0], measured.best
-    bound, limit = costs.bound(measured.cores), limiting(measured)
+    bound, limit = median(measured.bounds), limiting(measured)
     if format == "json":
         record = {
             "model": measured.model,
             "photos": measured.photos,
             "source": source,
             "cores": measured.cores,
+            "taken_by_host": measured.taken,
             "rounds": len(measured.costs),
             "seconds_a_photo": {name: value for name, value in asdict(costs).items() if value},
             "bound": bound,
@@ -55,10 +57,16 @@ def format_measured(measured: Measured, format: str, *, source: str, width: int 
         if best is usual
         else f"fastest is fc7 index {flags(best, usual.pace)}"
     )
+    taken = (
+        f", less the {measured.taken:.0%} of their time that this virtual machine's host gave to others"
+        if measured.taken >= WORTH_TELLING
+        else ""
+    )
     note = (
         f"Indexing reaches {median(measured.ratios):.0%} of the bound, medians of {len(measured.costs)} rounds; "
         f"{limit} limits it, and {advice}. A stage is as fast as {measured.cores} cores are that do nothing else; the "
-        "bound is what they could do in all stages if none ever waited. Files were read before, and lay in memory."
+        f"bound is what they could do in all stages if none ever waited{taken}. Files were read before, and lay in "
+        "memory."
     )
     yield (note if width is None else textwrap.fill(note, width)) + "\n"
 

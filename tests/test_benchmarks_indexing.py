@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from decoding import compared
-from indexing import FEW, MEGABYTES, TINY, indexed, peak_memory, speed_row
+from indexing import FEW, MEGABYTES, TINY, peak_memory, speed_row
 from report import Goal
 from sample_photos import LARGE, SMALL, write_photos
 
-from retrieval.bench import Costs, Measured, Speed
+from retrieval.bench import Costs, Measured, Speed, measure
 from retrieval.model import Model
 from retrieval.pipeline import Pace, usable_cores
 
@@ -39,7 +39,8 @@ def test_indexing_reaches_half_its_goal(count: int, tmp_path: Path) -> None:
     shares = []
     for _ in range(3):
         spare = spare_cores()
-        shares += [ratio * usable_cores() / spare for ratio in indexed(model, photos, 1, tmp_path).ratios]
+        found = measure(model, photos, paces=[Pace.chosen(model)], rounds=1, work=tmp_path)
+        shares.append(found.speeds[0].rate / found.usual_costs.bound(spare))
     assert max(shares) >= 0.45
 
 
@@ -60,12 +61,7 @@ def test_memory_does_not_grow_with_photos(tmp_path: Path) -> None:
 
 def test_the_table_has_the_statistic_of_the_goals() -> None:
     costs = (Costs(0.001, 0.004, 0.005),) * 3
-    measured = Measured("model", 10, 2, costs, (Speed(Pace(2, 16, 2), (100.0, 200.0, 90.0)),))
+    measured = Measured("model", 10, 2, costs, (Speed(Pace(2, 16, 2), (100.0, 200.0, 90.0), (2.0,) * 3),))
     _, _, middle, span, rounds, _ = Goal("share of the bound", 0.9, measured.ratios).row()
     assert (middle, span, rounds) == ("0.5", "0.45 to 1", "3")
     assert speed_row("10", measured) == ["10", rounds, "1.00", "4.00", "5.00", "200", "100", "0.50", "0.45 to 1.00"]
-
-
-def test_a_short_run_is_measured_three_times_as_often(tmp_path: Path) -> None:
-    photos = write_photos(tmp_path / "photos", 2, TINY)
-    assert len(indexed(Model.load(device="cpu", threads=1), photos, 1, tmp_path).ratios) == 3

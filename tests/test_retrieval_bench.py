@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+import retrieval.bench
 from cli import main
 from index.errors import UserError
 from index.index_writer import IndexWriter
@@ -33,9 +34,10 @@ def photos(make_photo: Callable[..., Path], tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def measured(usual: float, wider: float, *, costs: Costs | None = None) -> Measured:
+def measured(usual: float, wider: float, *, costs: Costs | None = None, cores: float = 2.0) -> Measured:
     costs = costs or Costs(0.001, 0.002, 0.005)
-    return Measured("tiny", 100, 2, (costs,) * 3, (Speed(USUAL, (usual,) * 3), Speed(WIDER, (wider,) * 3)))
+    speeds = Speed(USUAL, (usual,) * 3, (cores,) * 3), Speed(WIDER, (wider,) * 3, (cores,) * 3)
+    return Measured("tiny", 100, 2, (costs,) * 3, speeds)
 
 
 def text_of(found: Measured, **options: int) -> str:
@@ -47,6 +49,15 @@ def test_the_bound_is_what_all_cores_do_without_waiting() -> None:
     assert Costs(0.001, 0.002, 0.0, gpu=0.0001).bound(2) == pytest.approx(2 / 0.003)
     assert Costs(0.001, 0.002, 0.0, gpu=0.01).bound(2) == pytest.approx(100)
     assert measured(200, 200).ratios == pytest.approx((0.8, 0.8, 0.8))
+
+
+def test_the_bound_is_less_by_what_the_host_took() -> None:
+    found = measured(150, 150, cores=1.5)
+    assert found.bounds == pytest.approx((187.5, 187.5, 187.5))
+    assert (found.ratios[0], found.taken) == pytest.approx((0.8, 0.25))
+    assert "less the 25% of their time that this virtual machine's host gave to others" in text_of(found)
+    assert json.loads("".join(format_measured(found, "json", source="of here")))["taken_by_host"] == 0.25
+    assert "host" not in text_of(measured(150, 150))
 
 
 def test_another_pace_is_best_only_if_clearly_faster() -> None:
@@ -150,7 +161,8 @@ def bench(*words: object) -> Result:
     return CliRunner().invoke(main, ["bench", *map(str, words)])
 
 
-def test_the_command(tiny_model: Path, photos: Path) -> None:
+def test_the_command(tiny_model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval.bench, "SECONDS_A_RUN", 0.05)
     done = bench(tiny_model, "--photos", photos, "--format", "json")
     assert done.exit_code == 0, done.output
     record = json.loads(done.stdout)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from index.errors import UserError
-from retrieval.pipeline import usable_cores
+from retrieval.pipeline import taken_by_host, usable_cores
 from training.hardware import choose_hardware, machine_memory, why_not_compiled
 from training.processes import Processes
 
@@ -58,10 +58,17 @@ def test_the_memory_that_can_be_had(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system binds no process to cores")
-def test_only_cores_that_the_process_may_run_on_count() -> None:
+def test_only_cores_that_the_process_may_run_on_count(tmp_path: Path) -> None:
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     try:
         assert usable_cores() == 1
+        stat = tmp_path / "stat"
+        ticks = os.sysconf("SC_CLK_TCK")
+        rows = [f"cpu{core} 1 1 1 1 1 1 1 {ticks * (5 if core == min(before) else 2)} 0 0" for core in range(512)]
+        stat.write_text("\n".join(["cpu  1 1 1 1 1 1 1 999999 0 0", *rows, "intr 7", ""]))
+        assert taken_by_host(stat) == 5
+        assert taken_by_host(tmp_path / "none") == 0
+        assert 0 <= taken_by_host() <= taken_by_host()
     finally:
         os.sched_setaffinity(0, before)
