@@ -205,7 +205,7 @@ class PhotoIndex:
 
     def photo(self, path: Path) -> StoredPhoto | None:
         """Read what is known of a photo; compare its stamp to tell whether the file has changed since."""
-        return photo_at(self._catalog, Path(absolute(path)))
+        return photo_at(self._catalog, Path(absolute(path)), dim=self._state().dim)
 
     def embeddings(self) -> Iterator[EmbeddedPhotos]:
         """Read all photos with an embedding, in batches."""

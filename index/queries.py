@@ -51,7 +51,7 @@ def count_embedded(catalog: Catalog) -> int:
     return int(embedded)
 
 
-def photo_at(catalog: Catalog, path: Path) -> StoredPhoto | None:
+def photo_at(catalog: Catalog, path: Path, *, dim: int) -> StoredPhoto | None:
     """Read all that is known of the photo with this absolute path."""
     for root_id, root in catalog.roots():
         rows = catalog.rows(
@@ -67,7 +67,7 @@ def photo_at(catalog: Catalog, path: Path) -> StoredPhoto | None:
                 content_hash=content_hash,
                 width=width,
                 height=height,
-                embedding=None if stored is None else unpack_embeddings([stored], len(stored) // 2)[0],
+                embedding=None if stored is None else unpack_embeddings([stored], dim)[0],
                 labels=unpack_labels(labels),
                 skipped=skipped,
             )

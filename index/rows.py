@@ -71,15 +71,18 @@ def pack_embedding(embedding: NDArray[np.float32]) -> bytes:
 def unpack_embeddings(stored: Sequence[bytes], dim: int) -> NDArray[np.float32]:
     """Decode n embeddings to (n, dim), of unit length in spite of the rounding, so that each is nearest to itself.
 
-    Raises IndexFormatError where one does not have `dim` values.
+    Raises IndexFormatError where one does not have `dim` values, or no direction.
     """
     try:
         if set(map(len, stored)) - {2 * dim}:
             raise ValueError(f"not all have {dim} values")
         embeddings = np.frombuffer(b"".join(stored), dtype="<f2").reshape(len(stored), dim).astype(np.float32)
+        lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+        if not (np.isfinite(lengths) & (lengths > 0)).all():
+            raise ValueError("not all are finite and not zero")
     except (TypeError, ValueError) as error:
         raise IndexFormatError("an embedding in the index is damaged: mend it with `fc7 check --repair`") from error
-    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    embeddings /= lengths
     return embeddings
 
 

@@ -48,7 +48,7 @@ def test_a_catalogue_of_version_1_is_understood(tmp_path: Path) -> None:
     write_version_1(path)
     with closing(Catalog.open(path)) as catalog:
         assert catalog.state() == CatalogState("c0ffee", 2, "sample", "abc", 2, "2026-01-02T03:04:05+00:00")
-        photo = photo_at(catalog, Path("/photos/cat.jpg"))
+        photo = photo_at(catalog, Path("/photos/cat.jpg"), dim=2)
         assert photo is not None
         assert photo.labels is not None
         assert photo.embedding is not None
@@ -170,7 +170,7 @@ def test_roots_never_lie_inside_each_other(tmp_path: Path) -> None:
         top, _ = catalog.claim_root(b"/")
         assert catalog.roots() == [(top, b"/")]
         assert sorted(catalog.files(top, b"")) == [b"photos/2024/may/a.jpg", b"photos2/b.jpg"]
-        assert photo_at(catalog, Path("/photos2/b.jpg")) is not None
+        assert photo_at(catalog, Path("/photos2/b.jpg"), dim=8) is not None
 
 
 def test_a_generation_is_a_transaction_that_changed_an_embedding(tmp_path: Path) -> None:
