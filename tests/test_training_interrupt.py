@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,28 @@ result = train(
     config=TINY,
 )
 sys.exit(result.spec is not None)
+"""
+
+READING = """
+import sys, time
+from pathlib import Path
+import torch
+from training_samples import as_split
+from training.interrupt import deferred_interrupts
+from training.pictures import FolderPictures
+
+split = as_split(Path(sys.argv[1]))
+pictures = FolderPictures(split, 24, device=torch.device("cpu"), workers=2)
+batches = pictures.batches(torch.arange(len(split)).repeat(100), 2)
+with deferred_interrupts() as interrupted:
+    next(batches)
+    print("reading", file=sys.stderr, flush=True)
+    while not interrupted():
+        time.sleep(0.01)
+    for _ in range(20):  # more than the workers have read ahead
+        next(batches)
+    print("reading on", file=sys.stderr, flush=True)
+    time.sleep(600)
 """
 
 
@@ -113,3 +137,39 @@ def test_ctrl_c_reaches_the_workers_too_and_does_no_harm(tmp_path: Path) -> None
     assert status == 0, told
     assert "Traceback" not in told
     assert Checkpoint.load(tmp_path / "run" / "last.pt").epoch >= 1
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start a process whose workers read pictures; whatever a failed test leaves of them is killed."""
+    command = [sys.executable, "-c", READING, str(write_shapes(folder, each=3))]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment)
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "reading\n"
+        yield process
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    finally:
+        process.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_workers_read_on_after_a_signal_to_all_and_end_after_a_second(tmp_path: Path, number: signal.Signals) -> None:
+    with reading(tmp_path) as process:
+        os.killpg(process.pid, number)
+        assert process.stderr is not None
+        assert process.stderr.readline() == "reading on\n"
+        os.killpg(process.pid, number)
+        _, told = process.communicate(timeout=60)
+        assert told.endswith("\nKeyboardInterrupt\n")
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_no_worker_behind(tmp_path: Path) -> None:
+    with reading(tmp_path) as process:
+        process.kill()
+        process.communicate(timeout=60)  # the end of its stderr, which all that it started have too

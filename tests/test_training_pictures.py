@@ -1,3 +1,4 @@
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -6,10 +7,10 @@ import torch
 from PIL import Image
 from training_samples import as_split, write_shapes
 
-from index.errors import DatasetError
+from index.errors import DatasetError, UserError
 from training.dataset import Split
 from training.normalisation import mean_picture
-from training.pictures import FolderPictures, MemoryPictures, Pictures, load_pictures, square
+from training.pictures import FolderPictures, MemoryPictures, Pictures, _Files, load_pictures, square
 
 CPU = torch.device("cpu")
 SIZE = 24
@@ -94,6 +95,47 @@ def test_a_picture_becomes_its_central_square(tmp_path: Path) -> None:
     wide[:, 30:60] = (10, 200, 90)
     Image.fromarray(wide).save(tmp_path / "wide.png")
     assert np.unique(square(tmp_path / "wide.png", 30).reshape(-1, 3), axis=0).tolist() == [[10, 200, 90]]
+
+
+def test_a_worker_that_was_killed_is_an_error_that_says_so(split: Split) -> None:
+    found = FolderPictures(split, SIZE, device=CPU, workers=1).batches(torch.arange(9).repeat(20), 1)
+    next(found)
+    [worker] = multiprocessing.active_children()
+    worker.kill()
+    with pytest.raises(UserError, match=r"a worker process .* ended unexpectedly.*; .* run the command again"):
+        list(found)
+
+
+class NoSharedMemory(_Files):
+    """Pictures whose workers find shared memory full."""
+
+    def __getitem__(self, number: int) -> object:  # type: ignore[override]
+        def fail(_: torch.Tensor) -> None:
+            raise RuntimeError(
+                "unable to allocate shared memory(shm) for file </torch_1_2_3>: No space left on device (28)"
+            )
+
+        torch.Tensor.share_memory_ = fail  # type: ignore[method-assign]
+        return super().__getitem__(number)
+
+
+def test_too_little_shared_memory_is_an_error_that_names_what_gives_more(split: Split) -> None:
+    pictures = FolderPictures(split, SIZE, device=CPU, workers=1)
+    pictures._source = NoSharedMemory(split, SIZE)
+    with pytest.raises(UserError, match=r"shared memory .* is full; .*`docker run --shm-size=2g`"):
+        batches(pictures, [0, 1], 2)
+
+
+class WrongInWorker(_Files):
+    def __getitem__(self, number: int) -> object:  # type: ignore[override]
+        raise ConnectionError("of a kind that nobody has thought of")
+
+
+def test_errors_of_other_kinds_stay_what_they_are(split: Split) -> None:
+    pictures = FolderPictures(split, SIZE, device=CPU, workers=1)
+    pictures._source = WrongInWorker(split, SIZE)
+    with pytest.raises(ConnectionError, match="nobody has thought of"):
+        batches(pictures, [0, 1], 2)
 
 
 @pytest.mark.parametrize("kept", ["memory", "workers"])

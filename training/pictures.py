@@ -1,22 +1,26 @@
 """Decoded pictures by the batch: kept in memory where they fit, otherwise read by worker processes."""
 
+import errno
 import multiprocessing
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import forkserver, resource_tracker
-from multiprocessing.context import BaseContext
+from multiprocessing import forkserver, popen_forkserver, resource_tracker
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
-from index.errors import PhotoError
+from index.errors import PhotoError, UserError
 from index.records import SkippedPhoto
 from retrieval.photos import open_photo
 from retrieval.preprocess import resize_only
@@ -126,23 +130,28 @@ class FolderPictures:
         return len(self._source)
 
     def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield batches as the workers finish them, in order."""
+        """Yield batches as the workers finish them, in order. Raises UserError where they run out of memory."""
         loader = DataLoader(
             self._source,
             batch_sampler=[numbers.tolist() for numbers in _parts(order, batch_size)],
             num_workers=self._workers,
             multiprocessing_context=_worker_context() if self._workers else None,
             collate_fn=self._source.collate,
-            worker_init_fn=_ignore_interrupts,
+            worker_init_fn=_prepare_worker,
             pin_memory=self._device.type == "cuda",
             prefetch_factor=4 if self._workers else None,
             # A loader draws a number when it starts: not from the generator that crops and dropout are drawn from.
             generator=torch.Generator(),
         )
         known = {skipped.path for skipped in self.skipped}
-        for pixels, labels, skipped in loader:
-            self.skipped += [photo for photo in skipped if photo.path not in known]
-            yield pixels.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
+        try:
+            for pixels, labels, skipped in loader:
+                self.skipped += [photo for photo in skipped if photo.path not in known]
+                yield pixels.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
+        except (RuntimeError, OSError, EOFError) as error:
+            if (reason := _out_of_memory(error)) is None:
+                raise
+            raise UserError(reason) from error
 
 
 def _parts(order: Tensor, size: int) -> Sequence[Tensor]:
@@ -150,16 +159,41 @@ def _parts(order: Tensor, size: int) -> Sequence[Tensor]:
     return torch.split(order, size) if len(order) else ()
 
 
-def _worker_context() -> BaseContext:
+def _out_of_memory(error: Exception) -> str | None:
+    """Return what a loader's error says of memory that is wanting, and what to do; None where it says nothing of it."""
+    again = "run the command again, a training run that has finished an epoch with --resume"
+    said = str(error)
+    # Queues take some of it when a loader starts, and batches when workers hand them over.
+    if getattr(error, "errno", None) == errno.ENOSPC or ("shared memory" in said and f"({errno.ENOSPC})" in said):
+        return (
+            "the shared memory in which worker processes hand over pictures (/dev/shm) is full; free some of it, "
+            f"or start the container with `docker run --shm-size=2g`, and {again}"
+        )
+    # What a killed worker has handed over can be fetched no more. An error of its own would begin with "Caught".
+    lost = isinstance(error, ConnectionError | EOFError) and not said.startswith("Caught")
+    if lost or said.startswith("DataLoader worker (pid"):
+        return (
+            "a worker process that reads pictures has ended unexpectedly, most likely killed for want of memory; "
+            f"end other programs, or give the container more memory, and {again}"
+        )
+    return None
+
+
+LEFT_TO_THE_RUN = (signal.SIGINT, signal.SIGTERM)
+"""Signals that ask a run to stop, and which reach its workers too: of Ctrl-C, `timeout` and `systemctl stop`. Those
+that died of it would take the run with them before it has saved."""
+
+
+def _worker_context() -> ForkServerContext:
     """Return how workers are started: forked from a server that has imported torch and runs one thread.
 
     A fork of this process, which has threads, may stand still for ever; Python 3.12 and later warn of it.
     """
-    context = multiprocessing.get_context("forkserver")
+    context = _WorkerContext()
     context.set_forkserver_preload([__name__])
     resource_tracker.ensure_running()  # which the server would start, and with it let signals through again
-    # Ctrl-C is for the run: workers inherit from the server that it does not reach them. Here it only waits.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    # Workers inherit from the server that they are not reached. Here the signals only wait.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_THE_RUN)
     try:
         forkserver.ensure_running()
     finally:
@@ -167,9 +201,35 @@ def _worker_context() -> BaseContext:
     return context
 
 
-def _ignore_interrupts(_: int) -> None:
-    """Leave Ctrl-C to the run, also where the server was started by others: a worker would die of it, and the run."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+class _WorkerPopen(popen_forkserver.Popen):
+    def terminate(self) -> None:
+        """End a worker by SIGKILL: torch for one that hangs, and Python at its end, would wait for SIGTERM in vain."""
+        self.kill()
+
+
+class _WorkerProcess(ForkServerProcess):
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> _WorkerPopen:
+        return _WorkerPopen(process_obj)
+
+
+class _WorkerContext(ForkServerContext):
+    Process = _WorkerProcess
+
+
+def _prepare_worker(_: int) -> None:
+    """Leave signals to the run, also where the server was started by others, and end with the run, however it ends."""
+    for number in LEFT_TO_THE_RUN:
+        signal.signal(number, signal.SIG_IGN)
+    Thread(target=_end_with_the_run, daemon=True).start()
+
+
+def _end_with_the_run() -> None:
+    # torch looks whether a worker's parent lives, which is the server, and that lives as long as its workers.
+    run = multiprocessing.parent_process()
+    assert run is not None
+    run.join()
+    os._exit(1)
 
 
 _Item = tuple[NDArray[np.uint8], int] | SkippedPhoto
@@ -193,5 +253,9 @@ class _Files(TorchDataset[_Item]):
         """Return pixels (n, size, size, 3), labels (n,), and what could not be read."""
         read = [item for item in items if not isinstance(item, SkippedPhoto)]
         pixels = np.array([pixels for pixels, _ in read], np.uint8).reshape(-1, self._size, self._size, 3)
-        labels = torch.tensor([label for _, label in read], dtype=torch.int64)
-        return torch.from_numpy(pixels), labels, [item for item in items if isinstance(item, SkippedPhoto)]
+        batch = torch.from_numpy(pixels), torch.tensor([label for _, label in read], dtype=torch.int64)
+        if get_worker_info() is not None:
+            # The thread that hands them over would do it too, but of an error there nobody would hear.
+            for tensor in batch:
+                tensor.share_memory_()  # type: ignore[no-untyped-call]
+        return *batch, [item for item in items if isinstance(item, SkippedPhoto)]
