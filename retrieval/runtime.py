@@ -54,12 +54,21 @@ def open_session(
     if cache is not None and device != "cuda" and len(wanted) == 1:
         session = _open_cached(path, cache, _options(threads, few=few))
     try:
-        session = session or ort.InferenceSession(path, _options(threads, few=few), providers=wanted)
+        session = session or ort.InferenceSession(_source(path), _options(threads, few=few), providers=wanted)
     except Exception as error:  # ONNX Runtime's own exceptions have no common base but this one
         raise ModelError(_unreadable(path, str(error))) from error
     if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
         raise UserError("ONNX Runtime finds no CUDA device here; leave out --device, or give --device cpu")
     return session
+
+
+def _source(path: Path) -> Path | bytes:
+    """Return what ONNX Runtime opens: a model file, or what is in it where the path is not UTF-8, as it demands."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return path.read_bytes()
+    return path
 
 
 def _unreadable(path: Path, said: str) -> str:
@@ -100,7 +109,7 @@ def _write_optimised(path: Path, graph: Path) -> bool:
         options.optimized_model_filepath = str(graph)
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)
         options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
-        ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        ort.InferenceSession(_source(path), options, providers=["CPUExecutionProvider"])
     except Exception:  # as above; a full disk, or no model at all, which opening it will tell
         return False
     return True
@@ -148,7 +157,7 @@ def profile(path: Path, *, runs: int, optimised: bool, threads: int | None = Non
     options.enable_profiling = True
     with tempfile.TemporaryDirectory(prefix="fc7-") as folder:
         options.profile_file_prefix = str(Path(folder) / "profile")
-        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(_source(path), options, providers=["CPUExecutionProvider"])
         [pixels] = session.get_inputs()
         for _ in range(runs):
             session.run(None, {pixels.name: np.zeros((1, *pixels.shape[1:]), np.uint8)})

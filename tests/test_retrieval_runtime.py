@@ -1,10 +1,16 @@
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from index.errors import ModelError
+from retrieval.model import Model
+from retrieval.runtime import profile
 
 MakePhoto = Callable[..., Path]
 QUIET = "ORT_DISABLE_TELEMETRY"
@@ -32,3 +38,38 @@ def test_whoever_wants_it_to_report_can_say_so(monkeypatch: pytest.MonkeyPatch) 
             monkeypatch.setenv(QUIET, said)
         done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
         assert done.stdout.strip() == heard
+
+
+@pytest.fixture
+def undecodable(tiny_model: Path, tmp_path: Path) -> Path:
+    """The small model in a folder whose name is not UTF-8."""
+    folder = tmp_path / os.fsdecode(b"r\xff")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("file names are UTF-8 on this file system")
+    shutil.copy(tiny_model, folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_model_file_may_lie_where_its_path_is_not_utf_8(
+    tiny_model: Path, undecodable: Path, tmp_path: Path, cached: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrieval.graph_cache.SETTLED", -1)
+    cache = tmp_path / "cache" if cached else None
+    pixels = np.full((1, 32, 32, 3), 100, np.uint8)
+    expected = Model.load(tiny_model).run(pixels).embedding
+    for _ in range(2):
+        np.testing.assert_allclose(Model.load(undecodable, cache=cache).run(pixels).embedding, expected, atol=1e-6)
+    assert len(list(tmp_path.glob("cache/graphs/*"))) == cached
+
+
+def test_so_may_one_that_is_profiled(undecodable: Path) -> None:
+    assert profile(undecodable, runs=1, optimised=False)
+
+
+def test_one_that_is_damaged_there_is_told_to_be(undecodable: Path) -> None:
+    undecodable.write_bytes(b"no model")
+    with pytest.raises(ModelError, match=r"is not a readable ONNX model \(.*protobuf"):
+        Model.load(undecodable)

@@ -207,6 +207,14 @@ def test_a_folder_that_cannot_be_made_is_an_error(served: ServedFile, tmp_path: 
 
 
 @pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9/é.pth", "http://.example.com/x.pth", f"http://{'a' * 70}.com/x.pth"]
+)
+def test_an_address_that_cannot_be_encoded_is_an_error(url: str, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match=r"correct its host, .* or percent-encode the letters of its path"):
+        download(url, tmp_path, sha256="")
+
+
+@pytest.mark.parametrize(
     "url", ["", "weights.pth", "/etc/passwd", "file:///etc/passwd", "https://host", "https://host/..", "http://[/a"]
 )
 def test_what_is_no_address_of_a_file_is_an_error(url: str, tmp_path: Path) -> None:

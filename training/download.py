@@ -149,6 +149,11 @@ def _network(url: str, otherwise: str, *, kept: int = 0) -> Iterator[None]:
     except HTTPError as error:
         error.close()
         raise DownloadError(_sentences(f"{url}: the server answers {error.code} {error.reason}", otherwise)) from error
+    except UnicodeError as error:  # of ASCII for the path, of IDNA for the host
+        raise DownloadError(
+            f"{url} cannot be asked for; correct its host, each part of which has 1 to 63 letters, "
+            "or percent-encode the letters of its path that are not ASCII (é is %C3%A9)"
+        ) from error
     except (OSError, HTTPException) as error:
         cause = getattr(error, "reason", error)
         reason = getattr(cause, "strerror", None) or cause
