@@ -149,3 +149,30 @@ def test_an_error_of_the_first_process_ends_all(tmp_path: Path) -> None:
     assert sum(line.startswith("Error: ") for line in err.splitlines()) == 1, err
     assert f"Error: {run / 'metrics.csv'} could not be written" in err
     assert "Epoch 1/3" not in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [4, 500], ids=["training", "validation"])
+def test_an_error_of_another_process_is_told_once_and_ends_all(tmp_path: Path, size: int) -> None:
+    """As where the workers of one run out of memory."""
+    data, program = write_shapes(tmp_path / "data", each=16), tmp_path / "program.py"
+    program.write_text(f"""
+import os
+from cli import main
+from index.errors import UserError
+from training.pictures import MemoryPictures
+
+batches = MemoryPictures.batches
+
+def failing(self, order, batch_size):
+    for number, batch in enumerate(batches(self, order, batch_size)):
+        if os.environ["RANK"] == "1" and batch_size == {size} and number == {size == 4:d}:
+            raise UserError("no memory")
+        yield batch
+
+MemoryPictures.batches = failing
+main()
+""")
+    code, _, err = done(torchrun(program, "train", data, "-o", tmp_path / "run", "--epochs", 2, *BATCH_8))
+    assert code == 1
+    assert [line for line in err.splitlines() if line.startswith("Error: ")] == ["Error: no memory"], err

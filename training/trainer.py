@@ -105,7 +105,8 @@ class Trainer:
         self._set_learning()
         while whole:
             asked = time.perf_counter()
-            batch = next(batches, None)
+            # Where the workers of one process fail, all end with it.
+            batch = processes.together(lambda: next(batches, None))
             waited += time.perf_counter() - asked
             if batch is None:
                 break

@@ -28,18 +28,22 @@ def evaluate(
     Several `processes` measure a share each. Raises DatasetError if no picture can be read.
     """
     network.eval()
-    loss = right = among_five = 0.0
-    seen = 0
-    for x, labels in _centres(network, pictures, normalisation, side, processes):
-        with torch.autocast(x.device.type, dtype=precision, enabled=precision != torch.float32):
-            logits = network(x)
-        logits = logits.float()
-        best = logits.topk(min(5, logits.shape[1])).indices
-        loss += F.cross_entropy(logits, labels, reduction="sum").item()
-        right += (best[:, 0] == labels).sum().item()
-        among_five += (best == labels[:, None]).any(1).sum().item()
-        seen += len(labels)
-    loss, right, among_five, total = processes.sum([loss, right, among_five, seen])
+
+    def measured() -> list[float]:
+        loss = right = among_five = 0.0
+        seen = 0
+        for x, labels in _centres(network, pictures, normalisation, side, processes):
+            with torch.autocast(x.device.type, dtype=precision, enabled=precision != torch.float32):
+                logits = network(x)
+            logits = logits.float()
+            best = logits.topk(min(5, logits.shape[1])).indices
+            loss += F.cross_entropy(logits, labels, reduction="sum").item()
+            right += (best[:, 0] == labels).sum().item()
+            among_five += (best == labels[:, None]).any(1).sum().item()
+            seen += len(labels)
+        return [loss, right, among_five, seen]
+
+    loss, right, among_five, total = processes.sum(processes.together(measured))
     if not total:
         raise DatasetError("none of the validation pictures could be read")
     return loss / total, right / total, among_five / total
