@@ -156,13 +156,13 @@ def contents(catalog: Catalog) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def files_with_ids(catalog: Catalog, ids: NDArray[np.int64]) -> list[IndexedFile]:
     """Read the files of the photos with these ids (n,), those that have an embedding, sorted by id."""
     rows = catalog.rows(
-        f"SELECT photos.id, roots.path, photos.path, size, mtime_ns, width, height {WITH_ROOT}"
+        f"SELECT photos.id, roots.path, photos.path, size, mtime_ns, content_hash, width, height {WITH_ROOT}"
         " WHERE embedding IS NOT NULL AND photos.id IN (SELECT value FROM json_each(?)) ORDER BY photos.id",
         (json.dumps(ids.tolist()),),
     )
     return [
-        IndexedFile(id, absolute_path(root, path), FileStamp(size, mtime_ns), width or 0, height or 0)
-        for id, root, path, size, mtime_ns, width, height in rows
+        IndexedFile(id, absolute_path(root, path), FileStamp(size, mtime_ns), content_hash, width or 0, height or 0)
+        for id, root, path, size, mtime_ns, content_hash, width, height in rows
     ]
 
 

@@ -88,6 +88,7 @@ class IndexedFile:
     id: int
     path: Path
     stamp: FileStamp
+    content_hash: bytes | None
     width: int
     height: int
 

@@ -4,7 +4,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import IndexProblem, SkippedPhoto, StoredPhoto
 from retrieval.model import Model
-from retrieval.photo_files import current_stamp, read_photo
+from retrieval.photo_files import content_hash, current_stamp, read_photo
 from retrieval.photos import open_photo
 from retrieval.pipeline import Pace, run_in_batches
 from retrieval.progress import Progress
@@ -76,7 +75,7 @@ def _pixels(photo: StoredPhoto, model: Model) -> NDArray[np.uint8] | str | None:
     if photo.embedding is None or current_stamp(photo.path) != photo.stamp:
         return None
     data = read_photo(photo.path)
-    if blake2b(data, digest_size=16).digest() != photo.content_hash:
+    if content_hash(data) != photo.content_hash:
         return "its content is another one than was indexed, though its size and time are the same"
     return model.prepare(open_photo(data, shorter_side=model.resize))
 

@@ -1,4 +1,4 @@
-"""Compares the pictures of indexed photos, pair by pair, each decoded once."""
+"""Reads the files of indexed photos again: whether they hold what was indexed, and how alike pictures are by pairs."""
 
 from collections.abc import Iterator
 
@@ -8,13 +8,23 @@ from numpy.typing import NDArray
 from index.errors import PhotoError
 from index.photo_index import PhotoIndex
 from index.records import IndexedFile
-from retrieval.photo_files import read_stamped
+from retrieval.photo_files import content_hash, read_photo, read_stamped
 from retrieval.photos import open_photo
 from retrieval.pipeline import prepare_photos
 from retrieval.progress import Progress
 from retrieval.same_picture import SIDE, likeness, thumbnail
 
 FILES_AT_ONCE = 2048
+
+
+def same_bytes(index: PhotoIndex, ids: NDArray[np.int64], progress: Progress | None = None) -> NDArray[np.bool_]:
+    """Tell which of the photos with these ids (n,), sorted, can be read and hold the bytes that were indexed: (n,)."""
+    same = np.zeros(len(ids), dtype=bool)
+    for done, (file, unchanged) in enumerate(prepare_photos(_files(index, ids), _is_as_indexed), start=1):
+        same[np.searchsorted(ids, file.id)] = unchanged is True
+        if progress is not None:
+            progress(done, len(ids))
+    return same
 
 
 def compare_pictures(
@@ -49,6 +59,10 @@ def compare_pictures(
 def _files(index: PhotoIndex, ids: NDArray[np.int64]) -> Iterator[IndexedFile]:
     for start in range(0, len(ids), FILES_AT_ONCE):
         yield from index.files(ids[start : start + FILES_AT_ONCE])
+
+
+def _is_as_indexed(file: IndexedFile) -> bool:
+    return content_hash(read_photo(file.path)) == file.content_hash
 
 
 def _thumbnail_of(file: IndexedFile) -> NDArray[np.uint8]:

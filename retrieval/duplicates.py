@@ -1,12 +1,13 @@
 """Finds copies among indexed photos: of the same bytes, of the same picture altered, and look-alikes, kept apart.
 
-Three rounds, and only the best of each group goes on to the next. The first compares content hashes. The second takes
+Three rounds, and only the best of each group goes on to the next. The first compares content hashes, and
+reads those that are equal. The second takes
 the nearest neighbours of each photo by embedding, never all pairs, and compares the pictures of these. The third takes
 the neighbours that look alike and are no copies. No file is written or removed.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -18,7 +19,7 @@ from index.errors import UserError
 from index.files import absolute
 from index.grouping import connected_groups
 from index.photo_index import PhotoIndex
-from retrieval.comparing import compare_pictures
+from retrieval.comparing import compare_pictures, same_bytes
 from retrieval.photo_files import stamp_of
 from retrieval.progress import Progress
 
@@ -94,12 +95,13 @@ def find_duplicates(
 ) -> Duplicates:
     """Group the photos below folders, or all that are indexed; with `against`, only with those below other folders.
 
-    Of two folders inside each other the inner one says where a photo belongs. Files are looked at as they are now; one
-    that is there under several names (links) counts once. Rounds after the last of `likenesses` are left out.
+    Of two folders inside each other the inner one says where a photo belongs. Files are looked at as they are now, and
+    those of the same bytes are read; one that is there under several names (links) counts once. Rounds after the last
+    of `likenesses` are left out.
     Raises PhotoIndexError for a folder that is not in the index, UserError for one on both sides.
     """
     search = _Search(index, folders, against)
-    groups = search.exact()
+    groups = search.exact(progress)
     if set(likenesses) - {"exact"}:
         pairs, scores = search.neighbours(min(LEAST_SCORE, min_score), progress)
         same = search.compare(pairs, progress)
@@ -130,28 +132,37 @@ class _Search:
         self.ids, self._content, self._reference = ids[taken], content[taken], side[taken] == 1
         self._two_sides = bool(against)
         self._stands = np.arange(len(self.ids) + 1)
-        self._asked = 0
+        self._done = 0
         self.left_out = 0
 
-    def exact(self) -> list[DuplicateGroup]:
-        """Group photos of the same bytes."""
+    def exact(self, progress: Progress | None) -> list[DuplicateGroup]:
+        """Group photos of the same bytes, each of them read again: bytes can change where size and time do not."""
         order = np.argsort(self._content, kind="stable")
         ends = np.flatnonzero(np.diff(self._content[order])) + 1
-        return self._settle("exact", (list(group) for group in np.split(order, ends) if len(group) > 1))
+        groups = [self._look_at(group) for group in np.split(order, ends) if len(group) > 1]
+        numbers = np.sort([number for photos in groups if self._is_group(photos) for number in photos]).astype(np.int64)
+        changed = numbers[~same_bytes(self._index, self.ids[numbers], progress)]
+        self._leave_out(changed)
+        self._done = len(numbers)
+        gone = set(changed.tolist())
+        return self._settle(
+            "exact", ({number: photo for number, photo in photos.items() if number not in gone} for photos in groups)
+        )
 
     def group(self, likeness: Likeness, pairs: NDArray[np.int64]) -> list[DuplicateGroup]:
         """Group photos that pairs (m, 2) connect."""
-        return self._settle(likeness, connected_groups(map(tuple, self._across(self._stands[pairs]).tolist())))
+        groups = connected_groups(map(tuple, self._across(self._stands[pairs]).tolist()))
+        return self._settle(likeness, (self._look_at(np.array(members, dtype=np.int64)) for members in groups))
 
     def neighbours(self, least: float, progress: Progress | None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Pair photos with their nearest: pairs (m, 2), each once, and scores (m,) of at least `least`."""
         asking = np.flatnonzero((self._stands[:-1] == np.arange(len(self.ids))) & ~self._reference)
-        self._asked = len(asking)
         found = [(np.empty((0, 2), dtype=np.int64), np.empty(0))]
         for start in range(0, len(asking), AT_ONCE):
             found.append(self._nearest(asking[start : start + AT_ONCE], least))
             if progress is not None:
-                progress(min(start + AT_ONCE, len(asking)), len(asking))
+                progress(self._done + min(start + AT_ONCE, len(asking)), self._done + len(asking))
+        self._done += len(asking)
         pairs, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
         _, first = np.unique(pairs[:, 0] * (len(self.ids) + 1) + pairs[:, 1], return_index=True)
         return pairs[first], scores[first]
@@ -161,7 +172,7 @@ class _Search:
 
         def also_done(done: int, total: int) -> None:
             if progress is not None:
-                progress(self._asked + done, self._asked + total)
+                progress(self._done + done, self._done + total)
 
         found, unread = compare_pictures(self._index, self.ids[pairs], also_done)
         self._leave_out(np.searchsorted(self.ids, unread))
@@ -191,18 +202,19 @@ class _Search:
             depth *= 4
         return np.array(pairs, dtype=np.int64).reshape(-1, 2), np.array(best)
 
-    def _settle(self, likeness: Likeness, groups: Iterable[Sequence[int]]) -> list[DuplicateGroup]:
-        """Look at the files of groups, report them, and let the best of each stand for all of it."""
+    def _settle(self, likeness: Likeness, groups: Iterable[dict[int, DuplicatePhoto]]) -> list[DuplicateGroup]:
+        """Report groups that were looked at, and let the best of each stand for all of it."""
         settled = []
-        for members in groups:
-            photos = self._look_at(np.sort(np.array(members, dtype=np.int64)))
-            numbers = sorted(photos, key=lambda number: photos[number].rank())
-            sides = {photos[number].reference for number in numbers}
-            if len(numbers) > 1 and len(sides) > self._two_sides:
+        for photos in groups:
+            if self._is_group(photos):
+                numbers = sorted(photos, key=lambda number: photos[number].rank())
                 settled.append(DuplicateGroup(likeness, tuple(photos[number] for number in numbers)))
                 self._stands[numbers] = numbers[0]
         self._stands = self._stands[self._stands]
         return settled
+
+    def _is_group(self, photos: Mapping[int, DuplicatePhoto]) -> bool:
+        return len(photos) > 1 and len({photo.reference for photo in photos.values()}) > self._two_sides
 
     def _look_at(self, numbers: NDArray[np.int64]) -> dict[int, DuplicatePhoto]:
         """Read of photos what is reported, leaving out what is not as indexed, and all but one name of a file."""
@@ -218,7 +230,7 @@ class _Search:
             if stamp_of(status) == file.stamp:
                 reference = bool(self._reference[number])
                 photos[number] = DuplicatePhoto(
-                    file.path, file.width, file.height, status.st_size, status.st_mtime_ns, reference, link
+                    file.path, file.width, file.height, file.stamp.size, file.stamp.mtime_ns, reference, link
                 )
                 names.setdefault((status.st_dev, status.st_ino), []).append((not reference, link, file.path, number))
         self._leave_out(np.array([number for number in numbers.tolist() if number not in photos], dtype=np.int64))

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from hashlib import blake2b
 from pathlib import Path
 
 from index.errors import PhotoError
@@ -52,6 +53,11 @@ def _read(path: Path) -> tuple[bytes, FileStamp, FileStamp]:
             return file.read(), stamp_of(before), stamp_of(os.fstat(descriptor))
     except OSError as error:
         raise PhotoError(file_error_reason(error)) from error
+
+
+def content_hash(data: bytes) -> bytes:
+    """Return what tells the bytes of a file from those of others."""
+    return blake2b(data, digest_size=16).digest()
 
 
 def stamp_of(status: os.stat_result) -> FileStamp:

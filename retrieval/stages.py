@@ -6,7 +6,6 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from index.records import NewPhoto
 from index.rows import has_direction
 from index.sync import FileStamp
 from retrieval.model import Model
-from retrieval.photo_files import read_stamped
+from retrieval.photo_files import content_hash, read_stamped
 from retrieval.photos import load_photo
 from retrieval.pipeline import Pace, compute_ahead, photo_threads, run_ahead
 
@@ -99,7 +98,7 @@ class Stages:
 def read_content(path: Path) -> Content:
     """Read a file. Raises PhotoError."""
     data, stamp = read_stamped(path)
-    return Content(data, stamp, blake2b(data, digest_size=16).digest())
+    return Content(data, stamp, content_hash(data))
 
 
 def prepare_photo(model: Model, data: bytes) -> PreparedPhoto:
