@@ -11,15 +11,19 @@ from index.errors import IndexFormatError, IndexLockedError, IndexStorageError
 
 BUSY_SECONDS = 10.0
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# How a disk that is full refuses a reader the files that coordinate it with writers.
+_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_WRITE}
 _NOT_ALLOWED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def open_database(path: Path, *, writable: bool) -> sqlite3.Connection:
-    """Open a database; readers leave no trace and manage in a folder that cannot be written. Raises sqlite3.Error."""
+    """Open a database; readers manage in a folder, or on a disk, that cannot be written. Raises sqlite3.Error."""
     if writable:
         return _connect(path, "mode=rwc")
+    wal = path.with_name(path.name + "-wal")
+    left_behind = wal.exists() and wal.stat().st_size > 0
     # A reader of a WAL database needs write access for the files that coordinate it with writers.
     connection = _connect(path, "mode=rw")
     try:
@@ -29,7 +33,8 @@ def open_database(path: Path, *, writable: bool) -> sqlite3.Connection:
         connection.close()
         # Where it has none, and no writer is at work or has left anything behind, read the file as it is. Should
         # another user, who may write, begin while it is read, this answer can be wrong or fail; the next is not.
-        if _primary_code(error) not in _NOT_ALLOWED or path.with_name(path.name + "-wal").exists():
+        refused = _primary_code(error) in _NOT_ALLOWED or getattr(error, "sqlite_errorcode", 0) in _NO_ROOM
+        if not refused or left_behind:
             raise
         return _connect(path, "mode=ro&immutable=1")
     except BaseException:

@@ -167,3 +167,20 @@ def test_a_mistake_of_ours_keeps_its_traceback(folder: Path) -> None:
     with closing(Catalog.open(folder / "catalog.db")) as catalog, pytest.raises(sqlite3.OperationalError) as caught:
         catalog.rows("SELECT nonsense FROM photos")
     assert not isinstance(caught.value, UserError)
+
+
+def test_a_full_disk_does_not_keep_anyone_from_reading(folder: Path) -> None:
+    with PhotoIndex.open(folder) as index:
+        expected = index.search(embed(b"content 3")[None], 99)
+    with files_limited_to(100), PhotoIndex.open(folder) as index:
+        assert index.search(embed(b"content 3")[None], 99) == expected
+    with open_for_writing(folder) as index:
+        bring_up_to_date(index, ROOT, FILES | {b"new.jpg": SampleFile(b"new")})
+        assert index.summary().photos == 21
+
+
+def test_what_a_writer_left_behind_is_not_overlooked_on_a_full_disk(folder: Path) -> None:
+    """The file alone would be an older state."""
+    (folder / "catalog.db-wal").write_bytes(bytes(64))
+    with files_limited_to(100), pytest.raises(IndexStorageError, match="full"), PhotoIndex.open(folder):
+        pass
