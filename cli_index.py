@@ -69,11 +69,12 @@ def index_command(
     The vectors of up to 40,000 photos, of 256 values each, are compared one by one; of more, auto makes inverted lists,
     and measures how well they find: fc7 info tells. --kind is remembered.
 
-    --watch needs watchfiles: pip install 'fc7[watch]'.
+    --watch ends by Ctrl-C, with status 0, and needs watchfiles: pip install 'fc7[watch]'.
     """
     if rebuild and watch:
         raise click.UsageError("--watch goes on with an index that is there; run --rebuild first, without --watch")
 
+    from index.approximate import check_kind
     from index.index_writer import IndexWriter
     from retrieval.formats import format_reports
     from retrieval.indexing import folders_at, index_folders
@@ -94,7 +95,10 @@ def index_command(
                 rebuild_index(index, model, folders, kind=kind, pace=pace, progress=progress, warn=warn, building=say)
             ]
         else:
-            folders_at(index, folders)  # before there is an index
+            # Before there is an index.
+            folders_at(index, folders)
+            if kind is not None:
+                check_kind(kind, spec.dim)
             opened = IndexWriter.open_for_writing(
                 index,
                 fingerprint=spec.fingerprint,
@@ -250,8 +254,8 @@ def duplicates_command(
 def forget_command(paths: Sequence[Path], *, index: Path) -> None:
     """Remove photos or folders from the index; no file is touched.
 
-    PATH need not be there any more. A photo that is still there comes back when its folder is brought up to date,
-    unless that whole folder was forgotten.
+    PATH need not be there any more. What is still there comes back when the indexed folder that it lies in is brought
+    up to date; an indexed folder itself does not.
     """
     from index.index_writer import IndexWriter
     from retrieval.formats import format_forgotten

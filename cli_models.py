@@ -6,14 +6,16 @@ Whatever is heavy is imported inside, as in cli_options.py.
 import functools
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import click
 
-from cli_options import PATH, Command, cache_folder, device_option, index_option
+from cli_options import MOST_THREADS, PATH, Command, cache_folder, device_option, index_option
+from cli_output import starting
 
 FEW = 8
 """Photos that take less time than loading a model for many."""
@@ -27,7 +29,7 @@ def may_get_few(command: Command) -> bool:
 def threads_option(*, few: bool) -> Callable[[Command], Command]:
     return click.option(
         "--threads",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, MOST_THREADS),
         show_default="1, a batch on each core" + (f"; all for up to {FEW} photos" if few else ""),
         help="Threads that a batch is computed on.",
     )
@@ -48,8 +50,9 @@ def model_option(
     )
 
 
-def import_meanwhile() -> None:
-    """Import in a thread what commands need beside a model: loading one takes as long, and leaves the GIL to others."""
+@contextmanager
+def while_loading() -> Iterator[None]:
+    """While a model is loaded, import in a thread what commands need beside: loading leaves the GIL to others."""
 
     def load() -> None:
         import retrieval.describe
@@ -59,7 +62,13 @@ def import_meanwhile() -> None:
 
         load_decoders()
 
-    Thread(target=load, name="fc7-imports").start()
+    thread = Thread(target=load, name="fc7-imports")
+    with starting():
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()  # Python cannot end well either while it imports
 
 
 def are_few(photos: Sequence[Path]) -> bool:
@@ -83,12 +92,12 @@ def model_options(command: Command) -> Command:
     @threads_option(few=may_get_few(command))
     @functools.wraps(command)
     def with_model(*args: Any, model: Path | None, device: Any, threads: int | None, **options: Any) -> Any:
-        import_meanwhile()
-        from retrieval.model import Model
+        with while_loading():
+            from retrieval.model import Model
 
-        few = are_few(options["photos"])
-        threads = threads_or_default(threads, few=few)
-        loaded = Model.load(model, device=device, threads=threads, few=few, cache=cache_folder())
+            few = are_few(options["photos"])
+            threads = threads_or_default(threads, few=few)
+            loaded = Model.load(model, device=device, threads=threads, few=few, cache=cache_folder())
         return command(*args, model=loaded, **options)
 
     return with_model
@@ -105,12 +114,12 @@ def ensemble_options(command: Command) -> Command:
     def with_ensemble(
         *args: Any, model: Sequence[Path], crops: Any, device: Any, threads: int | None, **options: Any
     ) -> Any:
-        import_meanwhile()
-        from retrieval.ensemble import Ensemble
+        with while_loading():
+            from retrieval.ensemble import Ensemble
 
-        few = "photos" in options and are_few(options["photos"])
-        threads = threads_or_default(threads, few=few)
-        loaded = Ensemble.load(model, crops=crops, device=device, threads=threads, few=few, cache=cache_folder())
+            few = "photos" in options and are_few(options["photos"])
+            threads = threads_or_default(threads, few=few)
+            loaded = Ensemble.load(model, crops=crops, device=device, threads=threads, few=few, cache=cache_folder())
         return command(*args, model=loaded, **options)
 
     return with_ensemble
@@ -127,21 +136,21 @@ def index_model_options(command: Command) -> Command:
     def with_model(
         *args: Any, model: Path | None, device: Any, threads: int | None, index: Path, **options: Any
     ) -> Any:
-        import_meanwhile()
-        from retrieval.index_model import load_index_model
+        with while_loading():
+            from retrieval.index_model import load_index_model
 
-        few = "query" in options and are_few(options["query"].photos)
-        # Only a command that is given folders can begin an index.
-        loaded = load_index_model(
-            index,
-            model,
-            begin=bool(options.get("folders")),
-            anew=options.get("rebuild", False),
-            device=device,
-            threads=threads_or_default(threads, few=few),
-            few=few,
-            cache=cache_folder(),
-        )
+            few = "query" in options and are_few(options["query"].photos)
+            # Only a command that is given folders can begin an index.
+            loaded = load_index_model(
+                index,
+                model,
+                begin=bool(options.get("folders")),
+                anew=options.get("rebuild", False),
+                device=device,
+                threads=threads_or_default(threads, few=few),
+                few=few,
+                cache=cache_folder(),
+            )
         return command(*args, model=loaded, index=index, **options)
 
     return with_model

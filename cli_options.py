@@ -17,8 +17,24 @@ if TYPE_CHECKING:
     from training.options import Option
 
 Command = Callable[..., Any]
-PATH = click.Path(path_type=Path, readable=False)
-"""Any path: what cannot be read is told of by whoever reads it, which knows whether the rest can go on without."""
+MOST_THREADS = 1024
+
+
+class AnyPath(click.Path):
+    """Any path: what cannot be read is told of by whoever reads it, which knows whether the rest can go on without."""
+
+    def __init__(self, *, allow_dash: bool = False) -> None:
+        super().__init__(path_type=Path, readable=False, allow_dash=allow_dash)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse no name at all, which Path takes for the current folder, and tell the file `./-` from `-`."""
+        if value == "":
+            self.fail("a path is empty; is a variable of the shell not set?", param, ctx)
+        path = super().convert(value, param, ctx)
+        return Path.cwd() / path if path == Path("-") and value not in ("-", path) else path
+
+
+PATH = AnyPath()
 
 
 class Label(click.types.StringParamType):
@@ -46,8 +62,7 @@ def cache_folder() -> Path:
 
 
 def photos_argument(metavar: str, *, required: bool = True) -> Callable[[Command], Command]:
-    path = click.Path(path_type=Path, readable=False, allow_dash=True)
-    return click.argument("photos", metavar=metavar, nargs=-1, required=required, type=path)
+    return click.argument("photos", metavar=metavar, nargs=-1, required=required, type=AnyPath(allow_dash=True))
 
 
 def device_option(command: Command) -> Command:
@@ -74,7 +89,7 @@ def pace_options(command: Command) -> Command:
 
     @click.option(
         "--workers",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, MOST_THREADS),
         show_default="one a core",
         help="Threads that decode photos and compute batches.",
     )

@@ -1,8 +1,11 @@
-"""What commands of the command line print: results to stdout, warnings to stderr."""
+"""What commands of the command line print: results to stdout, warnings to stderr. And how Ctrl-C ends them."""
 
+import os
 import shutil
+import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +20,27 @@ INTERRUPTED = 130
 """Exit status: what a shell reports for a program that Ctrl-C ended."""
 READER_GONE = 141
 """Exit status: what a shell reports for a program that SIGPIPE ended, as `| head` does once it has enough."""
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Around imports and the loading of models, Ctrl-C ends the program at once: nothing has to be ended well yet.
+
+    An import that an exception breaks off fails in ways of its own, or leaves locks behind that a thread waits for.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # neither what a program has set that calls this one, nor `nohup`
+        signal.signal(signal.SIGINT, _end_at_once)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end_at_once(*_: object) -> None:
+    with suppress(OSError):
+        click.echo("\nInterrupted.", err=True)
+    os._exit(INTERRUPTED)
 
 
 def write(pieces: Iterable[str]) -> None:

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from cli_models import while_loading
+
 pty = pytest.importorskip("pty", reason="terminals of this kind are there on Unix only")
 
 FC7 = Path(sys.executable).with_name("fc7")
 MakePhoto = Callable[..., Path]
 
 
-def on_a_terminal(*arguments: object, columns: int) -> str:
-    """Run the command with a terminal for all its streams, and return what that shows."""
+def on_a_terminal(*arguments: object, columns: int, output: int | None = None) -> str:
+    """Run the command with a terminal for all its streams, or all but stdout, and return what that shows."""
     import fcntl
     import struct
     import termios
@@ -25,7 +27,9 @@ def on_a_terminal(*arguments: object, columns: int) -> str:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    process = subprocess.Popen([FC7, *map(str, arguments)], stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    process = subprocess.Popen(
+        [FC7, *map(str, arguments)], stdin=theirs, stdout=output or theirs, stderr=theirs, env=environment
+    )
     os.close(theirs)
     shown = b""
     try:
@@ -114,3 +118,47 @@ def test_it_says_so_while_photos_are_sorted(
     settings = ("-m", tiny_model, "--index", tmp_path / "index", "--kind", "IVF2,SQ8", *rebuild)
     shown = on_a_terminal("index", photo.parent, *settings, columns=80)
     assert "Indexing: sorting 40 photos into IVF2,SQ8 …" in shown
+
+
+def test_progress_fits_a_narrow_terminal_while_results_go_elsewhere(
+    tiny_model: Path, make_photo: MakePhoto, tmp_path: Path
+) -> None:
+    for number in range(40):
+        photo = make_photo(f"photos/{number}.png", seed=number)
+    with (tmp_path / "out").open("wb") as file:
+        settings = ("-m", tiny_model, "--index", tmp_path / "index")
+        shown = on_a_terminal("index", photo.parent, *settings, columns=40, output=file.fileno())
+    drawn = shown.split("\r\x1b[K")[1:]
+    assert any(line.startswith("Indexing [") for line in drawn)
+    assert max(map(len, drawn)) < 40
+
+
+def test_ctrl_c_while_a_command_starts_ends_it_at_once() -> None:
+    """Also where a thread imports, and the signal comes in the middle of an import."""
+    program = """
+import os, signal, time
+from cli_models import while_loading
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    with while_loading():
+        import numpy
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+finally:
+    print("went on")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=50)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"\nInterrupted.\n")
+
+
+def test_ctrl_c_is_an_exception_again_once_a_model_is_loaded() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with while_loading():
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_model_that_is_not_there_is_all_that_is_told(make_photo: MakePhoto, tmp_path: Path) -> None:
+    command = (FC7, "classify", "-m", tmp_path / "none.onnx", make_photo("a.png"))
+    done = subprocess.run(list(map(str, command)), capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1), done.stderr
