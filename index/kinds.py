@@ -20,7 +20,8 @@ class Quality:
     """How well an index finds the 10 nearest of `sampled` stored photos, measured against an exact search.
 
     `depth` candidates are taken for each result that is asked for, and ranked by the catalogue's exact vectors.
-    `recalls` are pairs: the effort of a search, which is nprobe for inverted lists, and the recall@10 at that.
+    `recalls` are pairs: the effort of a search, nprobe for inverted lists and efSearch for graphs, and the recall@10 at
+    that.
     """
 
     depth: int

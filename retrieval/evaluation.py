@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,10 @@ class PictureResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Shares from 0 to 1 over `pictures` pictures; in retrieval each picture queries all others."""
+    """Shares from 0 to 1 over `pictures` pictures; in retrieval each picture queries all others.
+
+    NaN where there is nothing to measure: retrieval if no class has two pictures, P@10 if there are fewer than 11.
+    """
 
     pictures: int
     classes: int
@@ -66,7 +70,7 @@ def evaluate(
         top1=top_k_accuracy(probabilities, targets, 1),
         top5=top_k_accuracy(probabilities, targets, 5),
         precision_at_1=precision_at_k(embeddings, targets, 1),
-        precision_at_10=precision_at_k(embeddings, targets, min(10, len(described) - 1)),
+        precision_at_10=precision_at_k(embeddings, targets, 10) if len(described) > 10 else nan,
         mean_average_precision=mean_average_precision(embeddings, targets),
         results=tuple(
             _result(model, path, row, int(target)) for (path, row, _), target in zip(described, targets, strict=True)

@@ -2,9 +2,11 @@
 
 import os
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
+from math import isnan
 from pathlib import Path
 
 from index.errors import UserError
@@ -95,7 +97,8 @@ def index_facts(folder: Path) -> Facts:
     with PhotoIndex.open(folder) as photo_index:
         summary, model_path = photo_index.summary(), photo_index.model_path
     unseen = [str(root) for root in summary.roots if not can_be_seen(root)]
-    effort, recall = summary.quality.usual() if summary.quality else (None, 1.0)
+    effort, recall = summary.quality.usual() if summary.quality else (0, 1.0)
+    knob = _knob(summary.kind) if effort else None
     values = {
         "index": str(folder),
         "photos": summary.photos,
@@ -109,7 +112,8 @@ def index_facts(folder: Path) -> Facts:
         "kind": summary.kind,
         "chosen_kind": summary.chosen_kind,
         "recall_at_10": recall,
-        "nprobe": effort or None,
+        "nprobe": effort if knob == "nprobe" else None,
+        "ef_search": effort if knob == "efSearch" else None,
         "built_on": summary.built_on,
         "bytes": summary.bytes_on_disk,
         "created": summary.created.isoformat(timespec="seconds"),
@@ -139,13 +143,18 @@ def _search_rows(summary: IndexSummary) -> dict[str, str]:
         return {"kind": kind, "recall@10": "1, all photos are compared"}
     effort, recall = summary.quality.usual()
     most, best = summary.quality.best
-    at = " at nprobe {:,}" if effort else ""
+    at = f" at {_knob(summary.kind)} {{:,}}" if effort else ""
     measured = f"{recall:.3f}{at.format(effort)}, {best:.3f} at most{at.format(most)}"
     return {
         "kind": kind,
         "recall@10": f"{measured}; measured on {summary.quality.sampled} photos",
         "built on": summary.built_on,
     }
+
+
+def _knob(kind: str) -> str:
+    """Return what FAISS calls the effort of a search: lists, or else the width of the walk through a graph."""
+    return "nprobe" if re.search("IVF|IMI", kind) else "efSearch"
 
 
 def skipped_in_index(folder: Path) -> list[SkippedPhoto]:
@@ -155,10 +164,11 @@ def skipped_in_index(folder: Path) -> list[SkippedPhoto]:
 
 
 def evaluation_facts(evaluation: Evaluation) -> Facts:
-    """Return the measures of an evaluation, rounded to four digits."""
-    measures = {f.name: getattr(evaluation, f.name) for f in fields(evaluation) if f.name not in ("results", "skipped")}
-    measures = {name: round(value, 4) for name, value in measures.items()} | {"skipped": len(evaluation.skipped)}
-    return Facts(measures, measures)
+    """Return the measures of an evaluation, rounded to four digits; None where there was nothing to measure."""
+    found = {f.name: getattr(evaluation, f.name) for f in fields(evaluation) if f.name not in ("results", "skipped")}
+    measures = {name: None if isnan(value) else round(value, 4) for name, value in found.items()}
+    measures["skipped"] = len(evaluation.skipped)
+    return Facts(measures, {name: "too few pictures" if value is None else value for name, value in measures.items()})
 
 
 def installation_facts(default_index: Path, *, cache: Path) -> Facts:

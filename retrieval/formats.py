@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,9 +115,9 @@ def format_skipped(photos: Iterable[SkippedPhoto], format: str) -> Iterator[str]
 
 def format_pictures(pictures: Iterable["PictureResult"]) -> Iterator[str]:
     """The pictures of an evaluation as CSV; `rank` is the place of its own class among the predictions."""
-    yield _csv_line(("path", "label", "predicted", "probability", "rank"))
+    yield csv_line(("path", "label", "predicted", "probability", "rank"))
     for p in pictures:
-        yield _csv_line((p.path, p.label, p.predicted.label, _rounded(p.predicted.probability), p.rank))
+        yield csv_line((p.path, p.label, p.predicted.label, _rounded(p.predicted.probability), p.rank))
 
 
 def format_facts(facts: "Facts", format: str) -> Iterator[str]:
@@ -151,12 +152,25 @@ def file_size(size: int) -> str:
 
 
 def shorten_middle(text: str, width: int) -> str:
-    """`text` in at most `width` characters; what is left out of a longer one is in its middle, marked by "…"."""
-    if len(text) <= width:
+    """`text` in at most `width` columns; what is left out of a longer one is in its middle, marked by "…"."""
+    if sum(map(_columns, text)) <= width:
         return text
-    kept = max(width - 1, 1)
-    head = kept // 3  # the end of a path, the file's name, says more than its beginning
-    return f"{text[:head]}…{text[head - kept :]}"
+    kept = max(width - 1, 0)
+    head = _fitting(text, kept // 3)  # the end of a path, the file's name, says more than its beginning
+    return f"{head}…{_fitting(text[::-1], kept - sum(map(_columns, head)))[::-1]}"
+
+
+def _fitting(text: str, width: int) -> str:
+    """As much of the beginning of `text` as `width` columns hold."""
+    ends = accumulate(map(_columns, text))
+    return "".join(character for character, end in zip(text, ends, strict=True) if end <= width)
+
+
+def _columns(character: str) -> int:
+    """How many columns of a terminal it takes: two in Chinese, Japanese and Korean, none for an accent by itself."""
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def _heading(answer: "Answer") -> str:
@@ -211,9 +225,9 @@ def _machine_format(
     answers: Iterable[tuple[str, Sequence[Record]]], format: str, names: tuple[str, str], columns: Sequence[str]
 ) -> Iterator[str]:
     if format == "csv":
-        yield _csv_line((names[0], "rank", *columns))
+        yield csv_line((names[0], "rank", *columns))
         for subject, rows in answers:
-            yield from (_csv_line((subject, rank, *row.values())) for rank, row in enumerate(rows, start=1))
+            yield from (csv_line((subject, rank, *row.values())) for rank, row in enumerate(rows, start=1))
         return
     records = (dict(zip(names, answer, strict=True)) for answer in answers)
     if format == "jsonl":
@@ -242,7 +256,9 @@ def _json(value: object, *, indent: int | None = None) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _csv_line(values: Iterable[object]) -> str:
+def csv_line(values: Iterable[object]) -> str:
+    """Values as a line of CSV."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
-    return line.getvalue()
+    # Python before 3.13 quotes a carriage return in a value, as a file name may have, only if lines end with one.
+    csv.writer(line, lineterminator="\r\n").writerow(values)
+    return line.getvalue().removesuffix("\r\n") + "\n"

@@ -1,5 +1,6 @@
 """A progress bar: one line of a terminal, drawn anew as the work goes on."""
 
+import os
 import shutil
 import time
 from datetime import timedelta
@@ -33,13 +34,13 @@ class ProgressBar:
         left = timedelta(seconds=round((now - start) / (done - first) * (total - done))) if done > first else "…"
         bar = "#" * round(share * WIDTH)
         line = f"{self.label} [{bar:<{WIDTH}}] {share:4.0%}  {left} left  {done:,} of {total:,}  {note}"
-        self._write("\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1])
+        self._write("\r\x1b[K" + line[: self._columns() - 1])
 
     def say(self, text: str) -> None:
         """Show what is being done where nothing can be counted, until the next call."""
         if self._shown:
             self._drawn = time.monotonic()
-            self._write("\r\x1b[K" + f"{self.label}: {text} …"[: shutil.get_terminal_size().columns - 1])
+            self._write("\r\x1b[K" + f"{self.label}: {text} …"[: self._columns() - 1])
 
     def clear(self) -> None:
         """Take the line away, so that something else can be written; the next call draws it again."""
@@ -52,6 +53,13 @@ class ProgressBar:
 
     def __exit__(self, *exception: object) -> None:
         self.clear()
+
+    def _columns(self) -> int:
+        # Of the terminal that is drawn on: results may go elsewhere, which is what shutil looks at.
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or shutil.get_terminal_size().columns
+        except (OSError, ValueError):
+            return shutil.get_terminal_size().columns
 
     def _write(self, text: str) -> None:
         self._stream.write(text)

@@ -43,6 +43,8 @@ def rebuild_index(
     spec = model.spec
     if known:
         _check_that_all_can_be_seen(place, known)
+        # What is gone now had no photos any more.
+        folders = [folder for folder in folders if folder not in known or os.path.isdir(folder)]
         with PhotoIndex.open(place) as old:
             if warn is not None and old.fingerprint != spec.fingerprint:
                 warn(

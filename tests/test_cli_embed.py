@@ -1,4 +1,7 @@
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +65,30 @@ def test_a_bad_photo_moves_no_other_row(tiny_model: Path, make_photo: MakePhoto,
     with np.load(tmp_path / "out.npz") as file:
         assert [Path(name).name for name in file["names"]] == ["a.png", "c.png"]
         assert len(file["embeddings"]) == 2
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+    target, link = tmp_path / "target.npz", tmp_path / "link.npz"
+    target.write_bytes(b"old")
+    link.symlink_to(target.name)
+    assert embed(tiny_model, make_photo("a.png"), "-o", link).exit_code == 0
+    assert link.is_symlink()
+    with np.load(target) as file:
+        assert len(file["names"]) == 1
+
+
+def test_a_pipe_is_written_to(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.npz"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as threads:
+        read = threads.submit(pipe.read_bytes)
+        assert embed(tiny_model, make_photo("a.png"), "-o", pipe).exit_code == 0
+        with np.load(BytesIO(read.result(timeout=30))) as file:
+            assert len(file["names"]) == 1
+    assert pipe.is_fifo()
+
+
+def test_a_folder_is_no_place_for_vectors(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+    (tmp_path / "out.npz").mkdir()
+    done = embed(tiny_model, make_photo("a.png"), "-o", tmp_path / "out.npz")
+    assert (done.exit_code, "is a directory" in done.stderr) == (1, True)

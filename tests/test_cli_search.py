@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import pytest
@@ -458,3 +459,68 @@ def test_a_damaged_embedding_is_told_with_what_to_do(fc7: Fc7, photos: Path, sto
         assert "Error: an embedding in the index is damaged: mend it with `fc7 check --repair`" in told.stderr
     assert fc7("check", "--repair").exit_code == fc7("index").exit_code == 0
     assert [fc7(*command).stdout for command in commands] == expected
+
+
+@pytest.mark.parametrize(
+    "arguments", [("forget", ""), ("index", ""), ("search", ""), ("classify", ""), ("info", "", "--skipped")]
+)
+def test_an_empty_path_is_not_the_current_folder(
+    fc7: Fc7, photos: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    fc7("index", photos)
+    monkeypatch.chdir(photos)
+    done = fc7(*arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "a path is empty" in done.stderr
+    assert counts(fc7("index")) == ["6 unchanged"]
+
+
+def test_a_file_called_dash_is_not_standard_input(
+    fc7: Fc7, photos: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos)
+    shutil.copy("red0.png", "-")
+    done = fc7("classify", "./-", "-m", tiny_model, "--format", "csv", "-k", 1)
+    assert done.stdout.splitlines()[1].startswith(f"{photos}/-,1,red,")
+
+
+def test_a_folder_that_is_gone_with_all_its_photos_does_not_hinder_a_rebuild(
+    fc7: Fc7, photos: Path, make_photo: MakePhoto
+) -> None:
+    gone = make_photo("gone/a.png", seed=7)
+    fc7("index", photos, gone.parent)
+    fc7("forget", gone)
+    shutil.rmtree(gone.parent)
+    done = fc7("index", "--rebuild")
+    assert (done.exit_code, counts(done)) == (0, ["6 new"])
+
+
+def test_a_kind_that_there_is_not_begins_no_index(fc7: Fc7, photos: Path) -> None:
+    assert fc7("index", photos, "--kind", "Nonsense").exit_code == 2
+    done = fc7("search", photos / "red0.png")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "no index" in done.stderr
+
+
+def test_the_effort_of_a_search_is_called_as_faiss_calls_it(fc7: Fc7, make_photo: MakePhoto) -> None:
+    for number in range(40):
+        photos = make_photo(f"photos/{number}.png", seed=number).parent
+    for kind, name, other in (("HNSW4", "efSearch", "nprobe"), ("IVF2,Flat", "nprobe", "efSearch")):
+        fc7("index", photos, "--kind", kind)
+        index = photos.parent / "index"
+        facts = json.loads(fc7("info", index, "--format", "json").stdout)
+        efforts = {"nprobe": facts["nprobe"], "efSearch": facts["ef_search"]}
+        assert (facts["kind"], efforts[other]) == (kind, None)
+        assert f" at {name} {efforts[name]}, " in fc7("info", index).stdout
+
+
+def test_a_time_that_no_calendar_has_is_shown_as_the_last_that_can_be_stored(fc7: Fc7, make_photo: MakePhoto) -> None:
+    with TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
+        for name in ("a.png", "b.png"):
+            path = Path(shutil.copy(make_photo("photo.png"), Path(folder) / name))
+            os.utime(path, (4e11, 4e11))
+        if path.stat().st_mtime < 3e11:
+            pytest.skip("this file system has no times so late")
+        fc7("index", folder)
+        done = fc7("duplicates")
+        assert (done.exit_code, done.stdout.count("2262-04-1")) == (0, 2), done.output

@@ -9,6 +9,8 @@ from PIL import Image
 
 from index.errors import DatasetError
 from retrieval.evaluation import _result, evaluate
+from retrieval.facts import evaluation_facts
+from retrieval.formats import format_facts
 from retrieval.model import Model
 
 MakePhoto = Callable[..., Path]
@@ -93,3 +95,14 @@ def test_every_picture_needs_a_label(model: Model, labelled: tuple[list[Path], l
 def test_a_probability_that_is_no_number_is_a_mistake(model: Model) -> None:
     unknown = _result(model, Path("p.png"), np.full(3, np.nan, np.float32), 1)
     assert unknown.rank == 3
+
+
+def test_what_cannot_be_measured_is_no_number(model: Model, labelled: tuple[list[Path], list[int]]) -> None:
+    paths, labels = labelled
+    few = evaluation_facts(evaluate(model, paths[1:11], labels[1:11])).values
+    assert (few["precision_at_1"], few["precision_at_10"]) == (1.0, None)
+    alone = evaluation_facts(evaluate(model, paths[1::4], labels[1::4]))
+    assert alone.values["top1"] == 1.0
+    assert [alone.values[name] for name in ("precision_at_1", "mean_average_precision")] == [None, None]
+    assert alone.rows["mean_average_precision"] == "too few pictures"
+    assert "NaN" not in "".join(format_facts(alone, "json"))

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cli_output import report_skipped, warn
 from index.records import Prediction, SearchResult, SkippedPhoto
@@ -152,3 +154,26 @@ def test_facts_are_aligned() -> None:
         "model     tiny\nruns on   CUDA\n          CPU\naccuracy  top1: 0.5\n"
     )
     assert json.loads("".join(format_facts(facts, "json"))) == values
+
+
+@pytest.mark.parametrize("name", ["a\rb.jpg", "a\nb.jpg", "a\r\nb.jpg", 'a",b.jpg', "a.jpg\r"])
+def test_csv_gives_back_any_name(name: str) -> None:
+    [head, *rows] = csv.reader(io.StringIO("".join(format_predictions([(name, PHOTOS[0][1])], "csv")), newline=""))
+    assert head[0] == "path"
+    assert [row[0] for row in rows] == [name, name]
+
+
+@given(st.text("ab猫é한̈", max_size=30), st.integers(1, 40))
+def test_what_is_shortened_fits_into_the_columns(text: str, width: int) -> None:
+    def columns(shown: str) -> int:
+        return sum({"猫": 2, "한": 2, "̈": 0}.get(character, 1) for character in shown)
+
+    shown = shorten_middle(text, width)
+    assert columns(shown) <= width
+    if columns(text) <= width:
+        assert shown == text
+    else:
+        head, _, tail = shown.partition("…")
+        assert text.startswith(head)
+        assert text.endswith(tail)
+        assert columns(shown) >= width - 2
