@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from cli_options import (
     recipe_flags,
     shape_flags,
 )
-from cli_output import INTERRUPTED, report_skipped, write
+from cli_output import INTERRUPTED, report_skipped, starting, write
 from index.errors import UserError
 from training.architectures import CONFIGS
 from training.recipe import RECIPES
@@ -83,17 +83,21 @@ def train_command(
     if start and shape:
         raise click.UsageError(f"--from brings the network's shape with it; leave out --{next(iter(shape))}")
 
-    from training.hardware import choose_hardware
-    from training.initial import read_start
-    from training.processes import joined_processes
-    from training.report import SilentReport, TerminalReport
-    from training.run import first_recipe, train
-    from training.run import resume as resume_run
-    from training.summary import summary
+    with starting():
+        from training.hardware import choose_hardware
+        from training.initial import read_start
+        from training.processes import joined_processes
+        from training.report import SilentReport, TerminalReport
+        from training.run import first_recipe, train
+        from training.run import resume as resume_run
+        from training.summary import summary
 
-    with joined_processes(device) as processes, errors_told_by(processes.first):
+    with (
+        joined_processes(device) as processes,
+        errors_told_by(processes.first),
+        TerminalReport(sys.stderr) if processes.first else nullcontext(SilentReport()) as report,
+    ):
         hardware = processes.together(lambda: choose_hardware(device, processes=processes, compiled=compile))
-        report = TerminalReport(sys.stderr) if processes.first else SilentReport()
         if resume:
             result = resume_run(data, out, hardware=hardware, report=report, epochs=values["epochs"])
         else:
@@ -154,9 +158,10 @@ def evaluate_command(data: Path, *, model: "Ensemble", pictures: Path | None, fo
         table = resources.enter_context(output_file(pictures)) if pictures is not None else None
         with ProgressBar("Evaluating", sys.stderr) as progress:
             evaluation = evaluate(model, split.paths, split.labels, progress=progress)
-        write(format_facts(evaluation_facts(evaluation), format))
         if table is not None:
             table.writelines(line.encode("utf-8", "surrogateescape") for line in format_pictures(evaluation.results))
+    # After the table is in its place: whoever reads what is printed may have gone.
+    write(format_facts(evaluation_facts(evaluation), format))
     report_skipped(evaluation.skipped)
 
 
@@ -187,23 +192,25 @@ def export_command(
     device: str,
 ) -> None:
     """Write a trained network as one model file, proven to answer as the network does."""
-    from retrieval.facts import summary_line
-    from training.checkpoint_export import export_checkpoint
-    from training.embedding import EmbeddingRecipe
-    from training.hardware import choose_hardware
-    from training.report import TerminalReport
+    with starting():
+        from retrieval.facts import summary_line
+        from training.checkpoint_export import export_checkpoint
+        from training.embedding import EmbeddingRecipe
+        from training.hardware import choose_hardware
+        from training.report import TerminalReport
 
-    spec = export_checkpoint(
-        checkpoint,
-        out,
-        hardware=choose_hardware(device),
-        report=TerminalReport(sys.stderr),
-        data=data,
-        embedding=EmbeddingRecipe(layers=tuple(layers.split(",")), dim=dim, power=whitening),
-        half=not float32,
-        name=name,
-        licence=licence,
-    )
+    with TerminalReport(sys.stderr) as report:
+        spec = export_checkpoint(
+            checkpoint,
+            out,
+            hardware=choose_hardware(device),
+            report=report,
+            data=data,
+            embedding=EmbeddingRecipe(layers=tuple(layers.split(",")), dim=dim, power=whitening),
+            half=not float32,
+            name=name,
+            licence=licence,
+        )
     write([f"{summary_line(out, spec)}\n"])
 
 
@@ -229,18 +236,20 @@ def import_command(
 
     Without --calibrate, the embedding that search compares is fc7 itself, 4,096 values.
     """
-    from retrieval.facts import summary_line
-    from training.importing import IMAGENET, import_weights
-    from training.report import TerminalReport
+    with starting():
+        from retrieval.facts import summary_line
+        from training.importing import IMAGENET, import_weights
+        from training.report import TerminalReport
 
-    spec = import_weights(
-        weights,
-        out,
-        labels=labels or IMAGENET,
-        cache=cache_folder(),
-        report=TerminalReport(sys.stderr),
-        calibrate=calibrate,
-        url=url,
-        half=not float32,
-    )
+    with TerminalReport(sys.stderr) as report:
+        spec = import_weights(
+            weights,
+            out,
+            labels=labels or IMAGENET,
+            cache=cache_folder(),
+            report=report,
+            calibrate=calibrate,
+            url=url,
+            half=not float32,
+        )
     write([f"{summary_line(out, spec)}\n"])

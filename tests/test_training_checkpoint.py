@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from permissions import locked
 from training_samples import TINY, checkpoint_of, lively
 
 from index.errors import CheckpointError
@@ -30,6 +31,7 @@ def checkpoint() -> Checkpoint:
     found.history = [EpochMetrics(epoch, 20, 0.1, 1.1, 0.3, 1.2, 0.25, 1.0, 900.0, 0.01, 4.5) for epoch in (1, 2)]
     found.optimizer = optimizer.state_dict()
     found.random = {"cpu": torch.get_rng_state()}
+    found.patience_from = 1
     return found
 
 
@@ -62,7 +64,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
 
 def test_a_checkpoint_holds_everything(checkpoint: Checkpoint, saved: Path) -> None:
     loaded = Checkpoint.load(saved)
-    for name in ("config", "recipe", "classes", "data", "epoch", "step", "totals", "history"):
+    for name in ("config", "recipe", "classes", "data", "epoch", "step", "totals", "history", "patience_from"):
         assert getattr(loaded, name) == getattr(checkpoint, name), name
     for name in ("network", "optimizer", "random"):
         assert plain(getattr(loaded, name)) == plain(getattr(checkpoint, name)), name
@@ -184,6 +186,7 @@ def test_a_file_of_an_earlier_version_is_read(saved: Path, checkpoint: Checkpoin
     assert loaded.recipe.lr == 0.2
     assert [known.id for known in loaded.classes] == ["n00000000", None, "n00000002"]
     assert (loaded.epoch, loaded.step, loaded.history[0].validation_top1) == (1, 5, 0.25)
+    assert loaded.patience_from == 0
     assert not loaded.normalisation.colours.any()
     assert plain(loaded.build().state_dict()) == plain(checkpoint.network)
 
@@ -253,5 +256,22 @@ def test_a_full_disk_before_there_is_any_checkpoint(checkpoint: Checkpoint, tmp_
 
 
 def test_a_folder_that_is_gone_is_an_error_of_the_user(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="No such file or directory"):
+    with pytest.raises(CheckpointError, match=r"\(No such file or directory\); choose another place with -o"):
         checkpoint.save(tmp_path / "gone" / "last.pt")
+
+
+def test_a_place_that_is_taken_is_not_for_want_of_room(checkpoint: Checkpoint, saved: Path) -> None:
+    (saved.parent / "best.pt").mkdir()
+    with pytest.raises(CheckpointError, match=r"best.pt could not .* is untouched. See to that and go on with"):
+        checkpoint.save(saved.parent / "best.pt")
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Reached from here, for no other user finds the way through pytest's folders.
+    monkeypatch.chdir(saved.parent)
+    saved.parent.chmod(0o755)
+    with locked(saved), pytest.raises(CheckpointError) as caught:
+        Checkpoint.load(Path("last.pt"))
+    assert str(caught.value) == (
+        "last.pt cannot be read (Permission denied); make it readable, or use another checkpoint"
+    )

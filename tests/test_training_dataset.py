@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 import unicodedata
@@ -5,7 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
 from training_samples import write_shapes
 
 from index.errors import DatasetError
@@ -16,10 +21,13 @@ from training.dataset import (
     VALIDATION_NAMES,
     Dataset,
     Split,
+    mark_of,
+    pack_marks,
     read_class_names,
     scan_dataset,
     scan_labelled,
     scan_unseen,
+    unpack_marks,
 )
 
 WORDS = "n01443537\tgoldfish, Carassius auratus\nn02123045\ttabby, tabby cat\nn04067472\treel\n"
@@ -27,10 +35,10 @@ IDS = ("n01443537", "n02123045")
 
 
 def touch(folder: Path, *names: str) -> Path:
-    """Write files that are pictures by name: finding them opens none."""
+    """Write files that are pictures by name, each another: finding them opens none."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        (folder / name).write_bytes(b"")
+        (folder / name).write_bytes(f"{folder.name}/{name}".encode())
     return folder
 
 
@@ -383,6 +391,9 @@ def test_a_model_is_judged_by_what_was_set_aside_when_it_was_trained(tmp_path: P
     assert scan_unseen(root, [model]) == (scan_dataset(root, seed=3, validation=0.3).validation, 14)
     moved = root.rename(tmp_path / "moved")
     assert scan_unseen(moved, [model])[1] == 14, "wherever it lies"
+    for number, path in enumerate(sorted(moved.rglob("*.jpg"))):
+        path.rename(path.with_name(f"new name {number}.jpg"))
+    assert scan_unseen(moved, [model])[1] == 14, "whatever it is called"
 
 
 def test_several_models_are_judged_by_what_none_of_them_learned_from(tmp_path: Path) -> None:
@@ -411,7 +422,7 @@ def test_all_pictures_are_measured_where_a_model_did_not_learn_from_them(tmp_pat
     model = trained_on(make_classes(tmp_path / "known", each=10))
     other = make_classes(tmp_path / "other", each=9)
     for path in other.rglob("*.jpg"):
-        path.write_bytes(b"other")
+        path.write_bytes(path.read_bytes()[::-1])
     assert scan_unseen(other, [model])[1] == 0
     assert scan_unseen(tmp_path / "known", [replace(model, learned="")])[1] == 0
 
@@ -419,3 +430,57 @@ def test_all_pictures_are_measured_where_a_model_did_not_learn_from_them(tmp_pat
 def test_a_validation_set_is_measured_whole(tmp_path: Path) -> None:
     root = make_tiny_imagenet(tmp_path)
     assert scan_unseen(root, [trained_on(root)]) == (scan_dataset(root).validation, 0)
+
+
+def test_pictures_of_one_size_and_name_are_told_apart(tmp_path: Path) -> None:
+    """As numbered bitmaps are, of which the margin is all white besides."""
+    rng = np.random.default_rng(0)
+    for place in ("learned", "other"):
+        for name in ("cat", "dog"):
+            for number in range(10):
+                pixels = np.full((200, 200, 3), 255, np.uint8)
+                pixels[80:120, 80:120] = rng.integers(0, 256, (40, 40, 3))
+                path = tmp_path / place / name / f"{number}.bmp"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path)
+    assert len({path.stat().st_size for path in tmp_path.rglob("*.bmp")}) == 1
+    model = trained_on(tmp_path / "learned")
+    assert scan_unseen(tmp_path / "learned", [model])[1] == 14
+    assert scan_unseen(tmp_path / "other", [model])[1] == 0
+
+
+def test_what_cannot_be_read_was_not_learned_from(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert [mark_of(tmp_path / name) for name in ("none.jpg", "pipe.jpg")] == [None, None]
+    assert unpack_marks(pack_marks([b"abcd", None, b"efgh", b"abcd"])) == {b"abcd", b"efgh"}
+    assert unpack_marks(pack_marks([])) == set()
+
+
+def test_a_picture_that_goes_while_a_set_is_read_is_told(tmp_path: Path) -> None:
+    dataset = scan_dataset(make_classes(tmp_path))
+    dataset.train.paths[0].unlink()
+    with pytest.raises(DatasetError, match=r"\d\.jpg is gone"):
+        _ = dataset.fingerprint
+
+
+@given(known=st.sets(st.integers(0, 19)), seed=st.integers(0, 3))
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_pictures_that_a_start_learned_from_are_set_aside_last(tmp_path: Path, known: set[int], seed: int) -> None:
+    paths = sorted(make_classes(tmp_path, each=10).rglob("*.jpg"))
+    learned = pack_marks(mark_of(paths[number]) for number in known)
+    dataset = scan_dataset(tmp_path, validation=0.4, seed=seed, learned=learned)
+    marks = unpack_marks(learned)
+    for label, name in enumerate(("cat", "dog")):
+        apart = [
+            path for path, own in zip(dataset.validation.paths, dataset.validation.labels, strict=True) if own == label
+        ]
+        unknown = sum(mark_of(path) not in marks for path in (tmp_path / name).iterdir())
+        assert len(apart) == 4
+        assert sum(mark_of(path) not in marks for path in apart) == min(4, unknown)
+    assert sorted(dataset.train.paths + dataset.validation.paths) == paths
+
+
+def test_the_folder_of_a_validation_set_is_understood_by_itself(tmp_path: Path) -> None:
+    root = make_tiny_imagenet(tmp_path)
+    classes = scan_dataset(root).classes
+    assert scan_labelled(root / "val", classes) == scan_labelled(root, classes)

@@ -15,7 +15,7 @@ from PIL import Image
 from training_samples import CPU, TINY, as_split, checkpoint_of, lively, reduced, write_shapes
 
 import training.export
-from index.errors import ExportError
+from index.errors import DatasetError, ExportError
 from retrieval.model import Model
 from retrieval.preprocess import resize_and_crop
 from retrieval.spec import ModelSpec
@@ -153,6 +153,23 @@ def test_pictures_that_cannot_be_read_do_not_count(tmp_path: Path, kept: str) ->
     assert spec.accuracy["pictures"] == 11
 
 
+def test_pictures_to_compare_on_that_cannot_be_read_are_an_error(pictures: MemoryPictures, tmp_path: Path) -> None:
+    split = as_split(write_shapes(tmp_path / "some", each=1))
+    for path in split.paths:
+        path.write_bytes(b"")
+    unreadable = MemoryPictures(split, TINY.resize, device=CPU.device)
+    with pytest.raises(DatasetError, match=r"none of the pictures .* could be read; give others with --data"):
+        export_model(
+            checkpoint_of(lively(TINY, 3)),
+            tmp_path / "m.onnx",
+            pictures=pictures,
+            validation=unreadable,
+            embedding=RECIPE,
+            accuracy={},
+        )
+    assert not (tmp_path / "m.onnx").exists()
+
+
 def test_the_fingerprint_is_of_the_weights_alone(pictures: MemoryPictures, tmp_path: Path) -> None:
     checkpoint = checkpoint_of(lively(TINY, 3))
 
@@ -281,6 +298,16 @@ def test_the_embedding_can_be_made_of_any_layers(
 def test_a_place_that_cannot_be_written(pictures: MemoryPictures, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"gone/model.onnx could not be written .*; choose another place with -o"):
         export(checkpoint_of(lively(TINY, 3)), tmp_path / "gone" / "model.onnx", pictures)
+
+
+def test_a_folder_whose_name_is_no_text_gets_its_model(pictures: MemoryPictures, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"r\xff")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("file names are text on this file system")
+    spec = export(checkpoint_of(lively(TINY, 3)), folder / "model.onnx", pictures, name=folder.name)
+    assert Model.load(folder / "model.onnx", device="cpu").spec.name == spec.name == folder.name
 
 
 def test_an_export_that_fails_leaves_the_model_that_was_there(

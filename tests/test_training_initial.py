@@ -1,8 +1,11 @@
 """Where fine-tuning starts: the weights of a checkpoint and of a model file, and files that cannot be started from."""
 
 import io
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -13,13 +16,15 @@ from index.errors import CheckpointError, ModelError
 from training.architectures import CONFIGS
 from training.augment import centre_crops
 from training.checkpoint import Checkpoint
+from training.checkpoint_export import export_checkpoint
+from training.dataset import scan_dataset, unpack_marks
 from training.embedding import EmbeddingRecipe
 from training.export import export_model
 from training.initial import read_start
 from training.pictures import MemoryPictures
 from training.recipe import RECIPES
 from training.report import TerminalReport
-from training.run import train
+from training.run import TrainResult, resume, train
 
 Change = Callable[[onnx.ModelProto], None]
 
@@ -87,6 +92,35 @@ def test_terms_of_use_go_on_to_what_is_made_of_the_weights(
     assert result.spec.training["recipe"]["mean"] == "colour"
     assert read_start(tmp_path / "run" / "best.pt").licence == "for research"
     assert read_start(tmp_path / "run" / "model.onnx").licence == "for research"
+
+
+def test_pictures_that_the_start_learned_from_are_not_set_aside(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """With another seed, or once there are more pictures, the draw would take some of them."""
+    data = write_shapes(tmp_path / "shapes", each=12)
+    recipe = RECIPES["alexnet-64"].for_fine_tuning().changed(epochs=1, head_epochs=1)
+    learned = scan_dataset(data).learned
+    replace(checkpoint, data=checkpoint.data | {"learned": learned}).save(tmp_path / "best.pt")
+
+    def go_on(place: str, **changes: Any) -> tuple[TrainResult, str]:
+        stream = io.StringIO()
+        start = read_start(tmp_path / "best.pt")
+        chosen = recipe.changed(**changes)
+        report = TerminalReport(stream)
+        return train(data, tmp_path / place, chosen, hardware=CPU, report=report, start=start), stream.getvalue()
+
+    result, told = go_on("run", seed=1)
+    spec = result.spec
+    assert spec is not None
+    assert "pictures to check with are among those" not in told
+    assert unpack_marks(spec.learned) == unpack_marks(learned)
+    # The draw is the same again where a run goes on, and where it is exported.
+    assert resume(data, tmp_path / "run", hardware=CPU, report=TerminalReport(io.StringIO()), epochs=2).spec
+    said = io.StringIO()
+    export_checkpoint(tmp_path / "run/best.pt", tmp_path / "m.onnx", hardware=CPU, report=TerminalReport(said))
+    assert "accuracy stays" not in said.getvalue()
+    # Where more are to be set aside than are left, it says so.
+    _, told = go_on("half", validation=0.5)
+    assert re.search(r"1[45] of the 18 pictures to check with are among those that best.pt learned from", told)
 
 
 def without_mean(model: onnx.ModelProto) -> None:

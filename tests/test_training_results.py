@@ -50,7 +50,7 @@ def test_the_surest_mistakes_come_first(tmp_path: Path) -> None:
 
 
 def test_a_table_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"gone/metrics.csv could not be written .*; make room and start again"):
+    with pytest.raises(RunError, match=r"gone/metrics.csv could not be written .*; choose another place with -o"):
         write_metrics(tmp_path / "gone" / "metrics.csv", ())
     (tmp_path / "metrics.csv").mkdir()
     (tmp_path / "last.pt").touch()

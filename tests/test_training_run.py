@@ -238,6 +238,18 @@ def test_a_run_stops_when_nothing_gets_better(data: Path, tmp_path: Path) -> Non
     assert len(go_on(data, tmp_path / "run", epochs=60).history) == 5, "unless more is asked for"
 
 
+@pytest.mark.usefixtures("report_every_batch")
+@pytest.mark.parametrize("stop", [3, 8], ids=["midst of an epoch", "end of an epoch"])
+def test_a_run_that_was_given_more_epochs_stops_alike_when_interrupted(data: Path, tmp_path: Path, stop: int) -> None:
+    recipe = RECIPE.changed(epochs=50, stop_after=2, lr=0.0, grow="")
+    run(data, tmp_path / "run", recipe, config=replace(TINY, batch_norm=False))
+    stopping = Record(lambda batches: signal.raise_signal(signal.SIGINT) if batches == stop else None)
+    assert go_on(data, tmp_path / "run", epochs=60, report=stopping).spec is None
+    report = Record()
+    assert len(go_on(data, tmp_path / "run", report=report).history) == 5
+    assert "stopped after epoch 5: 2 were no better in validation" in report.notes
+
+
 def test_a_run_does_not_stop_before_its_crops_have_grown(data: Path, tmp_path: Path) -> None:
     recipe = RECIPE.changed(epochs=10, stop_after=1, lr=0.0, grow="0:20,0.5:28")
     result = run(data, tmp_path / "run", recipe, config=replace(TINY, batch_norm=False))

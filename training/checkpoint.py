@@ -1,5 +1,6 @@
 """Checkpoints: all that training needs to go on exactly, in one file of tensors and plain values."""
 
+import errno
 import json
 import os
 import zipfile
@@ -21,6 +22,8 @@ from training.recipe import Recipe
 FORMAT_VERSION = 1
 LAST, BEST = "last.pt", "best.pt"
 """The checkpoints in a run's folder: where to go on, and what to use."""
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class Checkpoint:
     """States of the generators of random numbers, by device; with `:1`, `:2` … those of the processes beside it."""
     average: dict[str, Tensor] = field(default_factory=dict)
     """Averages of the weights, where the recipe asks for them."""
+    patience_from: int = 0
+    """The epoch from which on epochs without progress count, where more were asked for after an early stop."""
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -98,6 +103,7 @@ class Checkpoint:
             "step": self.step,
             "totals": list(astuple(self.totals)),
             "history": [asdict(row) for row in self.history],
+            "patience_from": self.patience_from,
         }
         content = {
             "fc7": json.dumps(header),
@@ -116,11 +122,14 @@ class Checkpoint:
         except (OSError, RuntimeError) as error:
             # What torch's own writer says when the disk is full ("unexpected pos 768 vs 662") helps nobody.
             reason = error.strerror if isinstance(error, OSError) else "the disk may be full"
-            raise CheckpointError(f"{path} could not be written ({reason}); {way_on(path.parent)}") from error
+            raise CheckpointError(f"{path} could not be written ({reason}); {way_on(path.parent, error)}") from error
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
-        """Read tensors and plain values, never code. Raises CheckpointError (missing, damaged, foreign, newer)."""
+        """Read tensors and plain values, never code.
+
+        Raises CheckpointError (missing, unreadable, damaged, foreign, newer).
+        """
         if not os.path.isfile(path):
             raise CheckpointError(
                 f"there is no checkpoint {path}; `fc7 train DATA -o RUN` writes RUN/last.pt and RUN/best.pt"
@@ -135,6 +144,10 @@ class Checkpoint:
                 if (damaged := archive.testzip()) is not None:
                     raise zipfile.BadZipFile(damaged)
             content = torch.load(path, map_location="cpu", weights_only=True)
+        except OSError as error:
+            raise CheckpointError(
+                f"{path} cannot be read ({error.strerror}); make it readable, or use another checkpoint"
+            ) from error
         except Exception as error:  # torch raises whatever its zip reader and unpickler raise
             raise CheckpointError(
                 f"{path} is damaged or no checkpoint; train again, or use another of the run's checkpoints"
@@ -156,7 +169,7 @@ class Checkpoint:
                 config=AlexNetConfig.from_dict(header["config"]),
                 recipe=Recipe(**header["recipe"]),
                 classes=tuple(ClassName(name, id, tuple(synonyms)) for name, id, synonyms in header["classes"]),
-                # Files of earlier versions have no colours, no average and no scaler.
+                # Files of earlier versions have no colours, no average, no scaler and no patience_from.
                 normalisation=Normalisation(
                     content["mean"], content["deviation"], content.get("colours", torch.zeros(3, 3))
                 ),
@@ -170,6 +183,7 @@ class Checkpoint:
                 optimizer=content["optimizer"],
                 scaler=content.get("scaler", {}),
                 random=content["random"],
+                patience_from=header.get("patience_from", 0),
             )
         except (KeyError, TypeError, ValueError, UserError) as error:
             raise CheckpointError(f"{path} is incomplete or of another version ({error}); train again") from error
@@ -186,8 +200,13 @@ class Checkpoint:
         return network.eval()
 
 
-def way_on(run: Path) -> str:
-    """Return what to do where a file could not be written into a run's folder."""
+def way_on(run: Path, error: Exception | None = None) -> str:
+    """Return what to do where a file could not be written into a run's folder.
+
+    That is for want of room, unless an OSError says otherwise.
+    """
+    full = not isinstance(error, OSError) or error.errno in NO_ROOM
     if os.path.exists(run / LAST):
-        return "the last good checkpoint is untouched. Make room and go on with --resume"
-    return "make room and start again"
+        first = "Make room" if full else "See to that"
+        return f"the last good checkpoint is untouched. {first} and go on with --resume"
+    return "make room and start again" if full else "choose another place with -o"

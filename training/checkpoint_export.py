@@ -50,7 +50,12 @@ def export_checkpoint(
         raise DatasetError(
             f"the pictures that {path} learned from are not at {root} any more; give their folder with --data"
         )
-    dataset = scan_dataset(root, validation=checkpoint.recipe.validation, seed=checkpoint.recipe.seed)
+    dataset = scan_dataset(
+        root,
+        validation=checkpoint.recipe.validation,
+        seed=checkpoint.recipe.seed,
+        learned=checkpoint.data.get("start_learned", ""),
+    )
     learned = dataset.fingerprint == checkpoint.data["fingerprint"]
     if not learned and data is None:
         raise DatasetError(

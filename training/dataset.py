@@ -5,7 +5,7 @@ import hashlib
 import os
 import random
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,9 @@ VALIDATION_NAMES = ("val", "validation", "valid", "test")
 SPLIT_NAMES = {"train", "training", *VALIDATION_NAMES}
 MARK_BYTES = 4
 """Of the hash by which a picture is known again: among 100,000, one of 40,000 others is mistaken."""
+PIECES = 16
+PIECE_BYTES = 4096
+"""Of a picture, all of which would take long to read where training reads it by workers."""
 
 
 @dataclass(frozen=True)
@@ -63,31 +66,57 @@ class Dataset:
         digest = hashlib.sha256()
         for path, label in sorted(zip(split.paths, split.labels, strict=True)):
             relative = os.fsencode(path.relative_to(self.root))
-            digest.update(b"%s\0%d\0%d\n" % (relative, path.stat().st_size, label))
+            try:
+                size = path.stat().st_size
+            except OSError as error:
+                raise DatasetError(f"{path} is gone ({error.strerror}); leave the folder as it is meanwhile") from error
+            digest.update(b"%s\0%d\0%d\n" % (relative, size, label))
         return digest.hexdigest()
 
     @property
     def learned(self) -> str:
-        """The sorted marks of the pictures to learn from, in base64; nothing where others are there to be judged by."""
-        return base64.b64encode(b"".join(sorted(marks_of(self.train, self.classes)))).decode() if self.divided else ""
+        """The marks of the pictures to learn from, packed; nothing where others are there to be judged by."""
+        return pack_marks(map(mark_of, self.train.paths)) if self.divided else ""
 
 
-def marks_of(split: Split, classes: Sequence[ClassName]) -> list[bytes]:
-    """Return a short hash of each picture's class, file name and size, by which it is known again in another folder."""
-    keys = [os.fsencode(known.id or known.name) for known in classes]
-    return [
-        hashlib.blake2b(
-            b"%s\0%s\0%d" % (keys[label], os.fsencode(path.name), path.stat().st_size), digest_size=MARK_BYTES
-        ).digest()
-        for path, label in zip(split.paths, split.labels, strict=True)
-    ]
+def mark_of(picture: Path) -> bytes | None:
+    """Return a short hash of a file's size and content, by which it is known again anywhere; None if it is unreadable.
+
+    Of more than 64 kB it takes pieces from all over the file.
+    """
+    try:
+        if not picture.is_file():
+            return None
+        with picture.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest = hashlib.blake2b(b"%d\n" % size, digest_size=MARK_BYTES)
+            for start in range(0, size, max(size // PIECES, PIECE_BYTES)):
+                file.seek(start)
+                digest.update(file.read(PIECE_BYTES))
+    except OSError:
+        return None
+    return digest.digest()
 
 
-def scan_dataset(root: Path, *, validation: float = 0.1, seed: int = 0, names: Path | None = None) -> Dataset:
+def pack_marks(marks: Iterable[bytes | None]) -> str:
+    """Return marks as text for metadata, sorted and in base64."""
+    return base64.b64encode(b"".join(sorted({mark for mark in marks if mark}))).decode()
+
+
+def unpack_marks(packed: str) -> set[bytes]:
+    """Return the marks that `pack_marks` packed."""
+    marks = base64.b64decode(packed)
+    return {marks[start : start + MARK_BYTES] for start in range(0, len(marks), MARK_BYTES)}
+
+
+def scan_dataset(
+    root: Path, *, validation: float = 0.1, seed: int = 0, names: Path | None = None, learned: str = ""
+) -> Dataset:
     """Find the pictures of a data set.
 
     Known layouts: one folder a class; `train/` and `val/` (or `validation/`, `valid/`, `test/`) of such; the public
-    tiny-imagenet-200 archive. Without a validation set, the share `validation` of each class is set aside, by `seed`.
+    tiny-imagenet-200 archive. Without a validation set, the share `validation` of each class is set aside, by `seed`;
+    of pictures whose marks are in `learned`, packed, only where there are too few others.
     `names` (or a `words.txt` in the folder) maps folder names that are WordNet ids to names; fc7 itself knows those of
     ImageNet. Raises DatasetError.
     """
@@ -111,7 +140,9 @@ def scan_dataset(root: Path, *, validation: float = 0.1, seed: int = 0, names: P
             f"{root} has pictures of {unchecked[0]}{_more(unchecked)} to learn from and none to check with; "
             "folders of both must have the same names"
         )
-    train, held_out = _split(train, share=validation, seed=seed) if given is None else (train, given)
+    train, held_out = (
+        _split(train, share=validation, seed=seed, learned=unpack_marks(learned)) if given is None else (train, given)
+    )
     order = sorted(train)
     classes = tuple(known.get(name, ClassName(name)) for name in order)
     numbers = {name: number for number, name in enumerate(order)}
@@ -121,7 +152,7 @@ def scan_dataset(root: Path, *, validation: float = 0.1, seed: int = 0, names: P
 
 
 def scan_labelled(root: Path, classes: Sequence[ClassName]) -> Split:
-    """Find the pictures to judge a model by: the validation set of a data set, or one folder a class.
+    """Find the pictures to judge a model by: the validation set of a data set, its folder, or one folder a class.
 
     Folders are matched with the model's classes by WordNet id or name. Raises DatasetError.
     """
@@ -133,7 +164,8 @@ def scan_labelled(root: Path, classes: Sequence[ClassName]) -> Split:
         # As it is, and with accents apart from their letters or not: macOS writes names otherwise than it reads them.
         for key in names | {unicodedata.normalize(form, name) for name in names for form in ("NFC", "NFD")}:
             numbers.setdefault(key, []).append(number)
-    found = _validation(root, set(numbers))
+    annotations = root / "val_annotations.txt"
+    found = _annotated(root, annotations) if os.path.isfile(annotations) else _validation(root, set(numbers))
     if not found:
         folder = root / "train" if "train" not in numbers and _is_split(root) else root
         found = {name: paths for name, paths in _class_folders(folder).items() if paths}
@@ -160,17 +192,13 @@ def scan_unseen(root: Path, models: Sequence[ModelSpec]) -> tuple[Split, int]:
     """
     classes = models[0].classes
     found = scan_labelled(root, classes)
-    learned: set[bytes] = set()
-    for model in models:
-        marks = base64.b64decode(model.learned)
-        learned.update(marks[start : start + MARK_BYTES] for start in range(0, len(marks), MARK_BYTES))
+    learned = set[bytes]().union(*(unpack_marks(model.learned) for model in models))
     if not learned:
         return found, 0
-    pairs = zip(found.paths, found.labels, marks_of(found, classes), strict=True)
-    kept = [(path, label) for path, label, mark in pairs if mark not in learned]
+    kept = [number for number, path in enumerate(found.paths) if mark_of(path) not in learned]
     if not kept:
         raise DatasetError(f"the models have learned from all the pictures in {root}; give a folder with others")
-    return Split(tuple(path for path, _ in kept), tuple(label for _, label in kept)), len(found) - len(kept)
+    return found.take(kept), len(found) - len(kept)
 
 
 def read_class_names(path: Path, *, required: bool = True) -> dict[str, ClassName]:
@@ -286,7 +314,7 @@ def _annotated(folder: Path, annotations: Path) -> dict[str, list[Path]]:
 
 
 def _split(
-    found: Mapping[str, Sequence[Path]], *, share: float, seed: int
+    found: Mapping[str, Sequence[Path]], *, share: float, seed: int, learned: Collection[bytes]
 ) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
     train, held_out = {}, {}
     for name, paths in found.items():
@@ -296,6 +324,8 @@ def _split(
             )
         # Seeded by the class as well: adding a class moves no picture of another.
         shuffled = random.Random(os.fsencode(f"{seed}/{name}")).sample(list(paths), len(paths))
+        if learned:
+            shuffled.sort(key=lambda path: mark_of(path) in learned)
         count = min(max(round(len(paths) * share), 1), len(paths) - 1)
         held_out[name], train[name] = sorted(shuffled[:count]), sorted(shuffled[count:])
     return train, held_out

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from index.errors import ExportError, OptionError
+from index.errors import DatasetError, ExportError, OptionError
 from index.files import replacing
 from retrieval.model import Model
 from retrieval.spec import ClassName, ModelSpec
@@ -77,9 +78,17 @@ def export_model(
 
 
 def sample_of(pictures: Pictures) -> Tensor:
-    """Return squares uint8 (n, size, size, 3) of some pictures of all classes, to compare on."""
+    """Return squares uint8 (n, size, size, 3) of some pictures of all classes, to compare on.
+
+    Raises DatasetError where none can be read.
+    """
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))
-    return next(pixels for pixels, _ in pictures.batches(order, PARITY_PICTURES) if len(pixels)).cpu()
+    for pixels, _ in pictures.batches(order, PARITY_PICTURES):
+        if len(pixels):
+            return pixels.cpu()
+    raise DatasetError(
+        "none of the pictures that the model file is compared with torch on could be read; give others with --data"
+    )
 
 
 def check_place(out: Path) -> None:
@@ -91,6 +100,13 @@ def check_place(out: Path) -> None:
         raise ExportError(f"{out} is a folder; name a file in it with -o")
     if out.suffix != ".onnx":  # rather than write over a checkpoint or a photo
         raise OptionError(f"{out} does not end with .onnx, as a model file does; name it so with -o")
+    try:
+        with TemporaryFile(dir=folder):  # permissions do not tell all that may forbid it
+            pass
+    except OSError as error:
+        raise ExportError(
+            f"no file can be written into {folder} ({error.strerror}); choose another place with -o"
+        ) from error
 
 
 def for_inference(trained: AlexNet, *, half: bool) -> AlexNet:
@@ -157,7 +173,9 @@ def write_model(
             check_parity(loaded, network, normalisation, transform, sample)
             check_rounding(loaded, trained, normalisation, sample)
     except OSError as error:
-        raise ExportError(f"{out} could not be written ({error}); choose another place with -o") from error
+        raise ExportError(
+            f"{out} could not be written ({error.strerror or error}); choose another place with -o"
+        ) from error
     return spec
 
 
@@ -217,6 +235,10 @@ def _fingerprint(model: onnx.ModelProto) -> str:
 
 def _training(checkpoint: Checkpoint) -> dict[str, Any]:
     # Where the pictures lie on this machine is nobody else's business; the others have places of their own.
-    data = {name: value for name, value in checkpoint.data.items() if name not in ("root", "learned", "licence")}
+    data = {
+        name: value
+        for name, value in checkpoint.data.items()
+        if name not in ("root", "learned", "start_learned", "licence")
+    }
     seconds = round(sum(row.seconds for row in checkpoint.history))
     return {**data, "recipe": checkpoint.recipe.to_dict(), "epochs_done": len(checkpoint.history), "seconds": seconds}

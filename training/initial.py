@@ -31,6 +31,8 @@ class Start:
     normalisation: Normalisation
     licence: str = ""
     """Terms of use, which hold for what is made of the weights too."""
+    learned: str = ""
+    """The marks of the pictures that the weights learned from, packed."""
 
     def network(self, config: AlexNetConfig, classes: int) -> AlexNet:
         """Return a network with these weights and a new fc8. Raises CheckpointError if they do not fit the shape."""
@@ -53,8 +55,8 @@ def read_start(path: Path) -> Start:
     if path.suffix != ".onnx":
         checkpoint = Checkpoint.load(path)
         weights = {name: values for name, values in checkpoint.weights.items() if not name.startswith("fc8.")}
-        licence = checkpoint.data.get("licence", "")
-        return Start(path.name, _known(checkpoint.config), weights, checkpoint.normalisation, licence)
+        licence, learned = (checkpoint.data.get(key, "") for key in ("licence", "learned"))
+        return Start(path.name, _known(checkpoint.config), weights, checkpoint.normalisation, licence, learned)
     if not os.path.isfile(path):
         raise ModelError(f"there is no model file {path}; leave out --from to start from nothing")
     try:
@@ -78,7 +80,7 @@ def read_start(path: Path) -> Start:
     deviation = (
         torch.from_numpy(stored["deviation"].astype(np.float32))[0] if "deviation" in stored else torch.ones(3, 1, 1)
     )
-    return Start(path.name, config, weights, Normalisation(mean, deviation), spec.licence)
+    return Start(path.name, config, weights, Normalisation(mean, deviation), spec.licence, spec.learned)
 
 
 def _config(spec: ModelSpec, path: Path) -> AlexNetConfig:

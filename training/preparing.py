@@ -6,7 +6,7 @@ from typing import Any
 from index.errors import DatasetError, OptionError
 from index.records import SkippedPhoto
 from training.architectures import AlexNetConfig
-from training.dataset import Dataset
+from training.dataset import Dataset, mark_of, pack_marks, unpack_marks
 from training.hardware import Hardware
 from training.initial import Start
 from training.networks import feature_grid
@@ -75,14 +75,31 @@ def fitted_recipe(
     return replace(recipe, batch_size=batch_size, lr=lr)
 
 
+def tell_known(dataset: Dataset, start: Start, report: Report) -> None:
+    """Note how many pictures to check with the start has learned from: where all are known, or a validation set is."""
+    if learned := unpack_marks(start.learned):
+        known = sum(mark_of(path) in learned for path in dataset.validation.paths)
+        if known:
+            report.note(
+                f"{known} of the {len(dataset.validation)} pictures to check with are among those that {start.name} "
+                "learned from: accuracy will look better than it is"
+            )
+
+
 def describe_data(dataset: Dataset, pictures: Pictures, start: Start | None) -> dict[str, Any]:
-    """Return what a checkpoint says of its pictures."""
+    """Return what a checkpoint says of its pictures.
+
+    `learned` are the marks of all that the weights have seen; `start_learned`, of what the start had, decide what is
+    set aside from the same folder again.
+    """
+    before = start.learned if start else ""
     return {
         "root": str(dataset.root.resolve()),
         "name": dataset.root.resolve().name,
         "pictures": len(pictures) - len(pictures.skipped),
         "fingerprint": dataset.fingerprint,
         "validation_fingerprint": dataset.validation_fingerprint,
-        "learned": dataset.learned,
+        "learned": pack_marks(unpack_marks(before) | unpack_marks(dataset.learned)),
+        "start_learned": before,
         **({"fine_tuned_from": start.name, "licence": start.licence} if start else {}),
     }

@@ -38,7 +38,10 @@ class Report(Notes, Protocol):
 
 
 class TerminalReport:
-    """The `Report` of a run, written to `stream`."""
+    """The `Report` of a run, written to `stream`.
+
+    A context manager: its bars are gone when it ends, also by an exception.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -48,8 +51,7 @@ class TerminalReport:
 
     def note(self, text: str) -> None:
         """Write one line."""
-        for bar in (self._fetching, self._loading, self._training):
-            bar.clear()
+        self._clear()
         self._stream.write(printable(text) + "\n")
         self._stream.flush()
 
@@ -75,6 +77,16 @@ class TerminalReport:
             f"top-5 {row.validation_top5:.1%}; {row.pictures_per_second:,.0f} pictures/s, {row.seconds:.0f} s "
             f"({row.waiting:.0%} waiting for pictures)"
         )
+
+    def __enter__(self) -> "TerminalReport":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        for bar in (self._fetching, self._loading, self._training):
+            bar.clear()
 
 
 class SilentReport:

@@ -1,7 +1,5 @@
 """The tables that a run leaves in its folder: a line an epoch, the confusion matrix, the mistaken pictures."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
@@ -10,6 +8,7 @@ from pathlib import Path
 from index.errors import RunError
 from index.files import replacing
 from retrieval.evaluation import Evaluation
+from retrieval.formats import csv_line
 from retrieval.spec import ClassName
 from training.checkpoint import EpochMetrics, way_on
 
@@ -41,10 +40,8 @@ def write_confusion(path: Path, evaluation: Evaluation, classes: Sequence[ClassN
 
 
 def _write(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
     try:
         with replacing(path) as file:
-            file.write(text.getvalue().encode("utf-8", "surrogateescape"))
+            file.writelines(csv_line(row).encode("utf-8", "surrogateescape") for row in rows)
     except OSError as error:
-        raise RunError(f"{path} could not be written ({error.strerror}); {way_on(path.parent)}") from error
+        raise RunError(f"{path} could not be written ({error.strerror}); {way_on(path.parent, error)}") from error

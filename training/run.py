@@ -1,9 +1,12 @@
 """A training run from a folder of pictures to a model file, and going on with one that stopped."""
 
+import fcntl
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import torch
 
@@ -14,7 +17,7 @@ from retrieval.model import Model
 from retrieval.runtime import require_onnxruntime
 from retrieval.spec import ModelSpec
 from training.architectures import CONFIGS, AlexNetConfig
-from training.checkpoint import BEST, LAST, Checkpoint, EpochMetrics
+from training.checkpoint import BEST, LAST, Checkpoint, EpochMetrics, way_on
 from training.dataset import Dataset, scan_dataset
 from training.embedding import EmbeddingRecipe
 from training.export import export_model
@@ -25,7 +28,7 @@ from training.networks import AlexNet
 from training.normalisation import learn_normalisation
 from training.pictures import Pictures
 from training.precision import chosen_precision, name_of
-from training.preparing import check_crops, describe_data, fitted_recipe, load_splits
+from training.preparing import check_crops, describe_data, fitted_recipe, load_splits, tell_known
 from training.recipe import RECIPES, Recipe
 from training.report import Report, tell_skipped
 from training.results import write_confusion, write_metrics, write_mistakes
@@ -76,7 +79,6 @@ def train(
     require_onnxruntime()  # needed last, after hours perhaps
 
     def prepare() -> tuple[Trainer, Checkpoint, Dataset]:
-        _make_folder(out, data)
         shape = replace(start.config if start else config or CONFIGS[recipe.arch], dropout=recipe.dropout)
         if shape.arch != recipe.arch:
             raise CheckpointError(
@@ -84,7 +86,15 @@ def train(
             )
         chosen_precision(recipe, hardware.device)
         check_crops(recipe, shape)
-        dataset = scan_dataset(data, validation=recipe.validation, seed=recipe.seed, names=names)
+        dataset = scan_dataset(
+            data,
+            validation=recipe.validation,
+            seed=recipe.seed,
+            names=names,
+            learned=start.learned if start else "",
+        )
+        if start:
+            tell_known(dataset, start, report)
         pictures, validation = load_splits(dataset, shape, hardware, report)
         torch.manual_seed(recipe.seed)
         readable = len(pictures) - len(pictures.skipped)
@@ -99,7 +109,10 @@ def train(
         )
         return _trainer(checkpoint, network, pictures, validation, hardware, report), checkpoint, dataset
 
-    return _learn(*hardware.processes.together(prepare), out, report=report, embedding=embedding)
+    processes = hardware.processes
+    with ExitStack() as held:
+        processes.on_first(lambda: _make_folder(out, data, held))
+        return _learn(*processes.together(prepare), out, report=report, embedding=embedding)
 
 
 def resume(
@@ -122,8 +135,15 @@ def resume(
     def prepare() -> tuple[Trainer, Checkpoint, Dataset]:
         checkpoint = Checkpoint.load(out / LAST)
         checkpoint.recipe = recipe = checkpoint.recipe.changed(epochs=epochs)
+        if epochs is not None:
+            checkpoint.patience_from = checkpoint.epoch
         chosen_precision(recipe, hardware.device)
-        dataset = scan_dataset(data, validation=recipe.validation, seed=recipe.seed)
+        dataset = scan_dataset(
+            data,
+            validation=recipe.validation,
+            seed=recipe.seed,
+            learned=checkpoint.data.get("start_learned", ""),
+        )
         for key, done in (("fingerprint", "learned from"), ("validation_fingerprint", "was judged by")):
             found = getattr(dataset, key)
             # Files of earlier versions do not tell what they were judged by.
@@ -137,9 +157,11 @@ def resume(
         trainer.restore(checkpoint)
         return trainer, checkpoint, dataset
 
-    prepared = hardware.processes.together(prepare)
-    longer = epochs is not None
-    return _learn(*prepared, out, report=report, embedding=embedding, longer=longer)
+    processes = hardware.processes
+    with ExitStack() as held:
+        # Where there is no folder, it says more that there is no checkpoint.
+        processes.on_first(lambda: _take_folder(out, held) if os.path.isdir(out) else None)
+        return _learn(*processes.together(prepare), out, report=report, embedding=embedding)
 
 
 def _trainer(
@@ -173,7 +195,6 @@ def _learn(
     *,
     report: Report,
     embedding: EmbeddingRecipe | None,
-    longer: bool = False,
 ) -> TrainResult:
     """Train to the end, unless a signal asks to stop, and leave the model file and the tables."""
     recipe, processes = trainer.recipe, trainer.processes
@@ -184,8 +205,7 @@ def _learn(
         f"{recipe.arch}, {name_of(trainer.precision)} on {trainer.device}{several}, "
         f"{recipe.epochs} epochs of {trainer.steps} batches"
     )
-    since = trainer.epoch if longer else 0
-    if not _run_epochs(trainer, checkpoint, out, since=since, skipped=skipped, report=report):
+    if not _run_epochs(trainer, checkpoint, out, skipped=skipped, report=report):
         return TrainResult(out, tuple(trainer.history), tuple(skipped))
 
     def finish() -> tuple[ModelSpec, Evaluation]:
@@ -207,12 +227,9 @@ def _learn(
 
 
 def _run_epochs(
-    trainer: Trainer, checkpoint: Checkpoint, out: Path, *, since: int, skipped: list[SkippedPhoto], report: Report
+    trainer: Trainer, checkpoint: Checkpoint, out: Path, *, skipped: list[SkippedPhoto], report: Report
 ) -> bool:
-    """Train until the recipe's end, or until validation has stalled for long after the epoch `since`.
-
-    False if a signal asked to stop.
-    """
+    """Train until the recipe's end, or until validation has stalled for long; False if a signal asked to stop."""
     recipe = trainer.recipe
 
     def tell(done: int, total: int, loss: float, top1: float, rate: float) -> None:
@@ -220,7 +237,7 @@ def _run_epochs(
 
     with deferred_interrupts() as interrupted:
         while trainer.epoch < recipe.epochs:
-            if _gets_no_better(trainer, since=since):
+            if _gets_no_better(trainer, since=checkpoint.patience_from):
                 report.note(f"stopped after epoch {trainer.epoch}: {recipe.stop_after} were no better in validation")
                 break
             whole = trainer.train_epoch(stop=interrupted, report=tell)
@@ -259,11 +276,8 @@ def _tell_skipped(known: list[SkippedPhoto], trainer: Trainer, report: Report) -
         known += new
 
 
-def _make_folder(out: Path, data: Path) -> None:
-    if os.path.exists(out / LAST):
-        raise RunError(
-            f"there is a run in {out} already; go on with it with --resume, or choose another folder with -o"
-        )
+def _make_folder(out: Path, data: Path, held: ExitStack) -> None:
+    """Make the folder of a new run, and take it until `held` ends."""
     if out.resolve().is_relative_to(data.resolve()):
         raise RunError(
             f"the run would lie among its pictures, in {data}, and be taken for a class the next time; "
@@ -273,3 +287,33 @@ def _make_folder(out: Path, data: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"the folder {out} cannot be made ({error.strerror}); choose another with -o") from error
+    _take_folder(out, held)
+    if os.path.exists(out / LAST):
+        raise RunError(
+            f"there is a run in {out} already; go on with it with --resume, or choose another folder with -o"
+        )
+
+
+def _take_folder(out: Path, held: ExitStack) -> None:
+    """Let no other run use the folder until `held` ends, and see that its files can be written there, before hours go.
+
+    Raises RunError.
+    """
+    try:
+        folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+        held.callback(os.close, folder)
+        # The lock of a folder leaves no file in it, and the system gives it back however its holder ends.
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with TemporaryFile(dir=out):
+            pass
+    except BlockingIOError as error:
+        raise RunError(
+            f"another fc7 is training in {out}; wait until it has ended, or choose another folder with -o"
+        ) from error
+    except OSError as error:
+        raise RunError(f"no file can be written into {out} ({error.strerror}); {way_on(out, error)}") from error
+    for path in (out / name for name in (MODEL, CONFUSION, MISTAKES)):  # what is written only at the end
+        if os.path.isdir(path):
+            raise RunError(
+                f"{path} is a folder where the run is to write a file; move it, or choose another folder with -o"
+            )
