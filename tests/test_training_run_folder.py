@@ -1,5 +1,6 @@
 """The folder of a run: one run at a time, and what cannot be written there is told before anything is learned."""
 
+import errno
 import os
 import re
 import subprocess
@@ -92,6 +93,16 @@ def test_a_second_run_in_the_same_folder_is_refused(data: Path, tmp_path: Path) 
         f"another fc7 is training in {tmp_path / 'run'}; wait until it has ended, or choose another folder with -o"
     }
     assert go_on(data, tmp_path / "run", epochs=2).spec is not None, "the folder is free again"
+
+
+def test_a_file_system_without_locks_is_no_hindrance(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    assert run(data, tmp_path / "run").spec is not None
 
 
 @pytest.mark.slow

@@ -302,14 +302,17 @@ def _take_folder(out: Path, held: ExitStack) -> None:
     try:
         folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
         held.callback(os.close, folder)
-        # The lock of a folder leaves no file in it, and the system gives it back however its holder ends.
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            # The lock of a folder leaves no file in it, and the system gives it back however its holder ends.
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"another fc7 is training in {out}; wait until it has ended, or choose another folder with -o"
+            ) from error
+        except OSError:
+            pass  # a file system without locks is no reason not to train
         with TemporaryFile(dir=out):
             pass
-    except BlockingIOError as error:
-        raise RunError(
-            f"another fc7 is training in {out}; wait until it has ended, or choose another folder with -o"
-        ) from error
     except OSError as error:
         raise RunError(f"no file can be written into {out} ({error.strerror}); {way_on(out, error)}") from error
     for path in (out / name for name in (MODEL, CONFUSION, MISTAKES)):  # what is written only at the end
