@@ -66,7 +66,7 @@ def index_command(
     --rebuild refuses while photos that are indexed cannot be seen. The old index is searched until the new one is
     finished; one that was broken off is gone on with by the same command.
 
-    The vectors of up to 40,000 photos, of 256 values each, are compared one by one; of more, auto makes inverted lists,
+    The vectors of up to 39,000 photos, of 256 values each, are compared one by one; of more, auto makes inverted lists,
     and measures how well they find: fc7 info tells. --kind is remembered.
 
     --watch ends by Ctrl-C, with status 0, and needs watchfiles: pip install 'fc7[watch]'.
@@ -205,8 +205,8 @@ def duplicates_command(
              framed, recoloured or mirrored; not turned
     alike    pictures that look much alike, and are no copies
 
-    The best of a group comes first: most pixels, then most bytes, then oldest. A photo that is exact and altered is in
-    a group of each; only the best of the exact copies is in the second, and so on.
+    The best of a group comes first: most pixels, most bytes, files before links, those of --against, oldest. A photo
+    that is exact and altered is in a group of each; only the best of the exact copies is in the second, and so on.
 
     With --format paths or -0, the paths of all but the best of each group are printed, of exact copies alone unless
     --like says otherwise. What is printed for altered and alike can be a mistake: look at these before you remove any.

@@ -26,6 +26,11 @@ def may_get_few(command: Command) -> bool:
     return not inspect.signature(command).parameters.keys().isdisjoint(("photos", "query"))
 
 
+def may_begin(command: Command) -> bool:
+    """Whether a command is given folders, without which there is nothing to begin an index with."""
+    return "folders" in inspect.signature(command).parameters
+
+
 def threads_option(*, few: bool) -> Callable[[Command], Command]:
     return click.option(
         "--threads",
@@ -128,7 +133,9 @@ def ensemble_options(command: Command) -> Command:
 def index_model_options(command: Command) -> Command:
     """As `model_options`, and --index; where no model is named it is the one that the index was made with."""
 
-    @model_option("Model file (.onnx), or builtin.", default="that of the index, or the built-in one for a new index")
+    begins = ", or the built-in one for a new index" if may_begin(command) else ""
+
+    @model_option("Model file (.onnx), or builtin.", default=f"that of the index{begins}")
     @device_option
     @threads_option(few=may_get_few(command))
     @index_option
@@ -140,7 +147,6 @@ def index_model_options(command: Command) -> Command:
             from retrieval.index_model import load_index_model
 
             few = "query" in options and are_few(options["query"].photos)
-            # Only a command that is given folders can begin an index.
             loaded = load_index_model(
                 index,
                 model,

@@ -1,4 +1,4 @@
-"""How many photos the embedding has to be learned from, before it describes better than fc7 alone.
+"""How many photos the embedding has to be learned from, until it describes nearly as well as fc7 alone.
 
     python benchmarks/calibration.py CHECKPOINT DATA
 

@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=50, help="pictures of each class, at most")
     arguments = parser.parse_args()
 
-    names = sorted(folder.name for folder in arguments.data.iterdir() if folder.is_dir())
+    names = class_folders(arguments.data)
     if arguments.classes:
         chosen = set(arguments.classes.read_text().split())
         names = [name for name in names if name in chosen]
@@ -77,6 +77,14 @@ def neighbour_scores(vectors: NDArray[np.float32], labels: NDArray[np.int64]) ->
         precision_at_k(vectors, labels, min(10, len(vectors) - 1)),
         mean_average_precision(vectors, labels),
     )
+
+
+def class_folders(data: Path) -> list[str]:
+    """Return the names of the folders in `data`, one a class. Ends the program where there are not two."""
+    names = sorted(folder.name for folder in data.iterdir() if folder.is_dir())
+    if len(names) < 2:
+        sys.exit(f"{data} has to hold one folder of pictures a class, and holds {len(names)}")
+    return names
 
 
 def read_pictures(data: Path, names: list[str], *, most: int) -> tuple[list[Image.Image], NDArray[np.int64]]:

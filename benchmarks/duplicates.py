@@ -2,8 +2,8 @@
 
     python benchmarks/duplicates.py PHOTOS OTHERS
 
-PHOTOS is a folder of different photos, of which altered copies are made; OTHERS has one folder of pictures a class, all
-of them different. Everything is indexed with the built-in model in a folder that is removed afterwards.
+PHOTOS is a folder of different photos, of which altered copies are made; OTHERS has one folder of pictures a class (two
+or more), all of them different. Everything is indexed with the built-in model in a folder that is removed afterwards.
 """
 
 import argparse

@@ -8,11 +8,12 @@ of the photos with at least such a probability: the mean over classes, and over 
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from descriptors import read_pictures
+from descriptors import class_folders, read_pictures
 from numpy.typing import NDArray
 from report import machine, table
 
@@ -35,7 +36,9 @@ def main() -> None:
 
     model = Model.load(arguments.model)
     known = [name.id for name in model.spec.classes]
-    folders = sorted(folder.name for folder in arguments.data.iterdir() if folder.name in known)
+    folders = [name for name in class_folders(arguments.data) if name in known]
+    if not folders:
+        sys.exit(f"no folder in {arguments.data} has the WordNet id of a class of {model.spec.name} as its name")
     images, labels = read_pictures(arguments.data, folders, most=arguments.pictures)
     truth = np.array([known.index(name) for name in folders])[labels]
     probabilities = np.concatenate(

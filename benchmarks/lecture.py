@@ -4,7 +4,8 @@
 
 DATA is a data set as `fc7 train` takes it, here Tiny-ImageNet-200; PHOTOS a folder of any photos of 192 pixels or more.
 What was measured is kept in OUT/results.json and not measured again, so a run that was stopped goes on when it is
-started again. Each ends by writing the tables of docs/lecture.md.
+started again. Each ends by writing the tables of docs/lecture.md. `averaged` goes on from the networks of `parts`. With
+--unseen and -m `neighbours` measures classes that a network never saw; `all` has one model, which saw them.
 """
 
 import argparse
@@ -60,7 +61,9 @@ def main() -> None:
         match claim:
             case "cost":
                 results.measure("cost", {"threads": arguments.threads}, lambda: cost_of_2012(arguments.threads))
-            case "moved" if arguments.photos:
+            case "moved" if not arguments.photos:
+                sys.exit("moved needs photos to shift, turn and scale; name a folder with --photos")
+            case "moved":
                 move(results, arguments.model, arguments.photos)
             case "relu" if part:
                 relu_and_tanh(part, results, seeds=arguments.seeds, most=min(LONGEST, 2 * arguments.epochs))

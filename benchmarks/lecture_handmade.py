@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from descriptors import compare, hog_descriptor, read_pictures
+from descriptors import class_folders, compare, hog_descriptor, read_pictures
 from lecture_results import Results, Values
 from numpy.typing import NDArray
 from PIL import Image
@@ -100,7 +100,7 @@ def find_neighbours(results: Results, data: Path, model: Path | None, *, unseen:
     """Measure neighbours by HOG, fc7 and `embedding`, as descriptors.py does."""
     loaded = Model.load(model, device="cpu")
     folder = data / "val" if (data / "val").is_dir() else data
-    names = sorted(found.name for found in folder.iterdir() if found.is_dir())
+    names = class_folders(folder)
     chosen = set(unseen.read_text().split()) if unseen else set(names)
 
     def run() -> Values:

@@ -3,9 +3,10 @@
     python benchmarks/report.py [FOUND] [PAGE]
 
 Each benchmark leaves a file in FOUND, by default runs/bench. This writes them all into PAGE, docs/results.md: every
-table at the place with its name, all goals in one, and what it was measured on.
+table at the place with its name, the goals of all in one, and what it was measured on.
 """
 
+import argparse
 import json
 import platform
 import sys
@@ -69,8 +70,13 @@ def save(folder: Path, name: str, *, text: str, goals: Sequence[Goal], packages:
 
 
 def write_page(folder: Path, page: Path) -> None:
-    """Fill the page's places with what is kept in a folder; those of benchmarks that were not run stay as they are."""
+    """Fill the page's places with what is kept in a folder; tables of benchmarks that were not run stay as they are.
+
+    The table of goals has those of the benchmarks that were run, and no other.
+    """
     found: dict[str, Any] = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))}
+    if not found:
+        sys.exit(f"{folder} holds no results; run a benchmark first")
     text = page.read_text("utf-8")
     goals = []
     for name, entry in found.items():
@@ -131,5 +137,8 @@ def filled(page: str, name: str, text: str) -> str:
 
 
 if __name__ == "__main__":
-    places = [Path(word) for word in sys.argv[1:]]
-    write_page(places[0] if places else FOUND, places[1] if places[1:] else PAGE)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("found", type=Path, nargs="?", default=FOUND)
+    parser.add_argument("page", type=Path, nargs="?", default=PAGE)
+    arguments = parser.parse_args()
+    write_page(arguments.found, arguments.page)

@@ -34,7 +34,7 @@ better, and from 250 on its 256 values find nearly as much as the 1,024 of fc7 a
 
 ENOUGH_PHOTOS = 500
 FEWEST_PHOTOS = 100
-"""With fewer, fc7 alone describes better."""
+"""With fewer, fc7 alone describes clearly better."""
 
 RANDOM_PICTURES = 16
 
