@@ -46,7 +46,7 @@ class ModelSpec:
     training: Mapping[str, Any] = field(default_factory=dict)
     """Data (name, size, fingerprint), recipe, seed, time."""
     learned: str = ""
-    """Marks of the pictures that it learned from, in base64, where a part of a set was set aside (training/dataset.py)."""
+    """Marks of the pictures that it learned from, where a part of a set was set aside (training/dataset.py)."""
     accuracy: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     date: str = ""
