@@ -67,6 +67,17 @@ def fc7(tiny_model: Path, tmp_path: Path) -> Callable[..., Result]:
 
 
 @pytest.fixture
+def folder_of_no_text(tmp_path: Path) -> Path:
+    """A folder whose name is not UTF-8; the test is skipped where there can be none."""
+    folder = tmp_path / os.fsdecode(b"r\xff")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("file names are UTF-8 on this file system")
+    return folder
+
+
+@pytest.fixture
 def make_photo(tmp_path: Path) -> Callable[..., Path]:
     """A function that writes a picture of one colour, with a pattern that `seed` draws, below the test's folder."""
 

@@ -41,15 +41,9 @@ def test_whoever_wants_it_to_report_can_say_so(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
-def undecodable(tiny_model: Path, tmp_path: Path) -> Path:
+def undecodable(tiny_model: Path, folder_of_no_text: Path) -> Path:
     """The small model in a folder whose name is not UTF-8."""
-    folder = tmp_path / os.fsdecode(b"r\xff")
-    try:
-        folder.mkdir()
-    except OSError:
-        pytest.skip("file names are UTF-8 on this file system")
-    shutil.copy(tiny_model, folder / "model.onnx")
-    return folder / "model.onnx"
+    return Path(shutil.copy(tiny_model, folder_of_no_text / "model.onnx"))
 
 
 @pytest.mark.parametrize("cached", [False, True])
