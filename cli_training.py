@@ -39,7 +39,7 @@ def errors_told_by(first: bool) -> Iterator[None]:
 
 
 @click.command("train", epilog="Example: fc7 train tiny-imagenet-200 -o runs/tiny --epochs 16")
-@click.argument("data", type=PATH)
+@click.argument("data", nargs=-1, required=True, type=PATH)
 @click.option("-o", "--out", required=True, type=PATH, help="Folder of the run.")
 @click.option("--arch", type=click.Choice(list(RECIPES)), show_default="alexnet-64", help="Which network.")
 @click.option(
@@ -50,18 +50,44 @@ def errors_told_by(first: bool) -> Iterator[None]:
     help="Model or checkpoint to fine-tune instead of starting from nothing, or builtin.",
 )
 @click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped.")
+@click.option(
+    "--teacher", type=PATH, envvar="FC7_TRAIN_TEACHER", help="Model to learn from: what it says of the pictures."
+)
+@click.option(
+    "--unlabelled",
+    metavar="FOLDER",
+    multiple=True,
+    type=PATH,
+    help="More photos for the teacher, whose folders are no classes.",
+)
+@click.option(
+    "--weight",
+    "weights",
+    metavar="FOLDER TIMES",
+    nargs=2,
+    multiple=True,
+    type=(PATH, click.FloatRange(0, 100, min_open=True)),
+    help="How often an epoch draws each picture of one of the folders.  [default: 1]",
+)
+@click.option(
+    "--cache", type=PATH, help="Folder to keep decoded pictures and the teacher's answers in, for later runs."
+)
 @click.option("--names", type=PATH, help="File with a line for each class: WordNet id, tab, name.")
 @device_option
 @click.option("--compile/--no-compile", default=False, help="Compile each step, which takes a minute first.")
 @shape_flags
 @recipe_flags
 def train_command(
-    data: Path,
+    data: tuple[Path, ...],
     *,
     out: Path,
     arch: str | None,
     start: Path | None,
     resume: bool,
+    teacher: Path | None,
+    unlabelled: tuple[Path, ...],
+    weights: tuple[tuple[Path, float], ...],
+    cache: Path | None,
     names: Path | None,
     device: str,
     compile: bool,
@@ -74,9 +100,17 @@ def train_command(
 
     On several GPUs: torchrun --no-python --nproc-per-node GPUS fc7 train DATA -o RUN
     """
-    if resume and (
-        arch or start or names or shape or any(value is not None for name, value in values.items() if name != "epochs")
-    ):
+    fixed = [
+        arch,
+        start,
+        teacher,
+        names,
+        cache,
+        *shape,
+        *weights,
+        *(values[name] for name in values if name != "epochs"),
+    ]
+    if resume and any(value is not None for value in fixed):
         raise click.UsageError("--resume goes on with the recipe of the run; only --epochs may be given with it")
     if start and values["mean"]:
         raise click.UsageError("--from brings what is subtracted from pictures with it; leave out --mean")
@@ -90,8 +124,14 @@ def train_command(
         from training.report import SilentReport, TerminalReport
         from training.run import first_recipe, train
         from training.run import resume as resume_run
+        from training.sources import Source
         from training.summary import summary
 
+    times = dict(weights)
+    if strange := [str(folder) for folder in times if folder not in (*data, *unlabelled)]:
+        raise click.UsageError(f"--weight {strange[0]} is none of the folders to learn from")
+    sources = [Source(folder, times.get(folder, 1.0)) for folder in data]
+    sources += [Source(folder, times.get(folder, 1.0), labelled=False) for folder in unlabelled]
     with (
         joined_processes(device) as processes,
         errors_told_by(processes.first),
@@ -99,14 +139,14 @@ def train_command(
     ):
         hardware = processes.together(lambda: choose_hardware(device, processes=processes, compiled=compile))
         if resume:
-            result = resume_run(data, out, hardware=hardware, report=report, epochs=values["epochs"])
+            result = resume_run(sources, out, hardware=hardware, report=report, epochs=values["epochs"])
         else:
             initial = processes.together(lambda: read_start(start) if start else None)
-            recipe = first_recipe(arch=arch, start=initial).changed(arch=arch, **values)
+            recipe = first_recipe(arch=arch, start=initial, teacher=teacher is not None).changed(arch=arch, **values)
             if values["head_epochs"] is None:
                 recipe = recipe.with_all_learning()
             result = train(
-                data,
+                sources,
                 out,
                 recipe,
                 hardware=hardware,
@@ -116,9 +156,12 @@ def train_command(
                 fit_batch=values["batch_size"] is None,
                 fit_rate=values["lr"] is None,
                 names=names,
+                teacher=teacher,
+                cache=cache,
             )
     if result.spec is None:
-        command = shlex.join(["fc7", "train", str(data), "-o", str(out), "--resume"])
+        more = [part for folder in unlabelled for part in ("--unlabelled", str(folder))]
+        command = shlex.join(["fc7", "train", *map(str, data), *more, "-o", str(out), "--resume"])
         report.note(f"Stopped and saved. Go on with: {command}")
         raise click.exceptions.Exit(INTERRUPTED)
     if processes.first:
@@ -238,7 +281,8 @@ def import_command(
     """
     with starting():
         from retrieval.facts import summary_line
-        from training.importing import IMAGENET, import_weights
+        from training.importing import import_weights
+        from training.places import IMAGENET
         from training.report import TerminalReport
 
     with TerminalReport(sys.stderr) as report:

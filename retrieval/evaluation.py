@@ -14,6 +14,7 @@ from index.records import Prediction, SkippedPhoto
 from retrieval.describe import Describer, describe_photos
 from retrieval.metrics import mean_average_precision, precision_at_k, top_k_accuracy
 from retrieval.progress import Progress
+from retrieval.spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def evaluate(
     if len(described) < 2:
         raise DatasetError(f"{len(described)} readable pictures are too few to evaluate; give a folder with more")
     targets = np.array([label_of[path] for path, _, _ in described])
-    probabilities = np.stack([row for _, row, _ in described])
+    probabilities = within_groups(np.stack([row for _, row, _ in described]), targets, model.spec)
     embeddings = np.stack([row for _, _, row in described])
     return Evaluation(
         pictures=len(described),
@@ -73,10 +74,24 @@ def evaluate(
         precision_at_10=precision_at_k(embeddings, targets, 10) if len(described) > 10 else nan,
         mean_average_precision=mean_average_precision(embeddings, targets),
         results=tuple(
-            _result(model, path, row, int(target)) for (path, row, _), target in zip(described, targets, strict=True)
+            _result(model, path, row, int(target))
+            for (path, _, _), row, target in zip(described, probabilities, targets, strict=True)
         ),
         skipped=tuple(skipped),
     )
+
+
+def within_groups(
+    probabilities: NDArray[np.float32], targets: NDArray[np.integer], spec: ModelSpec
+) -> NDArray[np.float32]:
+    """Return probabilities (n, classes), -1 in groups of classes that are not those of the picture's target (n,)."""
+    if len(spec.slices) < 2:
+        return probabilities
+    found = np.full_like(probabilities, -1)
+    for group in spec.slices.values():
+        rows = (targets >= group.start) & (targets < group.stop)
+        found[rows, group] = probabilities[rows, group]
+    return found
 
 
 def _result(model: Describer[Any], path: Path, probabilities: NDArray[np.float32], target: int) -> PictureResult:

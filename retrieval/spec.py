@@ -2,8 +2,9 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from index.errors import ModelError
@@ -21,6 +22,14 @@ class ClassName:
     name: str
     id: str | None = None
     synonyms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClassGroup:
+    """Classes that follow one another and exclude one another: their probabilities add up to 1."""
+
+    name: str
+    size: int
 
 
 @dataclass(frozen=True)
@@ -50,11 +59,22 @@ class ModelSpec:
     accuracy: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     date: str = ""
+    groups: tuple[ClassGroup, ...] = ()
+    """What `classes` consist of, in their order, where a model answers several questions; empty: they are one group."""
     format_version: int = FORMAT_VERSION
+
+    @property
+    def slices(self) -> dict[str, slice]:
+        """The place of each group among the classes, by name; of classes that are not divided the name is empty."""
+        return group_slices(self.groups, len(self.classes))
 
     def to_metadata(self) -> dict[str, str]:
         """Return the entries of ONNX `metadata_props`, each value a JSON text."""
-        values = {**self.__dict__, "classes": [[c.name, c.id, list(c.synonyms)] for c in self.classes]}
+        values = {
+            **self.__dict__,
+            "classes": [[c.name, c.id, list(c.synonyms)] for c in self.classes],
+            "groups": [[group.name, group.size] for group in self.groups],
+        }
         # In ASCII: the name of a class may come from a folder whose name is no valid text.
         return {KEY_PREFIX + key: json.dumps(value) for key, value in values.items()}
 
@@ -79,7 +99,14 @@ class ModelSpec:
             )
         try:
             classes = tuple(ClassName(name, id, tuple(synonyms)) for name, id, synonyms in values.pop("classes"))
-            spec = cls(classes=classes, **{key: values[key] for key in values if key in cls.__dataclass_fields__})
+            groups = tuple(ClassGroup(str(name), int(size)) for name, size in values.pop("groups", ()))
+            if groups and (sum(group.size for group in groups) != len(classes) or min(g.size for g in groups) < 1):
+                raise ValueError("its groups do not add up to its classes")
+            spec = cls(
+                classes=classes,
+                groups=groups,
+                **{key: values[key] for key in values if key in cls.__dataclass_fields__},
+            )
             base64.b64decode(spec.learned, validate=True)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path} has incomplete metadata ({error}); export it again with `fc7 export`") from error
@@ -90,3 +117,10 @@ class ModelSpec:
                 f"{spec.fc7_dim} values of fc7, {spec.dim} of the embedding; export it again with `fc7 export`"
             )
         return spec
+
+
+def group_slices(groups: Sequence[ClassGroup], classes: int) -> dict[str, slice]:
+    """Return the place of each group among `classes` classes, by name; without groups one place with no name."""
+    ends = list(accumulate(group.size for group in groups)) or [classes]
+    names = [group.name for group in groups] or [""]
+    return {name: slice(start, end) for name, start, end in zip(names, [0, *ends], ends, strict=False)}

@@ -31,6 +31,9 @@ class Notes(list[str]):
         """Remember how many there are."""
         self.decoded = total
 
+    def asking(self, done: int, total: int) -> None:
+        """Forget it."""
+
     def batch(self, epoch: int, epochs: int, done: int, total: int, loss: float, top1: float, rate: float) -> None:
         """Forget it."""
 

@@ -12,8 +12,9 @@ from index.errors import CheckpointError, DatasetError, DownloadError, ExportErr
 from retrieval.spec import ClassName
 from training.architectures import ALEXNET_OWT
 from training.dataset import read_class_names
-from training.importing import ALEXNET, IMAGENET, check_labels, import_weights, random_pictures
+from training.importing import ALEXNET, check_labels, import_weights, random_pictures
 from training.networks import AlexNet
+from training.places import IMAGENET
 from training.published import ALEXNET_SHA256, PublishedWeights
 
 

@@ -49,6 +49,9 @@ class Record:
     def loading(self, done: int, total: int) -> None:
         self.loaded.append((done, total))
 
+    def asking(self, done: int, total: int) -> None:
+        """Forget it."""
+
     def batch(self, epoch: int, epochs: int, done: int, total: int, loss: float, top1: float, rate: float) -> None:
         assert 0 < done <= total
         self.batches += 1

@@ -16,7 +16,7 @@ from training_samples import CPU, TINY, TINY_RECIPE, write_shapes
 from index.errors import ExportError, RunError
 from training.checkpoint import LAST
 from training.embedding import EmbeddingRecipe
-from training.export import check_place
+from training.places import check_place
 from training.report import SilentReport
 from training.run import CONFUSION, MISTAKES, MODEL, TrainResult, resume, train
 

@@ -202,7 +202,7 @@ def test_right_is_the_label_of_the_larger_share(pictures: MemoryPictures, monkey
     def first_class(x: Tensor, labels: Tensor, *, mixup: float, cutmix: float) -> tuple[Tensor, Targets]:
         return x, Targets(labels, torch.zeros_like(labels), 0.1)
 
-    monkeypatch.setattr("training.trainer.mix", first_class)
+    monkeypatch.setattr("training.objective.mix", first_class)
     trainer = trainer_of(pictures, TINY_RECIPE.changed(batch_size=12, lr=0.0))
     torch.nn.init.zeros_(trainer.network.fc8.weight)
     trainer.network.fc8.bias.data = torch.tensor([1.0, 0.0, 0.0])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from index.errors import CheckpointError, UserError
 from index.files import replacing
-from retrieval.spec import ClassName
+from retrieval.spec import ClassGroup, ClassName
 from training.architectures import AlexNetConfig
 from training.augment import Normalisation
 from training.networks import AlexNet
@@ -83,6 +83,10 @@ class Checkpoint:
     """States of the generators of random numbers, by device; with `:1`, `:2` … those of the processes beside it."""
     average: dict[str, Tensor] = field(default_factory=dict)
     """Averages of the weights, where the recipe asks for them."""
+    beside: dict[str, Tensor] = field(default_factory=dict)
+    """Weights that learn beside the network and are thrown away: projections onto a teacher's embedding."""
+    groups: tuple[ClassGroup, ...] = ()
+    """What the classes consist of where they are several groups."""
     patience_from: int = 0
     """The epoch from which on epochs without progress count, where more were asked for after an early stop."""
 
@@ -98,6 +102,7 @@ class Checkpoint:
             "config": self.config.to_dict(),
             "recipe": self.recipe.to_dict(),
             "classes": [[known.name, known.id, list(known.synonyms)] for known in self.classes],
+            "groups": [[group.name, group.size] for group in self.groups],
             "data": self.data,
             "epoch": self.epoch,
             "step": self.step,
@@ -112,6 +117,7 @@ class Checkpoint:
             "colours": self.normalisation.colours,
             "network": self.network,
             "average": self.average,
+            "beside": self.beside,
             "optimizer": self.optimizer,
             "scaler": self.scaler,
             "random": self.random,
@@ -169,12 +175,14 @@ class Checkpoint:
                 config=AlexNetConfig.from_dict(header["config"]),
                 recipe=Recipe(**header["recipe"]),
                 classes=tuple(ClassName(name, id, tuple(synonyms)) for name, id, synonyms in header["classes"]),
-                # Files of earlier versions have no colours, no average, no scaler and no patience_from.
+                # Files of earlier versions have no colours, average, scaler, patience_from, beside and groups.
                 normalisation=Normalisation(
                     content["mean"], content["deviation"], content.get("colours", torch.zeros(3, 3))
                 ),
                 network=content["network"],
                 average=content.get("average", {}),
+                beside=content.get("beside", {}),
+                groups=tuple(ClassGroup(name, size) for name, size in header.get("groups", ())),
                 data=header["data"],
                 epoch=header["epoch"],
                 step=header["step"],

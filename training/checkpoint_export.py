@@ -11,9 +11,10 @@ from retrieval.spec import ModelSpec
 from training.checkpoint import Checkpoint
 from training.dataset import scan_dataset
 from training.embedding import EmbeddingRecipe, chosen
-from training.export import check_place, export_model
+from training.export import export_model
 from training.hardware import Hardware
 from training.pictures import load_dataset
+from training.places import check_place
 from training.report import Notes, tell_skipped
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from index.errors import DatasetError
 from retrieval.folder import has_photo_suffix, is_left_out, scan_folder
 from retrieval.labels import read_wordnet
-from retrieval.spec import ClassName, ModelSpec
+from retrieval.spec import ClassGroup, ClassName, ModelSpec
 
 VALIDATION_NAMES = ("val", "validation", "valid", "test")
 SPLIT_NAMES = {"train", "training", *VALIDATION_NAMES}
@@ -40,8 +40,17 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Draw:
+    """Training pictures from `start` to `stop`, each of which an epoch draws `weight` times on average."""
+
+    start: int
+    stop: int
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """Labelled pictures to learn from (`train`) and to be judged by (`validation`)."""
+    """Pictures to learn from (`train`) and to be judged by (`validation`); without a teacher all have labels."""
 
     root: Path
     classes: tuple[ClassName, ...]
@@ -51,6 +60,12 @@ class Dataset:
     """Whether the pictures to be judged by were set aside for want of a validation set."""
     classless: tuple[Path, ...] = ()
     """Pictures beside the folders of classes, which are left out."""
+    groups: tuple[ClassGroup, ...] = ()
+    """What the classes consist of where they are several groups."""
+    draws: tuple[Draw, ...] = ()
+    """How often the pictures of each source are drawn; empty: each once an epoch."""
+    marked: tuple[Path, ...] = ()
+    """Training pictures of those sources of several whose validation pictures were set aside."""
 
     @property
     def fingerprint(self) -> str:
@@ -65,7 +80,7 @@ class Dataset:
     def _fingerprint(self, split: Split) -> str:
         digest = hashlib.sha256()
         for path, label in sorted(zip(split.paths, split.labels, strict=True)):
-            relative = os.fsencode(path.relative_to(self.root))
+            relative = os.fsencode(os.path.relpath(path, self.root))
             try:
                 size = path.stat().st_size
             except OSError as error:
@@ -76,7 +91,7 @@ class Dataset:
     @property
     def learned(self) -> str:
         """The marks of the pictures to learn from, packed; nothing where others are there to be judged by."""
-        return pack_marks(map(mark_of, self.train.paths)) if self.divided else ""
+        return pack_marks(map(mark_of, self.marked or self.train.paths)) if self.divided else ""
 
 
 def mark_of(picture: Path) -> bytes | None:
@@ -226,6 +241,22 @@ def read_class_names(path: Path, *, required: bool = True) -> dict[str, ClassNam
 def _wordnet_names() -> dict[str, ClassName]:
     """Return the classes that WordNet's table names, by id."""
     return {id: ClassName(name, id, tuple(synonyms)) for id, ([name, *synonyms], _) in read_wordnet().items()}
+
+
+def holds_classes(root: Path) -> bool:
+    """Return whether a folder looks like one of labelled pictures: two folders with photos in each, and no deeper ones.
+
+    Raises DatasetError.
+    """
+    if not os.path.isdir(root):
+        raise DatasetError(f"there is no folder {root}; give one that holds pictures")
+    folder = root / "train" if _is_split(root) else root
+    holding = [path for path in _folders(folder) if scan_folder(path).photos]
+    if os.path.isfile(root / "val" / "val_annotations.txt"):
+        return True
+    deeper = any(b"/" in photo for path in holding for photo in scan_folder(path).photos)
+    beside = any(has_photo_suffix(os.fsencode(path.name)) for path in _listed(folder))
+    return len(holding) > 1 and not deeper and not beside
 
 
 def _is_split(root: Path) -> bool:

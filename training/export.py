@@ -1,12 +1,10 @@
 """From a checkpoint to the model file, and the proof that both say the same."""
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -15,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from index.errors import DatasetError, ExportError, OptionError
+from index.errors import DatasetError, ExportError
 from index.files import replacing
 from retrieval.model import Model
-from retrieval.spec import ClassName, ModelSpec
+from retrieval.spec import ClassGroup, ClassName, ModelSpec, group_slices
 from training.augment import Normalisation, centre_crops
 from training.checkpoint import Checkpoint
 from training.embedding import EmbeddingRecipe, EmbeddingTransform, learn_embedding
@@ -56,7 +54,8 @@ def export_model(
     transform = learn_embedding(trained.to(device), pictures, on_device, embedding, seed=checkpoint.recipe.seed)
     network = for_inference(trained.cpu(), half=half)
     if accuracy is None:
-        _, top1, top5 = evaluate(network.to(device), validation, on_device, side=network.config.crop)
+        groups = tuple(group_slices(checkpoint.groups, len(checkpoint.classes)).values())
+        _, top1, top5 = evaluate(network.to(device), validation, on_device, side=network.config.crop, groups=groups)
         # Those that cannot be read are known by now.
         measured = len(validation) - len(validation.skipped)
         accuracy = {"top1": round(top1, 4), "top5": round(top5, 4), "pictures": measured}
@@ -74,6 +73,7 @@ def export_model(
         accuracy=accuracy,
         name=name,
         licence=licence or checkpoint.data.get("licence", ""),
+        groups=checkpoint.groups,
     )
 
 
@@ -89,24 +89,6 @@ def sample_of(pictures: Pictures) -> Tensor:
     raise DatasetError(
         "none of the pictures that the model file is compared with torch on could be read; give others with --data"
     )
-
-
-def check_place(out: Path) -> None:
-    """Raise ExportError or OptionError where no model file can come to lie, before hours are spent on one."""
-    folder = out.absolute().parent
-    if not os.path.isdir(folder):
-        raise ExportError(f"there is no folder {folder} to write {out.name} into; make it first")
-    if os.path.isdir(out):
-        raise ExportError(f"{out} is a folder; name a file in it with -o")
-    if out.suffix != ".onnx":  # rather than write over a checkpoint or a photo
-        raise OptionError(f"{out} does not end with .onnx, as a model file does; name it so with -o")
-    try:
-        with TemporaryFile(dir=folder):  # permissions do not tell all that may forbid it
-            pass
-    except OSError as error:
-        raise ExportError(
-            f"no file can be written into {folder} ({error.strerror}); choose another place with -o"
-        ) from error
 
 
 def for_inference(trained: AlexNet, *, half: bool) -> AlexNet:
@@ -135,6 +117,7 @@ def write_model(
     learned: str = "",
     name: str | None = None,
     licence: str = "",
+    groups: tuple[ClassGroup, ...] = (),
 ) -> ModelSpec:
     """Write the model file of a network made `for_inference` from `trained`, and prove that it answers as torch does.
 
@@ -144,7 +127,7 @@ def write_model(
     """
     if half and transform.matrix is not None:
         transform = replace(transform, matrix=transform.matrix.half().float())
-    model = build_model(network, normalisation, transform, half=half)
+    model = build_model(network, normalisation, transform, half=half, groups=groups)
     config = trained.config
     spec = ModelSpec(
         name=name or out.stem,
@@ -162,6 +145,7 @@ def write_model(
         accuracy={**accuracy, "crop": f"central {config.crop} of {config.resize} pixels"} if accuracy else {},
         licence=licence,
         date=datetime.now(UTC).date().isoformat(),
+        groups=groups,
     )
     onnx.helper.set_model_props(model, spec.to_metadata())
     onnx.checker.check_model(model)
@@ -187,7 +171,8 @@ def check_parity(
     found = model.run(_central(pixels, model.spec.crop))
     x = centre_crops(pixels, model.spec.crop, normalisation)
     activations = network.activations(x)
-    probabilities = torch.softmax(network.fc8(activations["fc7"]), dim=1)
+    logits = network.fc8(activations["fc7"])
+    probabilities = torch.cat([torch.softmax(logits[:, group], dim=1) for group in model.spec.slices.values()], dim=1)
     difference = float((torch.from_numpy(found.probabilities) - probabilities).abs().max())
     if not difference <= LARGEST_DIFFERENCE:
         raise ExportError(
@@ -233,12 +218,11 @@ def _fingerprint(model: onnx.ModelProto) -> str:
     return digest.hexdigest()
 
 
+PRIVATE = {"root", "learned", "start_learned", "licence", "sources", "cache", "teacher_file", "answers", "kept"}
+"""What a checkpoint says of its pictures that is nobody else's business, or has a place of its own."""
+
+
 def _training(checkpoint: Checkpoint) -> dict[str, Any]:
-    # Where the pictures lie on this machine is nobody else's business; the others have places of their own.
-    data = {
-        name: value
-        for name, value in checkpoint.data.items()
-        if name not in ("root", "learned", "start_learned", "licence")
-    }
+    data = {name: value for name, value in checkpoint.data.items() if name not in PRIVATE}
     seconds = round(sum(row.seconds for row in checkpoint.history))
     return {**data, "recipe": checkpoint.recipe.to_dict(), "epochs_done": len(checkpoint.history), "seconds": seconds}

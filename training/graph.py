@@ -1,60 +1,31 @@
 """A network as an ONNX graph: uint8 pixels in; probabilities, fc7 and embedding out."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper
 from torch import Tensor, nn
 
+from retrieval.spec import ClassGroup
 from training.augment import Normalisation
 from training.embedding import EmbeddingTransform, pooling
 from training.layers import LocalContrastNorm, LocalResponseNorm
 from training.networks import AlexNet
-
-OPSET = 17
-IR_VERSION = 8
-"""Old enough for the ONNX Runtime of 2022 and for browsers."""
-
-
-class _Graph:
-    """Nodes and weights in the making; each method returns the name of the value it adds."""
-
-    def __init__(self, *, half: bool) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: list[onnx.TensorProto] = []
-        self._half = half
-
-    def node(self, operator: str, *inputs: str, to: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(operator, list(inputs), [to], name=to, **attributes))
-        return to
-
-    def constant(self, name: str, values: NDArray[np.generic]) -> str:
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
-        return name
-
-    def weight(self, name: str, tensor: Tensor) -> str:
-        """Add a weight; matrices and filters in half precision if asked for, cast when the file is loaded."""
-        values = tensor.detach().cpu().float().numpy()
-        if not self._half or values.ndim < 2:
-            return self.constant(name, values)
-        stored = self.constant(f"{name}.float16", values.astype(np.float16))
-        return self.cast(stored, to=name)
-
-    def cast(self, x: str, *, to: str) -> str:
-        """Add a conversion to float32."""
-        self.nodes.append(helper.make_node("Cast", [x], [to], name=to, to=TensorProto.FLOAT))
-        return to
+from training.onnx_graph import Graph
 
 
 def build_model(
-    network: AlexNet, normalisation: Normalisation, transform: EmbeddingTransform, *, half: bool
+    network: AlexNet,
+    normalisation: Normalisation,
+    transform: EmbeddingTransform,
+    *,
+    half: bool,
+    groups: Sequence[ClassGroup] = (),
 ) -> onnx.ModelProto:
     """Return the ONNX model of a network without batch normalisation (`without_batch_norm`), batch size open."""
-    graph, crop = _Graph(half=half), network.config.crop
-    x = graph.cast("pixels", to="pixels.float")
-    x = graph.node("Transpose", x, to="pixels.nchw", perm=[0, 3, 1, 2])
+    graph, crop = Graph(half=half), network.config.crop
+    x = graph.pixels()
     mean = normalisation.centre(crop).cpu().numpy()[None]
     x = graph.node("Sub", x, graph.constant("mean", mean), to="pixels.centred")
     deviation = normalisation.deviation.cpu().numpy()[None]
@@ -70,7 +41,7 @@ def build_model(
         name = name.replace(network.config.activation, "fc")
         x = named[name] = _layer(graph, name, layer, x)
     logits = _layer(graph, "fc8", network.fc8, x)
-    graph.node("Softmax", logits, to="probabilities", axis=1)
+    graph.probabilities(logits, [group.size for group in groups])
 
     parts = []
     for name in transform.recipe.layers:
@@ -79,41 +50,37 @@ def build_model(
             if (window := pooling(network.grid, transform.recipe.grid)) > 1:
                 part = graph.node("AveragePool", part, to="pool5.mean", kernel_shape=[window] * 2, strides=[window] * 2)
             part = graph.node("Flatten", part, to="pool5.joined", axis=1)
-        parts.append(_unit_length(graph, part, f"{name}.unit"))
+        parts.append(graph.unit_length(part, to=f"{name}.unit"))
     x = graph.node("Concat", *parts, to="joined", axis=1)
     if transform.matrix is not None and transform.offset is not None:
-        matrix, offset = graph.weight("pca.matrix", transform.matrix), graph.weight("pca.offset", transform.offset)
+        matrix, offset = _weight(graph, "pca.matrix", transform.matrix), _weight(graph, "pca.offset", transform.offset)
         x = graph.node("Gemm", x, matrix, offset, to="pca", transB=1)
-    _unit_length(graph, x, "embedding")
+    graph.unit_length(x, to="embedding")
 
-    outputs = (
-        ("probabilities", network.classes),
-        ("fc7", network.config.hidden[1]),
-        ("embedding", transform.recipe.dim),
-    )
-    return helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            network.config.arch,
-            [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", crop, crop, 3])],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", width]) for name, width in outputs],
-            graph.weights,
-        ),
-        producer_name="fc7",
-        ir_version=IR_VERSION,
-        opset_imports=[helper.make_opsetid("", OPSET)],
+    return graph.model(
+        network.config.arch,
+        crop=crop,
+        outputs={
+            "probabilities": network.classes,
+            "fc7": network.config.hidden[1],
+            "embedding": transform.recipe.dim,
+        },
     )
 
 
-def _layer(graph: _Graph, name: str, layer: nn.Module, x: str) -> str:
+def _weight(graph: Graph, name: str, tensor: Tensor) -> str:
+    return graph.weight(name, tensor.detach().cpu().float().numpy())
+
+
+def _layer(graph: Graph, name: str, layer: nn.Module, x: str) -> str:
     match layer:
         case nn.Conv2d():
             assert layer.bias is not None
             return graph.node(
                 "Conv",
                 x,
-                graph.weight(f"{name}.weight", layer.weight),
-                graph.weight(f"{name}.bias", layer.bias),
+                _weight(graph, f"{name}.weight", layer.weight),
+                _weight(graph, f"{name}.bias", layer.bias),
                 to=name,
                 kernel_shape=list(layer.kernel_size),
                 strides=list(layer.stride),
@@ -121,7 +88,7 @@ def _layer(graph: _Graph, name: str, layer: nn.Module, x: str) -> str:
                 group=layer.groups,
             )
         case nn.Linear():
-            weight, bias = graph.weight(f"{name}.weight", layer.weight), graph.weight(f"{name}.bias", layer.bias)
+            weight, bias = _weight(graph, f"{name}.weight", layer.weight), _weight(graph, f"{name}.bias", layer.bias)
             return graph.node("Gemm", x, weight, bias, to=f"{name}.sum", transB=1)
         case nn.ReLU():
             return graph.node("Relu", x, to=name)
@@ -141,7 +108,7 @@ def _layer(graph: _Graph, name: str, layer: nn.Module, x: str) -> str:
             raise TypeError(f"no ONNX form is known for {type(layer).__name__}")
 
 
-def _local_response_norm(graph: _Graph, name: str, layer: LocalResponseNorm, x: str) -> str:
+def _local_response_norm(graph: Graph, name: str, layer: LocalResponseNorm, x: str) -> str:
     """Add x / (k + alpha * sum of squares over neighbouring maps) ** beta.
 
     The sum is a 1x1 convolution with a banded kernel, which runs at the speed of the matrix product; ONNX's own LRN
@@ -164,7 +131,7 @@ def _local_response_norm(graph: _Graph, name: str, layer: LocalResponseNorm, x: 
     return graph.node("Div", x, power, to=name)
 
 
-def _local_contrast_norm(graph: _Graph, name: str, layer: LocalContrastNorm, x: str) -> str:
+def _local_contrast_norm(graph: Graph, name: str, layer: LocalContrastNorm, x: str) -> str:
     """Add what `LocalContrastNorm` does, step by step; the maps' size is asked for when it runs."""
     size, window = layer.size, layer.window.cpu().numpy()
     column = graph.constant(f"{name}.column", window.reshape(1, 1, size, 1))
@@ -189,10 +156,3 @@ def _local_contrast_norm(graph: _Graph, name: str, layer: LocalContrastNorm, x: 
     deviation = graph.node("Sqrt", graph.node("Max", variance, least, to=f"{name}.bounded"), to=f"{name}.deviation")
     typical = graph.node("ReduceMean", deviation, to=f"{name}.typical", axes=[2, 3], keepdims=1)
     return graph.node("Div", centred, graph.node("Max", deviation, typical, to=f"{name}.divisor"), to=name)
-
-
-def _unit_length(graph: _Graph, x: str, to: str) -> str:
-    """Add x / max(|x|, 1e-12) for each row, as torch's `normalize`."""
-    length = graph.node("ReduceL2", x, to=f"{to}.length", axes=[1], keepdims=1)
-    floor = graph.constant(f"{to}.floor", np.array(1e-12, np.float32))
-    return graph.node("Div", x, graph.node("Max", length, floor, to=f"{to}.bounded"), to=to)

@@ -17,16 +17,14 @@ from retrieval.spec import ClassName, ModelSpec
 from training.architectures import ALEXNET_OWT
 from training.dataset import Split, read_class_names
 from training.embedding import EmbeddingRecipe, fc7_alone, learn_embedding
-from training.export import check_place, for_inference, sample_of, write_model
+from training.export import for_inference, sample_of, write_model
 from training.pictures import MemoryPictures
+from training.places import check_place
 from training.published import PublishedWeights, fetch_alexnet, read_weights, torchvision_normalisation
 from training.report import Notes, tell_skipped
 
 ALEXNET = Path("alexnet")
 """Given as the weights, this name has them fetched."""
-
-IMAGENET = Path(__file__).with_name("imagenet-1k.tsv")
-"""The 1,000 classes of ImageNet in their usual order, that of their WordNet ids."""
 
 CALIBRATION_PHOTOS = 2_000
 """Photos that the embedding is learned from, at most. By benchmarks/calibration.py (docs/results.md) more make it no

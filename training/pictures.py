@@ -4,8 +4,9 @@ import errno
 import multiprocessing
 import os
 import signal
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing import forkserver, popen_forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.process import BaseProcess
@@ -27,6 +28,7 @@ from retrieval.preprocess import resize_only
 from retrieval.progress import Progress
 from training.dataset import Dataset, Split
 from training.hardware import Hardware
+from training.row_store import RowStore, split_key
 
 
 class Pictures(Protocol):
@@ -57,9 +59,22 @@ def load_pictures(
 
 
 def load_dataset(
-    dataset: Dataset, size: int, *, hardware: Hardware, progress: Progress | None = None
+    dataset: Dataset, size: int, *, hardware: Hardware, progress: Progress | None = None, cache: Path | None = None
 ) -> tuple[Pictures, Pictures]:
-    """Decode the pictures to learn from and those to check with; the memory is for the latter first."""
+    """Decode the pictures to learn from and those to check with; the memory is for the latter first.
+
+    In the folder `cache` they are kept for later runs.
+    """
+    if cache is not None:
+
+        def stored(split: Split) -> Pictures:
+            return StoredPictures(
+                split, size, root=dataset.root, folder=cache, device=hardware.device, progress=progress
+            )
+
+        processes = hardware.processes
+        train = processes.in_turn(lambda: stored(dataset.train))
+        return train, processes.in_turn(lambda: stored(dataset.validation))
     checked, total = len(dataset.validation), len(dataset.train) + len(dataset.validation)
 
     def load(split: Split, memory: int, before: int) -> Pictures:
@@ -116,6 +131,70 @@ class MemoryPictures:
             # They keep their numbers, so that a run goes on alike whether its pictures fit into memory or not.
             read = numbers[self._readable[numbers]] if self.skipped else numbers
             yield self._pixels[read], self._labels[read]
+
+
+class StoredPictures:
+    """Pictures decoded once into a file, which later runs find again; a batch is read while the one before is learned.
+
+    What is not decoded yet is, when it is made. Raises RunError where the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        size: int,
+        *,
+        root: Path,
+        folder: Path,
+        device: torch.device,
+        progress: Progress | None = None,
+    ) -> None:
+        key = split_key(split.paths, root, size)
+        self._store = RowStore(folder, "pictures", key, len(split), (size, size, 3), np.uint8)
+
+        def read(number: int) -> tuple[NDArray[np.uint8] | None, str]:
+            try:
+                return square(split.paths[number], size), ""
+            except PhotoError as error:
+                return None, str(error)
+
+        def decode(numbers: range) -> tuple[NDArray[np.uint8], dict[int, str]]:
+            pixels, problems = np.zeros((len(numbers), size, size, 3), np.uint8), {}
+            for row, (found, reason) in enumerate(threads.map(read, numbers)):
+                if found is None:
+                    problems[numbers[row]] = reason
+                else:
+                    pixels[row] = found
+            return pixels, problems
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            self._store.fill(decode, progress=progress)
+        self.skipped = [SkippedPhoto(split.paths[row], reason) for row, reason in self._store.problems.items()]
+        self._labels, self._device = torch.tensor(split.labels, dtype=torch.int64), device
+        self._readable = torch.ones(len(split), dtype=torch.bool)
+        self._readable[list(self._store.problems)] = False
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def batches(self, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches in order, read by a thread."""
+
+        def read(numbers: Tensor) -> tuple[Tensor, Tensor]:
+            numbers = numbers[self._readable[numbers]]
+            return torch.from_numpy(self._store.rows[numbers.numpy()]), self._labels[numbers]
+
+        with ThreadPoolExecutor(1) as thread:
+            ahead: deque[Future[tuple[Tensor, Tensor]]] = deque()
+            for numbers in _parts(order.cpu(), batch_size):
+                ahead.append(thread.submit(read, numbers))
+                if len(ahead) > 2:
+                    yield self._sent(ahead.popleft().result())
+            while ahead:
+                yield self._sent(ahead.popleft().result())
+
+    def _sent(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return batch[0].to(self._device), batch[1].to(self._device)
 
 
 class FolderPictures:

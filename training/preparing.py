@@ -1,12 +1,17 @@
 """What a run does before its first step: check its recipe, read its pictures, fit one to the other."""
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from index.errors import DatasetError, OptionError
+from index.errors import DatasetError, ModelError, OptionError
 from index.records import SkippedPhoto
+from retrieval.model import Model
 from training.architectures import AlexNetConfig
-from training.dataset import Dataset, mark_of, pack_marks, unpack_marks
+from training.dataset import Dataset, Split, mark_of, pack_marks, unpack_marks
+from training.distillation import Lesson, as_lesson
 from training.hardware import Hardware
 from training.initial import Start
 from training.networks import feature_grid
@@ -14,6 +19,8 @@ from training.pictures import Pictures, load_dataset
 from training.processes import Processes
 from training.recipe import Recipe
 from training.report import Report, tell_skipped
+from training.sources import UNLABELLED, Source, scan_sources
+from training.teacher import kept_answers
 
 
 def check_crops(recipe: Recipe, config: AlexNetConfig) -> None:
@@ -23,16 +30,82 @@ def check_crops(recipe: Recipe, config: AlexNetConfig) -> None:
             raise OptionError(f"--grow {recipe.grow}: {side} pixels are too few for {config.arch}; begin with more")
 
 
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """A teacher, the folder that keeps its answers, and which of its classes are learned, where that is known."""
+
+    teacher: Model
+    file: Path
+    folder: Path
+    kept: Sequence[int] | None = None
+
+    @classmethod
+    def by(cls, file: Path, hardware: Hardware, *, folder: Path, kept: Sequence[int] | None = None) -> "Taught":
+        """Load the teacher, on a GPU where training is. Raises ModelError."""
+        gpu = hardware.device.type == "cuda"
+        # Batches are asked side by side, a core each.
+        return cls(Model.load(file, device="auto" if gpu else "cpu", threads=None if gpu else 1), file, folder, kept)
+
+
+def find_pictures(
+    sources: Sequence[Source],
+    recipe: Recipe,
+    *,
+    hardware: Hardware,
+    report: Report,
+    names: Path | None = None,
+    learned: str = "",
+    taught: Taught | None = None,
+) -> tuple[Dataset, Lesson | None]:
+    """Return the pictures of all sources, and what a teacher says of those to learn from. Raises DatasetError."""
+    scan = partial(scan_sources, sources, validation=recipe.validation, seed=recipe.seed, names=names, learned=learned)
+    if taught is None:
+        return scan(), None
+    spec = taught.teacher.spec
+    group, place = next(iter(spec.slices.items()))
+    dataset = scan(taught=spec.classes[place], group=group or "objects")
+    check = dataset.validation
+    parts = [
+        dataset.train.paths,
+        tuple(path for path, label in zip(check.paths, check.labels, strict=True) if label == UNLABELLED),
+    ]
+    report.note(f"{spec.name} says what is in {sum(map(len, parts))} pictures; that is kept in {taught.folder}")
+    train, validation = (
+        hardware.processes.in_turn(
+            lambda paths=paths: kept_answers(  # type: ignore[misc]
+                taught.teacher, paths, dataset.root, taught.folder, progress=report.asking
+            )
+        )
+        for paths in parts
+    )
+    dataset, lesson = as_lesson(dataset, train, validation, evidence=recipe.evidence, kept=taught.kept)
+    named = {group.name: group.size for group in dataset.groups} or {group or "objects": len(dataset.classes)}
+    report.note("classes to learn: " + ", ".join(f"{size} {name}" for name, size in named.items()))
+    return dataset, lesson
+
+
 def load_splits(
-    dataset: Dataset, config: AlexNetConfig, hardware: Hardware, report: Report
+    dataset: Dataset,
+    config: AlexNetConfig,
+    hardware: Hardware,
+    report: Report,
+    *,
+    lesson: Lesson | None = None,
+    cache: Path | None = None,
 ) -> tuple[Pictures, Pictures]:
-    """Decode the pictures. Raises DatasetError where too few can be read."""
+    """Decode the pictures; with a lesson, those to learn from carry their number for a label.
+
+    Raises DatasetError where too few can be read.
+    """
+    if lesson is not None:
+        paths = dataset.train.paths
+        dataset = replace(dataset, train=Split(paths, tuple(range(len(paths)))))
     report.note(
         f"{len(dataset.train)} pictures of {len(dataset.classes)} classes to learn from, "
         f"{len(dataset.validation)} to check with"
     )
     tell_skipped((SkippedPhoto(path, "not in the folder of a class") for path in dataset.classless), report)
-    splits = load_dataset(dataset, config.resize, hardware=hardware, progress=report.loading)
+    splits = load_dataset(dataset, config.resize, hardware=hardware, progress=report.loading, cache=cache)
     unreadable = {photo.path for split in splits for photo in split.skipped}
     labels, to_check = (
         [label for path, label in zip(split.paths, split.labels, strict=True) if path not in unreadable]
@@ -42,7 +115,7 @@ def load_splits(
     if len(labels) < 2 or len(to_check) < 2:
         few, purpose = (labels, "learn from") if len(labels) < 2 else (to_check, "check with")
         error = f"{len(few)} readable pictures to {purpose} are too few; add more to {dataset.root}"
-    elif missing := sorted(set(dataset.train.labels) - set(labels)):
+    elif lesson is None and (missing := sorted(set(dataset.train.labels) - set(labels))):
         name = dataset.classes[missing[0]].name
         error = f"none of the pictures of {name} to learn from can be read; add others to {dataset.root}"
     if error is not None:
@@ -103,3 +176,44 @@ def describe_data(dataset: Dataset, pictures: Pictures, start: Start | None) -> 
         "start_learned": before,
         **({"fine_tuned_from": start.name, "licence": start.licence} if start else {}),
     }
+
+
+def describe_sources(
+    sources: Sequence[Source], lesson: Lesson | None, taught: Taught | None, cache: Path | None
+) -> dict[str, Any]:
+    """Return what a checkpoint says of several sources and of a teacher, for `described_sources` to read."""
+    described: dict[str, Any] = {
+        "name": " + ".join(source.root.resolve().name for source in sources),
+        "sources": [[str(source.root.resolve()), source.weight, source.labelled] for source in sources],
+        "cache": str(cache.resolve()) if cache else None,
+    }
+    if taught is not None and lesson is not None:
+        spec = taught.teacher.spec
+        described["teacher"] = {"name": spec.name, "fingerprint": spec.fingerprint}
+        described["teacher_file"] = str(taught.file)
+        described["answers"] = str(taught.folder.resolve())
+        described["kept"] = lesson.kept.tolist()
+    return described
+
+
+def described_sources(
+    data: Mapping[str, Any], given: Sequence[Source], hardware: Hardware
+) -> tuple[list[Source], Taught | None, Path | None]:
+    """Return the sources of an earlier run, at the places now `given`, its teacher and its cache.
+
+    Raises DatasetError where there are others, and ModelError for a teacher that is gone or another one now.
+    """
+    before = [Source(Path(root), weight, labelled) for root, weight, labelled in data.get("sources", ())]
+    if before and len(before) != len(given):
+        raise DatasetError(
+            f"the run learned from {len(before)} folders, not {len(given)}; name them all, in their order"
+        )
+    sources = [replace(old, root=new.root) for old, new in zip(before, given, strict=True)] if before else list(given)
+    cache = Path(data["cache"]) if data.get("cache") else None
+    if "teacher" not in data:
+        return sources, None, cache
+    file = Path(data["teacher_file"])
+    taught = Taught.by(file, hardware, folder=Path(data["answers"]), kept=data["kept"])
+    if taught.teacher.spec.fingerprint != data["teacher"]["fingerprint"]:
+        raise ModelError(f"{file} is another model than the run's teacher was; put that one back, or start a new run")
+    return sources, taught, cache

@@ -80,6 +80,14 @@ class Processes:
         """Return what `work` does in the first process alone; a UserError there is raised in all."""
         return self.gather(self.together(lambda: work() if self.first else None))[0]  # type: ignore[return-value]
 
+    def in_turn(self, work: Callable[[], T]) -> T:
+        """Return what `work` does here, after the first process has done it alone and left its files."""
+        if self.count == 1:
+            return work()
+        first = self.together(lambda: work() if self.first else None)
+        rest = self.together(lambda: None if self.first else work())
+        return first if self.first else rest  # type: ignore[return-value]
+
 
 ALONE = Processes()
 """The one process of a run without torchrun."""

@@ -32,6 +32,9 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "head_epochs": (0, math.inf),
     "stop_after": (0, math.inf),
+    "label_share": (0, 1),
+    "imitation": (0, math.inf),
+    "evidence": (0, math.inf),
 }
 """The least and the largest value that makes sense."""
 
@@ -69,6 +72,9 @@ class Recipe:
     seed: Annotated[int, "seed of everything random"]
     head_epochs: Annotated[int, "first epochs in which only fc8 learns, for fine-tuning"] = 0
     stop_after: Annotated[int, "epochs without a better validation top-1 after which to stop; 0: never"] = 0
+    label_share: Annotated[float, "with --teacher: weight of a label beside the teacher's probabilities"] = 0.5
+    imitation: Annotated[float, "with --teacher: weight of the cosine to its embedding, of pool5 and of fc7"] = 2.5
+    evidence: Annotated[int, "with --teacher: pictures that have to show a class of its for it to be learned"] = 10
 
     def __post_init__(self) -> None:
         """Refuse, with OptionError, a value that would only be found wanting in the midst of a run."""
@@ -179,6 +185,10 @@ RECIPES: Mapping[str, Recipe] = {
         colour_noise=0.0,
         grow="0:32,0.5:40,0.85:56",
     ),
+}
+RECIPES = {
+    **RECIPES,
+    "alexnet-128": replace(RECIPES["alexnet-64"], arch="alexnet-128", epochs=10, grow="0:64,0.6:80,0.85:112"),
 }
 
 

@@ -28,7 +28,10 @@ class Report(Notes, Protocol):
     """What a run tells while it goes on."""
 
     def loading(self, done: int, total: int) -> None:
-        """Pictures decoded into memory."""
+        """Pictures decoded."""
+
+    def asking(self, done: int, total: int) -> None:
+        """Pictures that a teacher has answered."""
 
     def batch(self, epoch: int, epochs: int, done: int, total: int, loss: float, top1: float, rate: float) -> None:
         """Batches of an epoch, with the mean loss, top-1 and pictures a second so far."""
@@ -47,6 +50,7 @@ class TerminalReport:
         self._stream = stream
         self._fetching = ProgressBar("Fetching", stream)
         self._loading = ProgressBar("Reading", stream)
+        self._asking = ProgressBar("Asking the teacher", stream)
         self._training = ProgressBar("Epoch 1", stream)
 
     def note(self, text: str) -> None:
@@ -62,6 +66,10 @@ class TerminalReport:
     def loading(self, done: int, total: int) -> None:
         """Show how many pictures are decoded."""
         _draw(self._loading, done, total)
+
+    def asking(self, done: int, total: int) -> None:
+        """Show how many pictures a teacher has answered."""
+        _draw(self._asking, done, total)
 
     def batch(self, epoch: int, epochs: int, done: int, total: int, loss: float, top1: float, rate: float) -> None:
         """Show the state of an epoch; the time left is that of the whole run."""
@@ -85,7 +93,7 @@ class TerminalReport:
         self._clear()
 
     def _clear(self) -> None:
-        for bar in (self._fetching, self._loading, self._training):
+        for bar in (self._fetching, self._loading, self._asking, self._training):
             bar.clear()
 
 
@@ -96,6 +104,9 @@ class SilentReport:
         """Say nothing."""
 
     def loading(self, done: int, total: int) -> None:
+        """Show nothing."""
+
+    def asking(self, done: int, total: int) -> None:
         """Show nothing."""
 
     def batch(self, epoch: int, epochs: int, done: int, total: int, loss: float, top1: float, rate: float) -> None:

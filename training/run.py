@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,10 +17,11 @@ from index.records import SkippedPhoto
 from retrieval.evaluation import Evaluation, evaluate
 from retrieval.model import Model
 from retrieval.runtime import require_onnxruntime
-from retrieval.spec import ModelSpec
+from retrieval.spec import ModelSpec, group_slices
 from training.architectures import CONFIGS, AlexNetConfig
 from training.checkpoint import BEST, LAST, Checkpoint, EpochMetrics, way_on
-from training.dataset import Dataset, scan_dataset
+from training.dataset import Dataset
+from training.distillation import Lesson, TeacherObjective
 from training.embedding import EmbeddingRecipe
 from training.export import export_model
 from training.hardware import Hardware, why_not_compiled
@@ -28,15 +31,29 @@ from training.networks import AlexNet
 from training.normalisation import learn_normalisation
 from training.pictures import Pictures
 from training.precision import chosen_precision, name_of
-from training.preparing import check_crops, describe_data, fitted_recipe, load_splits, tell_known
+from training.preparing import (
+    Taught,
+    check_crops,
+    describe_data,
+    describe_sources,
+    described_sources,
+    find_pictures,
+    fitted_recipe,
+    load_splits,
+    tell_known,
+)
 from training.recipe import RECIPES, Recipe
 from training.report import Report, tell_skipped
 from training.results import write_confusion, write_metrics, write_mistakes
 from training.schedule import stalled
+from training.sources import Source
 from training.trainer import Trainer
 
 MODEL = "model.onnx"
 METRICS, CONFUSION, MISTAKES = "metrics.csv", "confusion.csv", "mistakes.csv"
+ANSWERS = "answers"
+"""The folder of a run in which a teacher's answers lie, where no other is named."""
+SECONDS_BETWEEN_CHECKPOINTS = 300
 
 
 @dataclass(frozen=True)
@@ -50,13 +67,15 @@ class TrainResult:
     evaluation: Evaluation | None = None
 
 
-def first_recipe(*, arch: str | None, start: Start | None) -> Recipe:
+def first_recipe(*, arch: str | None, start: Start | None, teacher: bool = False) -> Recipe:
     """Return the recipe to change from: that of fine-tuning, or else the default of an architecture."""
-    return RECIPES[start.config.arch].for_fine_tuning() if start is not None else RECIPES[arch or "alexnet-64"]
+    if start is not None and not teacher:
+        return RECIPES[start.config.arch].for_fine_tuning()
+    return RECIPES[start.config.arch if start else arch or ("alexnet-128" if teacher else "alexnet-64")]
 
 
 def train(
-    data: Path,
+    data: Path | Sequence[Source],
     out: Path,
     recipe: Recipe,
     *,
@@ -68,15 +87,20 @@ def train(
     fit_rate: bool = True,
     names: Path | None = None,
     embedding: EmbeddingRecipe | None = None,
+    teacher: Path | None = None,
+    cache: Path | None = None,
 ) -> TrainResult:
     """Train a network on the pictures of `data`, and leave checkpoints, the model file and tables in `out`.
 
+    With a `teacher`, a model file, the network learns what that says of the pictures, and labels beside where there are
+    some. In `cache` decoded pictures and the teacher's answers are kept; without it answers lie in `out`.
     `config` is by default that of `recipe.arch`; `start` gives one with weights to fine-tune, and how its pictures are
     normalised. `fit_batch` takes smaller batches for a set of few pictures, and `fit_rate` then a lower rate. A first
     SIGINT or SIGTERM saves after the batch in hand, or after validation, and returns. Raises
     DatasetError, RunError, CheckpointError and MissingPackageError.
     """
     require_onnxruntime()  # needed last, after hours perhaps
+    sources = [Source(data)] if isinstance(data, Path) else list(data)
 
     def prepare() -> tuple[Trainer, Checkpoint, Dataset]:
         shape = replace(start.config if start else config or CONFIGS[recipe.arch], dropout=recipe.dropout)
@@ -86,16 +110,19 @@ def train(
             )
         chosen_precision(recipe, hardware.device)
         check_crops(recipe, shape)
-        dataset = scan_dataset(
-            data,
-            validation=recipe.validation,
-            seed=recipe.seed,
+        taught = Taught.by(teacher, hardware, folder=cache or out / ANSWERS) if teacher else None
+        dataset, lesson = find_pictures(
+            sources,
+            recipe,
+            hardware=hardware,
+            report=report,
             names=names,
             learned=start.learned if start else "",
+            taught=taught,
         )
         if start:
             tell_known(dataset, start, report)
-        pictures, validation = load_splits(dataset, shape, hardware, report)
+        pictures, validation = load_splits(dataset, shape, hardware, report, lesson=lesson, cache=cache)
         torch.manual_seed(recipe.seed)
         readable = len(pictures) - len(pictures.skipped)
         fitted = fitted_recipe(
@@ -104,19 +131,24 @@ def train(
         network = start.network(shape, len(dataset.classes)) if start else AlexNet(shape, len(dataset.classes))
         normalisation = learn_normalisation(fitted, pictures, known=start.normalisation if start else None)
         fitted = fitted.changed(mean="colour" if normalisation.mean.shape[-1] == 1 else "picture")
-        checkpoint = Checkpoint(
-            shape, fitted, dataset.classes, normalisation, {}, describe_data(dataset, pictures, start)
+        described = describe_data(dataset, pictures, start)
+        if lesson or len(sources) > 1:
+            described |= describe_sources(sources, lesson, taught, cache)
+        checkpoint = Checkpoint(shape, fitted, dataset.classes, normalisation, {}, described, groups=dataset.groups)
+        return (
+            _trainer(checkpoint, network, pictures, validation, hardware, report, dataset, lesson),
+            checkpoint,
+            dataset,
         )
-        return _trainer(checkpoint, network, pictures, validation, hardware, report), checkpoint, dataset
 
     processes = hardware.processes
     with ExitStack() as held:
-        processes.on_first(lambda: _make_folder(out, data, held))
+        processes.on_first(lambda: _make_folder(out, [source.root for source in sources], held))
         return _learn(*processes.together(prepare), out, report=report, embedding=embedding)
 
 
 def resume(
-    data: Path,
+    data: Path | Sequence[Source],
     out: Path,
     *,
     hardware: Hardware,
@@ -138,22 +170,27 @@ def resume(
         if epochs is not None:
             checkpoint.patience_from = checkpoint.epoch
         chosen_precision(recipe, hardware.device)
-        dataset = scan_dataset(
-            data,
-            validation=recipe.validation,
-            seed=recipe.seed,
+        sources = [Source(data)] if isinstance(data, Path) else list(data)
+        sources, taught, cache = described_sources(checkpoint.data, sources, hardware)
+        dataset, lesson = find_pictures(
+            sources,
+            recipe,
+            hardware=hardware,
+            report=report,
             learned=checkpoint.data.get("start_learned", ""),
+            taught=taught,
         )
         for key, done in (("fingerprint", "learned from"), ("validation_fingerprint", "was judged by")):
             found = getattr(dataset, key)
             # Files of earlier versions do not tell what they were judged by.
             if checkpoint.data.get(key, found) != found:
                 raise DatasetError(
-                    f"{data} is not the set of pictures that the run in {out} {done}; start a new run with another -o"
+                    f"{dataset.root} is not the set of pictures that the run in {out} {done}; "
+                    "start a new run with another -o"
                 )
-        pictures, validation = load_splits(dataset, checkpoint.config, hardware, report)
+        pictures, validation = load_splits(dataset, checkpoint.config, hardware, report, lesson=lesson, cache=cache)
         network = AlexNet(checkpoint.config, len(checkpoint.classes))
-        trainer = _trainer(checkpoint, network, pictures, validation, hardware, report)
+        trainer = _trainer(checkpoint, network, pictures, validation, hardware, report, dataset, lesson)
         trainer.restore(checkpoint)
         return trainer, checkpoint, dataset
 
@@ -171,6 +208,8 @@ def _trainer(
     validation: Pictures,
     hardware: Hardware,
     report: Report,
+    dataset: Dataset,
+    lesson: Lesson | None,
 ) -> Trainer:
     reason = why_not_compiled(hardware.device) if hardware.compiled else None
     if reason is not None:
@@ -184,6 +223,9 @@ def _trainer(
         device=hardware.device,
         processes=hardware.processes,
         compiled=hardware.compiled and reason is None,
+        objective=TeacherObjective(checkpoint.recipe, lesson, hardware.device) if lesson else None,
+        draws=dataset.draws,
+        groups=tuple(group_slices(dataset.groups, len(dataset.classes)).values()),
     )
 
 
@@ -235,19 +277,26 @@ def _run_epochs(
     def tell(done: int, total: int, loss: float, top1: float, rate: float) -> None:
         report.batch(trainer.epoch + 1, recipe.epochs, done, total, loss, top1, rate)
 
+    saved = time.monotonic()
+
+    def stop() -> bool:
+        # An epoch may take an hour: it is left and gone on with where that is, which costs nothing.
+        return interrupted() or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS
+
     with deferred_interrupts() as interrupted:
         while trainer.epoch < recipe.epochs:
             if _gets_no_better(trainer, since=checkpoint.patience_from):
                 report.note(f"stopped after epoch {trainer.epoch}: {recipe.stop_after} were no better in validation")
                 break
-            whole = trainer.train_epoch(stop=interrupted, report=tell)
+            whole = trainer.train_epoch(stop=stop, report=tell)
             _tell_skipped(skipped, trainer, report)
             trainer.save_into(checkpoint)
             trainer.processes.on_first(partial(_save, trainer, checkpoint, out, whole=whole))
+            saved = time.monotonic()
             if whole:
                 report.epoch(trainer.history[-1], recipe.epochs)
             # A signal may have come in validation, too.
-            if not whole or trainer.processes.any(interrupted()):
+            if trainer.processes.any(interrupted()):
                 return False
     return True
 
@@ -276,13 +325,14 @@ def _tell_skipped(known: list[SkippedPhoto], trainer: Trainer, report: Report) -
         known += new
 
 
-def _make_folder(out: Path, data: Path, held: ExitStack) -> None:
+def _make_folder(out: Path, roots: Sequence[Path], held: ExitStack) -> None:
     """Make the folder of a new run, and take it until `held` ends."""
-    if out.resolve().is_relative_to(data.resolve()):
-        raise RunError(
-            f"the run would lie among its pictures, in {data}, and be taken for a class the next time; "
-            "choose a folder outside with -o"
-        )
+    for root in roots:
+        if out.resolve().is_relative_to(root.resolve()):
+            raise RunError(
+                f"the run would lie among its pictures, in {root}, and be taken for a class the next time; "
+                "choose a folder outside with -o"
+            )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,9 @@ from index.errors import CheckpointError, DatasetError, OptionError, UserError
 from training.augment import Normalisation, erased, random_crops
 from training.averaging import WeightAverage
 from training.checkpoint import Checkpoint, EpochMetrics, EpochTotals
-from training.mixing import mix
+from training.dataset import Draw
 from training.networks import AlexNet
+from training.objective import LabelObjective, Objective
 from training.optimizer import make_optimizer
 from training.pictures import Pictures
 from training.precision import chosen_precision
@@ -45,6 +46,9 @@ class Trainer:
         device: torch.device,
         processes: Processes = ALONE,
         compiled: bool = False,
+        objective: Objective | None = None,
+        draws: Sequence[Draw] = (),
+        groups: Sequence[slice] = (),
     ) -> None:
         self.processes = processes
         if recipe.batch_size % processes.count:
@@ -62,9 +66,12 @@ class Trainer:
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe, self.device = recipe, device
         self.pictures, self.validation = pictures, validation
+        self.objective = objective or LabelObjective(recipe)
+        self.draws, self.groups = draws or [Draw(0, len(pictures))], groups
+        self.learner = self.objective.module(self.network)
         self.normalisation = normalisation.to(device)
         self.precision = chosen_precision(recipe, device)
-        self.optimizer = make_optimizer(self.network, recipe)
+        self.optimizer = make_optimizer(self.learner, recipe)
         # Gradients too small for float16 would be lost.
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
         self._compiled = compiled
@@ -79,7 +86,7 @@ class Trainer:
     @property
     def steps(self) -> int:
         """Batches an epoch; a last batch of fewer pictures is left to another epoch's order."""
-        return len(self.pictures) // self.recipe.batch_size
+        return sum(drawn(draw) for draw in self.draws) // self.recipe.batch_size
 
     def train_epoch(self, *, stop: Callable[[], bool] = lambda: False, report: BatchReport | None = None) -> bool:
         """Train one epoch, or what is left of it, and validate; False if `stop` said so after a batch.
@@ -95,7 +102,7 @@ class Trainer:
     def _take_steps(self, *, stop: Callable[[], bool], report: BatchReport | None) -> bool:
         """Learn from the batches that are left of an epoch, and add them to its totals; False if `stop` said so."""
         recipe, side, processes = self.recipe, self.side, self.processes
-        order = torch.randperm(len(self.pictures), generator=torch.Generator().manual_seed(recipe.seed + self.epoch))
+        order = epoch_order(self.draws, seed=recipe.seed + self.epoch)
         order = order[self.step * recipe.batch_size : self.steps * recipe.batch_size].view(-1, recipe.batch_size)
         before, whole = self._totals, True
         loss_sum, right = (torch.tensor(value, device=self.device) for value in (before.loss, before.right))
@@ -155,6 +162,7 @@ class Trainer:
             side=side,
             precision=self.precision,
             processes=self.processes,
+            groups=self.groups,
         )
         return EpochMetrics(
             epoch=self.epoch + 1,
@@ -184,7 +192,7 @@ class Trainer:
     def _set_learning(self) -> None:
         """Let all layers learn, or fc8 alone; layers that do not learn work as in inference."""
         only_fc8 = self.epoch < self.recipe.head_epochs
-        self.network.train()
+        self.learner.train()
         for layers in (self.network.features, self.network.hidden):
             layers.requires_grad_(not only_fc8).train(not only_fc8)
         if self._model is None or only_fc8 != self._only_fc8:
@@ -193,7 +201,7 @@ class Trainer:
 
     def _wrapped(self) -> nn.Module:
         """Return the network as a step calls it: its gradients averaged over all processes, and compiled."""
-        model: nn.Module = self.network
+        model = self.learner
         if self.processes.count > 1:
             model = DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
         return torch.compile(model, dynamic=False) if self._compiled else model  # type: ignore[return-value]
@@ -210,21 +218,20 @@ class Trainer:
             side=side,
         )
         x = erased(x, probability=recipe.erasing)
-        x, targets = mix(x, labels, mixup=recipe.mixup, cutmix=recipe.cutmix)
+        x, targets = self.objective.prepare(x, labels)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
         self.optimizer.zero_grad(set_to_none=True)
         assert self._model is not None
         with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32):
-            logits = self._model(x.contiguous(memory_format=torch.channels_last))
-        loss = targets.loss(logits.float(), label_smoothing=recipe.label_smoothing)
+            outputs = self._model(x.contiguous(memory_format=torch.channels_last))
+        loss, right = self.objective.outcome(outputs, targets)
         # Gradients are averaged over processes, and not all may have read as many pictures.
         self._scaler.scale(loss if weight == 1 else loss * weight).backward()  # type: ignore[no-untyped-call]
         self._scaler.step(self.optimizer)
         self._scaler.update()
         if self.average is not None:
             self.average.update(self.network, step=self.epoch * self.steps + self.step)
-        right = (logits.detach().argmax(1) == targets.dominant).sum()
         return loss.detach(), right
 
     def _rate(self) -> float:
@@ -235,6 +242,7 @@ class Trainer:
         """Take up the state that a checkpoint holds. Raises CheckpointError where it is not one of this network."""
         try:
             self.network.load_state_dict(checkpoint.network)
+            self.learner.load_state_dict(checkpoint.beside, strict=False)
             if self.average is not None:
                 self.average.network.load_state_dict(checkpoint.average)
             self.optimizer.load_state_dict(checkpoint.optimizer)
@@ -257,6 +265,11 @@ class Trainer:
     def save_into(self, checkpoint: Checkpoint) -> Checkpoint:
         """Put the present state into a checkpoint, and return it; each process has to call it."""
         checkpoint.network = self.network.state_dict()
+        checkpoint.beside = {
+            name: values
+            for name, values in self.learner.state_dict().items()
+            if self.learner is not self.network and not name.startswith("network.")
+        }
         checkpoint.average = {} if self.average is None else self.average.network.state_dict()
         checkpoint.optimizer, checkpoint.scaler = self.optimizer.state_dict(), self._scaler.state_dict()
         checkpoint.epoch, checkpoint.step, checkpoint.history = self.epoch, self.step, list(self.history)
@@ -275,3 +288,23 @@ class Trainer:
 def _of_process(kind: str, number: int) -> str:
     """Return the name in a checkpoint of a process's random numbers; that of the first, or only one, is plain."""
     return f"{kind}:{number}" if number else kind
+
+
+def drawn(draw: Draw) -> int:
+    """Return how many pictures of a source an epoch draws."""
+    return round((draw.stop - draw.start) * draw.weight)
+
+
+def epoch_order(draws: Sequence[Draw], *, seed: int) -> Tensor:
+    """Return the numbers of an epoch's pictures in random order: of a source all, several times, or some by chance."""
+    generator = torch.Generator().manual_seed(seed)
+    if len(draws) == 1 and draws[0].weight == 1:
+        return torch.randperm(draws[0].stop, generator=generator)
+    parts = []
+    for draw in draws:
+        count, size = drawn(draw), draw.stop - draw.start
+        parts += [torch.arange(draw.start, draw.stop)] * (count // size if size else 0)
+        if size and count % size:
+            parts.append(draw.start + torch.randperm(size, generator=generator)[: count % size])
+    together = torch.cat(parts) if parts else torch.arange(0)
+    return together[torch.randperm(len(together), generator=generator)]

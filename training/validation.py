@@ -1,6 +1,6 @@
 """How well a network names the pictures that it was not trained on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -22,10 +22,12 @@ def evaluate(
     side: int,
     precision: torch.dtype = torch.float32,
     processes: Processes = ALONE,
+    groups: Sequence[slice] = (),
 ) -> tuple[float, float, float]:
     """Return mean cross-entropy, top-1 and top-5 accuracy over the central crops, shrunk to `side` pixels.
 
-    Several `processes` measure a share each. Raises DatasetError if no picture can be read.
+    Where the classes are several `groups`, a picture is judged among those of its label. Several `processes` measure a
+    share each. Raises DatasetError if no picture can be read.
     """
     network.eval()
 
@@ -35,7 +37,7 @@ def evaluate(
         for x, labels in _centres(network, pictures, normalisation, side, processes):
             with torch.autocast(x.device.type, dtype=precision, enabled=precision != torch.float32):
                 logits = network(x)
-            logits = logits.float()
+            logits = within_groups(logits.float(), labels, groups)
             best = logits.topk(min(5, logits.shape[1])).indices
             loss += F.cross_entropy(logits, labels, reduction="sum").item()
             right += (best[:, 0] == labels).sum().item()
@@ -47,6 +49,17 @@ def evaluate(
     if not total:
         raise DatasetError("none of the validation pictures could be read")
     return loss / total, right / total, among_five / total
+
+
+def within_groups(logits: Tensor, labels: Tensor, groups: Sequence[slice]) -> Tensor:
+    """Return logits (n, classes) with -inf for classes of other groups than that of a picture's label (n,)."""
+    if len(groups) < 2:
+        return logits
+    found = torch.full_like(logits, -torch.inf)
+    for group in groups:
+        rows = (labels >= group.start) & (labels < group.stop)
+        found[rows, group] = logits[rows, group]
+    return found
 
 
 def _centres(

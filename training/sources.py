@@ -1,0 +1,143 @@
+"""Several folders to learn from as one data set: with labels or without, and what of them a teacher knows."""
+
+import os
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from index.errors import DatasetError
+from retrieval.folder import scan_folder
+from retrieval.spec import ClassGroup, ClassName
+from training.dataset import Dataset, Draw, Split, holds_classes, scan_dataset
+
+UNLABELLED = -1
+"""The label of a picture that has none."""
+
+LARGEST_CHECK = 2000
+"""Pictures without labels that are set aside for validation, at most."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder to learn from, and how often a picture of it is drawn in an epoch.
+
+    `labelled` None: as its folders look.
+    """
+
+    root: Path
+    weight: float = 1.0
+    labelled: bool | None = None
+
+
+def scan_sources(
+    sources: Sequence[Source],
+    *,
+    validation: float = 0.1,
+    seed: int = 0,
+    names: Path | None = None,
+    learned: str = "",
+    taught: Sequence[ClassName] = (),
+    group: str = "",
+) -> Dataset:
+    """Find the pictures of all sources, as `scan_dataset` finds those of one.
+
+    `taught` are the classes of a teacher. They come first, as the group of the name `group`; a source whose classes are
+    all among them has them for labels, any other has a group of its own, named after its folder. Without a teacher
+    classes of the same id or name are one, and pictures without labels are of no use. Raises DatasetError.
+    """
+    if len(sources) == 1 and not taught:
+        if sources[0].labelled is False:
+            raise DatasetError(f"{sources[0].root} is without labels; name who knows what is in it with --teacher")
+        return scan_dataset(sources[0].root, validation=validation, seed=seed, names=names, learned=learned)
+    roots = [source.root.resolve() for source in sources]
+    for number, root in enumerate(roots):
+        for other in roots[:number] + roots[number + 1 :]:
+            if root.is_relative_to(other):
+                raise DatasetError(f"{root} lies in {other}, and would be learned from twice; name one of them")
+    classes, groups = list(taught), [ClassGroup(group, len(taught))] if taught else []
+    parts: list[Dataset] = []
+    for source in sources:
+        labelled = holds_classes(source.root) if source.labelled is None else source.labelled
+        if not labelled:
+            if not taught:
+                raise DatasetError(f"{source.root} is without labels; name who knows what is in it with --teacher")
+            parts.append(_unlabelled(source.root, validation, seed))
+            continue
+        found = scan_dataset(source.root, validation=validation, seed=seed, names=names, learned=learned)
+        numbers = _numbers(found.classes, taught or classes)
+        if taught and None in numbers:
+            numbers = list(range(len(classes), len(classes) + len(found.classes)))
+            classes += found.classes
+            groups.append(ClassGroup(source.root.resolve().name, len(found.classes)))
+        elif None in numbers:
+            for place, known in enumerate(found.classes):
+                if numbers[place] is None:
+                    numbers[place] = len(classes)
+                    classes.append(known)
+        parts.append(
+            replace(found, train=_numbered(found.train, numbers), validation=_numbered(found.validation, numbers))
+        )
+    checked = [part.validation for part in parts if part.classes] or [part.validation for part in parts]
+    lengths = [len(part.train) for part in parts]
+    starts = [sum(lengths[:number]) for number in range(len(parts))]
+    return Dataset(
+        Path(os.path.commonpath(roots)),
+        tuple(classes),
+        _joined(part.train for part in parts),
+        _joined(checked),
+        divided=any(part.divided for part in parts),
+        classless=tuple(path for part in parts for path in part.classless),
+        groups=tuple(groups) if len(groups) > 1 else (),
+        draws=tuple(
+            Draw(start, start + length, source.weight)
+            for start, length, source in zip(starts, lengths, sources, strict=True)
+        ),
+        marked=tuple(path for part in parts if part.divided for path in part.train.paths),
+    )
+
+
+def _unlabelled(root: Path, validation: float, seed: int) -> Dataset:
+    """Return all photos of a folder and those below it, some of them set aside."""
+    if not os.path.isdir(root):
+        raise DatasetError(f"there is no folder {root}; give one that holds photos")
+    photos = [root / os.fsdecode(path) for path in scan_folder(root).photos]
+    if len(photos) < 2:
+        raise DatasetError(f"{root} holds {len(photos) or 'no'} photo{'s' * (not photos)}; give a folder with more")
+    count = min(max(round(len(photos) * validation), 1), LARGEST_CHECK, len(photos) - 1)
+    aside = set(random.Random(seed).sample(range(len(photos)), count))
+    train = [path for number, path in enumerate(photos) if number not in aside]
+    check = [photos[number] for number in sorted(aside)]
+    return Dataset(root, (), _without_labels(train), _without_labels(check))
+
+
+def _without_labels(paths: Sequence[Path]) -> Split:
+    return Split(tuple(paths), (UNLABELLED,) * len(paths))
+
+
+def _numbers(classes: Sequence[ClassName], known: Sequence[ClassName]) -> list[int | None]:
+    """Return where each of the classes is among those known, by id, or else by a name that only one of them has."""
+    ids = {entry.id: number for number, entry in enumerate(known) if entry.id}
+    names: dict[str, list[int]] = {}
+    for number, entry in enumerate(known):
+        names.setdefault(entry.name.casefold(), []).append(number)
+
+    def place(entry: ClassName) -> int | None:
+        if entry.id in ids:
+            return ids[entry.id]
+        several = names.get(entry.name.casefold(), [])
+        return several[0] if len(several) == 1 else None
+
+    return [place(entry) for entry in classes]
+
+
+def _numbered(split: Split, numbers: Sequence[int | None]) -> Split:
+    return Split(split.paths, tuple(number for label in split.labels if (number := numbers[label]) is not None))
+
+
+def _joined(splits: Iterable[Split]) -> Split:
+    found = list(splits)
+    return Split(
+        tuple(path for split in found for path in split.paths),
+        tuple(label for split in found for label in split.labels),
+    )

@@ -1,0 +1,72 @@
+"""What a better network, the teacher, says of pictures: computed once for each, and kept."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.errors import PhotoError
+from retrieval.model import Model
+from retrieval.photos import open_photo
+from retrieval.pipeline import usable_cores
+from retrieval.progress import Progress
+from training.row_store import RowStore, split_key
+
+BATCH = 32
+"""Pictures that the teacher is asked about together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """A teacher's probabilities (n, classes) and embeddings (n, dim) of n pictures; zeros for unreadable ones."""
+
+    probabilities: NDArray[np.float16]
+    embeddings: NDArray[np.float16]
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+
+def kept_answers(
+    teacher: Model,
+    paths: Sequence[Path],
+    root: Path,
+    folder: Path,
+    *,
+    progress: Progress | None = None,
+) -> Answers:
+    """Return what the teacher says of the pictures; what `folder` has of it is not asked for again.
+
+    It sees the same middle of a picture that it sees in use, once. The student learns on crops that lie in this
+    middle but for an eighth (Beyer et al. 2021 ask anew for each crop, which here would take longer than learning).
+    Raises RunError.
+    """
+    classes, dim = len(teacher.spec.classes), teacher.spec.dim
+    key = split_key(paths, root, teacher.spec.fingerprint)
+    store = RowStore(folder, "answers", key, len(paths), (classes + dim,), np.float16)
+
+    def ask(numbers: range) -> NDArray[np.float16]:
+        answers = np.zeros((len(numbers), classes + dim), np.float16)
+        pixels, rows = [], []
+        for row, number in enumerate(numbers):
+            try:
+                pixels.append(teacher.prepare(open_photo(paths[number], shorter_side=teacher.resize)))
+            except PhotoError:
+                continue  # listed by whoever decodes it to learn from
+            rows.append(row)
+        if rows:
+            outputs = teacher.run(pixels)
+            answers[rows] = np.concatenate([outputs.probabilities, outputs.embedding], axis=1)
+        return answers
+
+    with ThreadPoolExecutor(1 if teacher.on_gpu else usable_cores()) as threads:
+
+        def compute(block: range) -> tuple[NDArray[np.float16], dict[int, str]]:
+            parts = [block[start : start + BATCH] for start in range(0, len(block), BATCH)]
+            return np.concatenate(list(threads.map(ask, parts))), {}
+
+        store.fill(compute, progress=progress)
+    return Answers(store.rows[:, :classes], store.rows[:, classes:])
