@@ -65,6 +65,7 @@ def errors_told_by(first: bool) -> Iterator[None]:
     "weights",
     metavar="FOLDER TIMES",
     nargs=2,
+    envvar="FC7_TRAIN_WEIGHT",
     multiple=True,
     type=(PATH, click.FloatRange(0, 100, min_open=True)),
     help="How often an epoch draws each picture of one of the folders.  [default: 1]",
@@ -257,9 +258,23 @@ def export_command(
     write([f"{summary_line(out, spec)}\n"])
 
 
-@click.command("import", epilog="Example: fc7 import alexnet -o alexnet.onnx --calibrate ~/Pictures")
-@click.argument("weights", type=PATH)
-@click.option("-o", "--out", required=True, type=PATH, help="Model file to write (.onnx).")
+@click.command("import", epilog="Example: fc7 import efficientnet-lite0")
+@click.argument("weights", required=False, type=PATH)
+@click.option(
+    "-o",
+    "--out",
+    type=PATH,
+    show_default="where fc7 finds it by its name",
+    help="Model file to write (.onnx).",
+)
+@click.option(
+    "--list",
+    "listing",
+    is_flag=True,
+    envvar="FC7_IMPORT_LIST",
+    help="Tell which networks there are by name, and what each is good for.",
+)
+@click.option("--size", type=click.IntRange(min=1), help="EfficientNet-Lite: pixels of the pictures that it takes.")
 @click.option(
     "--labels",
     type=PATH,
@@ -270,30 +285,66 @@ def export_command(
 @click.option("--float32", is_flag=True, help="Keep every digit of the weights; the file is twice as large.")
 @click.option("--url", show_envvar=True, show_default="PyTorch's", help="Address that alexnet is fetched from.")
 def import_command(
-    weights: Path, *, out: Path, labels: Path | None, calibrate: Path | None, float32: bool, url: str | None
+    weights: Path | None,
+    *,
+    out: Path | None,
+    listing: bool,
+    size: int | None,
+    labels: Path | None,
+    calibrate: Path | None,
+    float32: bool,
+    url: str | None,
 ) -> None:
     """Make a model file of published weights.
 
-    WEIGHTS is torchvision's file alexnet-owt-7be5be79.pth, or one with the same layers. Just alexnet fetches that file
-    (244 MB), and keeps it in your cache folder.
+    WEIGHTS is a name: efficientnet-lite0, -lite1 or -lite2, whose weights come with the extra efficientnet; or alexnet,
+    which is fetched (244 MB) and kept in your cache folder. Then -m takes the name wherever it takes a model file. Or
+    it is a file with the layers of torchvision's alexnet-owt-7be5be79.pth; that needs -o.
 
-    Without --calibrate, the embedding that search compares is fc7 itself, 4,096 values.
+    Without --calibrate, the embedding of alexnet that search compares is fc7 itself, 4,096 values.
     """
+    from retrieval.model import models_folder
+    from training.importable import NAMES, listed
+
+    if listing:
+        write(listed())
+        return
+    if weights is None:
+        raise click.UsageError("name WEIGHTS, or ask for --list")
+    name = str(weights)
+    if out is None and name not in NAMES:
+        raise click.UsageError(
+            f"{weights} is none of {', '.join(NAMES)}; for a file of weights say with -o where to write"
+        )
+    efficientnet = name in NAMES and NAMES[name].in_package
+    for_others = {"--labels": labels, "--calibrate": calibrate, "--float32": float32, "--url": url}
+    if efficientnet and (strange := [option for option, value in for_others.items() if value]):
+        raise click.UsageError(f"{strange[0]} is not for {name}; leave it out")
+    if size is not None and not efficientnet:
+        raise click.UsageError(f"--size is not for {name}; leave it out")
     with starting():
         from retrieval.facts import summary_line
-        from training.importing import import_weights
-        from training.places import IMAGENET
-        from training.report import TerminalReport
+        from training.places import IMAGENET, made_folder
 
-    with TerminalReport(sys.stderr) as report:
-        spec = import_weights(
-            weights,
-            out,
-            labels=labels or IMAGENET,
-            cache=cache_folder(),
-            report=report,
-            calibrate=calibrate,
-            url=url,
-            half=not float32,
-        )
+    if out is None:
+        out = made_folder(models_folder()) / f"{name}.onnx"
+    if efficientnet:
+        with starting():
+            from training.efficientnet_import import import_efficientnet
+        spec = import_efficientnet(name, out, side=size)
+    else:
+        with starting():
+            from training.importing import import_weights
+            from training.report import TerminalReport
+        with TerminalReport(sys.stderr) as report:
+            spec = import_weights(
+                weights,
+                out,
+                labels=labels or IMAGENET,
+                cache=cache_folder(),
+                report=report,
+                calibrate=calibrate,
+                url=url,
+                half=not float32,
+            )
     write([f"{summary_line(out, spec)}\n"])

@@ -54,7 +54,7 @@ class PhotoSet:
     """Photos of one repository. Of the rules, the first that fits a path holds.
 
     `apart_from` is a set for judging that has some of the photos too, under the same names but stored otherwise: those
-    are left out.
+    are left out. So are photos of the names `without`, of a set for judging: other sets have them, stored otherwise.
     """
 
     name: str
@@ -65,6 +65,7 @@ class PhotoSet:
     rules: tuple[Rule, ...]
     renamed: Mapping[str, str] = field(default_factory=dict)
     apart_from: str = ""
+    without: tuple[str, ...] = ()
 
     @property
     def judges(self) -> bool:
@@ -127,9 +128,44 @@ TABLE = (
         "judge-corel",
         "satishrdd/Fast_image_retrieval",
         "20834a60ac7f8d6a46b4efa48085a00faa3a6749",
-        9_900,
+        9_867,
         "stock photos, not stated",
         (Rule("CorelDB/(?!texture_|art_cybr/|obj_moleculr/)(?P<label>[^/]+)/[^/]+"),),
+        without=(
+            "109073",
+            "109077",
+            "109085",
+            "109090",
+            "109092",
+            "141004",
+            "184002",
+            "184003",
+            "184006",
+            "184008",
+            "184014",
+            "184021",
+            "184033",
+            "184036",
+            "184038",
+            "184039",
+            "184042",
+            "184066",
+            "244059",
+            "247039",
+            "247048",
+            "247081",
+            "407037",
+            "415007",
+            "415070",
+            "415071",
+            "427015",
+            "427017",
+            "427020",
+            "458033",
+            "644026",
+            "659042",
+            "659058",
+        ),
     ),
     PhotoSet(
         "intel-scenes",
@@ -308,7 +344,7 @@ def make_sets(table: Sequence[PhotoSet], clones: Path, folder: Path, wanted: set
     for known in table:
         photos = found.get(known.name, [])
         apart = {stem(photo) for photo in found.get(known.apart_from, [])}
-        kept = [photo for photo in photos if stem(photo) not in apart]
+        kept = [photo for photo in photos if stem(photo) not in apart and stem(photo) not in known.without]
         kept = kept if known.judges else without_copies(kept, taken)
         if known.name not in wanted or known.name not in found:
             continue

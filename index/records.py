@@ -13,11 +13,12 @@ from index.sync import FileStamp
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A label with its probability, and its WordNet id where there is one."""
+    """A label with its probability, its WordNet id where there is one, and its group where the model has several."""
 
     label: str
     id: str | None
     probability: float
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ def model_facts(path: Path) -> Facts:
         "model": spec.name,
         "architecture": spec.arch,
         "classes": classes,
+        "groups": {group.name: group.size for group in spec.groups},
         "resize": spec.resize,
         "crop": spec.crop,
         "fc7_dim": spec.fc7_dim,
@@ -69,6 +70,7 @@ def model_facts(path: Path) -> Facts:
         "model": spec.name,
         "architecture": spec.arch,
         "classes": classes,
+        **({"groups": [f"{group.size} {group.name}" for group in spec.groups]} if len(spec.groups) > 1 else {}),
         "input": f"{spec.crop}×{spec.crop} pixels from the middle, the shorter side first brought to {spec.resize}",
         "fc7": f"{spec.fc7_dim} values",
         "embedding": f"{spec.dim} values",
@@ -85,7 +87,8 @@ def model_facts(path: Path) -> Facts:
 
 def summary_line(path: Path, spec: ModelSpec) -> str:
     """Return one line about a model file that was just written, safe to show on a terminal."""
-    facts = [spec.arch, f"{len(spec.classes)} classes"]
+    named = [f"{group.size} {group.name}" for group in spec.groups] if len(spec.groups) > 1 else []
+    facts = [spec.arch, " and ".join(named) or f"{len(spec.classes)} classes"]
     if spec.accuracy:
         source = f" ({spec.accuracy['source']})" if "source" in spec.accuracy else ""
         facts.append(f"top-1 {spec.accuracy['top1']:.1%}, top-5 {spec.accuracy['top5']:.1%}{source}")

@@ -38,13 +38,25 @@ def format_predictions(
 ) -> Iterator[str]:
     """Photos with their predictions as "table" (`width` columns at most), "json", "jsonl" or "csv"."""
     if format == "table":
-        tables = ((photo, [(f"{p.probability:6.1%}", p.label) for p in predictions]) for photo, predictions in photos)
+        tables = ((photo, [(f"{p.probability:6.1%}", _named(p)) for p in predictions]) for photo, predictions in photos)
         return _tables(tables, width)
+    columns = ("label", "id", "probability", "group")
     answers = (
-        (photo, [{"label": p.label, "id": p.id, "probability": _rounded(p.probability)} for p in predictions])
+        (
+            photo,
+            [
+                {"label": p.label, "id": p.id, "probability": _rounded(p.probability)}
+                | ({"group": p.group} if p.group else {})
+                for p in predictions
+            ],
+        )
         for photo, predictions in photos
     )
-    return _machine_format(answers, format, ("path", "predictions"), ("label", "id", "probability"))
+    return _machine_format(answers, format, ("path", "predictions"), columns)
+
+
+def _named(prediction: Prediction) -> str:
+    return f"{prediction.label} ({prediction.group})" if prediction.group else prediction.label
 
 
 def format_results(
@@ -227,7 +239,9 @@ def _machine_format(
     if format == "csv":
         yield csv_line((names[0], "rank", *columns))
         for subject, rows in answers:
-            yield from (csv_line((subject, rank, *row.values())) for rank, row in enumerate(rows, start=1))
+            yield from (
+                csv_line((subject, rank, *(row.get(name, "") for name in columns))) for rank, row in enumerate(rows, 1)
+            )
         return
     records = (dict(zip(names, answer, strict=True)) for answer in answers)
     if format == "jsonl":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import platformdirs
 from numpy.typing import NDArray
 
 from index.errors import ModelError
@@ -24,9 +25,27 @@ BUILTIN_NAME = Path("builtin")
 """What a user writes for the built-in model, where no name would mean another."""
 
 
+IMPORTABLE = ("alexnet", "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
+"""Networks that `fc7 import` makes a model file of, by name."""
+
+
+def models_folder() -> Path:
+    """Return where imported models lie that are used by name."""
+    return platformdirs.user_data_path("fc7", appauthor=False) / "models"
+
+
 def model_file(named: Path | None) -> Path:
-    """Return the model file that is named: None and the word `builtin` name the built-in one."""
-    return BUILTIN if named is None or named == BUILTIN_NAME else named
+    """Return the model file that is named: a file, or by one word the built-in or an imported one.
+
+    None and the word `builtin` name the built-in one. A file in the current folder goes before a name.
+    """
+    if named is None or named == BUILTIN_NAME:
+        return BUILTIN
+    if len(named.parts) == 1 and not named.suffix and not os.path.lexists(named):
+        imported = models_folder() / f"{named}.onnx"
+        if str(named) in IMPORTABLE or os.path.isfile(imported):
+            return imported
+    return named
 
 
 @dataclass(frozen=True)
@@ -58,7 +77,7 @@ class Model:
         few: bool = False,
         cache: Path | None = None,
     ) -> "Model":
-        """Load a model file, or the built-in one, which None and the word `builtin` name.
+        """Load a model file, or one by name: see `model_file`.
 
         `device` auto takes a GPU where ONNX Runtime has one; `threads` is how many a run uses, by default one a
         core. With `few` it is loaded sooner, for a few pictures, and takes a little longer for each. In the folder
@@ -66,10 +85,12 @@ class Model:
         damaged, foreign or newer file), MissingPackageError (no ONNX Runtime) and UserError (no CUDA device where one
         is asked for).
         """
-        named = None if path == BUILTIN_NAME else path
-        path = model_file(path)
+        word, path = path, model_file(path)
+        named = None if path == BUILTIN else path
         require_onnxruntime()
         if not os.path.isfile(path):
+            if word is not None and str(word) in IMPORTABLE:
+                raise ModelError(f"{word} is not imported yet; run `fc7 import {word}`")
             other = "name another with -m" if path == BUILTIN else "take the built-in one, by the word builtin"
             raise ModelError(f"there is no model file {path}; make one with `fc7 train DATA -o RUN`, or {other}")
         session = open_session(path, device=device, threads=threads, few=few, cache=cache)
@@ -93,8 +114,11 @@ class Model:
         return self.spec.resize
 
     @cached_property
-    def _labels(self) -> list[tuple[str, str | None]]:
-        return [(known.name, known.id) for known in self.spec.classes]
+    def _labels(self) -> list[tuple[str, str | None, str]]:
+        slices = self.spec.slices
+        # Where there is one group, nobody asks which.
+        groups = [group if len(slices) > 1 else "" for group, place in slices.items() for _ in self.spec.classes[place]]
+        return [(known.name, known.id, group) for known, group in zip(self.spec.classes, groups, strict=True)]
 
     def prepare(self, image: "Image") -> NDArray[np.uint8]:
         """Return the pixels (crop, crop, 3) that the network takes for a picture."""
@@ -123,7 +147,11 @@ class Model:
     def top_predictions(self, probabilities: NDArray[np.float32], k: int = 5) -> tuple[Prediction, ...]:
         """Return the k most probable classes of one picture's probabilities (classes,), best first."""
         best = np.argsort(-probabilities, kind="stable")[:k]
-        return tuple(Prediction(*self._labels[int(i)], float(probabilities[i])) for i in best)
+        labels = [self._labels[int(i)] for i in best]
+        return tuple(
+            Prediction(name, id, float(probabilities[i]), group)
+            for i, (name, id, group) in zip(best, labels, strict=True)
+        )
 
 
 def _check_graph(session: Any, spec: ModelSpec, path: Path) -> None:

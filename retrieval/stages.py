@@ -125,7 +125,7 @@ def embed_photos(model: Model, batch: Sequence[tuple[ReadPhoto, PreparedPhoto | 
                 width=prepared.width,
                 height=prepared.height,
                 embedding=embedding,
-                labels=model.top_predictions(probabilities, LABELS),
+                labels=model.top_predictions(probabilities, LABELS * len(model.spec.slices)),
             )
             if has_direction(embedding)
             else NewPhoto(photo.path, photo.stamp, photo.content_hash, skipped=NOTHING_FOUND)

@@ -55,8 +55,8 @@ def test_json_is_the_list_of_the_same_records() -> None:
 
 def test_csv_has_a_row_for_each_prediction() -> None:
     rows = list(csv.reader(io.StringIO(records("csv"))))
-    assert rows[0] == ["path", "rank", "label", "id", "probability"]
-    assert rows[2] == ["cat.jpg", "2", "tabby, tabby cat", "", "0.125"]
+    assert rows[0] == ["path", "rank", "label", "id", "probability", "group"]
+    assert rows[2] == ["cat.jpg", "2", "tabby, tabby cat", "", "0.125", ""]
     assert len(rows) == 4
 
 

@@ -53,7 +53,8 @@ def as_lesson(
 
     A class counts as shown by `evidence` pictures that carry its label or of which the teacher is sure; `kept` names
     the classes instead, as an earlier part of the run found them. `validation` are the answers for validation pictures
-    without labels, in their order, which get the teacher's best. Raises DatasetError where fewer than two classes are shown.
+    without labels, in their order, which get the teacher's best. Raises DatasetError where fewer than two classes are
+    shown.
     """
     taught = train.probabilities.shape[1]
     labels = np.array(dataset.train.labels, np.int64)

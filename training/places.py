@@ -26,3 +26,12 @@ def check_place(out: Path) -> None:
         raise ExportError(
             f"no file can be written into {folder} ({error.strerror}); choose another place with -o"
         ) from error
+
+
+def made_folder(folder: Path) -> Path:
+    """Return a folder, made where it is not there yet. Raises ExportError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"the folder {folder} cannot be made ({error.strerror}); name a file with -o") from error
+    return folder

@@ -1,0 +1,56 @@
+"""The networks that `fc7 import` knows by name, and what was measured of each. No torch."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from retrieval.facts import Facts
+from retrieval.formats import format_facts
+from retrieval.model import models_folder
+
+
+@dataclass(frozen=True)
+class Importable:
+    """A network by name; figures of benchmarks/models.py, None where nothing was measured.
+
+    `side` in pixels, `size` in MB, `rate` in photos a second of one core, shares from 0 to 1.
+    """
+
+    classes: int
+    side: int
+    size: float
+    rate: float | None
+    top1: float
+    precision_at_10: float | None
+    mean_average_precision: float | None
+    in_package: bool = True
+
+
+EXTRA = "efficientnet"
+"""The extra that brings the packages with weights."""
+
+NAMES = {
+    "efficientnet-lite0": Importable(1000, 224, 19.5, None, 0.0, None, None),
+    "efficientnet-lite1": Importable(1000, 240, 22.6, None, 0.0, None, None),
+    "efficientnet-lite2": Importable(1000, 260, 25.3, None, 0.0, None, None),
+    "alexnet": Importable(1000, 224, 122.2, None, 0.565, None, None, in_package=False),
+}
+
+
+def listed() -> Iterator[str]:
+    """Yield the lines of `fc7 import --list`."""
+    rows: dict[str, object] = {}
+    for name, known in NAMES.items():
+        source = f"extra `{EXTRA}`" if known.in_package else "fetched from PyTorch"
+        here = "imported" if (models_folder() / f"{name}.onnx").is_file() else f"run `fc7 import {name}` ({source})"
+        quality = [
+            f"{label} {value:.3f}"
+            for label, value in (("P@10", known.precision_at_10), ("mAP", known.mean_average_precision))
+            if value is not None
+        ]
+        speed = [] if known.rate is None else [f"{known.rate:.0f} photos/s on a core"]
+        rows[name] = [
+            ", ".join([f"{known.classes:,} classes", f"{known.side} pixels", f"{known.size:.0f} MB", *speed]),
+            ", ".join([f"top-1 {known.top1:.1%}", *quality]),
+            here,
+        ]
+    return format_facts(Facts({}, rows), "table")
