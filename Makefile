@@ -6,8 +6,9 @@
 # make bench AUTOFAISS=/path/to/python
 #                                compares with autofaiss too, which that Python has (not this one: it needs an older NumPy)
 #
-# make model DATA=tiny-imagenet-200
-#                                the built-in model again: hours; broken off, the same command goes on
+# make model CLONES=FOLDER TINY=tiny-imagenet-200
+#                                the built-in model again: hours; after an interruption the same command resumes. CLONES
+#                                holds clones of the repositories that docs/make_training_photos.py --list names
 #
 # Each does its own set-up in .venv. Where PyPI's torch is a large CUDA build (Linux), `make test` takes a smaller one
 # from any index that has it, for instance by PIP_EXTRA_INDEX_URL.
@@ -33,12 +34,27 @@ test: $(VENV)/.stamp-test
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+# What the built-in model learns from: of $(LABELLED) the labels too.
+SETS := build/sets
+LABELLED := scenes mini-imagenet tiny-imagenet-200 imagenette imagewoof
+UNLABELLED := cats-dogs cats-dogs-unlabelled scenes-unlabelled intel-scenes cars-unlabelled butterflies groceries \
+	groceries-unlabelled landscapes dog-cat-breeds dog-cat-breeds-unlabelled clothing trash ikea-unlabelled \
+	houses-unlabelled pacs-photo dishes bsds-unlabelled
+HALF := tiny-imagenet-200 cats-dogs cats-dogs-unlabelled
+TEACHER := build/models/efficientnet-lite0-160.onnx
+FOLDERS = $(addprefix $(SETS)/,$(LABELLED)) $(foreach set,$(UNLABELLED),--unlabelled $(SETS)/$(set))
+
 model: $(VENV)/.stamp-test
-	@test -d "$(DATA)" || { \
-	echo "name the unpacked folder of Tiny-ImageNet-200, with train/ and val/: make model DATA=FOLDER" >&2; exit 1; }
-	$(BIN)/fc7 train "$(DATA)" -o $(RUN) $(if $(wildcard $(RUN)/last.pt),--resume)
-	$(BIN)/fc7 export $(RUN)/best.pt -o retrieval/builtin.onnx --name tiny-imagenet-200 --licence '$(TERMS)'
-	$(BIN)/fc7 evaluate "$(DATA)" -m retrieval/builtin.onnx
+	@test -d "$(CLONES)" -a -d "$(TINY)" || { \
+	echo "name the folder of clones, and that of Tiny-ImageNet-200: make model CLONES=FOLDER TINY=FOLDER" >&2; exit 1; }
+	$(BIN)/python docs/make_training_photos.py "$(CLONES)" $(SETS)
+	test -e $(SETS)/tiny-imagenet-200 || ln -s "$(abspath $(TINY))" $(SETS)/tiny-imagenet-200
+	mkdir -p $(dir $(TEACHER))
+	$(BIN)/fc7 import efficientnet-lite0 --size 160 -o $(TEACHER)
+	$(BIN)/fc7 train $(FOLDERS) -o $(RUN) $(if $(wildcard $(RUN)/last.pt),--resume,--teacher $(TEACHER) \
+		--cache build/cache --evidence 20 --epochs 6 --warmup 0.2 $(foreach set,$(HALF),--weight $(SETS)/$(set) 0.5))
+	$(BIN)/fc7 export $(RUN)/best.pt -o retrieval/builtin.onnx --name photos --licence '$(TERMS)'
+	$(BIN)/python benchmarks/models.py --names $(SETS)/imagenette/val --neighbours $(SETS)/judge-corel builtin
 
 bench: $(VENV)/.stamp-test
 	$(BIN)/python benchmarks/network.py
@@ -76,5 +92,5 @@ $(VENV)/.stamp-demo: pyproject.toml $(VENV)/.stamp-python
 
 $(VENV)/.stamp-test: pyproject.toml $(VENV)/.stamp-python
 	@echo "Installing what the tests need into $(VENV): a few minutes"
-	$(INSTALL) --no-build-isolation --editable '.[cpu,demo,heif,raw,parquet,watch,train,dev]'
+	$(INSTALL) --no-build-isolation --editable '.[cpu,demo,heif,raw,parquet,watch,train,efficientnet,dev]'
 	@touch $@
