@@ -215,6 +215,9 @@ def evaluate_command(data: Path, *, model: "Ensemble", pictures: Path | None, fo
 @click.option("--data", type=PATH, help="Pictures to learn the embedding from; those of its training, if moved.")
 @click.option("--float32", is_flag=True, help="Keep every digit of the weights; the file is twice as large.")
 @click.option("--name", show_default="that of the file", help="What the model is called in its metadata.")
+@click.option(
+    "--names", type=PATH, help="File with a line for each class to be called otherwise: id or name, tab, names."
+)
 @click.option("--licence", default="", show_default=False, help="Terms of use, kept in its metadata.")
 @click.option(
     "--layers", default="pool5,fc7", help="Layers that the embedding is made of: pool5, fc6, fc7, with commas between."
@@ -229,6 +232,7 @@ def export_command(
     data: Path | None,
     float32: bool,
     name: str | None,
+    names: Path | None,
     licence: str,
     layers: str,
     dim: int,
@@ -254,6 +258,7 @@ def export_command(
             half=not float32,
             name=name,
             licence=licence,
+            names=names,
         )
     write([f"{summary_line(out, spec)}\n"])
 

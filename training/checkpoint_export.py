@@ -1,28 +1,24 @@
 """A checkpoint made into a model file once more: with another embedding, name or licence."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from index.errors import DatasetError
 from retrieval.runtime import require_onnxruntime
-from retrieval.spec import ModelSpec
+from retrieval.spec import ClassName, ModelSpec
 from training.checkpoint import Checkpoint
-from training.dataset import scan_dataset
+from training.dataset import holds_classes, read_class_names, scan_dataset
 from training.embedding import EmbeddingRecipe, chosen
 from training.export import export_model
 from training.hardware import Hardware
 from training.pictures import load_dataset
 from training.places import check_place
-from training.report import Notes, tell_skipped
-
-
-class ExportReport(Notes, Protocol):
-    """What an export tells while it goes on."""
-
-    def loading(self, done: int, total: int) -> None:
-        """Pictures decoded into memory."""
+from training.preparing import described_sources, find_pictures
+from training.report import ReadingReport, tell_skipped
+from training.sources import photos_alone
 
 
 def export_checkpoint(
@@ -30,12 +26,13 @@ def export_checkpoint(
     out: Path,
     *,
     hardware: Hardware,
-    report: ExportReport,
+    report: ReadingReport,
     data: Path | None = None,
     embedding: EmbeddingRecipe | None = None,
     half: bool = True,
     name: str | None = None,
     licence: str = "",
+    names: Path | None = None,
 ) -> ModelSpec:
     """Export a checkpoint; its embedding is learned from `data`, by default the pictures that the run learned from.
 
@@ -46,17 +43,23 @@ def export_checkpoint(
     require_onnxruntime()
     check_place(out)
     checkpoint = Checkpoint.load(path)
+    if names is not None:
+        checkpoint.classes = renamed(checkpoint.classes, read_class_names(names))
     root = data or Path(checkpoint.data["root"])
     if not os.path.isdir(root):
         raise DatasetError(
             f"the pictures that {path} learned from are not at {root} any more; give their folder with --data"
         )
-    dataset = scan_dataset(
-        root,
-        validation=checkpoint.recipe.validation,
-        seed=checkpoint.recipe.seed,
-        learned=checkpoint.data.get("start_learned", ""),
-    )
+    recipe, start_learned = checkpoint.recipe, checkpoint.data.get("start_learned", "")
+    if data is None and "sources" in checkpoint.data:
+        sources, taught, _ = described_sources(checkpoint.data, (), hardware)
+        dataset, _ = find_pictures(
+            sources, recipe, hardware=hardware, report=report, learned=start_learned, taught=taught
+        )
+    elif "teacher" in checkpoint.data and not holds_classes(root):
+        dataset = photos_alone(root, validation=recipe.validation, seed=recipe.seed)
+    else:
+        dataset = scan_dataset(root, validation=recipe.validation, seed=recipe.seed, learned=start_learned)
     learned = dataset.fingerprint == checkpoint.data["fingerprint"]
     if not learned and data is None:
         raise DatasetError(
@@ -86,6 +89,12 @@ def export_checkpoint(
         name=name,
         licence=licence,
     )
+
+
+def renamed(classes: Sequence[ClassName], names: Mapping[str, ClassName]) -> tuple[ClassName, ...]:
+    """Return classes with the names and synonyms that their ids, or else their present names, have in a table."""
+    found = ((known, names.get(known.id or known.name)) for known in classes)
+    return tuple(ClassName(new.name, known.id, new.synonyms) if new else known for known, new in found)
 
 
 def accuracy_in_training(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from training.networks import feature_grid
 from training.pictures import Pictures, load_dataset
 from training.processes import Processes
 from training.recipe import Recipe
-from training.report import Report, tell_skipped
+from training.report import ReadingReport, Report, tell_skipped
 from training.sources import UNLABELLED, Source, scan_sources
 from training.teacher import kept_answers
 
@@ -52,7 +52,7 @@ def find_pictures(
     recipe: Recipe,
     *,
     hardware: Hardware,
-    report: Report,
+    report: ReadingReport,
     names: Path | None = None,
     learned: str = "",
     taught: Taught | None = None,
@@ -204,11 +204,14 @@ def described_sources(
     Raises DatasetError where there are others, and ModelError for a teacher that is gone or another one now.
     """
     before = [Source(Path(root), weight, labelled) for root, weight, labelled in data.get("sources", ())]
-    if before and len(before) != len(given):
+    if before and given and len(before) != len(given):
         raise DatasetError(
             f"the run learned from {len(before)} folders, not {len(given)}; name them all, in their order"
         )
-    sources = [replace(old, root=new.root) for old, new in zip(before, given, strict=True)] if before else list(given)
+    if before and given:
+        sources = [replace(old, root=new.root) for old, new in zip(before, given, strict=True)]
+    else:
+        sources = before or list(given)
     cache = Path(data["cache"]) if data.get("cache") else None
     if "teacher" not in data:
         return sources, None, cache

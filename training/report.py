@@ -24,14 +24,18 @@ def tell_skipped(found: Iterable[SkippedPhoto], report: Notes) -> None:
         report.note(f"left out: {photo.path}: {photo.reason}")
 
 
-class Report(Notes, Protocol):
-    """What a run tells while it goes on."""
+class ReadingReport(Notes, Protocol):
+    """What is told while pictures are read."""
 
     def loading(self, done: int, total: int) -> None:
         """Pictures decoded."""
 
     def asking(self, done: int, total: int) -> None:
         """Pictures that a teacher has answered."""
+
+
+class Report(ReadingReport, Protocol):
+    """What a run tells while it goes on."""
 
     def batch(self, epoch: int, epochs: int, done: int, total: int, loss: float, top1: float, rate: float) -> None:
         """Batches of an epoch, with the mean loss, top-1 and pictures a second so far."""

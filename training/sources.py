@@ -62,7 +62,7 @@ def scan_sources(
         if not labelled:
             if not taught:
                 raise DatasetError(f"{source.root} is without labels; name who knows what is in it with --teacher")
-            parts.append(_unlabelled(source.root, validation, seed))
+            parts.append(photos_alone(source.root, validation, seed))
             continue
         found = scan_dataset(source.root, validation=validation, seed=seed, names=names, learned=learned)
         numbers = _numbers(found.classes, taught or classes)
@@ -97,7 +97,7 @@ def scan_sources(
     )
 
 
-def _unlabelled(root: Path, validation: float, seed: int) -> Dataset:
+def photos_alone(root: Path, validation: float, seed: int) -> Dataset:
     """Return all photos of a folder and those below it, some of them set aside."""
     if not os.path.isdir(root):
         raise DatasetError(f"there is no folder {root}; give one that holds photos")
