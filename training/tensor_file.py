@@ -22,7 +22,10 @@ PROTOCOL = 1001
 MOST_BYTES = 1 << 30
 """Of a file, of its tensors together, and of a table in memory."""
 
-DTYPES = {
+LONGEST_NAME = 256
+"""Bytes of a line in a pickle, the name of a global."""
+
+DTYPES: dict[str, np.dtype[Any]] = {
     "torch DoubleStorage": np.dtype("<f8"),
     "torch FloatStorage": np.dtype("<f4"),
     "torch HalfStorage": np.dtype("<f2"),
@@ -127,11 +130,27 @@ def _array(tensor: _Tensor, numbers: NDArray[Any]) -> NDArray[Any]:
 def _load(file: BinaryIO) -> Any:
     """Run one pickle of the file, up to its end, and return the value that it builds."""
     machine = _Machine()
-    for operation, argument, _ in pickletools.genops(file):
+    for operation, argument, _ in pickletools.genops(_Bounded(file)):  # type: ignore[arg-type]
         if operation.name == "STOP":
             return machine.result()
         machine.run(operation.name, argument)
     raise _Refused("it ends too soon")
+
+
+class _Bounded:
+    """A file of which no operation asks for more than is left: a few bytes can promise terabytes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._size = file, os.fstat(file.fileno()).st_size
+        self.tell = file.tell
+
+    def read(self, size: int) -> bytes:
+        if size > self._size - self._file.tell():
+            raise _Refused("it ends too soon")
+        return self._file.read(size)
+
+    def readline(self) -> bytes:
+        return self._file.readline(LONGEST_NAME)
 
 
 class _Machine:
@@ -175,6 +194,9 @@ class _Machine:
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 count = int(name[-1])
                 stack[-count:] = [tuple(stack[-count:])]
+            case "APPEND":
+                value = stack.pop()
+                self.container(list).append(value)
             case "APPENDS":
                 values = self.marked()
                 self.container(list).extend(values)
@@ -216,9 +238,9 @@ class _Machine:
 def _storage(description: Any) -> _Storage:
     """Return the storage that a persistent id describes: ("storage", type, key, device, size, view)."""
     match description:
-        case ("storage", _Name() as kind, str(), str(), int(), None):
-            _, _, key, _, size, _ = description
-            if kind.text in DTYPES and 0 <= size <= MOST_BYTES:
+        case ("storage", _Name() as kind, str(), str(), int(), None) if kind.text in DTYPES:
+            key, size = str(description[2]), int(description[4])
+            if 0 <= size <= MOST_BYTES:
                 return _Storage(key, DTYPES[kind.text], size)
     raise _Refused("an unknown kind of numbers")
 
