@@ -39,9 +39,14 @@ def errors_told_by(first: bool) -> Iterator[None]:
 
 
 @click.command("train", epilog="Example: fc7 train tiny-imagenet-200 -o runs/tiny --epochs 16")
-@click.argument("data", nargs=-1, required=True, type=PATH)
+@click.argument("data", metavar="DATA...", nargs=-1, type=PATH)
 @click.option("-o", "--out", required=True, type=PATH, help="Folder of the run.")
-@click.option("--arch", type=click.Choice(list(RECIPES)), show_default="alexnet-64", help="Which network.")
+@click.option(
+    "--arch",
+    type=click.Choice(list(RECIPES)),
+    show_default="alexnet-64; with --teacher alexnet-128",
+    help="Which network.",
+)
 @click.option(
     "--from",
     "start",
@@ -95,9 +100,10 @@ def train_command(
     shape: dict[str, Any],
     **values: Any,
 ) -> None:
-    """Learn a network from labelled pictures, and write it as a model file.
+    """Learn a network from labelled pictures, or from a teacher, and write it as a model file.
 
-    DATA has one folder of pictures for each class, or train/ and val/ with such folders. Ctrl-C saves the run first.
+    DATA has one folder of pictures for each class, or train/ and val/ with such folders. With --teacher it may be any
+    folder of photos. Ctrl-C saves the run first.
 
     On several GPUs: torchrun --no-python --nproc-per-node GPUS fc7 train DATA -o RUN
     """
@@ -111,8 +117,16 @@ def train_command(
         *weights,
         *(values[name] for name in values if name != "epochs"),
     ]
+    if not data and not unlabelled:
+        raise click.UsageError("name DATA, the pictures to learn from")
     if resume and any(value is not None for value in fixed):
         raise click.UsageError("--resume goes on with the recipe of the run; only --epochs may be given with it")
+    if unlabelled and not teacher and not resume:
+        raise click.UsageError(
+            "--unlabelled is for a teacher, who knows what is in the photos; name one with --teacher"
+        )
+    if teacher and names:
+        raise click.UsageError("a teacher brings the names of its classes; leave out --names, or give it to fc7 export")
     if start and values["mean"]:
         raise click.UsageError("--from brings what is subtracted from pictures with it; leave out --mean")
     if start and shape:
@@ -130,7 +144,7 @@ def train_command(
 
     times = dict(weights)
     if strange := [str(folder) for folder in times if folder not in (*data, *unlabelled)]:
-        raise click.UsageError(f"--weight {strange[0]} is none of the folders to learn from")
+        raise click.UsageError(f"--weight {strange[0]} is none of the folders to learn from; name it as there")
     sources = [Source(folder, times.get(folder, 1.0)) for folder in data]
     sources += [Source(folder, times.get(folder, 1.0), labelled=False) for folder in unlabelled]
     with (

@@ -1,5 +1,6 @@
 """What the tests of training share: pictures of coloured shapes, and networks small enough to learn them in seconds."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from training.recipe import RECIPES
 # Two threads gain nothing on networks this small, and wait for each other where the cores are busy.
 torch.set_num_threads(1)
 
+COLOURS = ("red", "green", "blue")
 SHAPES = {"blue disc": (50, 70, 220), "green cross": (60, 190, 80), "red square": (220, 60, 50)}
 CPU = Hardware(torch.device("cpu"), workers=1)
 
@@ -94,6 +96,24 @@ def write_shapes(folder: Path, *, each: int, seed: int = 0, size: int = 40) -> P
                 draw.line((*box[:2], *box[2:]), fill=colour, width=5)
                 draw.line((box[0], box[3], box[2], box[1]), fill=colour, width=5)
             picture.save(folder / name / f"{number:03}.png")
+    return folder
+
+
+def write_colours(
+    folder: Path, *, each: int, seed: int = 0, labelled: bool = False, colours: Sequence[str] = COLOURS
+) -> Path:
+    """Write pictures of one colour in some pattern, into a folder of the colour where they are to be labelled.
+
+    The model of conftest.py names them surely.
+    """
+    random = np.random.default_rng(seed)
+    for colour in colours:
+        for number in range(each):
+            pixels = np.zeros((4, 4, 3), np.uint8)
+            pixels[:, :, COLOURS.index(colour)] = random.integers(90, 256, (4, 4))
+            path = folder / colour / f"{number:03}.png" if labelled else folder / f"{colour}{number:03}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).resize((40, 40), Image.Resampling.NEAREST).save(path)
     return folder
 
 

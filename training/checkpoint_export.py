@@ -16,7 +16,7 @@ from training.export import export_model
 from training.hardware import Hardware
 from training.pictures import load_dataset
 from training.places import check_place
-from training.preparing import described_sources, find_pictures
+from training.preparing import ANSWERS, described_sources, find_pictures
 from training.report import ReadingReport, tell_skipped
 from training.sources import photos_alone
 
@@ -52,7 +52,9 @@ def export_checkpoint(
         )
     recipe, start_learned = checkpoint.recipe, checkpoint.data.get("start_learned", "")
     if data is None and "sources" in checkpoint.data:
-        sources, taught, _ = described_sources(checkpoint.data, (), hardware)
+        sources, taught, _ = described_sources(
+            checkpoint.data, (), hardware, answers=kept if os.path.isdir(kept := path.parent / ANSWERS) else None
+        )
         dataset, _ = find_pictures(
             sources, recipe, hardware=hardware, report=report, learned=start_learned, taught=taught
         )

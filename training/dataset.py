@@ -144,7 +144,8 @@ def scan_dataset(
     if len(train) < 2:
         raise DatasetError(
             f"{train_root} holds {len(train)} folder{'s' * (len(train) != 1)} of pictures; "
-            "a classifier needs two classes or more, each in a folder of its own"
+            "a classifier needs two classes or more, each in a folder of its own. For photos without classes name a "
+            "model that knows what is in them with --teacher"
         )
     empty = sorted(name for name, paths in train.items() if not paths)
     if empty:

@@ -53,8 +53,8 @@ def as_lesson(
 
     A class counts as shown by `evidence` pictures that carry its label or of which the teacher is sure; `kept` names
     the classes instead, as an earlier part of the run found them. `validation` are the answers for validation pictures
-    without labels, in their order, which get the teacher's best. Raises DatasetError where fewer than two classes are
-    shown.
+    without labels, in their order, which get the teacher's best; one that it could not read stays, for whoever reads it
+    to list. Raises DatasetError where fewer than two classes are shown.
     """
     taught = train.probabilities.shape[1]
     labels = np.array(dataset.train.labels, np.int64)
@@ -82,12 +82,16 @@ def as_lesson(
         replace(group, size=len(chosen)) if place == 0 else group for place, group in enumerate(dataset.groups)
     )
     checked = np.array(dataset.validation.labels, np.int64)
-    checked[checked < 0] = validation.probabilities.argmax(1)
+    said = validation.probabilities
+    checked[checked < 0] = np.where(said.any(1), said.argmax(1), chosen[0])
     checked = numbers[checked]
     paths = dataset.validation.paths
     shown = [place for place, label in enumerate(checked) if label >= 0]
     if len(shown) < 2:
-        raise DatasetError("no pictures are left to check with; give more photos, or a lower --evidence")
+        raise DatasetError(
+            f"{len(shown)} pictures of the classes to learn are too few to check with; give more photos, or a lower "
+            "--evidence"
+        )
     return (
         replace(
             dataset,
@@ -132,17 +136,21 @@ def _width(network: AlexNet, layer: str) -> int:
     with torch.no_grad():
         crop = network.config.crop
         training = network.training
-        found = network.eval().activations(torch.zeros(1, 3, crop, crop))
+        found = network.eval().activations(torch.zeros(1, 3, crop, crop, device=network.fc8.weight.device))
         network.train(training)
     return join_layers(found, EmbeddingRecipe(layers=(layer,))).shape[1]
+
+
+def check_unmixed(recipe: Recipe) -> None:
+    """Refuse, with OptionError, a recipe whose pictures no teacher has seen, before it is asked about the others."""
+    if recipe.mixup or recipe.cutmix:
+        raise OptionError("the teacher has not seen mixed pictures; leave out --mixup and --cutmix")
 
 
 class TeacherObjective:
     """The loss of a student: cross-entropy with the teacher's probabilities and labels, cosines to its embedding."""
 
     def __init__(self, recipe: Recipe, lesson: Lesson, device: torch.device) -> None:
-        if recipe.mixup or recipe.cutmix:
-            raise OptionError("the teacher has not seen mixed pictures; leave out --mixup and --cutmix")
         self._recipe, self._lesson, self._device = recipe, lesson, device
         self._labels = torch.from_numpy(lesson.labels)
 

@@ -37,6 +37,8 @@ class Network:
     sha256: str
     side: int
     repeats: tuple[int, ...]
+    maps: int
+    """Of the last block: lite1 and lite2 have the same layers, but not as wide."""
 
     @property
     def package(self) -> str:
@@ -44,7 +46,7 @@ class Network:
         return self.module.replace("_", "-")
 
 
-def _network(number: int, digest: str, *, side: int, depth: float) -> Network:
+def _network(number: int, digest: str, *, side: int, depth: float, maps: int) -> Network:
     repeats = [1, *(math.ceil(depth * blocks) for blocks in (2, 2, 3, 3, 4)), 1]
     return Network(
         f"efficientnet-lite{number}",
@@ -53,15 +55,16 @@ def _network(number: int, digest: str, *, side: int, depth: float) -> Network:
         digest,
         side,
         tuple(repeats),
+        maps,
     )
 
 
 NETWORKS = {
     network.name: network
     for network in (
-        _network(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", side=224, depth=1.0),
-        _network(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850", side=240, depth=1.1),
-        _network(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", side=260, depth=1.2),
+        _network(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", side=224, depth=1.0, maps=320),
+        _network(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850", side=240, depth=1.1, maps=320),
+        _network(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d", side=260, depth=1.2, maps=352),
     )
 }
 FIRST_STRIDES = (1, 2, 2, 2, 1, 2, 1)
@@ -108,7 +111,9 @@ def add_layers(graph: Graph, network: Network, weights: Weights) -> str:
         for block in range(repeats):
             x = layers.block(x, f"_blocks.{number}", stride=1 if block else first, residual=block > 0)
             number += 1
-    x = layers.convolution(x, "_conv_head", "_bn1")
+    if layers.maps != network.maps:
+        raise CheckpointError(f"the weights are not those of {network.name}: its last block has {network.maps} maps")
+    x = layers.convolution(x, "_conv_head", "_bn1", out=WIDTH)
     x = graph.node("GlobalAveragePool", x, to="last.mean")
     fc7 = graph.node("Flatten", x, to="fc7", axis=1)
     layers.scores(fc7)
@@ -121,25 +126,36 @@ class _Layers:
 
     def __init__(self, graph: Graph, weights: Weights) -> None:
         self._graph, self._weights, self._used = graph, weights, set[str]()
+        self.maps = 3
+        """How many the last convolution made."""
 
-    def convolution(self, x: str, name: str, norm: str, *, stride: int = 1, relu: bool = True) -> str:
-        """Add a convolution padded as TensorFlow's SAME, and ReLU6."""
-        graph, weight = self._graph, self._take(f"{name}.weight").astype(np.float64)
-        if weight.ndim != 4:
-            raise CheckpointError(f"{name}.weight is no convolution")
-        gain = self._take(f"{norm}.weight") / np.sqrt(self._take(f"{norm}.running_var").astype(np.float64) + EPSILON)
-        offset = self._take(f"{norm}.bias") - self._take(f"{norm}.running_mean") * gain
-        weight = weight * gain[:, None, None, None]
+    def convolution(
+        self, x: str, name: str, norm: str, *, stride: int = 1, relu: bool = True, out: int | None = None
+    ) -> str:
+        """Add a convolution padded as TensorFlow's SAME, to `out` maps if that is given, and ReLU6."""
+        graph, depthwise = self._graph, name.endswith("_depthwise_conv")
+        shape = (self.maps, 1) if depthwise else (out, self.maps)
+        weight = self._take(f"{name}.weight", *shape, None, None)
+        self.maps = len(weight)
+        gamma, beta, mean, variance = (
+            self._take(f"{norm}.{part}", self.maps) for part in ("weight", "bias", "running_mean", "running_var")
+        )
+        with np.errstate(all="ignore"):
+            gain = gamma / np.sqrt(variance.astype(np.float64) + EPSILON)
+            offset = (beta - mean * gain).astype(np.float32)
+            weight = (weight * gain[:, None, None, None]).astype(np.float32)
+        if not (np.isfinite(weight).all() and np.isfinite(offset).all()):
+            raise CheckpointError(f"the weights are damaged: {norm}.running_var is negative, or others are too large")
         x = graph.node(
             "Conv",
             x,
-            graph.weight(f"{name}.weight", weight.astype(np.float32)),
-            graph.constant(f"{name}.bias", offset.astype(np.float32)),
+            graph.weight(f"{name}.weight", weight),
+            graph.constant(f"{name}.bias", offset),
             to=f"{name}.sum",
             kernel_shape=list(weight.shape[2:]),
             strides=[stride] * 2,
             auto_pad="SAME_UPPER",
-            group=len(weight) if name.endswith("_depthwise_conv") else 1,
+            group=self.maps if depthwise else 1,
         )
         if not relu:
             return x
@@ -147,20 +163,19 @@ class _Layers:
 
     def block(self, x: str, name: str, *, stride: int, residual: bool) -> str:
         """Add an inverted residual block; only the very first does not expand its maps."""
-        before, norms = x, iter(("_bn0", "_bn1", "_bn2"))
+        before, maps, norms = x, self.maps, iter(("_bn0", "_bn1", "_bn2"))
         if f"{name}._expand_conv.weight" in self._weights:
             x = self.convolution(x, f"{name}._expand_conv", f"{name}.{next(norms)}")
         else:
             next(norms)
         x = self.convolution(x, f"{name}._depthwise_conv", f"{name}.{next(norms)}", stride=stride)
-        x = self.convolution(x, f"{name}._project_conv", f"{name}.{next(norms)}", relu=False)
+        out = maps if residual else None
+        x = self.convolution(x, f"{name}._project_conv", f"{name}.{next(norms)}", relu=False, out=out)
         return self._graph.node("Add", x, before, to=f"{name}.sum") if residual else x
 
     def scores(self, fc7: str) -> None:
         """Add the scores of the classes and their softmax."""
-        weight, bias = self._take("_fc.weight"), self._take("_fc.bias")
-        if weight.shape != (CLASSES, WIDTH):
-            raise CheckpointError(f"_fc.weight is {weight.shape}, not {(CLASSES, WIDTH)}")
+        weight, bias = self._take("_fc.weight", CLASSES, WIDTH), self._take("_fc.bias", CLASSES)
         graph = self._graph
         names = graph.weight("_fc.weight", weight), graph.constant("_fc.bias", bias)
         graph.probabilities(graph.node("Gemm", fc7, *names, to="logits", transB=1))
@@ -171,11 +186,21 @@ class _Layers:
         if left:
             raise CheckpointError(f"the weights are not those of {network}: {left[0]} belongs to no layer of it")
 
-    def _take(self, name: str) -> NDArray[np.float32]:
+    def _take(self, name: str, *shape: int | None) -> NDArray[np.float32]:
+        """Return a weight of this shape; None is any length but none."""
         if name not in self._weights:
             raise CheckpointError(f"the weights are those of another network: there is no {name}")
         self._used.add(name)
         values = self._weights[name]
+        fits = len(values.shape) == len(shape) and all(
+            side == wanted or (wanted is None and side > 0) for side, wanted in zip(values.shape, shape, strict=True)
+        )
+        if not fits or values.dtype != np.float32:
+            wanted = " × ".join(str(side or "any") for side in shape)
+            raise CheckpointError(
+                f"the weights are those of another network: {name} is {values.dtype} of "
+                f"{' × '.join(map(str, values.shape)) or 'no dimension'}, not float32 of {wanted}"
+            )
         if not np.isfinite(values).all():
             raise CheckpointError(f"the weights are damaged: {name} holds values that are not finite")
         return values

@@ -23,7 +23,8 @@ from training.tensor_file import read_tensors
 LICENCE = "Apache-2.0 (EfficientNet-Lite); learned from ImageNet, whose own terms hold"
 GROUP = "objects"
 """What its classes are called where a student of it has others beside them."""
-SMALLEST_SIDE = 64
+SMALLEST_SIDE, LARGEST_SIDE = 64, 1024
+"""Pixels of the pictures."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +81,11 @@ def import_efficientnet(
     Raises MissingPackageError and CheckpointError (no such package, other weights), ExportError and OptionError.
     """
     network = NETWORKS[name]
-    side = side or network.side
+    side = network.side if side is None else side
     if side < SMALLEST_SIDE:
         raise OptionError(f"--size {side} leaves nothing of its last maps; give {SMALLEST_SIDE} or more")
+    if side > LARGEST_SIDE:
+        raise OptionError(f"--size {side} takes more memory than there may be; give {LARGEST_SIDE} or less")
     check_place(out)
     path = weights_file(network)
     projection = projection or Projection.load(name)

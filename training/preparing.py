@@ -1,6 +1,7 @@
 """What a run does before its first step: check its recipe, read its pictures, fit one to the other."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from index.errors import DatasetError, ModelError, OptionError
 from index.records import SkippedPhoto
-from retrieval.model import Model
+from retrieval.model import Model, model_file
 from training.architectures import AlexNetConfig
 from training.dataset import Dataset, Split, mark_of, pack_marks, unpack_marks
 from training.distillation import Lesson, as_lesson
@@ -28,6 +29,10 @@ def check_crops(recipe: Recipe, config: AlexNetConfig) -> None:
     for _, side in recipe.crops(config.crop):
         if feature_grid(replace(config, crop=side)) < 1:
             raise OptionError(f"--grow {recipe.grow}: {side} pixels are too few for {config.arch}; begin with more")
+
+
+ANSWERS = "answers"
+"""The folder of a run in which a teacher's answers lie, where no other is named."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,14 +61,27 @@ def find_pictures(
     names: Path | None = None,
     learned: str = "",
     taught: Taught | None = None,
+    check_found: Callable[[Dataset], None] = lambda _: None,
 ) -> tuple[Dataset, Lesson | None]:
-    """Return the pictures of all sources, and what a teacher says of those to learn from. Raises DatasetError."""
+    """Return the pictures of all sources, and what a teacher says of those to learn from.
+
+    `check_found` is called before the teacher is asked, and may raise. Raises DatasetError.
+    """
     scan = partial(scan_sources, sources, validation=recipe.validation, seed=recipe.seed, names=names, learned=learned)
     if taught is None:
-        return scan(), None
+        dataset = scan()
+        check_found(dataset)
+        return dataset, None
     spec = taught.teacher.spec
     group, place = next(iter(spec.slices.items()))
-    dataset = scan(taught=spec.classes[place], group=group or "objects")
+    skipped: list[SkippedPhoto] = []
+    dataset = scan(taught=spec.classes[place], group=group or "objects", skipped=skipped)
+    check_found(dataset)
+    tell_skipped(skipped, report)
+    for source, draw in zip(sources, dataset.draws, strict=True):
+        unlabelled = dataset.train.labels[draw.start] == UNLABELLED
+        what = "pictures without labels" if unlabelled else "labelled pictures"
+        report.note(f"{source.root}: {draw.stop - draw.start} {what} to learn from")
     check = dataset.validation
     parts = [
         dataset.train.paths,
@@ -130,8 +148,10 @@ def fitted_recipe(
     """Return the recipe with batches small enough for eight an epoch, though of four pictures at least.
 
     With `fit_rate` the rate is lowered in proportion (Goyal et al. 2017). Processes share a batch evenly. Raises
-    DatasetError for fewer pictures than a batch.
+    DatasetError for fewer pictures than a batch. `pictures` are those of an epoch.
     """
+    if pictures < 2:
+        raise DatasetError(f"an epoch of {pictures} pictures is too short; give a higher --weight")
     batch_size = recipe.batch_size
     if fit_batch:
         fewer = max(min(batch_size, pictures // 8), min(pictures, 4))
@@ -190,23 +210,26 @@ def describe_sources(
     if taught is not None and lesson is not None:
         spec = taught.teacher.spec
         described["teacher"] = {"name": spec.name, "fingerprint": spec.fingerprint}
-        described["teacher_file"] = str(taught.file)
+        # From anywhere; what is no file here is a name.
+        described["teacher_file"] = str(taught.file.resolve() if os.path.exists(taught.file) else taught.file)
         described["answers"] = str(taught.folder.resolve())
         described["kept"] = lesson.kept.tolist()
     return described
 
 
 def described_sources(
-    data: Mapping[str, Any], given: Sequence[Source], hardware: Hardware
+    data: Mapping[str, Any], given: Sequence[Source], hardware: Hardware, *, answers: Path | None = None
 ) -> tuple[list[Source], Taught | None, Path | None]:
     """Return the sources of an earlier run, at the places now `given`, its teacher and its cache.
 
-    Raises DatasetError where there are others, and ModelError for a teacher that is gone or another one now.
+    Where it has no cache, the teacher's answers lie in `answers`, by default where they lay when it began. Raises
+    DatasetError where there are others, and ModelError for a teacher that is gone or another one now.
     """
     before = [Source(Path(root), weight, labelled) for root, weight, labelled in data.get("sources", ())]
-    if before and given and len(before) != len(given):
+    count = len(before) or 1
+    if given and count != len(given):
         raise DatasetError(
-            f"the run learned from {len(before)} folders, not {len(given)}; name them all, in their order"
+            f"the run learned from {count} folder{'s' * (count > 1)}, not {len(given)}; name them all, in their order"
         )
     if before and given:
         sources = [replace(old, root=new.root) for old, new in zip(before, given, strict=True)]
@@ -215,8 +238,13 @@ def described_sources(
     cache = Path(data["cache"]) if data.get("cache") else None
     if "teacher" not in data:
         return sources, None, cache
-    file = Path(data["teacher_file"])
-    taught = Taught.by(file, hardware, folder=Path(data["answers"]), kept=data["kept"])
+    file, folder = Path(data["teacher_file"]), cache or answers or Path(data["answers"])
+    if not os.path.isfile(model_file(file)):
+        raise ModelError(
+            f"the run's teacher, {data['teacher']['name']}, is not at {model_file(file)} any more; put it back, or "
+            "start a new run"
+        )
+    taught = Taught.by(file, hardware, folder=folder, kept=data["kept"])
     if taught.teacher.spec.fingerprint != data["teacher"]["fingerprint"]:
         raise ModelError(f"{file} is another model than the run's teacher was; put that one back, or start a new run")
     return sources, taught, cache

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from index.errors import RunError
 from index.files import replacing
 from retrieval.progress import Progress
 
-BLOCK = 4096
+BLOCK = 1024
 """Rows between two notes of how far it is, which is what a kill can lose."""
 
 
@@ -33,25 +34,27 @@ def split_key(paths: Sequence[Path], root: Path, *settings: object) -> str:
 class RowStore:
     """An array (n, *shape) on the disk under a `key`; what is not filled yet, `fill` asks for.
 
-    `problems` has the rows for which there was nothing, with the reason. Raises RunError where the folder cannot be
-    written.
+    `rows` is for reading alone. `problems` has the rows for which there was nothing, with the reason. Raises RunError
+    where the folder cannot be written.
     """
 
     def __init__(self, folder: Path, kind: str, key: str, n: int, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         self._data, self._note = (folder / f"{kind}-{key[:16]}.{suffix}" for suffix in ("rows", "json"))
         self._wanted = {"key": key, "rows": n, "shape": list(shape), "dtype": np.dtype(dtype).str}
+        self._folder, self._kind = folder, kind
+        self._row_size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         self.problems: dict[int, str] = {}
         self._done = 0
-        try:
+        if not n:  # an empty file cannot be mapped
+            self.rows: NDArray[Any] = np.empty((0, *shape), dtype)
+            return
+        with self._told():
             folder.mkdir(parents=True, exist_ok=True)
             if not self._read_note():
-                with self._data.open("wb") as file:
-                    file.truncate(n * int(np.prod(shape)) * np.dtype(dtype).itemsize)
-            self.rows: NDArray[Any] = np.memmap(self._data, dtype, "r+", shape=(n, *shape))
-        except OSError as error:
-            raise RunError(
-                f"{folder} cannot keep {kind} ({error.strerror}); make room, or name another folder with --cache"
-            ) from error
+                # Not emptied: another run may be filling it with the same.
+                with self._data.open("ab") as file:
+                    file.truncate(n * self._row_size)
+            self.rows = np.memmap(self._data, dtype, "r", shape=(n, *shape))
 
     @property
     def filled(self) -> bool:
@@ -66,18 +69,43 @@ class RowStore:
     ) -> None:
         """Fill the rows that are missing, in order; after a kill the next run goes on with the block that was lost.
 
-        `compute` returns the rows of a range, and why some of them are empty, by number. Raises RunError.
+        `compute` returns the rows of a range, and why some of them are empty, by number. It is asked again for rows
+        that were empty in an earlier run: a decoder may be there now. Raises RunError.
         """
+        for row in sorted(self.problems):
+            values, problems = compute(range(row, row + 1))
+            if not problems:
+                self._write(row, values)
+                del self.problems[row]
+                self._write_note()
         while not self.filled:
             block = range(self._done, min(self._done + BLOCK, len(self.rows)))
             values, problems = compute(block)
-            self.rows[block.start : block.stop] = values
-            self.rows.flush()  # type: ignore[attr-defined]
+            self._write(block.start, values)
             self.problems.update(problems)
             self._done = block.stop
             self._write_note()
             if progress is not None:
                 progress(self._done, len(self.rows))
+
+    def _write(self, start: int, values: NDArray[Any]) -> None:
+        # Not through the mapping: on a full disk that would end the process, without a word.
+        with self._told(), self._data.open("r+b") as file:
+            file.seek(start * self._row_size)
+            file.write(np.ascontiguousarray(values, self.rows.dtype).data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn an OSError into a RunError that says what to do."""
+        try:
+            yield
+        except OSError as error:
+            raise RunError(
+                f"{self._folder} cannot keep {self._kind} ({error.strerror}); make room, or name another folder with "
+                "--cache"
+            ) from error
 
     def _read_note(self) -> bool:
         try:
@@ -85,18 +113,16 @@ class RowStore:
             if any(note[name] != value for name, value in self._wanted.items()):
                 return False
             done, problems = int(note["done"]), {int(row): str(why) for row, why in note["problems"].items()}
-            size = int(np.prod([note["rows"], *note["shape"]])) * np.dtype(note["dtype"]).itemsize
+            size = self._data.stat().st_size
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return False
-        if not 0 <= done <= note["rows"] or self._data.stat().st_size != size:
+        rows = int(note["rows"])
+        if size != rows * self._row_size or not 0 <= done <= rows or not all(0 <= row < done for row in problems):
             return False
         self._done, self.problems = done, problems
         return True
 
     def _write_note(self) -> None:
         note = {**self._wanted, "done": self._done, "problems": self.problems}
-        try:
-            with replacing(self._note) as file:
-                file.write(json.dumps(note).encode())
-        except OSError as error:
-            raise RunError(f"{self._note} could not be written ({error.strerror}); make room and go on") from error
+        with self._told(), replacing(self._note) as file:
+            file.write(json.dumps(note).encode())

@@ -21,7 +21,7 @@ from retrieval.spec import ModelSpec, group_slices
 from training.architectures import CONFIGS, AlexNetConfig
 from training.checkpoint import BEST, LAST, Checkpoint, EpochMetrics, way_on
 from training.dataset import Dataset
-from training.distillation import Lesson, TeacherObjective
+from training.distillation import Lesson, TeacherObjective, check_unmixed
 from training.embedding import EmbeddingRecipe
 from training.export import export_model
 from training.hardware import Hardware, why_not_compiled
@@ -32,6 +32,7 @@ from training.normalisation import learn_normalisation
 from training.pictures import Pictures
 from training.precision import chosen_precision, name_of
 from training.preparing import (
+    ANSWERS,
     Taught,
     check_crops,
     describe_data,
@@ -47,12 +48,10 @@ from training.report import Report, tell_skipped
 from training.results import write_confusion, write_metrics, write_mistakes
 from training.schedule import stalled
 from training.sources import Source
-from training.trainer import Trainer
+from training.trainer import Trainer, drawn
 
 MODEL = "model.onnx"
 METRICS, CONFUSION, MISTAKES = "metrics.csv", "confusion.csv", "mistakes.csv"
-ANSWERS = "answers"
-"""The folder of a run in which a teacher's answers lie, where no other is named."""
 SECONDS_BETWEEN_CHECKPOINTS = 300
 
 
@@ -97,7 +96,7 @@ def train(
     `config` is by default that of `recipe.arch`; `start` gives one with weights to fine-tune, and how its pictures are
     normalised. `fit_batch` takes smaller batches for a set of few pictures, and `fit_rate` then a lower rate. A first
     SIGINT or SIGTERM saves after the batch in hand, or after validation, and returns. Raises
-    DatasetError, RunError, CheckpointError and MissingPackageError.
+    DatasetError, RunError, CheckpointError, ModelError and MissingPackageError.
     """
     require_onnxruntime()  # needed last, after hours perhaps
     sources = [Source(data)] if isinstance(data, Path) else list(data)
@@ -110,6 +109,8 @@ def train(
             )
         chosen_precision(recipe, hardware.device)
         check_crops(recipe, shape)
+        if teacher:
+            check_unmixed(recipe)
         taught = Taught.by(teacher, hardware, folder=cache or out / ANSWERS) if teacher else None
         dataset, lesson = find_pictures(
             sources,
@@ -124,15 +125,15 @@ def train(
             tell_known(dataset, start, report)
         pictures, validation = load_splits(dataset, shape, hardware, report, lesson=lesson, cache=cache)
         torch.manual_seed(recipe.seed)
-        readable = len(pictures) - len(pictures.skipped)
-        fitted = fitted_recipe(
-            recipe, readable, hardware.processes, fit_batch=fit_batch, fit_rate=fit_rate, report=report
-        )
+        epoch = len(pictures) - len(pictures.skipped)
+        if dataset.draws:
+            epoch = min(epoch, sum(map(drawn, dataset.draws)))
+        fitted = fitted_recipe(recipe, epoch, hardware.processes, fit_batch=fit_batch, fit_rate=fit_rate, report=report)
         network = start.network(shape, len(dataset.classes)) if start else AlexNet(shape, len(dataset.classes))
         normalisation = learn_normalisation(fitted, pictures, known=start.normalisation if start else None)
         fitted = fitted.changed(mean="colour" if normalisation.mean.shape[-1] == 1 else "picture")
         described = describe_data(dataset, pictures, start)
-        if lesson or len(sources) > 1:
+        if lesson or len(sources) > 1 or dataset.draws or cache:
             described |= describe_sources(sources, lesson, taught, cache)
         checkpoint = Checkpoint(shape, fitted, dataset.classes, normalisation, {}, described, groups=dataset.groups)
         return (
@@ -143,7 +144,7 @@ def train(
 
     processes = hardware.processes
     with ExitStack() as held:
-        processes.on_first(lambda: _make_folder(out, [source.root for source in sources], held))
+        processes.on_first(lambda: _make_folder(out, [source.root for source in sources], held, cache=cache))
         return _learn(*processes.together(prepare), out, report=report, embedding=embedding)
 
 
@@ -171,7 +172,17 @@ def resume(
             checkpoint.patience_from = checkpoint.epoch
         chosen_precision(recipe, hardware.device)
         sources = [Source(data)] if isinstance(data, Path) else list(data)
-        sources, taught, cache = described_sources(checkpoint.data, sources, hardware)
+        sources, taught, cache = described_sources(checkpoint.data, sources, hardware, answers=out / ANSWERS)
+
+        def check_same(found: Dataset, key: str, done: str) -> None:
+            fingerprint = getattr(found, key)
+            # Files of earlier versions do not tell what they were judged by.
+            if checkpoint.data.get(key, fingerprint) != fingerprint:
+                raise DatasetError(
+                    f"{found.root} is not the set of pictures that the run in {out} {done}; "
+                    "start a new run with another -o"
+                )
+
         dataset, lesson = find_pictures(
             sources,
             recipe,
@@ -179,15 +190,9 @@ def resume(
             report=report,
             learned=checkpoint.data.get("start_learned", ""),
             taught=taught,
+            check_found=lambda found: check_same(found, "fingerprint", "learned from"),
         )
-        for key, done in (("fingerprint", "learned from"), ("validation_fingerprint", "was judged by")):
-            found = getattr(dataset, key)
-            # Files of earlier versions do not tell what they were judged by.
-            if checkpoint.data.get(key, found) != found:
-                raise DatasetError(
-                    f"{dataset.root} is not the set of pictures that the run in {out} {done}; "
-                    "start a new run with another -o"
-                )
+        check_same(dataset, "validation_fingerprint", "was judged by")
         pictures, validation = load_splits(dataset, checkpoint.config, hardware, report, lesson=lesson, cache=cache)
         network = AlexNet(checkpoint.config, len(checkpoint.classes))
         trainer = _trainer(checkpoint, network, pictures, validation, hardware, report, dataset, lesson)
@@ -325,14 +330,15 @@ def _tell_skipped(known: list[SkippedPhoto], trainer: Trainer, report: Report) -
         known += new
 
 
-def _make_folder(out: Path, roots: Sequence[Path], held: ExitStack) -> None:
+def _make_folder(out: Path, roots: Sequence[Path], held: ExitStack, *, cache: Path | None = None) -> None:
     """Make the folder of a new run, and take it until `held` ends."""
     for root in roots:
-        if out.resolve().is_relative_to(root.resolve()):
-            raise RunError(
-                f"the run would lie among its pictures, in {root}, and be taken for a class the next time; "
-                "choose a folder outside with -o"
-            )
+        for what, place, option in (("run", out, "-o"), ("cache", cache, "--cache")):
+            if place is not None and place.resolve().is_relative_to(root.resolve()):
+                raise RunError(
+                    f"the {what} would lie among its pictures, in {root}, and be taken for a class the next time; "
+                    f"choose a folder outside with {option}"
+                )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -2,11 +2,13 @@
 
 import os
 import random
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from index.errors import DatasetError
+from index.errors import DatasetError, OptionError
+from index.records import SkippedPhoto
 from retrieval.folder import scan_folder
 from retrieval.spec import ClassGroup, ClassName
 from training.dataset import Dataset, Draw, Split, holds_classes, scan_dataset
@@ -17,17 +19,26 @@ UNLABELLED = -1
 LARGEST_CHECK = 2000
 """Pictures without labels that are set aside for validation, at most."""
 
+WORDNET_ID = re.compile(r"n\d{8}")
+
+MOST_DRAWS = 100
+"""Of a picture in an epoch."""
+
 
 @dataclass(frozen=True)
 class Source:
     """A folder to learn from, and how often a picture of it is drawn in an epoch.
 
-    `labelled` None: as its folders look.
+    `labelled` None: as its folders look. Raises OptionError for a weight that is none.
     """
 
     root: Path
     weight: float = 1.0
     labelled: bool | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight <= MOST_DRAWS:  # said this way round, NaN is refused as well
+            raise OptionError(f"--weight {self.root} {self.weight:g} is not above 0 and at most {MOST_DRAWS}")
 
 
 def scan_sources(
@@ -39,17 +50,21 @@ def scan_sources(
     learned: str = "",
     taught: Sequence[ClassName] = (),
     group: str = "",
+    skipped: list[SkippedPhoto] | None = None,
 ) -> Dataset:
     """Find the pictures of all sources, as `scan_dataset` finds those of one.
 
     `taught` are the classes of a teacher. They come first, as the group of the name `group`; a source whose classes are
     all among them has them for labels, any other has a group of its own, named after its folder. Without a teacher
-    classes of the same id or name are one, and pictures without labels are of no use. Raises DatasetError.
+    classes of the same id or name are one, and pictures without labels are of no use. What of these cannot be listed is
+    appended to `skipped`. Raises DatasetError.
     """
     if len(sources) == 1 and not taught:
-        if sources[0].labelled is False:
-            raise DatasetError(f"{sources[0].root} is without labels; name who knows what is in it with --teacher")
-        return scan_dataset(sources[0].root, validation=validation, seed=seed, names=names, learned=learned)
+        [source] = sources
+        if source.labelled is False:
+            raise DatasetError(f"{source.root} is without labels; name who knows what is in it with --teacher")
+        dataset = scan_dataset(source.root, validation=validation, seed=seed, names=names, learned=learned)
+        return replace(dataset, draws=() if source.weight == 1 else (Draw(0, len(dataset.train), source.weight),))
     roots = [source.root.resolve() for source in sources]
     for number, root in enumerate(roots):
         for other in roots[:number] + roots[number + 1 :]:
@@ -58,18 +73,26 @@ def scan_sources(
     classes, groups = list(taught), [ClassGroup(group, len(taught))] if taught else []
     parts: list[Dataset] = []
     for source in sources:
-        labelled = holds_classes(source.root) if source.labelled is None else source.labelled
+        try:
+            labelled = holds_classes(source.root) if source.labelled is None else source.labelled
+            if labelled:
+                found = scan_dataset(source.root, validation=validation, seed=seed, names=names, learned=learned)
+        except DatasetError as error:
+            if not taught or not os.path.isdir(source.root):
+                raise
+            raise DatasetError(
+                f"{error}; where its folders are no classes, name {source.root} with --unlabelled"
+            ) from None
         if not labelled:
             if not taught:
                 raise DatasetError(f"{source.root} is without labels; name who knows what is in it with --teacher")
-            parts.append(photos_alone(source.root, validation, seed))
+            parts.append(photos_alone(source.root, validation, seed, skipped=skipped))
             continue
-        found = scan_dataset(source.root, validation=validation, seed=seed, names=names, learned=learned)
         numbers = _numbers(found.classes, taught or classes)
         if taught and None in numbers:
             numbers = list(range(len(classes), len(classes) + len(found.classes)))
             classes += found.classes
-            groups.append(ClassGroup(source.root.resolve().name, len(found.classes)))
+            groups.append(ClassGroup(_unlike(groups, source.root.resolve().name), len(found.classes)))
         elif None in numbers:
             for place, known in enumerate(found.classes):
                 if numbers[place] is None:
@@ -97,11 +120,17 @@ def scan_sources(
     )
 
 
-def photos_alone(root: Path, validation: float, seed: int) -> Dataset:
-    """Return all photos of a folder and those below it, some of them set aside."""
+def photos_alone(root: Path, validation: float, seed: int, *, skipped: list[SkippedPhoto] | None = None) -> Dataset:
+    """Return all photos of a folder and those below it, some of them set aside.
+
+    What cannot be listed is appended to `skipped`. Raises DatasetError.
+    """
     if not os.path.isdir(root):
         raise DatasetError(f"there is no folder {root}; give one that holds photos")
-    photos = [root / os.fsdecode(path) for path in scan_folder(root).photos]
+    scan = scan_folder(root)
+    photos = [root / os.fsdecode(path) for path in scan.photos]
+    if skipped is not None:
+        skipped += (SkippedPhoto(root / os.fsdecode(path), reason) for path, reason in scan.unlisted.items())
     if len(photos) < 2:
         raise DatasetError(f"{root} holds {len(photos) or 'no'} photo{'s' * (not photos)}; give a folder with more")
     count = min(max(round(len(photos) * validation), 1), LARGEST_CHECK, len(photos) - 1)
@@ -115,8 +144,20 @@ def _without_labels(paths: Sequence[Path]) -> Split:
     return Split(tuple(paths), (UNLABELLED,) * len(paths))
 
 
+def _unlike(groups: Sequence[ClassGroup], name: str) -> str:
+    """Return a name that none of the groups has: groups are known by their names."""
+    taken, new, number = {group.name for group in groups}, name, 1
+    while new in taken:
+        number += 1
+        new = f"{name} {number}"
+    return new
+
+
 def _numbers(classes: Sequence[ClassName], known: Sequence[ClassName]) -> list[int | None]:
-    """Return where each of the classes is among those known, by id, or else by a name that only one of them has."""
+    """Return where each of the classes is among those known, by id, or else by a name that only one of them has.
+
+    Two ids of WordNet are two classes, whatever their names: there are two kinds of crane.
+    """
     ids = {entry.id: number for number, entry in enumerate(known) if entry.id}
     names: dict[str, list[int]] = {}
     for number, entry in enumerate(known):
@@ -126,7 +167,8 @@ def _numbers(classes: Sequence[ClassName], known: Sequence[ClassName]) -> list[i
         if entry.id in ids:
             return ids[entry.id]
         several = names.get(entry.name.casefold(), [])
-        return several[0] if len(several) == 1 else None
+        apart = len(several) != 1 or all(WORDNET_ID.fullmatch(id or "") for id in (entry.id, known[several[0]].id))
+        return None if apart else several[0]
 
     return [place(entry) for entry in classes]
 

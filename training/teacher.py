@@ -42,31 +42,34 @@ def kept_answers(
 
     It sees the same middle of a picture that it sees in use, once. The student learns on crops that lie in this
     middle but for an eighth (Beyer et al. 2021 ask anew for each crop, which here would take longer than learning).
-    Raises RunError.
+    Of a teacher with several groups of classes, the probabilities are those of the first. Raises RunError.
     """
     classes, dim = len(teacher.spec.classes), teacher.spec.dim
     key = split_key(paths, root, teacher.spec.fingerprint)
     store = RowStore(folder, "answers", key, len(paths), (classes + dim,), np.float16)
 
-    def ask(numbers: range) -> NDArray[np.float16]:
-        answers = np.zeros((len(numbers), classes + dim), np.float16)
+    def ask(numbers: range) -> tuple[NDArray[np.float16], dict[int, str]]:
+        answers, problems = np.zeros((len(numbers), classes + dim), np.float16), {}
         pixels, rows = [], []
         for row, number in enumerate(numbers):
             try:
                 pixels.append(teacher.prepare(open_photo(paths[number], shorter_side=teacher.resize)))
-            except PhotoError:
-                continue  # listed by whoever decodes it to learn from
+            except PhotoError as error:
+                problems[number] = str(error)  # told by whoever decodes it to learn from
+                continue
             rows.append(row)
         if rows:
             outputs = teacher.run(pixels)
             answers[rows] = np.concatenate([outputs.probabilities, outputs.embedding], axis=1)
-        return answers
+        return answers, problems
 
     with ThreadPoolExecutor(1 if teacher.on_gpu else usable_cores()) as threads:
 
         def compute(block: range) -> tuple[NDArray[np.float16], dict[int, str]]:
             parts = [block[start : start + BATCH] for start in range(0, len(block), BATCH)]
-            return np.concatenate(list(threads.map(ask, parts))), {}
+            answers, problems = zip(*threads.map(ask, parts), strict=True)
+            return np.concatenate(answers), {number: why for part in problems for number, why in part.items()}
 
         store.fill(compute, progress=progress)
-    return Answers(store.rows[:, :classes], store.rows[:, classes:])
+    first = next(iter(teacher.spec.slices.values()))
+    return Answers(store.rows[:, first], store.rows[:, classes:])

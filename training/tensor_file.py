@@ -5,9 +5,10 @@ stack. Of that machine only what builds a table of tensors is here: no name is e
 do no more than fail. The layout: `_legacy_save` in torch/serialization.py; the machine: Python's pickletools.
 """
 
+import io
 import math
-import os
 import pickletools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,13 +20,14 @@ from index.errors import CheckpointError
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
-MOST_BYTES = 1 << 30
-"""Of a file, of its tensors together, and of a table in memory."""
+MOST_BYTES = 1 << 28
+"""Of the numbers in a file, and of its tensors together, which may share numbers."""
+MOST_PICKLED = 1 << 20
+"""Bytes of a file's pickles, which bound what they cost; those of 400 tensors have 62,000."""
+MOST_SIDES = 64
+"""Of an array of NumPy."""
 
-LONGEST_NAME = 256
-"""Bytes of a line in a pickle, the name of a global."""
-
-DTYPES: dict[str, np.dtype[Any]] = {
+DTYPES: Mapping[str, np.dtype[Any]] = {
     "torch DoubleStorage": np.dtype("<f8"),
     "torch FloatStorage": np.dtype("<f4"),
     "torch HalfStorage": np.dtype("<f2"),
@@ -35,6 +37,21 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 TABLE, REBUILD = "collections OrderedDict", "torch._utils _rebuild_tensor_v2"
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+NAMES = {operation.code: operation.name for operation in pickletools.opcodes}
+ARGUMENTS: Mapping[str, Callable[[io.BytesIO], Any]] = {
+    "PROTO": pickletools.read_uint1,
+    "BININT": pickletools.read_int4,
+    "BININT1": pickletools.read_uint1,
+    "BININT2": pickletools.read_uint2,
+    "LONG1": pickletools.read_long1,
+    "BINUNICODE": pickletools.read_unicodestring4,
+    "GLOBAL": lambda pickles: _name(pickles.readline(), pickles.readline()),
+    "BINPUT": pickletools.read_uint1,
+    "LONG_BINPUT": pickletools.read_uint4,
+    "BINGET": pickletools.read_uint1,
+    "LONG_BINGET": pickletools.read_uint4,
+}
+"""What reads the argument of an operation, for those that are carried out and have one."""
 
 
 class _Refused(Exception):
@@ -54,6 +71,15 @@ class _Storage:
     dtype: np.dtype[Any]
     size: int
 
+    def __post_init__(self) -> None:
+        if type(self.size) is not int or self.size < 0:
+            raise _Refused("an impossible number of numbers")
+
+    @property
+    def bytes(self) -> int:
+        """What its numbers take in the file."""
+        return self.size * self.dtype.itemsize
+
 
 @dataclass(frozen=True)
 class _Tensor:
@@ -63,14 +89,19 @@ class _Tensor:
     strides: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        numbers = (self.offset, *self.shape, *self.strides)
-        if any(type(number) is not int or number < 0 for number in numbers) or len(self.shape) != len(self.strides):
+        if len(self.shape) != len(self.strides) or len(self.shape) > MOST_SIDES:
             raise _Refused("a tensor of an impossible shape")
-        last = sum((side - 1) * step for side, step in zip(self.shape, self.strides, strict=True))
-        if 0 not in self.shape and self.offset + last >= self.storage.size:
+        for number in (self.offset, *self.shape, *self.strides):
+            if type(number) is not int or not 0 <= number <= MOST_BYTES:
+                raise _Refused("a tensor of an impossible shape")
+        reach = 1 + sum((side - 1) * step for side, step in zip(self.shape, self.strides, strict=True))
+        if self.offset + (0 if 0 in self.shape else reach) > self.storage.size:
             raise _Refused("a tensor that reaches beyond its numbers")
-        if math.prod(self.shape) * self.storage.dtype.itemsize > MOST_BYTES:
-            raise _Refused("a tensor that is too large")
+
+    @property
+    def bytes(self) -> int:
+        """What it takes; a side of no length counts as 1, for NumPy multiplies the others all the same."""
+        return math.prod(max(side, 1) for side in self.shape) * self.storage.dtype.itemsize
 
 
 def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
@@ -79,154 +110,178 @@ def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
     Raises CheckpointError for a file that is missing, damaged, or holds anything but one table of tensors.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise _Refused("no file")  # a pipe would be waited for
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size > MOST_BYTES:
-                raise _Refused("more than a gigabyte")
             return _read(file)
     except FileNotFoundError:
         raise CheckpointError(f"there is no file {path}") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}); make it readable") from error
-    except (_Refused, ValueError, TypeError, IndexError, KeyError, OverflowError, RecursionError) as error:
+    except _Refused as error:
         raise CheckpointError(
-            f"{path} is damaged, or no table of tensors ({str(error) or type(error).__name__}), "
-            "and nothing of it is loaded; install its package again"
+            f"{path} is damaged, or no table of tensors ({error}), and nothing of it is loaded; "
+            "install its package again"
         ) from error
 
 
 def _read(file: BinaryIO) -> dict[str, NDArray[Any]]:
-    if _load(file) != MAGIC or _load(file) != PROTOCOL:
+    start = file.read(MOST_PICKLED)
+    if start.startswith(b"PK\3\4"):
+        raise _Refused("it is a zip archive, as torch writes since version 1.6")
+    pickles = io.BytesIO(start)
+    if _load(pickles) != MAGIC or _load(pickles) != PROTOCOL:
         raise _Refused("it does not begin as a file of torch does")
-    system = _load(file)
+    system = _load(pickles)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise _Refused("its numbers are not little-endian")
-    table, keys = _load(file), _load(file)
+    table, keys = _load(pickles), _load(pickles)
     if not isinstance(table, dict) or not isinstance(keys, list):
         raise _Refused("no table")
-    if not all(isinstance(name, str) and isinstance(found, _Tensor) for name, found in table.items()):
+    if not all(isinstance(found, _Tensor) for found in table.values()):
         raise _Refused("something other than tensors")
-    storages = {found.storage.key: found.storage for found in table.values()}
-    if len(set(keys)) < len(keys) or storages.keys() != set(keys):
+    if not all(name.isprintable() for name in table):  # names are shown
+        raise _Refused("a name that is no text")
+    storages: dict[str, _Storage] = {}
+    for found in table.values():
+        if storages.setdefault(found.storage.key, found.storage) != found.storage:
+            raise _Refused("two descriptions of the same numbers")
+    if not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(storages):
         raise _Refused("a tensor without numbers")
+    for parts in (storages, table):
+        if sum(part.bytes for part in parts.values()) > MOST_BYTES:
+            raise _Refused(f"more than {MOST_BYTES >> 20} MiB of numbers")
+    file.seek(pickles.tell())
     numbers = {key: _read_storage(file, storages[key]) for key in keys}
-    if sum(math.prod(found.shape) * found.storage.dtype.itemsize for found in table.values()) > MOST_BYTES:
-        raise _Refused("tensors that are too large together")
+    if file.read(1):
+        raise _Refused("it goes on after its numbers")
     return {name: _array(found, numbers[found.storage.key]) for name, found in table.items()}
 
 
-def _read_storage(file: BinaryIO, storage: _Storage) -> NDArray[Any]:
-    size = int.from_bytes(file.read(8), "little")
-    if size != storage.size:
-        raise _Refused(f"{size} numbers where {storage.size} were promised")
-    data = file.read(size * storage.dtype.itemsize)
-    return np.frombuffer(data, storage.dtype, count=size)
+def _read_storage(file: BinaryIO, storage: _Storage) -> bytes:
+    if file.read(8) != storage.size.to_bytes(8, "little"):
+        raise _Refused("another number of numbers than was promised")
+    data = file.read(storage.bytes)
+    if len(data) < storage.bytes:
+        raise _Refused("it ends too soon")
+    return data
 
 
-def _array(tensor: _Tensor, numbers: NDArray[Any]) -> NDArray[Any]:
-    steps = [step * tensor.storage.dtype.itemsize for step in tensor.strides]
-    return np.array(np.lib.stride_tricks.as_strided(numbers[tensor.offset :], tensor.shape, steps), order="C")
+def _array(tensor: _Tensor, numbers: bytes) -> NDArray[Any]:
+    dtype = tensor.storage.dtype
+    steps = [step * dtype.itemsize for step in tensor.strides]
+    # NumPy checks once more that the view stays within its numbers.
+    return np.array(np.ndarray(tensor.shape, dtype, numbers, tensor.offset * dtype.itemsize, steps), order="C")
 
 
-def _load(file: BinaryIO) -> Any:
-    """Run one pickle of the file, up to its end, and return the value that it builds."""
+def _name(module: bytes, name: bytes) -> str:
+    """Return the text of a global's two lines. pickletools would look for escapes, and warn of those it does not know.
+
+    Raises ValueError where they are cut off.
+    """
+    if not name.endswith(b"\n"):
+        raise ValueError("a name without an end")
+    return f"{module[:-1].decode('ascii')} {name[:-1].decode('ascii')}"
+
+
+def _load(pickles: io.BytesIO) -> Any:
+    """Run one pickle, up to its end, and return the value that it builds."""
     machine = _Machine()
-    for operation, argument, _ in pickletools.genops(_Bounded(file)):  # type: ignore[arg-type]
-        if operation.name == "STOP":
-            return machine.result()
-        machine.run(operation.name, argument)
-    raise _Refused("it ends too soon")
-
-
-class _Bounded:
-    """A file of which no operation asks for more than is left: a few bytes can promise terabytes."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._size = file, os.fstat(file.fileno()).st_size
-        self.tell = file.tell
-
-    def read(self, size: int) -> bytes:
-        if size > self._size - self._file.tell():
-            raise _Refused("it ends too soon")
-        return self._file.read(size)
-
-    def readline(self) -> bytes:
-        return self._file.readline(LONGEST_NAME)
+    try:
+        while True:
+            code = pickles.read(1)
+            if not code:
+                raise _Refused("its pickles do not end")
+            name = NAMES.get(code.decode("latin-1"), f"of code {code[0]}")
+            if name == "STOP":
+                return machine.result()
+            reader = ARGUMENTS.get(name)
+            machine.run(name, reader(pickles) if reader else None)
+    except (ValueError, IndexError, KeyError) as error:
+        # An argument is cut off, or the stack or the memo lacks what an operation takes from it.
+        raise _Refused("its pickles are not whole") from error
 
 
 class _Machine:
     """The part of pickle's machine that builds tables of tensors; whatever else is asked of it is refused."""
 
-    MARK = object()
-
     def __init__(self) -> None:
         self.stack: list[Any] = []
+        self.below: list[list[Any]] = []
+        """The stacks that marks have put aside."""
         self.memo: dict[int, Any] = {}
 
     def result(self) -> Any:
         """Return the one value that is left."""
-        [value] = self.stack
-        return value
+        if self.below or len(self.stack) != 1:
+            raise _Refused("its pickles are not whole")
+        return self.stack[0]
 
     def run(self, name: str, argument: Any) -> None:
-        """Carry out one operation. Raises _Refused for one that no table of tensors needs."""
-        stack = self.stack
+        """Carry out one operation. Raises _Refused for one that no table of tensors needs, and errors of the stack."""
         match name:
             case "PROTO":
                 pass
             case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINUNICODE":
-                stack.append(argument)
+                self.stack.append(argument)
             case "NONE" | "NEWTRUE" | "NEWFALSE" | "EMPTY_TUPLE":
-                stack.append(CONSTANTS[name])
+                self.stack.append(CONSTANTS[name])
             case "EMPTY_DICT":
-                stack.append({})
+                self.stack.append({})
             case "EMPTY_LIST":
-                stack.append([])
+                self.stack.append([])
             case "MARK":
-                stack.append(self.MARK)
+                self.below.append(self.stack)
+                self.stack = []
             case "GLOBAL":
-                stack.append(_Name(argument))
+                self.stack.append(_Name(argument))
             case "BINPUT" | "LONG_BINPUT":
-                self.memo[argument] = stack[-1]
+                self.memo[argument] = self.stack[-1]
             case "BINGET" | "LONG_BINGET":
-                stack.append(self.memo[argument])
+                self.stack.append(self.memo[argument])
             case "TUPLE":
-                stack.append(tuple(self.marked()))
+                values = self.marked()
+                self.stack.append(tuple(values))
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                count = int(name[-1])
-                stack[-count:] = [tuple(stack[-count:])]
+                values = [self.stack.pop() for _ in range(int(name[-1]))]
+                self.stack.append(tuple(values[::-1]))
             case "APPEND":
-                value = stack.pop()
+                value = self.stack.pop()
                 self.container(list).append(value)
             case "APPENDS":
                 values = self.marked()
                 self.container(list).extend(values)
             case "SETITEM":
-                value, key = stack.pop(), stack.pop()
-                self.container(dict)[key] = value
+                value, key = self.stack.pop(), self.stack.pop()
+                self.fill([key, value])
             case "SETITEMS":
-                values = self.marked()
-                self.container(dict).update(zip(values[::2], values[1::2], strict=True))
+                self.fill(self.marked())
             case "BINPERSID":
-                stack.append(_storage(stack.pop()))
+                self.stack.append(_storage(self.stack.pop()))
             case "REDUCE":
-                arguments, called = stack.pop(), stack.pop()
-                stack.append(_built(called, arguments))
+                arguments, called = self.stack.pop(), self.stack.pop()
+                self.stack.append(_built(called, arguments))
             case "BUILD":
-                stack.pop()  # the versions of torch's layers, which a table carries beside its entries
+                self.stack.pop()  # the versions of torch's layers, which a table carries beside its entries
                 self.container(dict)
             case _:
                 raise _Refused(f"the operation {name}")
 
     def marked(self) -> list[Any]:
         """Take what was put on the stack since the last mark."""
-        start = len(self.stack) - 1
-        while self.stack[start] is not self.MARK:
-            start -= 1
-            if start < 0:
-                raise _Refused("a mark is missing")
-        values = self.stack[start + 1 :]
-        del self.stack[start:]
+        values, self.stack = self.stack, self.below.pop()
         return values
+
+    def fill(self, values: list[Any]) -> None:
+        """Put keys and values, in turn, into the dictionary on top.
+
+        Keys are text: the hash of a tuple in a tuple in a tuple can take years, and numbers can be chosen to collide.
+        """
+        table = self.container(dict)
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            if type(key) is not str:
+                raise _Refused("a name that is no text")
+            table[key] = value
 
     def container(self, kind: type) -> Any:
         """Return the list or dictionary that is on top."""
@@ -238,20 +293,16 @@ class _Machine:
 def _storage(description: Any) -> _Storage:
     """Return the storage that a persistent id describes: ("storage", type, key, device, size, view)."""
     match description:
-        case ("storage", _Name() as kind, str(), str(), int(), None) if kind.text in DTYPES:
-            key, size = str(description[2]), int(description[4])
-            if 0 <= size <= MOST_BYTES:
-                return _Storage(key, DTYPES[kind.text], size)
+        case ("storage", _Name(text=kind), str(key), str(), int(size), None) if kind in DTYPES:
+            return _Storage(key, DTYPES[kind], size)
     raise _Refused("an unknown kind of numbers")
 
 
 def _built(called: Any, arguments: Any) -> Any:
     """Return what the two calls that a table of tensors is made of would return."""
     match called, arguments:
-        case _Name(text=str(name)), () if name == TABLE:
+        case _Name(text=name), () if name == TABLE:
             return {}
-        case _Name(text=str(name)), (_Storage() as storage, int(offset), tuple(shape), tuple(strides), *_) if (
-            name == REBUILD
-        ):
+        case _Name(text=name), (_Storage() as storage, offset, tuple(shape), tuple(strides), *_) if name == REBUILD:
             return _Tensor(storage, offset, shape, strides)
-    raise _Refused(f"a call of {called.text}" if isinstance(called, _Name) else "a call")
+    raise _Refused(f"a call of {called.text!r:.80}" if isinstance(called, _Name) else "a call")
