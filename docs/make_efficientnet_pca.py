@@ -109,7 +109,7 @@ def chosen(sets: Path) -> list[Path]:
 
 def last_maps(name: str, photos: list[Path]) -> NDArray[np.float32]:
     """Return fc7 (n, 1280) of the photos."""
-    nothing = Projection(np.eye(2, WIDTH, dtype=np.float32), np.zeros(2, np.float32), 0, 0.0)
+    nothing = Projection(np.eye(WIDTH, dtype=np.float32), np.zeros(WIDTH, np.float32), 0, 0.0)
     with TemporaryDirectory() as folder:
         file = Path(folder) / f"{name}.onnx"
         import_efficientnet(name, file, projection=nothing)
