@@ -27,7 +27,10 @@ COMMANDS = {
     "forget": ("cli_index", "Remove photos or folders from the index; no file is touched."),
     "check": ("cli_index", "Check that an index is whole and goes with its photos."),
     "embed": ("cli_photos", "Write the vectors of photos to a file, their names beside them."),
-    "train": ("cli_training", "Learn a network from labelled pictures, or from a teacher, and write it as a model file."),
+    "train": (
+        "cli_training",
+        "Learn a network from labelled pictures, or from a teacher, and write it as a model file.",
+    ),
     "evaluate": ("cli_training", "Measure how well a model names labelled pictures."),
     "export": ("cli_training", "Write a trained network as one model file, proven to answer as the network does."),
     "import": ("cli_training", "Make a model file of published weights."),

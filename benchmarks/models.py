@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+", metavar="MODEL", type=Path)
     parser.add_argument("--neighbours", metavar="FOLDER", type=Path)
     parser.add_argument("--names", metavar="FOLDER", type=Path)
+    parser.add_argument("--restrict", action="store_true", help="choose names among the classes of --names alone")
     parser.add_argument("--rate", action="store_true", help="measure photos a second too, which wants idle cores")
     arguments = parser.parse_args()
 
@@ -52,7 +53,7 @@ def main() -> None:
     print("| model | classes | pixels | MB | photos/s on a core | top-1 | top-5 | among | P@1 | P@10 | mAP |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for path, model, rate in zip(arguments.models, models, rates, strict=True):
-        names = judged_names(model, arguments.names) if arguments.names else ["", "", ""]
+        names = judged_names(model, arguments.names, restrict=arguments.restrict) if arguments.names else ["", "", ""]
         neighbours = judged_neighbours(model, arguments.neighbours) if arguments.neighbours else ["", "", ""]
         size = f"{model_file(path).stat().st_size / 1e6:.1f}"
         row = [model.spec.name, f"{len(model.spec.classes):,}", str(model.spec.crop), size, rate, *names, *neighbours]
@@ -68,8 +69,11 @@ def judged_neighbours(model: Model, folder: Path) -> list[str]:
     return [f"{score:.3f}" for score in (*scores, mean_average_precision(found.embeddings, labels))]
 
 
-def judged_names(model: Model, folder: Path) -> list[str]:
-    """Return top-1 and top-5 over the photos whose class the model has a name for, and how many these are."""
+def judged_names(model: Model, folder: Path, *, restrict: bool = False) -> list[str]:
+    """Return top-1 and top-5 over the photos whose class the model has a name for, and how many these are.
+
+    With `restrict` only the names of these classes count.
+    """
     numbers = {known.id: number for number, known in enumerate(model.spec.classes) if known.id}
     wanted = [photo for photo in photos_in(folder) if wordnet_id(photo) in numbers]
     if not wanted:
@@ -78,6 +82,9 @@ def judged_names(model: Model, folder: Path) -> list[str]:
     targets = np.array([numbers[wordnet_id(photo)] for photo in found.photos])
     group = next(place for place in model.spec.slices.values() if place.start <= targets[0] < place.stop)
     probabilities = found.probabilities[:, group]
+    if restrict:
+        others = np.setdiff1d(np.arange(probabilities.shape[1]), targets - group.start)
+        probabilities[:, others] = -1
     scores = [f"{top_k_accuracy(probabilities, targets - group.start, k):.1%}" for k in (1, 5)]
     return [*scores, f"{len(targets):,}"]
 
