@@ -54,4 +54,4 @@ def test_every_value_of_a_shape_is_an_option_with_its_default_shown() -> None:
     text = " ".join(train("--help").output.split())
     for option in shape_options():
         assert f"--{option.name}" in text
-    assert "[default: alexnet: response, alexnet-owt: none, alexnet-64: batch]" in text
+    assert "[default: alexnet: response, alexnet-owt: none, alexnet-64: batch, alexnet-128: batch]" in text

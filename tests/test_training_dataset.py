@@ -16,7 +16,7 @@ from training_samples import write_shapes
 from index.errors import DatasetError
 from retrieval.labels import classes_called
 from retrieval.model import Model
-from retrieval.spec import ClassName, ModelSpec
+from retrieval.spec import ClassGroup, ClassName, ModelSpec
 from training.dataset import (
     VALIDATION_NAMES,
     Dataset,
@@ -188,17 +188,40 @@ def test_names_come_from_words_txt_or_the_file_that_is_given(tmp_path: Path) -> 
     assert names == [("golden friend", "n01443537"), ("tabby", "n02123045"), ("n09999999", None)]
 
 
-def test_folders_named_by_wordnet_ids_alone_get_the_names_of_the_builtin_model(tmp_path: Path) -> None:
+def test_folders_named_by_wordnet_ids_alone_get_names_from_wordnet(tmp_path: Path) -> None:
     spec = Model.load(few=True).spec
-    builtin = spec.classes
-    for known in builtin:
-        assert known.id is not None
-        touch(tmp_path / known.id, "a.jpg", "b.jpg")
+    ids = {known.id for known in spec.classes if known.id}
+    for id in ids:
+        touch(tmp_path / id, "a.jpg", "b.jpg")
     touch(tmp_path / "goldfish", "a.jpg", "b.jpg")
     dataset = scan_dataset(tmp_path)
-    assert set(dataset.classes) == {*builtin, ClassName("goldfish")}
-    learned = replace(spec, classes=dataset.classes)
+    assert {known.id for known in dataset.classes} == {*ids, None}
+    assert all(known.name != known.id for known in dataset.classes)
+    learned = replace(spec, classes=dataset.classes, groups=())
     assert classes_called("Carassius auratus", learned) == [ClassName("goldfish", "n01443537", ("Carassius auratus",))]
+
+
+def test_folders_are_matched_with_the_group_that_has_all_of_them(tmp_path: Path) -> None:
+    classes = (
+        ClassName("volcano", "n09472597"),
+        ClassName("goldfish", "n01443537"),
+        *map(ClassName, ("church", "volcano")),
+    )
+    classes = (*classes[:2], replace(classes[2], synonyms=("church_outdoor",)), classes[3])
+    groups = (ClassGroup("objects", 2), ClassGroup("scenes", 2))
+    for folders, expected in (
+        (("goldfish", "volcano"), {0, 1}),
+        (("n01443537", "n09472597"), {0, 1}),
+        (("church_outdoor", "volcano"), {2, 3}),
+    ):
+        root = tmp_path / folders[0]
+        for name in folders:
+            touch(root / name, "a.jpg")
+        assert set(scan_labelled(root, classes, groups).labels) == expected
+    for name in ("church", "goldfish", "volcano"):
+        touch(tmp_path / "both" / name, "a.jpg")
+    with pytest.raises(DatasetError, match="volcano is the name of several classes"):
+        scan_labelled(tmp_path / "both", classes, groups)
 
 
 def test_a_table_of_validation_pictures_reaches_no_other_folder(tmp_path: Path) -> None:

@@ -94,9 +94,18 @@ def export_checkpoint(
 
 
 def renamed(classes: Sequence[ClassName], names: Mapping[str, ClassName]) -> tuple[ClassName, ...]:
-    """Return classes with the names and synonyms that their ids, or else their present names, have in a table."""
-    found = ((known, names.get(known.id or known.name)) for known in classes)
-    return tuple(ClassName(new.name, known.id, new.synonyms) if new else known for known, new in found)
+    """Return classes with the names and synonyms that their ids, or else their present names, have in a table.
+
+    The name of before stays as a synonym: folders are called by it.
+    """
+
+    def called(known: ClassName, new: ClassName | None) -> ClassName:
+        if new is None:
+            return known
+        synonyms = dict.fromkeys((*new.synonyms, known.name))
+        return ClassName(new.name, known.id, tuple(word for word in synonyms if word != new.name))
+
+    return tuple(called(known, names.get(known.id or known.name)) for known in classes)
 
 
 def accuracy_in_training(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from index.errors import DatasetError
 from retrieval.folder import has_photo_suffix, is_left_out, scan_folder
 from retrieval.labels import read_wordnet
-from retrieval.spec import ClassGroup, ClassName, ModelSpec
+from retrieval.spec import ClassGroup, ClassName, ModelSpec, group_slices
 
 VALIDATION_NAMES = ("val", "validation", "valid", "test")
 SPLIT_NAMES = {"train", "training", *VALIDATION_NAMES}
@@ -167,16 +167,17 @@ def scan_dataset(
     return Dataset(root, classes, *splits, divided=given is None, classless=tuple(beside))
 
 
-def scan_labelled(root: Path, classes: Sequence[ClassName]) -> Split:
+def scan_labelled(root: Path, classes: Sequence[ClassName], groups: Sequence[ClassGroup] = ()) -> Split:
     """Find the pictures to judge a model by: the validation set of a data set, its folder, or one folder a class.
 
-    Folders are matched with the model's classes by WordNet id or name. Raises DatasetError.
+    Folders are matched with the model's classes by WordNet id, name or synonym; where these are several `groups`, with
+    those of the first group that has all of them. Raises DatasetError.
     """
     if not os.path.isdir(root):
         raise DatasetError(f"there is no folder {root}; give one that holds a folder of pictures for each class")
     numbers: dict[str, list[int]] = {}
     for number, known in enumerate(classes):
-        names = {known.id or known.name, known.name}
+        names = {known.id or known.name, known.name, *known.synonyms}
         # As it is, and with accents apart from their letters or not: macOS writes names otherwise than it reads them.
         for key in names | {unicodedata.normalize(form, name) for name in names for form in ("NFC", "NFD")}:
             numbers.setdefault(key, []).append(number)
@@ -187,6 +188,11 @@ def scan_labelled(root: Path, classes: Sequence[ClassName]) -> Split:
         found = {name: paths for name, paths in _class_folders(folder).items() if paths}
     if not found:
         raise DatasetError(f"{root} holds no folders of pictures; give one that has a folder for each class")
+    for place in group_slices(groups, len(classes)).values():
+        of_group = {name: [n for n in numbers.get(name, ()) if place.start <= n < place.stop] for name in found}
+        if all(of_group.values()):
+            numbers = of_group
+            break
     unknown = sorted(set(found) - set(numbers))
     if unknown:
         raise DatasetError(
@@ -206,8 +212,7 @@ def scan_unseen(root: Path, models: Sequence[ModelSpec]) -> tuple[Split, int]:
     As `scan_labelled`; where a model set a part of its pictures aside, its metadata tell those that it learned from.
     Raises DatasetError.
     """
-    classes = models[0].classes
-    found = scan_labelled(root, classes)
+    found = scan_labelled(root, models[0].classes, models[0].groups)
     learned = set[bytes]().union(*(unpack_marks(model.learned) for model in models))
     if not learned:
         return found, 0
