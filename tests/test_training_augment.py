@@ -4,7 +4,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.augment import ERASED_AREA, ERASED_RATIO, Normalisation, centre_crops, erased, random_crops
+from training.augment import (
+    BLURRED_TO,
+    ERASED_AREA,
+    ERASED_RATIO,
+    Normalisation,
+    blurred,
+    centre_crops,
+    erased,
+    random_crops,
+)
 
 PLAIN = Normalisation(torch.zeros(3, 1, 1), torch.ones(3, 1, 1))
 SIZE, CROP = 9, 6
@@ -101,9 +110,10 @@ def test_crops_are_shrunk_to_train_on_small_pictures_first() -> None:
     assert random_crops(numbered(5), CROP, PLAIN, mirror=True, side=CROP).shape == (5, 3, CROP, CROP)
 
 
-def test_nothing_is_erased_or_drawn_where_that_is_off() -> None:
+def test_nothing_is_erased_blurred_or_drawn_where_that_is_off() -> None:
     x, before = torch.ones(4, 3, SIZE, SIZE), torch.get_rng_state()
     assert erased(x, probability=0.0) is x
+    assert blurred(x, probability=0.0) is x
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -138,3 +148,20 @@ def test_boxes_are_erased_by_chance_of_the_areas_and_ratios_of_the_paper() -> No
 def test_every_picture_can_be_asked_to_lose_a_box() -> None:
     torch.manual_seed(4)
     assert (erased(torch.ones(500, 3, 9, 9), probability=1.0) == 0).flatten(1).any(1).all()
+
+
+def test_some_pictures_lose_fine_detail_and_keep_the_rest() -> None:
+    torch.manual_seed(5)
+    n, side = 600, 40
+    fine = (torch.arange(side) % 2 * 2.0 - 1).expand(n, 3, side, side)  # lines of one pixel
+    coarse = torch.linspace(-1, 1, side).expand(n, 3, side, side)
+    x = fine + coarse
+    found = blurred(x, probability=0.5)
+    assert torch.equal(x, fine + coarse), "the batch itself is left as it was"
+    touched = (found != x).flatten(1).any(1)
+    assert 0.41 < touched.float().mean() < 0.59  # 4.4 deviations of a fair coin
+    detail = (found - coarse)[touched][..., 4:-4].abs().mean((1, 2, 3))
+    assert detail.max() < 0.6, "of 1 before"
+    assert len(torch.unique((detail * 1000).round())) == len(BLURRED_TO), "each share of the side"
+    assert (found[touched].mean((1, 2, 3)) - x[touched].mean((1, 2, 3))).abs().max() < 0.02
+    assert blurred(x, probability=1.0).ne(x).flatten(1).any(1).all()

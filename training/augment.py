@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+BLURRED_TO = (0.4, 0.5, 0.6, 0.7, 0.8)
+"""Shares of its side that a picture may be shrunk to."""
 ERASED_AREA = (0.02, 0.4)
 """Shares of a picture that random erasing takes; this and the next as in the paper."""
 ERASED_RATIO = 10 / 3
@@ -89,6 +91,25 @@ def random_crops(
     if side is not None and side != crop:
         chosen = F.interpolate(chosen, size=(side, side), mode="bilinear", antialias=True)
     return chosen
+
+
+def blurred(x: Tensor, *, probability: float) -> Tensor:
+    """Return x (n, 3, side, side) with some pictures, by chance, shrunk to a share of BLURRED_TO and enlarged again.
+
+    Where sets of other sharpness show other classes, a network learns the sharpness for the class. Draws from torch's
+    default generator, on the CPU.
+    """
+    if not probability:
+        return x
+    side = x.shape[-1]
+    chosen, share = torch.rand(len(x)) < probability, torch.randint(len(BLURRED_TO), (len(x),))
+    x = x.clone()
+    for number, to in enumerate(BLURRED_TO):
+        rows = torch.nonzero(chosen & (share == number))[:, 0].to(x.device)
+        if len(rows):
+            small = F.interpolate(x[rows], size=round(to * side), mode="bilinear", antialias=True)
+            x[rows] = F.interpolate(small, size=side, mode="bicubic")
+    return x
 
 
 def erased(x: Tensor, *, probability: float) -> Tensor:

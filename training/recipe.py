@@ -27,6 +27,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "mixup": (0, math.inf),
     "cutmix": (0, math.inf),
     "erasing": (0, 1),
+    "blur": (0, 1),
     "ema": (0, 1),
     "validation": (0, 1),
     "seed": (0, 2**32 - 1),
@@ -64,6 +65,9 @@ class Recipe:
     mixup: Annotated[float, "two pictures added up, their shares from Beta(a, a) of this a; Zhang 2018: 0.2"] = 0.0
     cutmix: Annotated[float, "a box of one picture put over another, likewise; Yun 2019: 1"] = 0.0
     erasing: Annotated[float, "share of pictures in which a box is erased; Zhong 2020: 0.5"] = 0.0
+    blur: Annotated[
+        float, "share of pictures shrunk and enlarged again, so that sharpness tells nothing of a class"
+    ] = 0.0
     ema: Annotated[float, "decay of a running average of the weights that makes the model, e.g. 0.999"] = 0.0
     validation: Annotated[float, "share of each class set aside where the data has no validation set"]
     precision: Annotated[
@@ -114,6 +118,7 @@ class Recipe:
             mixup=0.0,
             cutmix=0.0,
             erasing=0.0,
+            blur=0.0,
             ema=0.0,
             head_epochs=5,
             stop_after=10,

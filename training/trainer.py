@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from index.errors import CheckpointError, DatasetError, OptionError, UserError
-from training.augment import Normalisation, erased, random_crops
+from training.augment import Normalisation, blurred, erased, random_crops
 from training.averaging import WeightAverage
 from training.checkpoint import Checkpoint, EpochMetrics, EpochTotals
 from training.dataset import Draw
@@ -217,7 +217,7 @@ class Trainer:
             colour_noise=recipe.colour_noise,
             side=side,
         )
-        x = erased(x, probability=recipe.erasing)
+        x = erased(blurred(x, probability=recipe.blur), probability=recipe.erasing)
         x, targets = self.objective.prepare(x, labels)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
