@@ -69,7 +69,7 @@ def test_a_reader_that_goes_away_is_no_error(tiny_model: Path, make_photo: MakeP
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        assert process.stdout.readline() == "path,rank,label,id,probability\n"
+        assert process.stdout.readline() == "path,rank,label,id,probability,group\n"
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(timeout=30) == 141  # what a shell makes of SIGPIPE, by which `ls | head` ends

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-EXTRAS = ("cpu", "demo", "heif", "raw", "parquet", "watch", "train", "dev")
+EXTRAS = ("cpu", "demo", "heif", "raw", "parquet", "watch", "train", "efficientnet", "dev")
 
 
 def pins() -> dict[str, str]:

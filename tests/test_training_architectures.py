@@ -60,6 +60,7 @@ def test_the_shapes_of_the_architectures() -> None:
         "alexnet": "response",
         "alexnet-owt": "none",
         "alexnet-64": "batch",
+        "alexnet-128": "batch",
     }
     assert {(s.activation, s.pooling, s.overlap) for s in (config.shape for config in CONFIGS.values())} == {
         ("relu", "max", True)
@@ -69,7 +70,9 @@ def test_the_shapes_of_the_architectures() -> None:
 def test_the_command_line_offers_every_value_of_a_shape() -> None:
     options = {option.name: option for option in shape_options()}
     assert list(options) == [field.name for field in fields(Shape)]
-    assert options["norm"].help.endswith("[default: alexnet: response, alexnet-owt: none, alexnet-64: batch]")
+    assert options["norm"].help.endswith(
+        "[default: alexnet: response, alexnet-owt: none, alexnet-64: batch, alexnet-128: batch]"
+    )
     assert options["overlap"].help.endswith("[default: overlap]")
 
 
