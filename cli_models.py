@@ -92,7 +92,7 @@ def threads_or_default(threads: int | None, *, few: bool) -> int | None:
 def model_options(command: Command) -> Command:
     """Add -m, --device and --threads; the command is called with the loaded `model` in their stead."""
 
-    @model_option("Model file (.onnx), or builtin.")
+    @model_option("Model file (.onnx), builtin, or the name of an imported one.")
     @device_option
     @threads_option(few=may_get_few(command))
     @functools.wraps(command)
@@ -111,7 +111,7 @@ def model_options(command: Command) -> Command:
 def ensemble_options(command: Command) -> Command:
     """As `model_options`, for commands that can average over several models and over crops."""
 
-    @model_option("Model file (.onnx), or builtin; the probabilities of several -m are averaged.", several=True)
+    @model_option("Model file (.onnx), builtin, or the name of an imported one; several are averaged.", several=True)
     @click.option("--crops", type=click.Choice([1, 10]), default=1, help="Crops to average over, or the middle alone.")
     @device_option
     @threads_option(few=may_get_few(command))
@@ -135,7 +135,7 @@ def index_model_options(command: Command) -> Command:
 
     begins = ", or the built-in one for a new index" if may_begin(command) else ""
 
-    @model_option("Model file (.onnx), or builtin.", default=f"that of the index{begins}")
+    @model_option("Model file (.onnx), builtin, or the name of an imported one.", default=f"that of the index{begins}")
     @device_option
     @threads_option(few=may_get_few(command))
     @index_option

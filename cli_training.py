@@ -293,14 +293,19 @@ def export_command(
     envvar="FC7_IMPORT_LIST",
     help="Tell which networks there are by name, and what each is good for.",
 )
-@click.option("--size", type=click.IntRange(min=1), help="EfficientNet-Lite: pixels of the pictures that it takes.")
+@click.option("--size", type=click.IntRange(64, 1024), help="EfficientNet-Lite: pixels of the pictures that it takes.")
 @click.option(
     "--labels",
     type=PATH,
     show_default="the 1,000 of ImageNet",
     help="File with a line for each class, in order: id, tab, name.",
 )
-@click.option("--calibrate", metavar="FOLDER", type=PATH, help="Any photos, best 500 or more, to learn embedding from.")
+@click.option(
+    "--calibrate",
+    metavar="FOLDER",
+    type=PATH,
+    help="Any photos, best 500 or more, to learn the embedding of alexnet from.",
+)
 @click.option("--float32", is_flag=True, help="Keep every digit of the weights; the file is twice as large.")
 @click.option("--url", show_envvar=True, show_default="PyTorch's", help="Address that alexnet is fetched from.")
 def import_command(
@@ -346,7 +351,8 @@ def import_command(
         from training.places import IMAGENET, made_folder
 
     if out is None:
-        out = made_folder(models_folder()) / f"{name}.onnx"
+        place = f"{name}-{size}.onnx" if size not in (None, NAMES[name].side) else f"{name}.onnx"
+        out = made_folder(models_folder()) / place
     if efficientnet:
         with starting():
             from training.efficientnet_import import import_efficientnet

@@ -17,7 +17,7 @@ from index.records import IndexSummary, SkippedPhoto
 from retrieval.evaluation import Evaluation
 from retrieval.folder import can_be_seen
 from retrieval.formats import file_size, printable
-from retrieval.model import BUILTIN, Model, model_file
+from retrieval.model import BUILTIN, IMPORTABLE, Model, model_file
 from retrieval.spec import ModelSpec
 
 PACKAGES = (
@@ -38,8 +38,10 @@ def facts_of(path: Path) -> Facts:
     """Return the facts of an index, where `path` is a folder, or of a model file. Raises UserError."""
     if os.path.isdir(path):
         return index_facts(path)
-    path = model_file(path)
+    word, path = path, model_file(path)
     if not os.path.isfile(path):
+        if str(word) in IMPORTABLE:
+            raise UserError(f"{word} is not imported yet; run `fc7 import {word}`")
         raise UserError(f"there is no {path}; name a model file or the folder of an index, or run `fc7 info` alone")
     return model_facts(path)
 

@@ -92,7 +92,10 @@ class Model:
             if word is not None and str(word) in IMPORTABLE:
                 raise ModelError(f"{word} is not imported yet; run `fc7 import {word}`")
             other = "name another with -m" if path == BUILTIN else "take the built-in one, by the word builtin"
-            raise ModelError(f"there is no model file {path}; make one with `fc7 train DATA -o RUN`, or {other}")
+            raise ModelError(
+                f"there is no model file {path}; make one with `fc7 train DATA -o RUN` or `fc7 import` (--list tells "
+                f"which there are), or {other}"
+            )
         session = open_session(path, device=device, threads=threads, few=few, cache=cache)
         spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path=str(path))
         _check_graph(session, spec, path)

@@ -1,5 +1,7 @@
 """What a teacher says of pictures: the same as in use, asked once, and kept."""
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +55,25 @@ def test_answers_are_those_that_the_teacher_gives_in_use(
         np.testing.assert_allclose(answers.probabilities[number], expected.probabilities[0], rtol=1e-3, atol=1e-7)
         np.testing.assert_allclose(answers.embeddings[number], expected.embedding[0], rtol=1e-3, atol=1e-7)
         assert teacher.spec.classes[answers.probabilities[number].argmax()].name in path.name
+
+
+def test_a_signal_ends_the_asking_after_a_block_and_keeps_the_answers(
+    teacher: Model, paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.row_store.BLOCK", 5)
+    for done in (5, 10, 12):
+        told: list[int] = []
+
+        def interrupt(known: int, total: int, told: list[int] = told) -> None:
+            told.append(known)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        with pytest.raises(KeyboardInterrupt):
+            kept_answers(teacher, paths, tmp_path, tmp_path / "answers", progress=interrupt)
+        assert told == [done]
+    with monkeypatch.context() as patched:
+        patched.setattr(Model, "run", never)
+        assert ask(teacher, paths, tmp_path).probabilities.any(1).all()
 
 
 def test_the_teacher_is_asked_once(

@@ -71,8 +71,7 @@ def as_lesson(
         chosen = np.array(kept, np.int64)
     if len(chosen) < 2:
         raise DatasetError(
-            f"{evidence} or more pictures show {len(chosen)} of the teacher's classes; give more photos, or a lower "
-            "--evidence"
+            f"{evidence} or more pictures show {len(chosen)} of the teacher's classes; {_more_evidence(evidence)}"
         )
     numbers = np.full(len(dataset.classes), UNLABELLED, np.int64)
     numbers[chosen] = np.arange(len(chosen))
@@ -89,8 +88,7 @@ def as_lesson(
     shown = [place for place, label in enumerate(checked) if label >= 0]
     if len(shown) < 2:
         raise DatasetError(
-            f"{len(shown)} pictures of the classes to learn are too few to check with; give more photos, or a lower "
-            "--evidence"
+            f"{len(shown)} pictures of the classes to learn are too few to check with; {_more_evidence(evidence)}"
         )
     return (
         replace(
@@ -106,6 +104,10 @@ def as_lesson(
             tuple(group_slices(groups, len(classes)).values()),
         ),
     )
+
+
+def _more_evidence(evidence: int) -> str:
+    return "give more photos" + (", or a lower --evidence" if evidence > 1 else "")
 
 
 class Student(nn.Module):

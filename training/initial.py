@@ -84,6 +84,11 @@ def read_start(path: Path) -> Start:
 
 
 def _config(spec: ModelSpec, path: Path) -> AlexNetConfig:
+    if spec.arch not in RECIPES:
+        raise ModelError(
+            f"{path} is a network of another kind ({spec.arch}); start from a model or checkpoint of `fc7 train`, or "
+            "learn from it with --teacher"
+        )
     try:
         return _known(AlexNetConfig.from_dict(dict(spec.arch_config)))
     except CheckpointError as error:

@@ -88,17 +88,26 @@ def find_pictures(
         tuple(path for path, label in zip(check.paths, check.labels, strict=True) if label == UNLABELLED),
     ]
     report.note(f"{spec.name} says what is in {sum(map(len, parts))} pictures; that is kept in {taught.folder}")
-    train, validation = (
-        hardware.processes.in_turn(
-            lambda paths=paths: kept_answers(  # type: ignore[misc]
-                taught.teacher, paths, dataset.root, taught.folder, progress=report.asking
+    try:
+        train, validation = (
+            hardware.processes.in_turn(
+                lambda paths=paths: kept_answers(  # type: ignore[misc]
+                    taught.teacher, paths, dataset.root, taught.folder, progress=report.asking
+                )
             )
+            for paths in parts
         )
-        for paths in parts
-    )
+    except KeyboardInterrupt:
+        report.note("Nothing is learned yet. Run the same command again: what the teacher has answered is kept")
+        raise
     dataset, lesson = as_lesson(dataset, train, validation, evidence=recipe.evidence, kept=taught.kept)
     named = {group.name: group.size for group in dataset.groups} or {group or "objects": len(dataset.classes)}
     report.note("classes to learn: " + ", ".join(f"{size} {name}" for name, size in named.items()))
+    if strange := list(named)[1:]:
+        report.note(
+            f"{spec.name} does not know the classes of {', '.join(strange)}: they are learned as a group of their own. "
+            "If these folders are no classes, give what they lie in by --unlabelled instead"
+        )
     return dataset, lesson
 
 

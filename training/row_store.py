@@ -66,8 +66,11 @@ class RowStore:
         compute: Callable[[range], tuple[NDArray[Any], dict[int, str]]],
         *,
         progress: Progress | None = None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Fill the rows that are missing, in order; after a kill the next run goes on with the block that was lost.
+        """Fill the rows that are missing, in order, until `stop` says so after a block.
+
+        After a kill the next run goes on with the block that was lost.
 
         `compute` returns the rows of a range, and why some of them are empty, by number. It is asked again for rows
         that were empty in an earlier run: a decoder may be there now. Raises RunError.
@@ -78,7 +81,7 @@ class RowStore:
                 self._write(row, values)
                 del self.problems[row]
                 self._write_note()
-        while not self.filled:
+        while not self.filled and not stop():
             block = range(self._done, min(self._done + BLOCK, len(self.rows)))
             values, problems = compute(block)
             self._write(block.start, values)

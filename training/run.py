@@ -12,7 +12,7 @@ from tempfile import TemporaryFile
 
 import torch
 
-from index.errors import CheckpointError, DatasetError, RunError
+from index.errors import CheckpointError, DatasetError, OptionError, RunError
 from index.records import SkippedPhoto
 from retrieval.evaluation import Evaluation, evaluate
 from retrieval.model import Model
@@ -166,7 +166,11 @@ def resume(
     require_onnxruntime()
 
     def prepare() -> tuple[Trainer, Checkpoint, Dataset]:
+        if os.path.isdir(out / ANSWERS) and not os.path.exists(out / LAST):
+            raise RunError(f"the run in {out} has learned nothing yet; run the command without --resume")
         checkpoint = Checkpoint.load(out / LAST)
+        if epochs is not None and epochs < checkpoint.epoch:
+            raise OptionError(f"--epochs {epochs} is less than the {checkpoint.epoch} that the run in {out} has done")
         checkpoint.recipe = recipe = checkpoint.recipe.changed(epochs=epochs)
         if epochs is not None:
             checkpoint.patience_from = checkpoint.epoch

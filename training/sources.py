@@ -69,6 +69,10 @@ def scan_sources(
     for number, root in enumerate(roots):
         for other in roots[:number] + roots[number + 1 :]:
             if root.is_relative_to(other):
+                if root == other:
+                    raise DatasetError(
+                        f"{root} is named twice; name it once, by --unlabelled if its folders are no classes"
+                    )
                 raise DatasetError(f"{root} lies in {other}, and would be learned from twice; name one of them")
     classes, groups = list(taught), [ClassGroup(group, len(taught))] if taught else []
     parts: list[Dataset] = []

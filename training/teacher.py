@@ -13,6 +13,7 @@ from retrieval.model import Model
 from retrieval.photos import open_photo
 from retrieval.pipeline import usable_cores
 from retrieval.progress import Progress
+from training.interrupt import deferred_interrupts
 from training.row_store import RowStore, split_key
 
 BATCH = 32
@@ -42,7 +43,8 @@ def kept_answers(
 
     It sees the same middle of a picture that it sees in use, once. The student learns on crops that lie in this
     middle but for an eighth (Beyer et al. 2021 ask anew for each crop, which here would take longer than learning).
-    Of a teacher with several groups of classes, the probabilities are those of the first. Raises RunError.
+    Of a teacher with several groups of classes, the probabilities are those of the first. Raises RunError, and
+    KeyboardInterrupt after a signal that asked to stop; the answers so far are kept.
     """
     classes, dim = len(teacher.spec.classes), teacher.spec.dim
     key = split_key(paths, root, teacher.spec.fingerprint)
@@ -63,13 +65,23 @@ def kept_answers(
             answers[rows] = np.concatenate([outputs.probabilities, outputs.embedding], axis=1)
         return answers, problems
 
-    with ThreadPoolExecutor(1 if teacher.on_gpu else usable_cores()) as threads:
+    with (
+        deferred_interrupts() as interrupted,
+        ThreadPoolExecutor(1 if teacher.on_gpu else usable_cores()) as threads,
+    ):
 
         def compute(block: range) -> tuple[NDArray[np.float16], dict[int, str]]:
             parts = [block[start : start + BATCH] for start in range(0, len(block), BATCH)]
             answers, problems = zip(*threads.map(ask, parts), strict=True)
             return np.concatenate(answers), {number: why for part in problems for number, why in part.items()}
 
-        store.fill(compute, progress=progress)
+        try:
+            store.fill(compute, progress=progress, stop=interrupted)
+        except BaseException:
+            # Python cannot end well while ONNX Runtime computes in its threads.
+            threads.shutdown(cancel_futures=True)
+            raise
+        if interrupted():
+            raise KeyboardInterrupt
     first = next(iter(teacher.spec.slices.values()))
     return Answers(store.rows[:, first], store.rows[:, classes:])
