@@ -32,8 +32,8 @@ COMMANDS = {
         "Learn a network from labelled pictures, or from a teacher, and write it as a model file.",
     ),
     "evaluate": ("cli_training", "Measure how well a model names labelled pictures."),
-    "export": ("cli_training", "Write a trained network as one model file, proven to answer as the network does."),
-    "import": ("cli_training", "Make a model file of published weights."),
+    "export": ("cli_export", "Write a trained network as one model file, proven to answer as the network does."),
+    "import": ("cli_export", "Make a model file of published weights."),
     "info": ("cli_photos", "Tell about a model, an index or this installation."),
     "bench": ("cli_photos", "Measure how fast photos are indexed on this machine."),
 }

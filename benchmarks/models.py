@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from index.errors import PhotoError
 from retrieval.folder import scan_folder
@@ -26,6 +27,7 @@ from retrieval.metrics import mean_average_precision, precision_at_k, top_k_accu
 from retrieval.model import Model, model_file
 from retrieval.photos import open_photo
 from retrieval.pipeline import usable_cores
+from retrieval.preprocess import resize_only
 
 BATCH, ROUNDS = 16, 7
 
@@ -44,6 +46,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+", metavar="MODEL", type=Path)
     parser.add_argument("--neighbours", metavar="FOLDER", type=Path)
     parser.add_argument("--names", metavar="FOLDER", type=Path)
+    parser.add_argument("--shrunk", metavar="SIDE", type=int, help="shrink photos to SIDE pixels first")
     parser.add_argument("--restrict", action="store_true", help="choose names among the classes of --names alone")
     parser.add_argument("--rate", action="store_true", help="measure photos a second too, which wants idle cores")
     arguments = parser.parse_args()
@@ -53,7 +56,11 @@ def main() -> None:
     print("| model | classes | pixels | MB | photos/s on a core | top-1 | top-5 | among | P@1 | P@10 | mAP |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for path, model, rate in zip(arguments.models, models, rates, strict=True):
-        names = judged_names(model, arguments.names, restrict=arguments.restrict) if arguments.names else ["", "", ""]
+        names = (
+            judged_names(model, arguments.names, arguments.shrunk, restrict=arguments.restrict)
+            if arguments.names
+            else ["", "", ""]
+        )
         neighbours = judged_neighbours(model, arguments.neighbours) if arguments.neighbours else ["", "", ""]
         size = f"{model_file(path).stat().st_size / 1e6:.1f}"
         row = [model.spec.name, f"{len(model.spec.classes):,}", str(model.spec.crop), size, rate, *names, *neighbours]
@@ -69,7 +76,7 @@ def judged_neighbours(model: Model, folder: Path) -> list[str]:
     return [f"{score:.3f}" for score in (*scores, mean_average_precision(found.embeddings, labels))]
 
 
-def judged_names(model: Model, folder: Path, *, restrict: bool = False) -> list[str]:
+def judged_names(model: Model, folder: Path, shrunk: int | None, *, restrict: bool) -> list[str]:
     """Return top-1 and top-5 over the photos whose class the model has a name for, and how many these are.
 
     With `restrict` only the names of these classes count.
@@ -78,7 +85,7 @@ def judged_names(model: Model, folder: Path, *, restrict: bool = False) -> list[
     wanted = [photo for photo in photos_in(folder) if wordnet_id(photo) in numbers]
     if not wanted:
         return ["", "", "0"]
-    found = answers(model, wanted)
+    found = answers(model, wanted, shrunk)
     targets = np.array([numbers[wordnet_id(photo)] for photo in found.photos])
     group = next(place for place in model.spec.slices.values() if place.start <= targets[0] < place.stop)
     probabilities = found.probabilities[:, group]
@@ -99,14 +106,18 @@ def photos_in(folder: Path) -> list[Path]:
     return [folder / path.decode() for path in scan_folder(folder).photos]
 
 
-def answers(model: Model, photos: Sequence[Path]) -> Answers:
-    """Ask a model about photos, a batch a core."""
+def answers(model: Model, photos: Sequence[Path], shrunk: int | None = None) -> Answers:
+    """Ask a model about photos, a batch a core; `shrunk` are pixels that their shorter side is brought to first."""
+
+    def prepared(photo: Path) -> NDArray[np.uint8]:
+        image = open_photo(photo, shorter_side=model.resize)
+        return model.prepare(image if shrunk is None else Image.fromarray(resize_only(image, size=shrunk)))
 
     def ask(part: Sequence[Path]) -> tuple[list[Path], NDArray[np.float32], NDArray[np.float32]]:
         read, pixels = [], []
         for photo in part:
             try:
-                pixels.append(model.prepare(open_photo(photo, shorter_side=model.resize)))
+                pixels.append(prepared(photo))
             except PhotoError as error:
                 print(f"left out: {photo}: {error}")
                 continue

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
 from index.errors import ModelError
@@ -31,6 +30,8 @@ IMPORTABLE = ("alexnet", "efficientnet-lite0", "efficientnet-lite1", "efficientn
 
 def models_folder() -> Path:
     """Return where imported models lie that are used by name."""
+    import platformdirs  # by most commands nobody asks
+
     return platformdirs.user_data_path("fc7", appauthor=False) / "models"
 
 

@@ -117,6 +117,7 @@ def embed_photos(model: Model, batch: Sequence[tuple[ReadPhoto, PreparedPhoto | 
     readable = [(photo, prepared) for photo, prepared in batch if not isinstance(prepared, PhotoError)]
     if readable:
         outputs = model.run(np.stack([prepared.pixels for _, prepared in readable]))
+        count = LABELS * len(model.spec.slices)  # of each group
         photos += (
             NewPhoto(
                 photo.path,
@@ -125,7 +126,7 @@ def embed_photos(model: Model, batch: Sequence[tuple[ReadPhoto, PreparedPhoto | 
                 width=prepared.width,
                 height=prepared.height,
                 embedding=embedding,
-                labels=model.top_predictions(probabilities, LABELS * len(model.spec.slices)),
+                labels=model.top_predictions(probabilities, count),
             )
             if has_direction(embedding)
             else NewPhoto(photo.path, photo.stamp, photo.content_hash, skipped=NOTHING_FOUND)

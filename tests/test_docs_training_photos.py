@@ -11,7 +11,8 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 SCRIPT = DOCS / "make_training_photos.py"
 sys.path.append(str(DOCS))
 
-from make_training_photos import PhotoSet, Rule, main, safe_name  # noqa: E402
+from make_training_photos import main, safe_name  # noqa: E402
+from training_photo_sets import PhotoSet, Rule  # noqa: E402
 
 JPEG, PNG = b"\xff\xd8\xff\xe0 photo ", b"\x89PNG\r\n\x1a\n photo "
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"

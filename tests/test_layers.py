@@ -8,7 +8,17 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("index", "retrieval", "training")
-LAYERS = (*PACKAGES, "cli_options", "cli_output", "cli_models", "cli_index", "cli_photos", "cli_training", "cli")
+LAYERS = (
+    *PACKAGES,
+    "cli_options",
+    "cli_output",
+    "cli_models",
+    "cli_index",
+    "cli_photos",
+    "cli_training",
+    "cli_export",
+    "cli",
+)
 HOMES = {
     "torch": "training/",
     "onnx": "training/",

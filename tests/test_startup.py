@@ -13,6 +13,7 @@ OURS = {
         "cli_options",
         "cli_output",
         "cli_photos",
+        "cli_export",
         "cli_training",
         "index",
         "index.errors",
@@ -64,5 +65,7 @@ def test_the_list_of_commands_imports_none_of_them() -> None:
     program = f"import sys; sys.argv = ['fc7', '--help']\nimport cli\ntry: cli.main()\nexcept SystemExit: {REPORT}"
     loaded = loaded_modules(program)
     assert not {
-        module for module in loaded if module.startswith(("cli_index", "cli_photos", "cli_training", "training"))
+        module
+        for module in loaded
+        if module.startswith(("cli_export", "cli_index", "cli_photos", "cli_training", "training"))
     }

@@ -57,7 +57,7 @@ def export(result: TrainResult, out: Path, *, dim: int = 4, report: Notes | None
     )
 
 
-def test_a_checkpoint_is_exported_anew(result: TrainResult, tmp_path: Path) -> None:
+def test_a_checkpoint_is_exported_again(result: TrainResult, tmp_path: Path) -> None:
     spec = export(result, tmp_path / "small.onnx", dim=3)
     assert (spec.name, spec.dim, spec.classes) == ("small", 3, Checkpoint.load(result.folder / BEST).classes)
     # With the same pictures and layers it is the model that the run itself left.

@@ -21,14 +21,12 @@ from training.dataset import (
     VALIDATION_NAMES,
     Dataset,
     Split,
-    mark_of,
-    pack_marks,
     read_class_names,
     scan_dataset,
     scan_labelled,
     scan_unseen,
-    unpack_marks,
 )
+from training.marks import mark_of, pack_marks, unpack_marks
 
 WORDS = "n01443537\tgoldfish, Carassius auratus\nn02123045\ttabby, tabby cat\nn04067472\treel\n"
 IDS = ("n01443537", "n02123045")

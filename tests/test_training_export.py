@@ -15,6 +15,7 @@ from PIL import Image
 from training_samples import CPU, TINY, as_split, checkpoint_of, lively, reduced, write_shapes
 
 import training.export
+import training.model_file
 from index.errors import DatasetError, ExportError
 from retrieval.model import Model
 from retrieval.preprocess import resize_and_crop
@@ -185,7 +186,7 @@ def test_the_fingerprint_is_of_the_weights_alone(pictures: MemoryPictures, tmp_p
     dates = [entry for entry in model.metadata_props if entry.key == "fc7.date"]
     assert len(dates) == 1
     dates[0].value = '"1990-01-01"'
-    assert training.export._fingerprint(model) == first
+    assert training.model_file.fingerprint(model) == first
 
     assert fingerprint(half=False) != first
     assert fingerprint(embedding=replace(RECIPE, power=1.0)) != first

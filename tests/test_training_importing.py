@@ -11,10 +11,9 @@ from file_server import ServedFile, serving
 from index.errors import CheckpointError, DatasetError, DownloadError, ExportError, UserError
 from retrieval.spec import ClassName
 from training.architectures import ALEXNET_OWT
-from training.dataset import read_class_names
+from training.dataset import IMAGENET, read_class_names
 from training.importing import ALEXNET, check_labels, import_weights, random_pictures
 from training.networks import AlexNet
-from training.places import IMAGENET
 from training.published import ALEXNET_SHA256, PublishedWeights
 
 

@@ -17,10 +17,11 @@ from training.architectures import CONFIGS
 from training.augment import centre_crops
 from training.checkpoint import Checkpoint
 from training.checkpoint_export import export_checkpoint
-from training.dataset import scan_dataset, unpack_marks
+from training.dataset import scan_dataset
 from training.embedding import EmbeddingRecipe
 from training.export import export_model
 from training.initial import read_start
+from training.marks import unpack_marks
 from training.pictures import MemoryPictures
 from training.recipe import RECIPES
 from training.report import TerminalReport

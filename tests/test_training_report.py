@@ -9,7 +9,8 @@ from typing import Any
 import click
 import pytest
 
-from cli_training import export_command, import_command, train_command
+from cli_export import export_command, import_command
+from cli_training import train_command
 from index.errors import UserError
 from training.report import TerminalReport
 

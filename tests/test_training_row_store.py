@@ -231,7 +231,7 @@ def full_at(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_is_told_and_what_was_kept_is_gone_on_with(tmp_path: Path) -> None:
+def test_a_full_disk_is_told_and_what_was_kept_is_resumed(tmp_path: Path) -> None:
     message = r"cannot keep numbers \(File too large\); make room, or name another folder with --cache"
     with full_at(100), pytest.raises(RunError, match=message):
         store_in(tmp_path)

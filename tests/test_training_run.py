@@ -24,7 +24,8 @@ from training.dataset import scan_dataset
 from training.embedding import EmbeddingRecipe
 from training.hardware import Hardware
 from training.recipe import Recipe
-from training.run import METRICS, MODEL, TrainResult, resume, train
+from training.run import TrainResult, resume, train
+from training.run_folder import METRICS, MODEL
 from training.validation import evaluate
 
 RECIPE = TINY_RECIPE.changed(precision="float32", validation=0.2)

@@ -16,9 +16,10 @@ from training_samples import CPU, TINY, TINY_RECIPE, write_shapes
 from index.errors import ExportError, RunError
 from training.checkpoint import LAST
 from training.embedding import EmbeddingRecipe
-from training.places import check_place
+from training.model_file import check_place
 from training.report import SilentReport
-from training.run import CONFUSION, MISTAKES, MODEL, TrainResult, resume, train
+from training.run import TrainResult, resume, train
+from training.run_folder import CONFUSION, MISTAKES, MODEL
 
 RECIPE = TINY_RECIPE.changed(epochs=1, batch_size=4, precision="float32")
 

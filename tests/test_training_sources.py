@@ -12,7 +12,8 @@ from index.errors import DatasetError, OptionError
 from index.records import SkippedPhoto
 from retrieval.folder import LINK
 from retrieval.spec import ClassGroup, ClassName
-from training.dataset import Dataset, Draw, mark_of, pack_marks
+from training.dataset import Dataset, Draw
+from training.marks import mark_of, pack_marks
 from training.sources import UNLABELLED, Source, photos_alone, scan_sources
 from training.trainer import drawn, epoch_order
 

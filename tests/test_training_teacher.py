@@ -15,7 +15,7 @@ from retrieval.model import Model
 from retrieval.photos import open_photo
 from retrieval.spec import ClassGroup
 from training.hardware import Hardware, choose_hardware
-from training.preparing import Taught
+from training.lesson import Taught
 from training.teacher import Answers, kept_answers
 
 

@@ -168,20 +168,12 @@ ALEXNET_64 = AlexNetConfig(
 )
 """The same idea for 64-pixel pictures: 56 is cropped from 64 as 224 from 256. conv1 looks at every pixel."""
 
-ALEXNET_128 = AlexNetConfig(
+ALEXNET_128 = replace(
+    ALEXNET_64,
     arch="alexnet-128",
     resize=128,
     crop=112,
-    convs=(
-        ConvLayer(48, 7, stride=2, padding=3, pool=True),
-        ConvLayer(128, 3, padding=1, pool=True),
-        ConvLayer(224, 3, padding=1),
-        ConvLayer(224, 3, padding=1),
-        ConvLayer(128, 3, padding=1, pool=True),
-    ),
-    hidden=(1024, 1024),
-    dropout=0.2,
-    batch_norm=True,
+    convs=(ConvLayer(48, 7, stride=2, padding=3, pool=True), *ALEXNET_64.convs[1:]),
 )
 """For photos: four times the pixels at the same cost, since conv1 looks at every second one, as in the paper."""
 

@@ -14,10 +14,11 @@ from training.dataset import holds_classes, read_class_names, scan_dataset
 from training.embedding import EmbeddingRecipe, chosen
 from training.export import export_model
 from training.hardware import Hardware
+from training.lesson import described_sources, find_pictures
+from training.model_file import check_place
 from training.pictures import load_dataset
-from training.places import check_place
-from training.preparing import ANSWERS, described_sources, find_pictures
 from training.report import ReadingReport, tell_skipped
+from training.run_folder import ANSWERS
 from training.sources import photos_alone
 
 

@@ -1,6 +1,5 @@
 """Which pictures there are to learn from: folders of classes, read into a `Dataset`."""
 
-import base64
 import hashlib
 import os
 import random
@@ -13,14 +12,12 @@ from index.errors import DatasetError
 from retrieval.folder import has_photo_suffix, is_left_out, scan_folder
 from retrieval.labels import read_wordnet
 from retrieval.spec import ClassGroup, ClassName, ModelSpec, group_slices
+from training.marks import mark_of, pack_marks, unpack_marks
 
 VALIDATION_NAMES = ("val", "validation", "valid", "test")
+IMAGENET = Path(__file__).with_name("imagenet-1k.tsv")
+"""Names of the 1,000 classes of ImageNet in their usual order, that of their WordNet ids."""
 SPLIT_NAMES = {"train", "training", *VALIDATION_NAMES}
-MARK_BYTES = 4
-"""Of the hash by which a picture is known again: among 100,000, one of 40,000 others is mistaken."""
-PIECES = 16
-PIECE_BYTES = 4096
-"""Of a picture, all of which would take long to read where training reads it by workers."""
 
 
 @dataclass(frozen=True)
@@ -92,36 +89,6 @@ class Dataset:
     def learned(self) -> str:
         """The marks of the pictures to learn from, packed; nothing where others are there to be judged by."""
         return pack_marks(map(mark_of, self.marked or self.train.paths)) if self.divided else ""
-
-
-def mark_of(picture: Path) -> bytes | None:
-    """Return a short hash of a file's size and content, by which it is known again anywhere; None if it is unreadable.
-
-    Of more than 64 kB it takes pieces from all over the file.
-    """
-    try:
-        if not picture.is_file():
-            return None
-        with picture.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            digest = hashlib.blake2b(b"%d\n" % size, digest_size=MARK_BYTES)
-            for start in range(0, size, max(size // PIECES, PIECE_BYTES)):
-                file.seek(start)
-                digest.update(file.read(PIECE_BYTES))
-    except OSError:
-        return None
-    return digest.digest()
-
-
-def pack_marks(marks: Iterable[bytes | None]) -> str:
-    """Return marks as text for metadata, sorted and in base64."""
-    return base64.b64encode(b"".join(sorted({mark for mark in marks if mark}))).decode()
-
-
-def unpack_marks(packed: str) -> set[bytes]:
-    """Return the marks that `pack_marks` packed."""
-    marks = base64.b64decode(packed)
-    return {marks[start : start + MARK_BYTES] for start in range(0, len(marks), MARK_BYTES)}
 
 
 def scan_dataset(
@@ -257,12 +224,12 @@ def holds_classes(root: Path) -> bool:
     if not os.path.isdir(root):
         raise DatasetError(f"there is no folder {root}; give one that holds pictures")
     folder = root / "train" if _is_split(root) else root
-    holding = [path for path in _folders(folder) if scan_folder(path).photos]
     if os.path.isfile(root / "val" / "val_annotations.txt"):
         return True
-    deeper = any(b"/" in photo for path in holding for photo in scan_folder(path).photos)
+    held = [photos for path in _folders(folder) if (photos := scan_folder(path).photos)]
+    deeper = any(b"/" in photo for photos in held for photo in photos)
     beside = any(has_photo_suffix(os.fsencode(path.name)) for path in _listed(folder))
-    return len(holding) > 1 and not deeper and not beside
+    return len(held) > 1 and not deeper and not beside
 
 
 def _is_split(root: Path) -> bool:

@@ -4,110 +4,23 @@ Hinton, Vinyals, Dean (2015) for the probabilities; Beyer et al. (2021), "a good
 one view of a picture for both and many epochs.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from index.errors import DatasetError, OptionError
-from retrieval.spec import group_slices
-from training.dataset import Dataset, Split
+from index.errors import OptionError
 from training.embedding import EmbeddingRecipe, join_layers
+from training.lesson import Lesson
 from training.networks import AlexNet
 from training.objective import Outcome
 from training.recipe import Recipe
-from training.sources import UNLABELLED
-from training.teacher import Answers
 
 IMITATING = ("pool5", "fc7")
 """The layers that are projected onto the teacher's embedding. pool5 learns it sooner, and takes fc7 along."""
-
-SURE = 0.5
-"""The probability from which on a teacher's word counts as evidence that a class is to be seen."""
-
-
-@dataclass(frozen=True, eq=False)
-class Lesson:
-    """What there is to learn of n training pictures.
-
-    `labels` (n,) number the student's classes, UNLABELLED where there is none; `kept` are the teacher's classes that
-    are learned, which are the student's first.
-    """
-
-    labels: NDArray[np.int64]
-    answers: Answers
-    kept: NDArray[np.int64]
-    slices: tuple[slice, ...]
-    """The student's groups of classes; the first is the teacher's."""
-
-
-def as_lesson(
-    dataset: Dataset, train: Answers, validation: Answers, *, evidence: int, kept: Sequence[int] | None = None
-) -> tuple[Dataset, Lesson]:
-    """Return the data set with those of the teacher's classes that its pictures show, and what there is to learn.
-
-    A class counts as shown by `evidence` pictures that carry its label or of which the teacher is sure; `kept` names
-    the classes instead, as an earlier part of the run found them. `validation` are the answers for validation pictures
-    without labels, in their order, which get the teacher's best; one that it could not read stays, for whoever reads it
-    to list. Raises DatasetError where fewer than two classes are shown.
-    """
-    taught = train.probabilities.shape[1]
-    labels = np.array(dataset.train.labels, np.int64)
-    if kept is None:
-        counts = np.zeros(taught, np.int64)
-        for start in range(0, len(labels), 8192):
-            rows = train.probabilities[start : start + 8192]
-            best = np.where(rows.max(1) >= SURE, rows.argmax(1), UNLABELLED)
-            known = labels[start : start + 8192]
-            best = np.where((known >= 0) & (known < taught), known, best)
-            counts += np.bincount(best[best >= 0], minlength=taught)
-        chosen = np.flatnonzero(counts >= evidence)
-    else:
-        chosen = np.array(kept, np.int64)
-    if len(chosen) < 2:
-        raise DatasetError(
-            f"{evidence} or more pictures show {len(chosen)} of the teacher's classes; {_more_evidence(evidence)}"
-        )
-    numbers = np.full(len(dataset.classes), UNLABELLED, np.int64)
-    numbers[chosen] = np.arange(len(chosen))
-    numbers[taught:] = len(chosen) + np.arange(len(dataset.classes) - taught)
-    classes = (*(dataset.classes[number] for number in chosen), *dataset.classes[taught:])
-    groups = tuple(
-        replace(group, size=len(chosen)) if place == 0 else group for place, group in enumerate(dataset.groups)
-    )
-    checked = np.array(dataset.validation.labels, np.int64)
-    said = validation.probabilities
-    checked[checked < 0] = np.where(said.any(1), said.argmax(1), chosen[0])
-    checked = numbers[checked]
-    paths = dataset.validation.paths
-    shown = [place for place, label in enumerate(checked) if label >= 0]
-    if len(shown) < 2:
-        raise DatasetError(
-            f"{len(shown)} pictures of the classes to learn are too few to check with; {_more_evidence(evidence)}"
-        )
-    return (
-        replace(
-            dataset,
-            classes=classes,
-            groups=groups,
-            validation=Split(tuple(paths[n] for n in shown), tuple(int(checked[n]) for n in shown)),
-        ),
-        Lesson(
-            np.where(labels >= 0, numbers[labels], UNLABELLED),
-            train,
-            chosen,
-            tuple(group_slices(groups, len(classes)).values()),
-        ),
-    )
-
-
-def _more_evidence(evidence: int) -> str:
-    return "give more photos" + (", or a lower --evidence" if evidence > 1 else "")
+SCALE = 16.0
+"""Layers come with unit length, many small numbers; with this they are of the size that a linear layer learns from."""
 
 
 class Student(nn.Module):
@@ -128,10 +41,6 @@ class Student(nn.Module):
             for name, projection in self.projections.items()
         ]
         return self.network.fc8(activations["fc7"]), projected
-
-
-SCALE = 16.0
-"""Layers come with unit length, many small numbers; with this they are of the size that a linear layer learns from."""
 
 
 def _width(network: AlexNet, layer: str) -> int:

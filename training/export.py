@@ -1,6 +1,5 @@
 """From a checkpoint to the model file, and the proof that both say the same."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -8,19 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from index.errors import DatasetError, ExportError
-from index.files import replacing
 from retrieval.model import Model
 from retrieval.spec import ClassGroup, ClassName, ModelSpec, group_slices
 from training.augment import Normalisation, centre_crops
 from training.checkpoint import Checkpoint
 from training.embedding import EmbeddingRecipe, EmbeddingTransform, learn_embedding
 from training.graph import build_model
+from training.model_file import fingerprint, write_model_file
 from training.networks import AlexNet, without_batch_norm
 from training.pictures import Pictures
 from training.validation import evaluate
@@ -137,7 +135,7 @@ def write_model(
         crop=config.crop,
         dim=transform.recipe.dim,
         fc7_dim=config.hidden[1],
-        fingerprint=_fingerprint(model),
+        fingerprint=fingerprint(model),
         arch_config=config.to_dict(),
         embedding={**asdict(transform.recipe), "pictures": transform.pictures},
         training=training,
@@ -147,19 +145,12 @@ def write_model(
         date=datetime.now(UTC).date().isoformat(),
         groups=groups,
     )
-    onnx.helper.set_model_props(model, spec.to_metadata())
-    onnx.checker.check_model(model)
-    try:
-        with replacing(out) as file:
-            file.write(model.SerializeToString())
-            file.flush()
-            loaded = Model.load(Path(file.name), device="cpu")
-            check_parity(loaded, network, normalisation, transform, sample)
-            check_rounding(loaded, trained, normalisation, sample)
-    except OSError as error:
-        raise ExportError(
-            f"{out} could not be written ({error.strerror or error}); choose another place with -o"
-        ) from error
+
+    def prove(loaded: Model) -> None:
+        check_parity(loaded, network, normalisation, transform, sample)
+        check_rounding(loaded, trained, normalisation, sample)
+
+    write_model_file(model, spec, out, prove=prove)
     return spec
 
 
@@ -209,13 +200,6 @@ def _least_cosine(ours: Tensor, theirs: Tensor, *, rows: Tensor) -> float:
 def _central(pixels: Tensor, crop: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     edge = (pixels.shape[1] - crop) // 2
     return pixels[:, edge : edge + crop, edge : edge + crop].numpy()
-
-
-def _fingerprint(model: onnx.ModelProto) -> str:
-    digest = hashlib.sha256()
-    for weight in model.graph.initializer:
-        digest.update(weight.name.encode() + b"\0" + weight.raw_data)
-    return digest.hexdigest()
 
 
 PRIVATE = {"root", "learned", "start_learned", "licence", "sources", "cache", "teacher_file", "answers", "kept"}

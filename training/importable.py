@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from retrieval.facts import Facts
 from retrieval.formats import format_facts
@@ -24,6 +25,9 @@ class Importable:
     mean_average_precision: float | None
     in_package: bool = True
 
+
+SIDES = 64, 1024
+"""Pixels of the pictures that EfficientNet-Lite can take: with fewer nothing is left of its last maps."""
 
 EXTRA = "efficientnet"
 """The extra that brings the packages with weights."""
@@ -54,3 +58,8 @@ def listed() -> Iterator[str]:
             here,
         ]
     return format_facts(Facts({}, rows), "table")
+
+
+def place_of(name: str, side: int | None) -> Path:
+    """Return where the model file of a network lies that takes pictures of `side` pixels, so that its name finds it."""
+    return models_folder() / (f"{name}.onnx" if side in (None, NAMES[name].side) else f"{name}-{side}.onnx")

@@ -18,8 +18,8 @@ from training.architectures import ALEXNET_OWT
 from training.dataset import Split, read_class_names
 from training.embedding import EmbeddingRecipe, fc7_alone, learn_embedding
 from training.export import for_inference, sample_of, write_model
+from training.model_file import check_place
 from training.pictures import MemoryPictures
-from training.places import check_place
 from training.published import PublishedWeights, fetch_alexnet, read_weights, torchvision_normalisation
 from training.report import Notes, tell_skipped
 

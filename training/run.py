@@ -1,6 +1,5 @@
 """A training run from a folder of pictures to a model file, and going on with one that stopped."""
 
-import fcntl
 import os
 import time
 from collections.abc import Sequence
@@ -8,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import torch
 
@@ -19,39 +17,28 @@ from retrieval.model import Model
 from retrieval.runtime import require_onnxruntime
 from retrieval.spec import ModelSpec, group_slices
 from training.architectures import CONFIGS, AlexNetConfig
-from training.checkpoint import BEST, LAST, Checkpoint, EpochMetrics, way_on
+from training.checkpoint import BEST, LAST, Checkpoint, EpochMetrics
 from training.dataset import Dataset
-from training.distillation import Lesson, TeacherObjective, check_unmixed
+from training.distillation import TeacherObjective, check_unmixed
 from training.embedding import EmbeddingRecipe
 from training.export import export_model
 from training.hardware import Hardware, why_not_compiled
 from training.initial import Start
 from training.interrupt import deferred_interrupts
+from training.lesson import Lesson, Taught, describe_sources, described_sources, find_pictures
 from training.networks import AlexNet
 from training.normalisation import learn_normalisation
 from training.pictures import Pictures
 from training.precision import chosen_precision, name_of
-from training.preparing import (
-    ANSWERS,
-    Taught,
-    check_crops,
-    describe_data,
-    describe_sources,
-    described_sources,
-    find_pictures,
-    fitted_recipe,
-    load_splits,
-    tell_known,
-)
+from training.preparing import check_crops, describe_data, fitted_recipe, load_splits, tell_known
 from training.recipe import RECIPES, Recipe
 from training.report import Report, tell_skipped
 from training.results import write_confusion, write_metrics, write_mistakes
+from training.run_folder import ANSWERS, CONFUSION, METRICS, MISTAKES, MODEL, make_folder, take_folder
 from training.schedule import stalled
 from training.sources import Source
 from training.trainer import Trainer, drawn
 
-MODEL = "model.onnx"
-METRICS, CONFUSION, MISTAKES = "metrics.csv", "confusion.csv", "mistakes.csv"
 SECONDS_BETWEEN_CHECKPOINTS = 300
 
 
@@ -144,7 +131,7 @@ def train(
 
     processes = hardware.processes
     with ExitStack() as held:
-        processes.on_first(lambda: _make_folder(out, [source.root for source in sources], held, cache=cache))
+        processes.on_first(lambda: make_folder(out, [source.root for source in sources], held, cache=cache))
         return _learn(*processes.together(prepare), out, report=report, embedding=embedding)
 
 
@@ -206,7 +193,7 @@ def resume(
     processes = hardware.processes
     with ExitStack() as held:
         # Where there is no folder, it says more that there is no checkpoint.
-        processes.on_first(lambda: _take_folder(out, held) if os.path.isdir(out) else None)
+        processes.on_first(lambda: take_folder(out, held) if os.path.isdir(out) else None)
         return _learn(*processes.together(prepare), out, report=report, embedding=embedding)
 
 
@@ -289,7 +276,7 @@ def _run_epochs(
     saved = time.monotonic()
 
     def stop() -> bool:
-        # An epoch may take an hour: it is left and gone on with where that is, which costs nothing.
+        # An epoch may take an hour: it is left, saved and resumed at once, which costs next to nothing.
         return interrupted() or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS
 
     with deferred_interrupts() as interrupted:
@@ -332,51 +319,3 @@ def _tell_skipped(known: list[SkippedPhoto], trainer: Trainer, report: Report) -
         new = [photo for photo in found if photo not in known]
         tell_skipped(new, report)
         known += new
-
-
-def _make_folder(out: Path, roots: Sequence[Path], held: ExitStack, *, cache: Path | None = None) -> None:
-    """Make the folder of a new run, and take it until `held` ends."""
-    for root in roots:
-        for what, place, option in (("run", out, "-o"), ("cache", cache, "--cache")):
-            if place is not None and place.resolve().is_relative_to(root.resolve()):
-                raise RunError(
-                    f"the {what} would lie among its pictures, in {root}, and be taken for a class the next time; "
-                    f"choose a folder outside with {option}"
-                )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"the folder {out} cannot be made ({error.strerror}); choose another with -o") from error
-    _take_folder(out, held)
-    if os.path.exists(out / LAST):
-        raise RunError(
-            f"there is a run in {out} already; go on with it with --resume, or choose another folder with -o"
-        )
-
-
-def _take_folder(out: Path, held: ExitStack) -> None:
-    """Let no other run use the folder until `held` ends, and see that its files can be written there, before hours go.
-
-    Raises RunError.
-    """
-    try:
-        folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
-        held.callback(os.close, folder)
-        try:
-            # The lock of a folder leaves no file in it, and the system gives it back however its holder ends.
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(
-                f"another fc7 is training in {out}; wait until it has ended, or choose another folder with -o"
-            ) from error
-        except OSError:
-            pass  # a file system without locks is no reason not to train
-        with TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise RunError(f"no file can be written into {out} ({error.strerror}); {way_on(out, error)}") from error
-    for path in (out / name for name in (MODEL, CONFUSION, MISTAKES)):  # what is written only at the end
-        if os.path.isdir(path):
-            raise RunError(
-                f"{path} is a folder where the run is to write a file; move it, or choose another folder with -o"
-            )

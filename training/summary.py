@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from retrieval.evaluation import Evaluation
 from retrieval.facts import summary_line
 from retrieval.formats import printable
-from training.run import CONFUSION, MISTAKES, MODEL, TrainResult
+from training.run import TrainResult
+from training.run_folder import CONFUSION, MISTAKES, MODEL
 
 PAIRS = 3
 """Of classes that are told, at most."""

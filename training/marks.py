@@ -1,0 +1,43 @@
+"""Short hashes by which pictures that a model learned from are known again, wherever they lie."""
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+MARK_BYTES = 4
+"""Of the hash by which a picture is known again: among 100,000, one of 40,000 others is mistaken."""
+PIECES = 16
+PIECE_BYTES = 4096
+"""Of a picture, all of which would take long to read where training reads it by workers."""
+
+
+def mark_of(picture: Path) -> bytes | None:
+    """Return a short hash of a file's size and content, by which it is known again anywhere; None if it is unreadable.
+
+    Of more than 64 kB it takes pieces from all over the file.
+    """
+    try:
+        if not picture.is_file():
+            return None
+        with picture.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest = hashlib.blake2b(b"%d\n" % size, digest_size=MARK_BYTES)
+            for start in range(0, size, max(size // PIECES, PIECE_BYTES)):
+                file.seek(start)
+                digest.update(file.read(PIECE_BYTES))
+    except OSError:
+        return None
+    return digest.digest()
+
+
+def pack_marks(marks: Iterable[bytes | None]) -> str:
+    """Return marks as text for metadata, sorted and in base64."""
+    return base64.b64encode(b"".join(sorted({mark for mark in marks if mark}))).decode()
+
+
+def unpack_marks(packed: str) -> set[bytes]:
+    """Return the marks that `pack_marks` packed."""
+    marks = base64.b64decode(packed)
+    return {marks[start : start + MARK_BYTES] for start in range(0, len(marks), MARK_BYTES)}
