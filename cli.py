@@ -13,31 +13,39 @@ from typing import Any
 
 import click
 
-from cli_output import INTERRUPTED, READER_GONE
+from commands.output import INTERRUPTED, READER_GONE
 from index.errors import OptionError, UserError
 
 # At its end Python looks for garbage among all that was imported, which goes with the process anyway.
 atexit.register(gc.freeze)
 
 COMMANDS = {
-    "classify": ("cli_photos", "Name what is in photos."),
-    "index": ("cli_index", "Make folders of photos searchable, or bring their index up to date."),
-    "search": ("cli_index", "Find the indexed photos that look most like PHOTO, or what is in photos by --label."),
-    "duplicates": ("cli_index", "Find copies among the indexed photos."),
-    "forget": ("cli_index", "Remove photos or folders from the index; no file is touched."),
-    "check": ("cli_index", "Check that an index is whole and goes with its photos."),
-    "embed": ("cli_photos", "Write the vectors of photos to a file, their names beside them."),
-    "train": (
-        "cli_training",
-        "Learn a network from labelled pictures, or from a teacher, and write it as a model file.",
-    ),
-    "evaluate": ("cli_training", "Measure how well a model names labelled pictures."),
-    "export": ("cli_export", "Write a trained network as one model file, proven to answer as the network does."),
-    "import": ("cli_export", "Make a model file of published weights."),
-    "info": ("cli_photos", "Tell about a model, an index or this installation."),
-    "bench": ("cli_photos", "Measure how fast photos are indexed on this machine."),
+    "Photos": {
+        "classify": ("photos", "Name what is in photos."),
+        "embed": ("photos", "Write the vectors of photos to a file, their names beside them."),
+    },
+    "Collection": {
+        "index": ("collection", "Make folders of photos searchable, or bring their index up to date."),
+        "search": ("collection", "Find the indexed photos that look most like PHOTO, or what is in photos by --label."),
+        "duplicates": ("collection", "Find copies among the indexed photos."),
+        "forget": ("collection", "Remove photos or folders from the index; no file is touched."),
+        "check": ("collection", "Check that an index is whole and goes with its photos."),
+    },
+    "Networks": {
+        "train": (
+            "training",
+            "Learn a network from labelled pictures, or from a teacher, and write it as a model file.",
+        ),
+        "evaluate": ("training", "Measure how well a model names labelled pictures."),
+        "export": ("models", "Write a trained network as one model file, proven to answer as the network does."),
+        "import": ("models", "Make a model file of published weights."),
+        "info": ("models", "Tell about a model, an index or this installation."),
+        "bench": ("models", "Measure how fast photos are indexed on this machine."),
+    },
 }
-"""In the order of work: where each command is, and what the list of commands says of it."""
+"""In three groups: the module of `commands` that has a command, and what the list of commands says of it."""
+
+MODULES = {name: module for group in COMMANDS.values() for name, (module, _) in group.items()}
 
 
 class WrongUsage(click.ClickException):
@@ -51,21 +59,23 @@ class Fc7Group(click.Group):
 
     def __init__(self, **settings: Any) -> None:
         # Names alone, for click to know what may have been meant.
-        super().__init__(**settings, commands={name: click.Command(name) for name in COMMANDS})
+        super().__init__(**settings, commands={name: click.Command(name) for name in MODULES})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in MODULES:
             return None
-        module, _ = COMMANDS[cmd_name]
-        command: click.Command = getattr(import_module(module), f"{cmd_name}_command")
+        module = import_module(f"commands.{MODULES[cmd_name]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+        widest = max(map(len, MODULES))  # so that the columns of all groups are one
+        for title, group in COMMANDS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{name:<{widest}}", summary) for name, (_, summary) in group.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
@@ -76,7 +86,7 @@ class Fc7Group(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            from retrieval.formats import printable
+            from retrieval.text import printable
 
             # File names can hold what a terminal obeys.
             told = WrongUsage if isinstance(error, OptionError) else click.ClickException

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 
-from retrieval.metrics import mean_average_precision, precision_at_k
-from training.augment import centre_crops
-from training.checkpoint import Checkpoint
-from training.dataset import Split, scan_labelled
-from training.embedding import EmbeddingRecipe, EmbeddingTransform, fc7_alone, learn_embedding
-from training.pictures import MemoryPictures
+from retrieval.evaluation.metrics import mean_average_precision, precision_at_k
+from training.data.augment import centre_crops
+from training.data.dataset import Split, scan_labelled
+from training.data.pictures import MemoryPictures
+from training.export.embedding import EmbeddingRecipe, EmbeddingTransform, fc7_alone, learn_embedding
+from training.loop.checkpoint import Checkpoint
 
 QUERIES = 3_000
 COUNTS = (10, 32, 64, 125, 250, 500, 1_000, 2_000, 6_000)

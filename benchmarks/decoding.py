@@ -21,8 +21,8 @@ from PIL import Image
 from report import FOUND, Goal, save, spread, table
 from sample_photos import LARGE, SMALL, write_photos
 
-from retrieval.photos import load_photo
-from retrieval.pipeline import usable_cores
+from retrieval.photos.decode import load_photo
+from retrieval.pipeline.executor import usable_cores
 
 Decoder = Callable[[bytes, int], object]
 

@@ -20,11 +20,11 @@ from PIL import Image
 from skimage.feature import hog
 
 from index.errors import PhotoError
-from retrieval.folder import scan_folder
-from retrieval.metrics import mean_average_precision, precision_at_k
-from retrieval.model import Model
-from retrieval.photos import open_photo
-from retrieval.preprocess import resize_only
+from retrieval.evaluation.metrics import mean_average_precision, precision_at_k
+from retrieval.models.model import Model
+from retrieval.photos.decode import open_photo
+from retrieval.photos.preprocess import resize_only
+from retrieval.photos.scan import scan_folder
 
 BATCH = 64
 

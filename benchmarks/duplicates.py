@@ -20,12 +20,12 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
-from retrieval import duplicates
-from retrieval.comparing import compare_pictures
-from retrieval.indexing import index_folders
-from retrieval.model import Model
-from retrieval.photos import open_photo
-from retrieval.pipeline import usable_cores
+from retrieval.duplicates import find as duplicates
+from retrieval.duplicates.compare import compare_pictures
+from retrieval.indexing.index_folders import index_folders
+from retrieval.models.model import Model
+from retrieval.photos.decode import open_photo
+from retrieval.pipeline.executor import usable_cores
 
 Alteration = Callable[[Image.Image], Image.Image]
 LEAST_TRIED = 0.5

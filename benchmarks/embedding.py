@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from retrieval.preprocess import resize_only
-from training.augment import centre_crops
-from training.checkpoint import Checkpoint
-from training.dataset import Split, scan_dataset
-from training.embedding import EmbeddingRecipe, EmbeddingTransform, chosen, fit_embedding, join_layers
-from training.pictures import MemoryPictures
+from retrieval.photos.preprocess import resize_only
+from training.data.augment import centre_crops
+from training.data.dataset import Split, scan_dataset
+from training.data.pictures import MemoryPictures
+from training.export.embedding import EmbeddingRecipe, EmbeddingTransform, chosen, fit_embedding, join_layers
+from training.loop.checkpoint import Checkpoint
 
 CPU = torch.device("cpu")
 LAYERS = ("fc7", "fc6", "pool5", "fc6,fc7", "pool5,fc7", "pool5,fc6", "pool5,fc6,fc7")
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def squares_of(images: Sequence[Image.Image], size: int) -> Tensor:
-    """Return the middle of pictures as `training.pictures.square` does, uint8 (n, size, size, 3)."""
+    """Return the middle of pictures as `training.data.pictures.square` does, uint8 (n, size, size, 3)."""
     return torch.from_numpy(np.stack([resize_only(image, size=size) for image in images]))
 
 

@@ -28,12 +28,12 @@ from PIL import Image
 from report import FOUND, processor, save, table
 from torch import nn
 
-from training.architectures import ALEXNET, AlexNetConfig
-from training.dataset import Split
-from training.hardware import choose_hardware
-from training.networks import AlexNet
-from training.pictures import FolderPictures, MemoryPictures, Pictures
-from training.recipe import RECIPES
+from training.data.dataset import Split
+from training.data.pictures import FolderPictures, MemoryPictures, Pictures
+from training.loop.hardware import choose_hardware
+from training.loop.recipe import RECIPES
+from training.networks.alexnet import AlexNet
+from training.networks.architectures import ALEXNET, AlexNetConfig
 
 EPOCHS, IMAGENET, CLASSES = 90, 1_281_167, 1_000
 FILES, DISTINCT = 2_048, 32

@@ -3,9 +3,9 @@
     python benchmarks/indexing.py [--counts 10 1000] [--large 40] [--rounds N] [--memory 20000] [-m MODEL] [-o FOLDER]
 
 The bound is photos ÷ (seconds of a core that reading and decoding take alone + those that the network takes alone) ×
-cores, each measured with one thread a core. Stages and indexing are measured in turn by `retrieval/bench.py`, as
-`fc7 bench` does. A new index is filled each time; files lie in memory. On a virtual machine the bound is less by what
-its host takes from the cores.
+cores, each measured with one thread a core. Stages and indexing are measured in turn by
+`retrieval/evaluation/speed.py`, as `fc7 bench` does. A new index is filled each time; files lie in memory. On a virtual
+machine the bound is less by what its host takes from the cores.
 
 Memory is the peak of a whole `fc7 index`, in a process of its own: of 1,000 photos of 64 pixels, of --memory such, and
 of --large photos of 12 megapixels.
@@ -22,9 +22,9 @@ from tempfile import TemporaryDirectory
 from report import FOUND, Goal, save, table
 from sample_photos import LARGE, SMALL, write_photos
 
-from retrieval.bench import Measured, measure
-from retrieval.model import Model
-from retrieval.pipeline import Pace
+from retrieval.evaluation.speed import Measured, measure
+from retrieval.models.model import Model
+from retrieval.pipeline.executor import Pace
 
 TINY = (64, 64)
 FEW = 1_000

@@ -17,9 +17,9 @@ from descriptors import class_folders, read_pictures
 from numpy.typing import NDArray
 from report import machine, table
 
-from retrieval.labels import classes_called
-from retrieval.model import Model
-from retrieval.stages import LABELS
+from retrieval.models.model import Model
+from retrieval.pipeline.stages import LABELS
+from retrieval.searching.labels import classes_called
 
 BATCH = 64
 THRESHOLDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)

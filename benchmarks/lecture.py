@@ -26,9 +26,9 @@ from report import filled
 from untrained import write_untrained
 
 from index.errors import UserError
-from retrieval.layers import model_cost
-from retrieval.pipeline import usable_cores
-from training.architectures import CONFIGS
+from retrieval.models.cost import model_cost
+from retrieval.pipeline.executor import usable_cores
+from training.networks.architectures import CONFIGS
 
 PAGE = Path(__file__).parent.parent / "docs" / "lecture.md"
 TABLES: Mapping[str, Callable[[Results], str]] = {

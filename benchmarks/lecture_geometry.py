@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from index.errors import PhotoError
-from retrieval.folder import expand_paths
-from retrieval.model import Model
-from retrieval.photos import open_photo
-from training.initial import read_start
+from retrieval.models.model import Model
+from retrieval.photos.decode import open_photo
+from retrieval.photos.scan import expand_paths
+from training.pretrained.weights import read_start
 
 LAYERS = {"conv1": "relu1", "pool1": "pool1", "conv3": "relu3", "conv5": "relu5", "pool5": "pool5"}
 """Layers that are compared, and the module whose output is meant."""

@@ -12,12 +12,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from index.errors import DatasetError, PhotoError
-from retrieval.evaluation import evaluate
-from retrieval.metrics import top_k_accuracy
-from retrieval.model import Model
-from retrieval.photos import open_photo
-from retrieval.pipeline import prepare_photos
-from training.dataset import Split, scan_dataset
+from retrieval.evaluation.evaluate import evaluate
+from retrieval.evaluation.metrics import top_k_accuracy
+from retrieval.models.model import Model
+from retrieval.photos.decode import open_photo
+from retrieval.pipeline.executor import prepare_photos
+from training.data.dataset import Split, scan_dataset
 
 STRENGTHS = (0.0001, 0.001, 0.01, 0.1)
 """What scikit-learn's C is chosen from, by a tenth of the training pictures that is set aside."""

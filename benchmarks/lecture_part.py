@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from index.records import SkippedPhoto
-from retrieval.spec import ClassName
-from training.dataset import Split, scan_dataset
-from training.pictures import MemoryPictures, Pictures
+from retrieval.models.spec import ClassName
+from training.data.dataset import Split, scan_dataset
+from training.data.pictures import MemoryPictures, Pictures
 
 CPU = torch.device("cpu")
 
@@ -28,7 +28,7 @@ class Part:
 
 
 class StoredPictures:
-    """Squares that are decoded already, as `training.pictures.Pictures`."""
+    """Squares that are decoded already, as `training.data.pictures.Pictures`."""
 
     def __init__(self, pixels: Tensor, labels: Tensor) -> None:
         self.skipped: list[SkippedPhoto] = []

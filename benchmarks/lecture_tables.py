@@ -8,7 +8,7 @@ from lecture_results import Results, Values
 from lecture_training import BASE, TARGET, VARIANTS
 from report import spread, table
 
-from training.architectures import AlexNetConfig
+from training.networks.architectures import AlexNetConfig
 
 PARTS = {
     "random crops": (BASE, "no crops"),

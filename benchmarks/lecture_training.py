@@ -13,17 +13,17 @@ from lecture_results import Results, Values
 from torch import Tensor
 
 from index.errors import DatasetError, UserError
-from retrieval.ensemble import Ensemble
-from retrieval.evaluation import evaluate
-from retrieval.model import Model
-from training.architectures import ALEXNET_64, Activation, AlexNetConfig, ConvLayer
-from training.checkpoint import Checkpoint, EpochMetrics
-from training.embedding import EmbeddingRecipe
-from training.export import export_model
-from training.networks import AlexNet
-from training.normalisation import learn_normalisation
-from training.recipe import PAPER, Recipe
-from training.trainer import Trainer
+from retrieval.evaluation.evaluate import evaluate
+from retrieval.models.ensemble import Ensemble
+from retrieval.models.model import Model
+from training.data.normalisation import learn_normalisation
+from training.export.embedding import EmbeddingRecipe
+from training.export.export import export_model
+from training.loop.checkpoint import Checkpoint, EpochMetrics
+from training.loop.recipe import PAPER, Recipe
+from training.loop.trainer import Trainer
+from training.networks.alexnet import AlexNet
+from training.networks.architectures import ALEXNET_64, Activation, AlexNetConfig, ConvLayer
 
 NETWORK = replace(
     ALEXNET_64,

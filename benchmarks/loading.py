@@ -24,15 +24,15 @@ from report import FOUND, Goal, save, table
 from torch import Tensor
 
 from index.records import SkippedPhoto
-from training.architectures import CONFIGS, AlexNetConfig
-from training.dataset import Split, scan_dataset
-from training.hardware import choose_hardware
-from training.networks import AlexNet
-from training.normalisation import learn_normalisation
-from training.pictures import FolderPictures, MemoryPictures, Pictures, square
-from training.precision import chosen_precision, name_of
-from training.recipe import RECIPES, Recipe
-from training.trainer import Trainer
+from training.data.dataset import Split, scan_dataset
+from training.data.normalisation import learn_normalisation
+from training.data.pictures import FolderPictures, MemoryPictures, Pictures, square
+from training.loop.hardware import choose_hardware
+from training.loop.precision import chosen_precision, name_of
+from training.loop.recipe import RECIPES, Recipe
+from training.loop.trainer import Trainer
+from training.networks.alexnet import AlexNet
+from training.networks.architectures import CONFIGS, AlexNetConfig
 
 READY, KEPT, READ = "one batch, on the device", "kept in memory", "read by workers"
 HALF = "the network on half of the cores: "

@@ -30,14 +30,14 @@ from numpy.typing import NDArray
 from report import table
 from torch import Tensor
 
-from training.augment import random_crops
-from training.checkpoint import Checkpoint
-from training.dataset import scan_dataset
-from training.embedding import EmbeddingRecipe, EmbeddingTransform, chosen, fit_embedding, join_layers
-from training.networks import AlexNet
-from training.optimizer import make_optimizer
-from training.pictures import MemoryPictures, Pictures
-from training.precision import chosen_precision
+from training.data.augment import random_crops
+from training.data.dataset import scan_dataset
+from training.data.pictures import MemoryPictures, Pictures
+from training.export.embedding import EmbeddingRecipe, EmbeddingTransform, chosen, fit_embedding, join_layers
+from training.loop.checkpoint import Checkpoint
+from training.loop.optimizer import make_optimizer
+from training.loop.precision import chosen_precision
+from training.networks.alexnet import AlexNet
 
 CPU = torch.device("cpu")
 BATCH = 128

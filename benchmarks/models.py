@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from index.errors import PhotoError
-from retrieval.folder import scan_folder
-from retrieval.metrics import mean_average_precision, precision_at_k, top_k_accuracy
-from retrieval.model import Model, model_file
-from retrieval.photos import open_photo
-from retrieval.pipeline import usable_cores
-from retrieval.preprocess import resize_only
+from retrieval.evaluation.metrics import mean_average_precision, precision_at_k, top_k_accuracy
+from retrieval.models.model import Model, model_file
+from retrieval.photos.decode import open_photo
+from retrieval.photos.preprocess import resize_only
+from retrieval.photos.scan import scan_folder
+from retrieval.pipeline.executor import usable_cores
 
 BATCH, ROUNDS = 16, 7
 

@@ -21,10 +21,10 @@ import torch
 from report import FOUND, Goal, save, table
 from untrained import write_untrained
 
-from retrieval.layers import model_cost
-from retrieval.model import Model
-from retrieval.pipeline import usable_cores
-from training.architectures import ALEXNET, ALEXNET_OWT
+from retrieval.models.cost import model_cost
+from retrieval.models.model import Model
+from retrieval.pipeline.executor import usable_cores
+from training.networks.architectures import ALEXNET, ALEXNET_OWT
 
 SIDE = 4096
 BATCH = 32

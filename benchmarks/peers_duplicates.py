@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from search import build, clustered, peak_memory, sizes, write_catalogue
 
 from index.photo_index import PhotoIndex
-from retrieval.duplicates import ALIKE, AT_ONCE, NEIGHBOURS
+from retrieval.duplicates.find import ALIKE, AT_ONCE, NEIGHBOURS
 
 MATRIX, OURS = "matrix", "neighbours"
 COPIES, DISTANCE = 0.05, 0.3

@@ -12,10 +12,10 @@ from PIL import Image
 from untrained import NORMALISATION, untrained, write_untrained
 
 from index.index_writer import IndexWriter
-from retrieval.indexing import index_folders
-from retrieval.model import Model
-from training.architectures import CONFIGS
-from training.networks import AlexNet
+from retrieval.indexing.index_folders import index_folders
+from retrieval.models.model import Model
+from training.networks.alexnet import AlexNet
+from training.networks.architectures import CONFIGS
 
 
 def one_by_one(network: AlexNet, paths: Sequence[Path]) -> NDArray[np.float32]:

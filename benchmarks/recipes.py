@@ -25,15 +25,15 @@ from typing import Any
 import torch
 
 from index.files import replacing
-from retrieval.pipeline import usable_cores
-from training.architectures import ALEXNET_64, AlexNetConfig, ConvLayer
-from training.dataset import Dataset, Split, scan_dataset
-from training.hardware import Hardware, choose_hardware
-from training.networks import AlexNet
-from training.normalisation import learn_normalisation
-from training.pictures import load_dataset
-from training.recipe import RECIPES
-from training.trainer import Trainer
+from retrieval.pipeline.executor import usable_cores
+from training.data.dataset import Dataset, Split, scan_dataset
+from training.data.normalisation import learn_normalisation
+from training.data.pictures import load_dataset
+from training.loop.hardware import Hardware, choose_hardware
+from training.loop.recipe import RECIPES
+from training.loop.trainer import Trainer
+from training.networks.alexnet import AlexNet
+from training.networks.architectures import ALEXNET_64, AlexNetConfig, ConvLayer
 
 CLASSES_SEED = 0
 FIRST = "as it was first"

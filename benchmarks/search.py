@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import NewPhoto
-from index.sync import FileStamp
-from retrieval.model import Model
+from index.sync.plan import FileStamp
+from retrieval.models.model import Model
 
 DIM, INTRINSIC, SPREAD, NOISE = 256, 24, 0.5, 0.02
 QUERIES, K = 200, 10

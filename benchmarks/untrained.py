@@ -4,13 +4,13 @@ from pathlib import Path
 
 import torch
 
-from retrieval.spec import ClassName
-from training.architectures import AlexNetConfig
-from training.augment import Normalisation
-from training.embedding import fc7_alone
-from training.export import for_inference, write_model
-from training.importing import random_pictures
-from training.networks import AlexNet
+from retrieval.models.spec import ClassName
+from training.data.augment import Normalisation
+from training.export.embedding import fc7_alone
+from training.export.export import for_inference, write_model
+from training.networks.alexnet import AlexNet
+from training.networks.architectures import AlexNetConfig
+from training.pretrained.import_alexnet import random_pictures
 
 CLASSES = 1000
 NORMALISATION = Normalisation(torch.full((3, 1, 1), 120.0), torch.full((3, 1, 1), 60.0))

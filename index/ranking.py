@@ -5,10 +5,10 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from index.catalog import Catalog
-from index.queries import Candidates, embeddings_with_ids
+from index.catalog.catalog import Catalog
+from index.catalog.queries import Candidates, embeddings_with_ids
 from index.records import SearchResult
-from index.vectors import VectorIndex
+from index.vectors.faiss_index import VectorIndex
 
 # Two sums of float32 products in different order, as FAISS may take them, differ by less than this for unit vectors.
 ROUNDING = 1e-5

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from index.kinds import Quality
-from index.sync import FileStamp
+from index.sync.plan import FileStamp
+from index.vectors.kinds import Quality
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,15 @@ from math import isnan
 from pathlib import Path
 
 from index.errors import UserError
-from index.faiss_library import faiss_gpus
-from index.kinds import AUTO
 from index.photo_index import PhotoIndex
 from index.records import IndexSummary, SkippedPhoto
-from retrieval.evaluation import Evaluation
-from retrieval.folder import can_be_seen
-from retrieval.formats import file_size, printable
-from retrieval.model import BUILTIN, IMPORTABLE, Model, model_file
-from retrieval.spec import ModelSpec
+from index.vectors.faiss_library import faiss_gpus
+from index.vectors.kinds import AUTO
+from retrieval.evaluation.evaluate import Evaluation
+from retrieval.models.model import BUILTIN, IMPORTABLE, Model, model_file
+from retrieval.models.spec import ModelSpec
+from retrieval.photos.scan import can_be_seen
+from retrieval.text import file_size, printable
 
 PACKAGES = (
     *("onnxruntime", "onnxruntime-gpu", "faiss-cpu", "faiss-gpu", "numpy", "pillow"),

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from cli import main
-from retrieval.spec import ClassName, ModelSpec
+from retrieval.models.spec import ClassName, ModelSpec
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for tests that import ONNX Runtime themselves

@@ -14,7 +14,13 @@ import time
 
 import cli
 
-MODULES = ("PIL.PngImagePlugin", "faiss", "onnxruntime", "retrieval.index_model", "retrieval.indexing")
+MODULES = (
+    "PIL.PngImagePlugin",
+    "faiss",
+    "onnxruntime",
+    "retrieval.indexing.model_of_index",
+    "retrieval.indexing.index_folders",
+)
 
 
 def run_command(arguments: list[str]) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import NewPhoto, Prediction, SyncCounts
-from index.sync import FileStamp
+from index.sync.plan import FileStamp
 
 DIM = 8
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from gpu import duration, product_rate, rounding, training_multiply_adds
 
-from training.architectures import ALEXNET
+from training.networks.architectures import ALEXNET
 
 BENCHMARK = Path(__file__).resolve().parent.parent / "benchmarks" / "gpu.py"
 

@@ -11,9 +11,9 @@ from indexing import FEW, MEGABYTES, TINY, peak_memory, speed_row
 from report import Goal
 from sample_photos import LARGE, SMALL, write_photos
 
-from retrieval.bench import Costs, Measured, Speed, measure
-from retrieval.model import Model
-from retrieval.pipeline import Pace, usable_cores
+from retrieval.evaluation.speed import Costs, Measured, Speed, measure
+from retrieval.models.model import Model
+from retrieval.pipeline.executor import Pace, usable_cores
 
 pytestmark = pytest.mark.slow
 

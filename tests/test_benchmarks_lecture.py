@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from training_samples import write_shapes
 
-from training.checkpoint import EpochMetrics
+from training.loop.checkpoint import EpochMetrics
 
 pytest.importorskip("skimage")
 pytest.importorskip("sklearn")

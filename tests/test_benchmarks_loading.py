@@ -10,9 +10,9 @@ pytest.importorskip("sklearn")
 
 from loading import KEPT, READ, READY, OneBatch, Round, first, measure, ratios, sample_split, steady, trainers_of
 
-from training.architectures import ALEXNET_64
-from training.pictures import FolderPictures, MemoryPictures, Pictures
-from training.recipe import RECIPES
+from training.data.pictures import FolderPictures, MemoryPictures, Pictures
+from training.loop.recipe import RECIPES
+from training.networks.architectures import ALEXNET_64
 
 CPU = torch.device("cpu")
 

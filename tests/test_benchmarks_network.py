@@ -7,7 +7,7 @@ import pytest
 from network import WITH, WITHOUT, Rates
 from untrained import write_untrained
 
-from training.architectures import ALEXNET
+from training.networks.architectures import ALEXNET
 
 
 def test_the_bound_is_that_of_the_faster_product() -> None:

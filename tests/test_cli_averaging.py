@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli import main
-from retrieval.ensemble import Ensemble
-from retrieval.model import Model
-from retrieval.photos import open_photo
-from retrieval.spec import ClassName
+from retrieval.models.ensemble import Ensemble
+from retrieval.models.model import Model
+from retrieval.models.spec import ClassName
+from retrieval.photos.decode import open_photo
 
 MakePhoto = Callable[..., Path]
 

@@ -9,9 +9,9 @@ import skimage.data
 from click.testing import Result
 from PIL import Image
 
-from cli_index import duplicates_command
-from retrieval.duplicates import ALIKE
-from retrieval.formats import format_duplicates
+from commands.collection import duplicates_command
+from commands.formats import format_duplicates
+from retrieval.duplicates.find import ALIKE
 
 Fc7 = Callable[..., Result]
 

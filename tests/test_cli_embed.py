@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli import main
-from retrieval.model import Model
-from retrieval.photos import open_photo
+from retrieval.models.model import Model
+from retrieval.photos.decode import open_photo
 
 MakePhoto = Callable[..., Path]
 

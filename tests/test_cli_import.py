@@ -18,11 +18,11 @@ from torchvision_layout import TorchvisionLayout, torchvision_alexnet
 
 from cli import main
 from retrieval.facts import summary_line
-from retrieval.model import Model
-from retrieval.photos import open_photo
-from retrieval.spec import ClassName, ModelSpec
-from training.augment import centre_crops
-from training.published import ALEXNET_ACCURACY, torchvision_normalisation
+from retrieval.models.model import Model
+from retrieval.models.spec import ClassName, ModelSpec
+from retrieval.photos.decode import open_photo
+from training.data.augment import centre_crops
+from training.pretrained.torchvision import ALEXNET_ACCURACY, torchvision_normalisation
 
 CLASSES = 1000
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli import main
-from cli_options import cache_folder
+from commands.options import cache_folder
 from index.errors import MissingPackageError
 from retrieval.facts import _card
 

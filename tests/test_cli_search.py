@@ -15,11 +15,11 @@ import click
 import pytest
 from click.testing import Result
 
-from cli_index import search_command
+from commands.collection import search_command
 from index.errors import PhotoError
-from index.kinds import RECALL
-from index.sync import FileStamp
-from retrieval.photo_files import read_stamped
+from index.sync.plan import FileStamp
+from index.vectors.kinds import RECALL
+from retrieval.photos.files import read_stamped
 
 MakePhoto = Callable[..., Path]
 Fc7 = Callable[..., Result]
@@ -425,7 +425,7 @@ def test_a_rebuild_is_refused_while_a_photo_cannot_be_read(
         return read_stamped(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("retrieval.stages.read_stamped", no_permission)
+        patch.setattr("retrieval.pipeline.stages.read_stamped", no_permission)
         done = fc7("index", "--rebuild")
         assert done.exit_code == 1
         assert f"{unreadable} is in the index and cannot be read now: permission denied" in done.stderr

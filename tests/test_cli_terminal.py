@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli_models import while_loading
+from commands.model_options import while_loading
 
 pty = pytest.importorskip("pty", reason="terminals of this kind are there on Unix only")
 
@@ -137,7 +137,7 @@ def test_ctrl_c_while_a_command_starts_ends_it_at_once() -> None:
     """Also where a thread imports, and the signal comes in the middle of an import."""
     program = """
 import os, signal, time
-from cli_models import while_loading
+from commands.model_options import while_loading
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     with while_loading():

@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli import main
-from retrieval.model import Model
-from training.dataset import scan_dataset
-from training.recipe import RECIPES, recipe_options
+from retrieval.models.model import Model
+from training.data.dataset import scan_dataset
+from training.loop.recipe import RECIPES, recipe_options
 
 MakePhoto = Callable[..., Path]
 

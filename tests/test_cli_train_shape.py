@@ -7,9 +7,9 @@ from click.testing import CliRunner, Result
 from training_samples import reduced, write_shapes
 
 from cli import main
-from retrieval.model import Model
-from training.architectures import ALEXNET_64, CONFIGS, Shape, shape_options
-from training.checkpoint import Checkpoint
+from retrieval.models.model import Model
+from training.loop.checkpoint import Checkpoint
+from training.networks.architectures import ALEXNET_64, CONFIGS, Shape, shape_options
 
 CHOSEN = Shape(activation="tanh", pooling="average", overlap=False, norm="contrast")
 OPTIONS = ("--activation", "tanh", "--pooling", "average", "--no-overlap", "--norm", "contrast")

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from training_samples import COLOURS, write_colours
 
 from cli import main
-from retrieval.model import Model
-from training.checkpoint import LAST, Checkpoint
+from retrieval.models.model import Model
+from training.loop.checkpoint import LAST, Checkpoint
 
 SMALL = ("--arch", "alexnet-64", "--grow", "0:32,0.9:56", "--evidence", 3, "--epochs", 1)
 

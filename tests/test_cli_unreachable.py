@@ -11,7 +11,7 @@ from permissions import locked
 from cli import main
 from index.errors import ModelError
 from index.index_writer import IndexWriter
-from retrieval.model import Model
+from retrieval.models.model import Model
 
 Fc7 = Callable[..., Result]
 MakePhoto = Callable[..., Path]

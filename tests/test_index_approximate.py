@@ -2,8 +2,8 @@
 
 import pytest
 
-from index.approximate import check_kind
 from index.errors import OptionError
+from index.vectors.approximate import check_kind
 
 DIM = 16
 

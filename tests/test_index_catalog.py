@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from photo_samples import DIM, SampleFile, embed, hash_of, new_photo
 
-from index.catalog import Catalog, CatalogState
+from index.catalog.catalog import Catalog, CatalogState
+from index.catalog.queries import ids_touched_since, photo_at, skipped_photos, vectors_since
+from index.catalog.rows import PhotoRow
+from index.catalog.schema import APPLICATION_ID, MIGRATIONS, VERSION_1, migrate, read_version
 from index.errors import IndexFormatError, IndexNotFoundError
-from index.queries import ids_touched_since, photo_at, skipped_photos, vectors_since
-from index.rows import PhotoRow
-from index.schema import APPLICATION_ID, MIGRATIONS, VERSION_1, migrate, read_version
-from index.sync import FileStamp
+from index.sync.plan import FileStamp
 
 FIRST = CatalogState.fresh(model_name="sample", fingerprint="abc", dim=DIM)
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from index.approximate import ApproximateIndex
-from index.centres import Centres, learn_centres
+from index.vectors.approximate import ApproximateIndex
+from index.vectors.centres import Centres, learn_centres
 
 Vectors = NDArray[np.float32]
 
@@ -34,8 +34,8 @@ def test_with_few_centres_or_all_groups_searched_the_nearest_is_found(
     centres, looked_for = unit_vectors(count, dim, seed=seed), unit_vectors(vectors, dim, seed=seed + 1)
     with pytest.MonkeyPatch.context() as patch:
         if grouped:
-            patch.setattr("index.centres.FEW", 1)
-            patch.setattr("index.centres.GROUPS", 64)
+            patch.setattr("index.vectors.centres.FEW", 1)
+            patch.setattr("index.vectors.centres.GROUPS", 64)
         found = Centres(centres).nearest(looked_for)
     products = looked_for @ centres.T
     assert found.shape == (vectors,)
@@ -55,7 +55,7 @@ def test_of_many_centres_the_nearest_is_found_for_nearly_all() -> None:
 
 @pytest.mark.parametrize("few", [2, 1024])
 def test_what_is_learned_is_as_near_as_what_faiss_learns(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("index.centres.FEW", few)
+    monkeypatch.setattr("index.vectors.centres.FEW", few)
     vectors = unit_vectors(4000, 32)
     by_faiss = faiss.Kmeans(32, 128, niter=5, spherical=True, seed=1)
     by_faiss.train(vectors)
@@ -79,7 +79,7 @@ def test_vectors_that_are_the_same_or_opposite_are_learned_from(vectors: Vectors
 def test_an_index_holds_what_it_was_given_however_it_finds_lists(
     kind: str, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("index.centres.FEW", few)
+    monkeypatch.setattr("index.vectors.centres.FEW", few)
     vectors = unit_vectors(3000, 32)
     index = ApproximateIndex.untrained(kind, 32)
     index.train(vectors[:2000])

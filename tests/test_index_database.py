@@ -14,11 +14,11 @@ import pytest
 from permissions import as_an_ordinary_user
 from photo_samples import SampleFile, bring_up_to_date, contents_of, embed, new_photo, open_for_writing
 
-from index.catalog import Catalog
-from index.database import open_database, storage_errors
+from index.catalog.catalog import Catalog
+from index.catalog.database import open_database, storage_errors
+from index.catalog.rows import PhotoRow
 from index.errors import IndexLockedError, IndexStorageError, UserError
 from index.photo_index import PhotoIndex
-from index.rows import PhotoRow
 
 ROOT = Path("/photos")
 FILES = {b"%02d.jpg" % name: SampleFile(b"content %d" % name) for name in range(20)}

@@ -14,7 +14,7 @@ from photo_samples import bring_up_to_date, contents_of, open_for_writing
 
 from index.photo_index import PhotoIndex
 from index.records import SyncCounts
-from index.vectors import VectorIndex
+from index.vectors.faiss_index import VectorIndex
 
 pytestmark = pytest.mark.slow
 

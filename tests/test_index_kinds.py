@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from photo_samples import DIM, SampleFile, bring_up_to_date, embed, open_for_writing
 
 from index.errors import UserError
-from index.kinds import AUTO, EXACT_NUMBERS, Quality, fits, kind_for
 from index.photo_index import PhotoIndex
-from index.vector_file import VectorFileError, read_header
-from index.vectors import VectorIndex
+from index.vectors.faiss_index import VectorIndex
+from index.vectors.file import VectorFileError, read_header
+from index.vectors.kinds import AUTO, EXACT_NUMBERS, Quality, fits, kind_for
 
 ROOT = Path("/photos")
 QUERIES = np.stack([embed(b"query %d" % number) for number in range(20)])
@@ -186,7 +186,7 @@ def test_a_large_file_is_not_written_for_a_small_change(tmp_path: Path) -> None:
 
 
 def test_a_collection_outgrows_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("index.kinds.EXACT_NUMBERS", 400 * DIM)
+    monkeypatch.setattr("index.vectors.kinds.EXACT_NUMBERS", 400 * DIM)
     kinds = []
     for end in (390, 410, 900, 2000, 900, 410, 390, 190):
         filled(tmp_path, range(end), kind=AUTO)
@@ -259,8 +259,8 @@ def flip_a_bit_of_the_lists(path: Path) -> None:
 def test_no_search_reads_all_of_a_large_catalogue_into_memory(
     tmp_path: Path, harm: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("index.kinds.EXACT_NUMBERS", 200 * DIM)
-    monkeypatch.setattr("index.vector_cache.EXACT_NUMBERS", 200 * DIM)
+    monkeypatch.setattr("index.vectors.kinds.EXACT_NUMBERS", 200 * DIM)
+    monkeypatch.setattr("index.vectors.cache.EXACT_NUMBERS", 200 * DIM)
     filled(tmp_path, range(500), kind=AUTO)
     exact = answers(tmp_path, recall=1)
     path = tmp_path / "vectors.faiss"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from index.catalog.lock import WriterLock
 from index.errors import IndexLockedError
-from index.lock import WriterLock
 
 
 def test_a_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:

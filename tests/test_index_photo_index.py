@@ -20,12 +20,12 @@ from photo_samples import (
     open_for_writing,
 )
 
+from index.catalog.selection import Selection
 from index.errors import IndexFormatError, IndexLockedError, IndexNotFoundError, ModelMismatchError
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import NewPhoto, Prediction, SearchResult
-from index.selection import Selection
-from index.sync import FileStamp
+from index.sync.plan import FileStamp
 
 ROOT = Path("/photos")
 QUERIES = np.stack([embed(b"query %d" % number) for number in range(70)])

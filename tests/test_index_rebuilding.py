@@ -7,7 +7,7 @@ from photo_samples import DIM, SampleFile, bring_up_to_date, contents_of, embed,
 
 from index.errors import IndexLockedError, ModelMismatchError
 from index.photo_index import PhotoIndex
-from index.rebuilding import UNFINISHED, rebuilding
+from index.sync.replace import UNFINISHED, rebuilding
 
 ROOT = Path("/photos")
 FILES = {b"%d.jpg" % name: SampleFile(b"%d" % name) for name in range(9)}
@@ -81,7 +81,7 @@ def test_one_that_is_killed_when_it_has_taken_the_place_is_over(folder: Path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("index.rebuilding._remove", killed)
+        patch.setattr("index.sync.replace._remove", killed)
         run = rebuilding(folder, fingerprint="abc", model_name="sample", dim=DIM, kind="SQ8")
         bring_up_to_date(run.__enter__(), ROOT, OTHERS)
         with pytest.raises(KeyboardInterrupt):

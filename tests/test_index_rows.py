@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from index.catalog.rows import pack_embedding, unpack_embeddings
 from index.errors import IndexFormatError
-from index.rows import pack_embedding, unpack_embeddings
 
 
 def test_embeddings_come_back_at_unit_length() -> None:

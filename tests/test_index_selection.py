@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from photo_samples import DIM, SampleFile, bring_up_to_date, embed, embedding_of, hash_of, open_for_writing
 
-from index.catalog import Catalog
+from index.catalog.catalog import Catalog
+from index.catalog.selection import Selection, vectors_query
 from index.errors import PhotoIndexError
 from index.photo_index import PhotoIndex
 from index.records import NewPhoto, Prediction, SearchResult
-from index.selection import Selection, vectors_query
 
 ROOTS = {
     Path("/photos"): [b"%s/%02d.jpg" % (b"abc"[n % 3 : n % 3 + 1] * (1 + n % 2), n) for n in range(60)]
@@ -117,7 +117,7 @@ def test_the_most_probable_are_the_same_in_several_batches(index: PhotoIndex, mo
     selection = Selection(classes=("n01", "n02"))
     whole = [index.most_probable(selection, k) for k in (5, 6, 20, 10**10)]
     assert len(whole[-1]) > 40
-    monkeypatch.setattr("index.selection.BATCH", 6)
+    monkeypatch.setattr("index.catalog.selection.BATCH", 6)
     assert [index.most_probable(selection, k) for k in (5, 6, 20, 10**10)] == whole
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.sync import FileStamp, KnownFile, path_below, plan_sync
+from index.sync.plan import FileStamp, KnownFile, path_below, plan_sync
 
 paths = st.sampled_from([b"a.jpg", b"b.jpg", b"sub/a.jpg", b"sub/b.jpg", b"sub2/a.jpg", b"\xff.jpg"])
 stamps = st.builds(FileStamp, size=st.integers(0, 2), mtime_ns=st.integers(0, 2))

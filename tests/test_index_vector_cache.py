@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from photo_samples import SampleFile, bring_up_to_date, embed, open_for_writing
 
-from index.catalog import Catalog
+from index.catalog.catalog import Catalog
 from index.photo_index import PhotoIndex
 from index.records import SearchResult
-from index.vector_cache import VectorCache
-from index.vector_file import Stamp, read_header
-from index.vectors import VectorIndex
+from index.vectors.cache import VectorCache
+from index.vectors.faiss_index import VectorIndex
+from index.vectors.file import Stamp, read_header
 
 ROOT = Path("/photos")
 QUERIES = np.stack([embed(b"query %d" % number) for number in range(3)])
@@ -193,7 +193,7 @@ def test_a_small_index_is_written_without_loading_faiss(tmp_path: Path) -> None:
 
 
 def test_a_large_file_is_not_written_for_a_small_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("index.vector_cache.EXACT_NUMBERS", 100 * QUERIES.shape[1])
+    monkeypatch.setattr("index.vectors.cache.EXACT_NUMBERS", 100 * QUERIES.shape[1])
     path = tmp_path / "vectors.faiss"
     fill(tmp_path, files_numbered(*range(600)))
     before = path.stat().st_ino

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from index.vector_file import PREFIX, Built, Section, Stamp, VectorFileError, Write, read_header, write_vector_file
-from index.vectors import VectorIndex, read_exact, save_exact
+from index.vectors.faiss_index import VectorIndex, read_exact, save_exact
+from index.vectors.file import PREFIX, Built, Section, Stamp, VectorFileError, Write, read_header, write_vector_file
 
 DIM = 5
 

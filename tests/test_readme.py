@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from cli import COMMANDS, main
-from retrieval.model import BUILTIN
+from retrieval.models.model import BUILTIN
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

@@ -8,16 +8,16 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-import retrieval.bench
+import retrieval.evaluation.speed
 from cli import main
+from commands.bench_table import format_measured
 from index.errors import UserError
 from index.index_writer import IndexWriter
-from retrieval.bench import Costs, Measured, Speed, enough_photos, measure, paces_to_try
-from retrieval.bench_photos import make_photos, photos_to_measure
-from retrieval.bench_table import format_measured
-from retrieval.indexing import index_folders
-from retrieval.model import Model
-from retrieval.pipeline import Pace
+from retrieval.evaluation.speed import Costs, Measured, Speed, enough_photos, measure, paces_to_try
+from retrieval.evaluation.speed_photos import make_photos, photos_to_measure
+from retrieval.indexing.index_folders import index_folders
+from retrieval.models.model import Model
+from retrieval.pipeline.executor import Pace
 
 USUAL, WIDER = Pace(2, 16, 2), Pace(4, 16, 4)
 
@@ -139,7 +139,7 @@ def test_where_photos_come_from(model: Model, photos: Path, tmp_path: Path, monk
     source, found = photos_to_measure(None, tmp_path / "index", tmp_path)
     assert source == f"of the index in {tmp_path / 'index'}"
     assert sorted(found) == sorted(photos.iterdir())
-    monkeypatch.setattr("retrieval.bench_photos.SIZE", (200, 150))
+    monkeypatch.setattr("retrieval.evaluation.speed_photos.SIZE", (200, 150))
     source, found = photos_to_measure(None, tmp_path / "none", tmp_path)
     assert source == "made for this, 200×150 pixels"
     assert len({path.read_bytes() for path in found}) == 24
@@ -162,7 +162,7 @@ def bench(*words: object) -> Result:
 
 
 def test_the_command(tiny_model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrieval.bench, "SECONDS_A_RUN", 0.05)
+    monkeypatch.setattr(retrieval.evaluation.speed, "SECONDS_A_RUN", 0.05)
     done = bench(tiny_model, "--photos", photos, "--format", "json")
     assert done.exit_code == 0, done.output
     record = json.loads(done.stdout)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from index.errors import PhotoError
-from retrieval.photos import load_photo
+from retrieval.photos.decode import load_photo
 
 pytest.importorskip("rawpy", reason="needs rawpy, the extra `raw`")
 

@@ -12,16 +12,16 @@ import pytest
 from click.testing import Result
 from numpy.typing import NDArray
 
-from index.catalog import CatalogState
+from index.catalog.catalog import CatalogState
 from index.errors import PhotoError
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
-from index.vector_cache import VectorCache
-from index.vector_file import Stamp, read_header
-from index.vectors import VectorIndex
-from retrieval.checking import check_index
-from retrieval.model import Model, Outputs
-from retrieval.pipeline import Pace
+from index.vectors.cache import VectorCache
+from index.vectors.faiss_index import VectorIndex
+from index.vectors.file import Stamp, read_header
+from retrieval.indexing.check import check_index
+from retrieval.models.model import Model, Outputs
+from retrieval.pipeline.executor import Pace
 
 Fc7 = Callable[..., Result]
 NUMBER = 12
@@ -207,7 +207,7 @@ def test_photos_that_cannot_be_read_now_stay_in_the_index(
             raise PhotoError("permission denied")
         return path.read_bytes()
 
-    monkeypatch.setattr("retrieval.checking.read_photo", no_permission)
+    monkeypatch.setattr("retrieval.indexing.check.read_photo", no_permission)
     for arguments in (["check"], ["check", "--repair"]):
         done = fc7(*arguments)
         assert done.exit_code == 0

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from index.records import SkippedPhoto
-from retrieval.describe import STANDARD_INPUT, describe_photos
-from retrieval.model import Model
-from retrieval.photos import open_photo
-from retrieval.pipeline import Pace
+from retrieval.models.model import Model
+from retrieval.photos.decode import open_photo
+from retrieval.pipeline.embed import STANDARD_INPUT, describe_photos
+from retrieval.pipeline.executor import Pace
 
 MakePhoto = Callable[..., Path]
 
@@ -50,8 +50,8 @@ def test_standard_input_is_read_where_it_is_named(model: Model, make_photo: Make
 def test_standard_input_is_read_no_further_than_a_photo_may_be_long(
     model: Model, make_photo: MakePhoto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("retrieval.describe.MAX_BYTES", 1 << 20)
-    monkeypatch.setattr("retrieval.photo_files.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("retrieval.pipeline.embed.MAX_BYTES", 1 << 20)
+    monkeypatch.setattr("retrieval.photos.files.MAX_BYTES", 1 << 20)
     stream, skipped = io.BytesIO(bytes(3 << 20)), list[SkippedPhoto]()
     assert list(describe_photos(model, [STANDARD_INPUT], skipped=skipped, standard_input=stream)) == []
     assert skipped == [SkippedPhoto(STANDARD_INPUT, "more than 1 MiB")]

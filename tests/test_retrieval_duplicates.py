@@ -17,12 +17,12 @@ from PIL import Image, ImageEnhance, ImageOps
 from index.errors import PhotoIndexError, UserError
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
-from retrieval import duplicates
-from retrieval.comparing import compare_pictures
-from retrieval.duplicates import DuplicateGroup, Likeness, find_duplicates
-from retrieval.indexing import index_folders
-from retrieval.model import Model
-from retrieval.same_picture import likeness, thumbnail
+from retrieval.duplicates import find as duplicates
+from retrieval.duplicates.compare import compare_pictures
+from retrieval.duplicates.find import DuplicateGroup, Likeness, find_duplicates
+from retrieval.duplicates.same_picture import likeness, thumbnail
+from retrieval.indexing.index_folders import index_folders
+from retrieval.models.model import Model
 
 PICTURES = {
     name: Image.fromarray(getattr(skimage.data, name)()).convert("RGB").resize((160, 120))

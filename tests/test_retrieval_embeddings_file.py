@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from index.errors import MissingPackageError, UserError
-from retrieval.embeddings_file import NothingEmbeddedError, write_embeddings
+from retrieval.pipeline.embeddings_file import NothingEmbeddedError, write_embeddings
 
 Row = tuple[str, NDArray[np.float32]]
 

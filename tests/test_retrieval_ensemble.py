@@ -13,13 +13,13 @@ from onnx import numpy_helper
 from PIL import Image
 
 from index.errors import ModelError
-from retrieval.describe import describe_photos
-from retrieval.ensemble import Ensemble
-from retrieval.evaluation import evaluate
-from retrieval.model import Model
-from retrieval.pipeline import Pace
-from retrieval.preprocess import ten_crops
-from retrieval.spec import ClassName
+from retrieval.evaluation.evaluate import evaluate
+from retrieval.models.ensemble import Ensemble
+from retrieval.models.model import Model
+from retrieval.models.spec import ClassName
+from retrieval.photos.preprocess import ten_crops
+from retrieval.pipeline.embed import describe_photos
+from retrieval.pipeline.executor import Pace
 
 MakePhoto = Callable[..., Path]
 

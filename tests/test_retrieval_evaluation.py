@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from commands.formats import format_facts
 from index.errors import DatasetError
-from retrieval.evaluation import _result, evaluate
+from retrieval.evaluation.evaluate import _result, evaluate
 from retrieval.facts import evaluation_facts
-from retrieval.formats import format_facts
-from retrieval.model import Model
+from retrieval.models.model import Model
 
 MakePhoto = Callable[..., Path]
 

@@ -11,9 +11,9 @@ from typing import cast
 import pytest
 
 from index.records import SkippedPhoto
-from index.sync import FileStamp
-from retrieval.folder import LINK, expand_paths, scan_folder
-from retrieval.photo_files import stamp_of
+from index.sync.plan import FileStamp
+from retrieval.photos.files import stamp_of
+from retrieval.photos.scan import LINK, expand_paths, scan_folder
 
 
 def make(folder: Path, *names: str) -> None:
@@ -92,7 +92,7 @@ def test_folders_that_cannot_be_listed_are_noted(tmp_path: Path, monkeypatch: py
             raise PermissionError(13, "Permission denied")
         return really_scandir(path)
 
-    monkeypatch.setattr("retrieval.folder.os.scandir", scandir)
+    monkeypatch.setattr("retrieval.photos.scan.os.scandir", scandir)
     scan = scan_folder(tmp_path)
     assert list(scan.photos) == [b"a.jpg", b"open/c.jpg"]
     assert scan.unlisted == {b"closed": "permission denied"}
@@ -152,7 +152,7 @@ def test_a_drive_that_goes_away_during_the_search_is_unlisted(tmp_path: Path, mo
             (tmp_path / "usb").mkdir()
         return True
 
-    monkeypatch.setattr("retrieval.folder.has_photo_suffix", unplugged_at_the_second)
+    monkeypatch.setattr("retrieval.photos.scan.has_photo_suffix", unplugged_at_the_second)
     scan = scan_folder(tmp_path)
     assert scan.unlisted == {b"usb": "no such file"}, "what was in it is not taken for removed"
     assert len(scan.photos) == 2

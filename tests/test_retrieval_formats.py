@@ -9,18 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli_output import report_skipped, warn
+from commands.formats import format_facts, format_predictions, format_results, format_skipped, shorten_middle
+from commands.output import report_skipped, warn
 from index.records import Prediction, SearchResult, SkippedPhoto
 from retrieval.facts import Facts
-from retrieval.formats import (
-    format_facts,
-    format_predictions,
-    format_results,
-    format_skipped,
-    printable,
-    shorten_middle,
-)
-from retrieval.search import Answer
+from retrieval.searching.search import Answer
+from retrieval.text import printable
 
 PHOTOS = [
     ("cat.jpg", (Prediction("Egyptian cat", "n02124075", 0.75), Prediction("tabby, tabby cat", None, 0.125))),

@@ -15,10 +15,10 @@ import pytest
 from click.testing import Result
 from conftest import make_model
 
-from cli_options import cache_folder
+from commands.options import cache_folder
 from index.errors import ModelError, UserError
-from retrieval import graph_cache
-from retrieval.model import Model, Outputs
+from retrieval.models import graph_cache
+from retrieval.models.model import Model, Outputs
 
 Opened = list[Path]
 
@@ -228,7 +228,7 @@ def test_a_disk_that_fills_up_while_a_graph_is_written(cache: Path) -> None:
     program = f"""
 import resource, signal
 from pathlib import Path
-from retrieval.model import Model
+from retrieval.models.model import Model
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 print(Model.load(device="cpu", cache=Path({str(cache)!r})).spec.name)
@@ -243,7 +243,7 @@ def test_several_processes_at_once(cache: Path) -> None:
     program = f"""
 import sys
 from pathlib import Path
-from retrieval.model import Model
+from retrieval.models.model import Model
 sys.stdin.read()
 print(Model.load(device="cpu", cache=Path({str(cache)!r})).spec.name)
 """

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from cli import main
 from index.photo_index import PhotoIndex
-from retrieval.model import Model
+from retrieval.models.model import Model
 
 Fc7 = Callable[..., Result]
 
@@ -25,7 +25,7 @@ def fc7(tmp_path: Path) -> Fc7:
 @pytest.fixture
 def builtin(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The small model in the place of the built-in one."""
-    monkeypatch.setattr("retrieval.model.BUILTIN", tiny_model)
+    monkeypatch.setattr("retrieval.models.model.BUILTIN", tiny_model)
     return tiny_model
 
 
@@ -91,7 +91,7 @@ def test_another_built_in_model_is_refused(
     fc7: Fc7, builtin: Path, model: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fc7("index", photo.parent)
-    monkeypatch.setattr("retrieval.model.BUILTIN", model)
+    monkeypatch.setattr("retrieval.models.model.BUILTIN", model)
     done = fc7("index", photo.parent)
     assert done.exit_code == 1
     assert "a built-in model that this fc7 has not" in done.stderr

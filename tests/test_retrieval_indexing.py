@@ -17,12 +17,12 @@ from PIL import Image
 from index.errors import PhotoError, UserError
 from index.index_writer import IndexWriter
 from index.records import NewPhoto, SkippedPhoto, SyncCounts
-from retrieval.folder import scan_folder
-from retrieval.indexing import FolderReport, index_folders
-from retrieval.model import Model, Outputs
-from retrieval.photo_files import read_stamped
-from retrieval.photos import open_photo
-from retrieval.pipeline import Pace
+from retrieval.indexing.index_folders import FolderReport, index_folders
+from retrieval.models.model import Model, Outputs
+from retrieval.photos.decode import open_photo
+from retrieval.photos.files import read_stamped
+from retrieval.photos.scan import scan_folder
+from retrieval.pipeline.executor import Pace
 
 
 class WatchedModel(Model):
@@ -430,7 +430,7 @@ def test_a_file_that_changes_while_it_is_read(
                 file.write(b"more")
         return status
 
-    monkeypatch.setattr("retrieval.photo_files.os.fstat", fstat)
+    monkeypatch.setattr("retrieval.photos.files.os.fstat", fstat)
     report = run(index, model, photos)
     monkeypatch.undo()
     if changes == 1:

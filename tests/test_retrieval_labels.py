@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from index.errors import UserError
-from retrieval.labels import WORDNET, classes_called
-from retrieval.model import Model
-from retrieval.spec import ClassName, ModelSpec
+from retrieval.models.model import Model
+from retrieval.models.spec import ClassName, ModelSpec
+from retrieval.searching.labels import WORDNET, classes_called
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 IMAGENET = [line.split("\t") for line in (REPOSITORY / "training/imagenet-1k.tsv").read_text("utf-8").splitlines()]

@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 from training_samples import lively, reduced
 
+from commands.layer_table import format_layers
 from index.errors import ModelError, UserError
-from retrieval.layer_table import format_layers
-from retrieval.layers import ModelCost, layer_of, model_cost, seconds_by_layer
-from retrieval.runtime import NodeRun
-from retrieval.spec import ClassName
-from training.architectures import ALEXNET, CONFIGS, AlexNetConfig
-from training.augment import Normalisation
-from training.embedding import fc7_alone
-from training.export import for_inference, write_model
-from training.importing import random_pictures
-from training.networks import AlexNet
+from retrieval.models.cost import ModelCost, layer_of, model_cost, seconds_by_layer
+from retrieval.models.runtime import NodeRun
+from retrieval.models.spec import ClassName
+from training.data.augment import Normalisation
+from training.export.embedding import fc7_alone
+from training.export.export import for_inference, write_model
+from training.networks.alexnet import AlexNet
+from training.networks.architectures import ALEXNET, CONFIGS, AlexNetConfig
+from training.pretrained.import_alexnet import random_pictures
 
 COLOUR = Normalisation(torch.full((3, 1, 1), 120.0), torch.ones(3, 1, 1))
 SHAPES = [

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from retrieval import metrics
-from retrieval.metrics import mean_average_precision, precision_at_k, top_k_accuracy
+from retrieval.evaluation import metrics
+from retrieval.evaluation.metrics import mean_average_precision, precision_at_k, top_k_accuracy
 
 Collection = tuple[NDArray[np.float32], NDArray[np.int64]]
 

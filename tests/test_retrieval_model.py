@@ -11,8 +11,8 @@ from PIL import Image
 
 from index.errors import ModelError, UserError
 from index.records import Prediction
-from retrieval.model import Model
-from retrieval.preprocess import resize_and_crop
+from retrieval.models.model import Model
+from retrieval.photos.preprocess import resize_and_crop
 
 MakePhoto = Callable[..., Path]
 SIDE, GRID = 32, 4  # of the model in conftest.py

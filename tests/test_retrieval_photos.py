@@ -24,8 +24,8 @@ from permissions import locked
 from PIL import ExifTags, Image, ImageCms
 
 from index.errors import PhotoError
-from retrieval.photo_formats import PHOTO_SUFFIXES
-from retrieval.photos import load_photo, open_photo
+from retrieval.photos.decode import load_photo, open_photo
+from retrieval.photos.formats import PHOTO_SUFFIXES
 
 Pixels = NDArray[np.uint8]
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -457,7 +457,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from index.errors import PhotoError
-from retrieval.photos import load_photo
+from retrieval.photos.decode import load_photo
 
 def reason(path):
     try:
@@ -491,7 +491,7 @@ def test_a_jpeg_needs_few_decoders(tmp_path: Path) -> None:
     program = """
 import json, sys
 from pathlib import Path
-from retrieval.photos import open_photo
+from retrieval.photos.decode import open_photo
 
 open_photo(Path(sys.argv[1]))
 print(json.dumps([name for name in sys.modules if name.endswith("ImagePlugin") or name in ("pillow_heif", "rawpy")]))

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from index.errors import PhotoError
-from index.sync import FileStamp
-from retrieval.model import Model
-from retrieval.pipeline import (
+from index.sync.plan import FileStamp
+from retrieval.models.model import Model
+from retrieval.pipeline.executor import (
     SMALL_BATCH,
     Pace,
     compute_ahead,
@@ -28,7 +28,7 @@ from retrieval.pipeline import (
     prepare_photos,
     run_ahead,
 )
-from retrieval.stages import Stages
+from retrieval.pipeline.stages import Stages
 
 
 def test_results_come_in_the_order_of_the_sources() -> None:

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from retrieval.photos import open_photo
-from retrieval.preprocess import resize_and_crop, resize_only, ten_crops
+from retrieval.photos.decode import open_photo
+from retrieval.photos.preprocess import resize_and_crop, resize_only, ten_crops
 
 
 def noise(width: int, height: int) -> Image.Image:

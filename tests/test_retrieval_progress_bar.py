@@ -2,9 +2,9 @@ import io
 
 import pytest
 
-from retrieval.progress_bar import ProgressBar
-from training.checkpoint import EpochMetrics
-from training.report import TerminalReport
+from commands.progress_bar import ProgressBar
+from commands.training_report import TerminalReport
+from training.loop.checkpoint import EpochMetrics
 
 
 class Terminal(io.StringIO):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from index.errors import ModelError
-from retrieval.model import Model
-from retrieval.runtime import profile
+from retrieval.models.model import Model
+from retrieval.models.runtime import profile
 
 MakePhoto = Callable[..., Path]
 QUIET = "ORT_DISABLE_TELEMETRY"
@@ -50,7 +50,7 @@ def undecodable(tiny_model: Path, folder_of_no_text: Path) -> Path:
 def test_a_model_file_may_lie_where_its_path_is_not_utf_8(
     tiny_model: Path, undecodable: Path, tmp_path: Path, cached: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("retrieval.graph_cache.SETTLED", -1)
+    monkeypatch.setattr("retrieval.models.graph_cache.SETTLED", -1)
     cache = tmp_path / "cache" if cached else None
     pixels = np.full((1, 32, 32, 3), 100, np.uint8)
     expected = Model.load(tiny_model).run(pixels).embedding

@@ -17,11 +17,11 @@ from index.errors import PhotoError, PhotoIndexError, UserError
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import SkippedPhoto
-from retrieval.indexing import index_folders
-from retrieval.model import Model, Outputs
-from retrieval.photos import open_photo
-from retrieval.query_photos import Box
-from retrieval.search import LEAST_PROBABILITY, UNLIKE_WEIGHT, Answer, Query, search_index
+from retrieval.indexing.index_folders import index_folders
+from retrieval.models.model import Model, Outputs
+from retrieval.photos.decode import open_photo
+from retrieval.searching.query import Box
+from retrieval.searching.search import LEAST_PROBABILITY, UNLIKE_WEIGHT, Answer, Query, search_index
 
 MakePhoto = Callable[..., Path]
 

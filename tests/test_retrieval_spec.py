@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.errors import ModelError
-from retrieval.spec import FORMAT_VERSION, KEY_PREFIX, ClassName, ModelSpec
+from retrieval.models.spec import FORMAT_VERSION, KEY_PREFIX, ClassName, ModelSpec
 
 SPEC = ModelSpec(
     name="shapes",

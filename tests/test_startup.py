@@ -8,17 +8,17 @@ import pytest
 OURS = {
     *(
         "cli",
-        "cli_index",
-        "cli_models",
-        "cli_options",
-        "cli_output",
-        "cli_photos",
-        "cli_export",
-        "cli_training",
+        "commands.collection",
+        "commands.model_options",
+        "commands.options",
+        "commands.output",
+        "commands.photos",
+        "commands.models",
+        "commands.training",
         "index",
         "index.errors",
     ),
-    *("training", "training.architectures", "training.options", "training.recipe"),
+    *("training", "training.networks.architectures", "training.loop.options", "training.loop.recipe"),
 }
 HEAVY = {"numpy", "PIL", "faiss", "onnxruntime", "onnx", "torch", "rich", "sqlite3", "platformdirs", "asyncio", "ssl"}
 REPORT = "import sys; print(*sorted(sys.modules), file=sys.__stderr__)"
@@ -67,5 +67,7 @@ def test_the_list_of_commands_imports_none_of_them() -> None:
     assert not {
         module
         for module in loaded
-        if module.startswith(("cli_export", "cli_index", "cli_photos", "cli_training", "training"))
+        if module.startswith(
+            ("commands.models", "commands.collection", "commands.photos", "commands.training", "training")
+        )
     }

@@ -11,14 +11,14 @@ import torch
 from torch import nn
 from training_samples import CPU, as_split, checkpoint_of, lively, reduced, write_shapes
 
-from retrieval.model import Model
-from training.architectures import CONFIGS, AlexNetConfig, Shape, shape_options
-from training.checkpoint import Checkpoint
-from training.embedding import EmbeddingRecipe
-from training.export import export_model
-from training.layers import LocalContrastNorm, LocalResponseNorm
-from training.networks import AlexNet
-from training.pictures import load_pictures
+from retrieval.models.model import Model
+from training.data.pictures import load_pictures
+from training.export.embedding import EmbeddingRecipe
+from training.export.export import export_model
+from training.loop.checkpoint import Checkpoint
+from training.networks.alexnet import AlexNet
+from training.networks.architectures import CONFIGS, AlexNetConfig, Shape, shape_options
+from training.networks.layers import LocalContrastNorm, LocalResponseNorm
 
 BUILTIN_CONFIGS = list(CONFIGS.values())
 CHOICES: list[dict[str, Any]] = [

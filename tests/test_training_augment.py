@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.augment import (
+from training.data.augment import (
     BLURRED_TO,
     ERASED_AREA,
     ERASED_RATIO,

@@ -10,13 +10,13 @@ import torch
 from test_training_trainer import NORMALISATION
 from training_samples import CPU, TINY, TINY_RECIPE, as_split, checkpoint_of, lively, write_shapes
 
-from training.averaging import WeightAverage
-from training.checkpoint import Checkpoint
-from training.initial import read_start
-from training.networks import AlexNet
-from training.pictures import MemoryPictures
-from training.trainer import Trainer
-from training.validation import evaluate
+from training.data.pictures import MemoryPictures
+from training.loop.averaging import WeightAverage
+from training.loop.checkpoint import Checkpoint
+from training.loop.trainer import Trainer
+from training.loop.validation import evaluate
+from training.networks.alexnet import AlexNet
+from training.pretrained.weights import read_start
 
 RECIPE = TINY_RECIPE.changed(ema=0.9, batch_size=4, epochs=2, precision="float32")
 

@@ -15,8 +15,8 @@ from permissions import locked
 from training_samples import TINY, checkpoint_of, lively
 
 from index.errors import CheckpointError
-from training.augment import Normalisation
-from training.checkpoint import FORMAT_VERSION, Checkpoint, EpochMetrics, EpochTotals
+from training.data.augment import Normalisation
+from training.loop.checkpoint import FORMAT_VERSION, Checkpoint, EpochMetrics, EpochTotals
 
 
 @pytest.fixture

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 from training_samples import CPU, TINY, TINY_RECIPE, checkpoint_of, lively, write_shapes
 
-import training.embedding
+import training.export.embedding
 from index.errors import DatasetError, ExportError
-from retrieval.spec import ModelSpec
-from training.checkpoint import BEST, Checkpoint, EpochMetrics
-from training.checkpoint_export import accuracy_in_training, export_checkpoint
-from training.dataset import scan_dataset
-from training.embedding import EmbeddingRecipe
-from training.export import export_model
-from training.pictures import load_dataset
-from training.run import TrainResult, train
+from retrieval.models.spec import ModelSpec
+from training.data.dataset import scan_dataset
+from training.data.pictures import load_dataset
+from training.export.checkpoint_export import accuracy_in_training, export_checkpoint
+from training.export.embedding import EmbeddingRecipe
+from training.export.export import export_model
+from training.loop.checkpoint import BEST, Checkpoint, EpochMetrics
+from training.loop.run import TrainResult, train
 
 
 class Notes(list[str]):
@@ -69,7 +69,7 @@ def test_a_checkpoint_is_exported_again(result: TrainResult, tmp_path: Path) -> 
 def test_of_very_many_pictures_only_those_needed_are_decoded(
     result: TrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training.embedding, "PICTURES", 7)
+    monkeypatch.setattr(training.export.embedding, "PICTURES", 7)
     checkpoint, report = Checkpoint.load(result.folder / BEST), Notes()
     found = export(result, tmp_path / "few.onnx", dim=3, report=report)
     dataset = scan_dataset(tmp_path / "data", validation=checkpoint.recipe.validation, seed=checkpoint.recipe.seed)

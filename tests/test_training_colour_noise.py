@@ -8,14 +8,14 @@ import pytest
 import torch
 from training_samples import CPU, TINY, TINY_RECIPE, as_split, write_shapes
 
-from training.architectures import ALEXNET_64
-from training.augment import Normalisation, principal_colours, random_crops
-from training.checkpoint import Checkpoint
-from training.networks import AlexNet
-from training.normalisation import mean_picture
-from training.pictures import load_pictures
-from training.recipe import RECIPES
-from training.trainer import Trainer
+from training.data.augment import Normalisation, principal_colours, random_crops
+from training.data.normalisation import mean_picture
+from training.data.pictures import load_pictures
+from training.loop.checkpoint import Checkpoint
+from training.loop.recipe import RECIPES
+from training.loop.trainer import Trainer
+from training.networks.alexnet import AlexNet
+from training.networks.architectures import ALEXNET_64
 
 COLOURS = torch.tensor([[3.0, 1.0, 0.0], [3.0, -1.0, 0.5], [3.0, 0.0, -0.5]])
 PLAIN = Normalisation(torch.zeros(3, 1, 1), torch.ones(3, 1, 1))

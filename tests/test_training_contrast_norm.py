@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from training.layers import LocalContrastNorm
+from training.networks.layers import LocalContrastNorm
 
 Array = NDArray[np.float64]
 

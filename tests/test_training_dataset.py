@@ -14,10 +14,10 @@ from PIL import Image
 from training_samples import write_shapes
 
 from index.errors import DatasetError
-from retrieval.labels import classes_called
-from retrieval.model import Model
-from retrieval.spec import ClassGroup, ClassName, ModelSpec
-from training.dataset import (
+from retrieval.models.model import Model
+from retrieval.models.spec import ClassGroup, ClassName, ModelSpec
+from retrieval.searching.labels import classes_called
+from training.data.dataset import (
     VALIDATION_NAMES,
     Dataset,
     Split,
@@ -26,7 +26,7 @@ from training.dataset import (
     scan_labelled,
     scan_unseen,
 )
-from training.marks import mark_of, pack_marks, unpack_marks
+from training.data.image_hashes import mark_of, pack_marks, unpack_marks
 
 WORDS = "n01443537\tgoldfish, Carassius auratus\nn02123045\ttabby, tabby cat\nn04067472\treel\n"
 IDS = ("n01443537", "n02123045")

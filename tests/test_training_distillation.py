@@ -17,23 +17,23 @@ from test_training_run import Record, state
 from training_samples import COLOURS, CPU, SHAPES, TINY, TINY_RECIPE, write_colours, write_shapes
 
 from index.errors import DatasetError, ModelError, OptionError, RunError
-from retrieval.evaluation import evaluate
-from retrieval.model import Model
-from retrieval.photos import open_photo
-from retrieval.spec import ClassGroup, ClassName, ModelSpec
-from training.augment import centre_crops
-from training.checkpoint import BEST, LAST, Checkpoint
-from training.checkpoint_export import export_checkpoint
-from training.dataset import Dataset, Split
-from training.distillation import Student, TeacherObjective, check_unmixed
-from training.embedding import EmbeddingRecipe
-from training.lesson import Lesson, as_lesson
-from training.networks import AlexNet
-from training.run import TrainResult, resume, train
-from training.run_folder import MODEL
-from training.sources import UNLABELLED, Source
-from training.teacher import Answers
-from training.validation import within_groups
+from retrieval.evaluation.evaluate import evaluate
+from retrieval.models.model import Model
+from retrieval.models.spec import ClassGroup, ClassName, ModelSpec
+from retrieval.photos.decode import open_photo
+from training.data.augment import centre_crops
+from training.data.dataset import Dataset, Split
+from training.data.sources import UNLABELLED, Source
+from training.distillation.lesson import Lesson, as_lesson
+from training.distillation.objective import Student, TeacherObjective, check_unmixed
+from training.distillation.teacher import Answers
+from training.export.checkpoint_export import export_checkpoint
+from training.export.embedding import EmbeddingRecipe
+from training.loop.checkpoint import BEST, LAST, Checkpoint
+from training.loop.run import TrainResult, resume, train
+from training.loop.run_folder import MODEL
+from training.loop.validation import within_groups
+from training.networks.alexnet import AlexNet
 
 NAMES = ("ant", "bee", "cat", "dog", "eel")
 """Classes of a teacher."""
@@ -321,7 +321,7 @@ def stop_at(*batches: int) -> Record:
 
 @pytest.fixture
 def report_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.trainer.SECONDS_BETWEEN_REPORTS", -1.0)
+    monkeypatch.setattr("training.loop.trainer.SECONDS_BETWEEN_REPORTS", -1.0)
 
 
 def test_a_student_learns_from_photos_without_labels(photos: Path, tiny_model: Path, tmp_path: Path) -> None:
@@ -589,8 +589,8 @@ def test_a_run_with_a_teacher_is_exported_again(mixed: Mixed, tmp_path: Path) ->
 def test_after_ctrl_c_the_teacher_is_asked_about_the_rest(
     photos: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.teacher.BATCH", 4)
-    monkeypatch.setattr("training.row_store.BLOCK", 8)
+    monkeypatch.setattr("training.distillation.teacher.BATCH", 4)
+    monkeypatch.setattr("training.data.row_store.BLOCK", 8)
     asked: list[int] = []
     answer = Model.run
 
@@ -602,7 +602,7 @@ def test_after_ctrl_c_the_teacher_is_asked_about_the_rest(
 
     with monkeypatch.context() as patched:
         patched.setattr(Model, "run", interrupted)
-        patched.setattr("training.teacher.usable_cores", lambda: 1)
+        patched.setattr("training.distillation.teacher.usable_cores", lambda: 1)
         with pytest.raises(KeyboardInterrupt):
             learn([photos], tmp_path / "run", tiny_model)
     [note] = (tmp_path / "run" / "answers").glob("*.json")

@@ -15,20 +15,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from index.errors import CheckpointError, ExportError, MissingPackageError, OptionError
-from retrieval.model import Model
-from retrieval.photos import open_photo
-from retrieval.preprocess import resize_and_crop
-from training.dataset import IMAGENET, read_class_names
-from training.efficientnet import CLASSES, NETWORKS, WIDTH, Network, add_layers, weights_file
-from training.efficientnet_import import (
+from retrieval.models.model import Model
+from retrieval.photos.decode import open_photo
+from retrieval.photos.preprocess import resize_and_crop
+from training.data.dataset import IMAGENET, read_class_names
+from training.export.onnx_graph import Graph
+from training.pretrained.catalogue import SIDES
+from training.pretrained.efficientnet import CLASSES, NETWORKS, WIDTH, Network, add_layers, weights_file
+from training.pretrained.import_efficientnet import (
     Projection,
     import_efficientnet,
     learn_projection,
     roots,
 )
-from training.importable import SIDES
-from training.onnx_graph import Graph
-from training.tensor_file import read_tensors
+from training.pretrained.tensor_file import read_tensors
 
 LITE0, LITE1, LITE2 = NETWORKS
 Weights = dict[str, NDArray[np.float32]]
@@ -374,7 +374,7 @@ def test_a_model_is_made_without_torch(weights: Weights, imported: Model, tmp_pa
 import sys
 from pathlib import Path
 sys.modules["torch"] = None
-from training.efficientnet_import import import_efficientnet
+from training.pretrained.import_efficientnet import import_efficientnet
 print(import_efficientnet({LITE0!r}, Path("model.onnx")).fingerprint)
 print(*(name for name in sys.modules if name.startswith("efficientnet")))
 """

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from training_samples import CPU, TINY, as_split, lively, write_shapes
 
 from index.errors import DatasetError, ExportError, UserError
-from training.augment import Normalisation, centre_crops
-from training.embedding import (
+from training.data.augment import Normalisation, centre_crops
+from training.data.pictures import MemoryPictures
+from training.export.embedding import (
     LAYERS,
     EmbeddingRecipe,
     EmbeddingTransform,
@@ -21,8 +22,7 @@ from training.embedding import (
     pooling,
     principal_components,
 )
-from training.networks import AlexNet
-from training.pictures import MemoryPictures
+from training.networks.alexnet import AlexNet
 
 Array = NDArray[np.float64]
 NORMALISATION = Normalisation(torch.full((3, 1, 1), 120.0), torch.full((3, 1, 1), 60.0))

@@ -14,20 +14,20 @@ import torch
 from PIL import Image
 from training_samples import CPU, TINY, as_split, checkpoint_of, lively, reduced, write_shapes
 
-import training.export
-import training.model_file
+import training.export.export
+import training.export.model_file
 from index.errors import DatasetError, ExportError
-from retrieval.model import Model
-from retrieval.preprocess import resize_and_crop
-from retrieval.spec import ModelSpec
-from training.architectures import ALEXNET, CONFIGS, AlexNetConfig
-from training.augment import Normalisation, centre_crops
-from training.checkpoint import Checkpoint
-from training.dataset import Split
-from training.embedding import EmbeddingRecipe
-from training.export import export_model
-from training.graph import build_model
-from training.pictures import MemoryPictures, load_pictures
+from retrieval.models.model import Model
+from retrieval.models.spec import ModelSpec
+from retrieval.photos.preprocess import resize_and_crop
+from training.data.augment import Normalisation, centre_crops
+from training.data.dataset import Split
+from training.data.pictures import MemoryPictures, load_pictures
+from training.export.embedding import EmbeddingRecipe
+from training.export.export import export_model
+from training.export.graph import build_model
+from training.loop.checkpoint import Checkpoint
+from training.networks.architectures import ALEXNET, CONFIGS, AlexNetConfig
 
 RECIPE = EmbeddingRecipe(dim=8)
 
@@ -186,7 +186,7 @@ def test_the_fingerprint_is_of_the_weights_alone(pictures: MemoryPictures, tmp_p
     dates = [entry for entry in model.metadata_props if entry.key == "fc7.date"]
     assert len(dates) == 1
     dates[0].value = '"1990-01-01"'
-    assert training.model_file.fingerprint(model) == first
+    assert training.export.model_file.fingerprint(model) == first
 
     assert fingerprint(half=False) != first
     assert fingerprint(embedding=replace(RECIPE, power=1.0)) != first
@@ -240,7 +240,7 @@ def swap_sides(*given: Any, **options: Any) -> onnx.ModelProto:
 def test_a_model_that_answers_otherwise_is_not_left_behind(
     pictures: MemoryPictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sabotage: Any, message: str
 ) -> None:
-    monkeypatch.setattr(training.export, "build_model", sabotage)
+    monkeypatch.setattr(training.export.export, "build_model", sabotage)
     with pytest.raises(ExportError, match=rf"{message}.*; this is a bug, please report it"):
         export(checkpoint_of(lively(TINY, 3)), tmp_path / "model.onnx", pictures)
     assert os.listdir(tmp_path) == []
@@ -271,7 +271,7 @@ def test_pictures_that_leave_fc7_silent_do_not_fail_the_export(pictures: MemoryP
 def test_nor_do_they_hide_others_that_are_wrong(
     pictures: MemoryPictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training.export, "build_model", change_weight("fc7.weight", lambda weight: weight[::-1]))
+    monkeypatch.setattr(training.export.export, "build_model", change_weight("fc7.weight", lambda weight: weight[::-1]))
     with pytest.raises(ExportError, match="fc7 has cosine"):
         export(partly_silent(pictures), tmp_path / "model.onnx", pictures, half=False)
     assert os.listdir(tmp_path) == []
@@ -312,7 +312,7 @@ def test_an_export_that_fails_leaves_the_model_that_was_there(
 ) -> None:
     export(checkpoint_of(lively(TINY, 3)), tmp_path / "model.onnx", pictures)
     before = (tmp_path / "model.onnx").read_bytes()
-    monkeypatch.setattr(training.export, "build_model", swap_sides)
+    monkeypatch.setattr(training.export.export, "build_model", swap_sides)
     with pytest.raises(ExportError):
         export(checkpoint_of(lively(TINY, 3)), tmp_path / "model.onnx", pictures)
     assert (tmp_path / "model.onnx").read_bytes() == before

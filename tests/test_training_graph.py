@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 from training_samples import CPU, TINY, as_split, lively, write_shapes
 
-from training.architectures import AlexNetConfig, ConvLayer
-from training.augment import Normalisation, centre_crops
-from training.embedding import EmbeddingRecipe, EmbeddingTransform, fc7_alone, learn_embedding
-from training.export import for_inference
-from training.graph import build_model
-from training.networks import AlexNet
-from training.pictures import MemoryPictures
+from training.data.augment import Normalisation, centre_crops
+from training.data.pictures import MemoryPictures
+from training.export.embedding import EmbeddingRecipe, EmbeddingTransform, fc7_alone, learn_embedding
+from training.export.export import for_inference
+from training.export.graph import build_model
+from training.networks.alexnet import AlexNet
+from training.networks.architectures import AlexNetConfig, ConvLayer
 
 LIKE_2012 = AlexNetConfig(
     arch="like-2012",

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from index.errors import UserError
-from retrieval.pipeline import taken_by_host, usable_cores
-from training.hardware import choose_hardware, machine_memory, why_not_compiled
-from training.processes import Processes
+from retrieval.pipeline.executor import taken_by_host, usable_cores
+from training.loop.distributed import Processes
+from training.loop.hardware import choose_hardware, machine_memory, why_not_compiled
 
 PHYSICAL = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 

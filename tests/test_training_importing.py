@@ -9,12 +9,12 @@ import torch
 from file_server import ServedFile, serving
 
 from index.errors import CheckpointError, DatasetError, DownloadError, ExportError, UserError
-from retrieval.spec import ClassName
-from training.architectures import ALEXNET_OWT
-from training.dataset import IMAGENET, read_class_names
-from training.importing import ALEXNET, check_labels, import_weights, random_pictures
-from training.networks import AlexNet
-from training.published import ALEXNET_SHA256, PublishedWeights
+from retrieval.models.spec import ClassName
+from training.data.dataset import IMAGENET, read_class_names
+from training.networks.alexnet import AlexNet
+from training.networks.architectures import ALEXNET_OWT
+from training.pretrained.import_alexnet import ALEXNET, check_labels, import_weights, random_pictures
+from training.pretrained.torchvision import ALEXNET_SHA256, PublishedWeights
 
 
 @dataclass

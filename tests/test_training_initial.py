@@ -12,20 +12,20 @@ import pytest
 import torch
 from training_samples import CPU, TINY, as_split, checkpoint_of, lively, reduced, write_shapes
 
+from commands.training_report import TerminalReport
 from index.errors import CheckpointError, ModelError
-from training.architectures import CONFIGS
-from training.augment import centre_crops
-from training.checkpoint import Checkpoint
-from training.checkpoint_export import export_checkpoint
-from training.dataset import scan_dataset
-from training.embedding import EmbeddingRecipe
-from training.export import export_model
-from training.initial import read_start
-from training.marks import unpack_marks
-from training.pictures import MemoryPictures
-from training.recipe import RECIPES
-from training.report import TerminalReport
-from training.run import TrainResult, resume, train
+from training.data.augment import centre_crops
+from training.data.dataset import scan_dataset
+from training.data.image_hashes import unpack_marks
+from training.data.pictures import MemoryPictures
+from training.export.checkpoint_export import export_checkpoint
+from training.export.embedding import EmbeddingRecipe
+from training.export.export import export_model
+from training.loop.checkpoint import Checkpoint
+from training.loop.recipe import RECIPES
+from training.loop.run import TrainResult, resume, train
+from training.networks.architectures import CONFIGS
+from training.pretrained.weights import read_start
 
 Change = Callable[[onnx.ModelProto], None]
 

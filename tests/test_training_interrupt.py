@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from training_samples import write_shapes
 
-from training.checkpoint import Checkpoint
-from training.interrupt import deferred_interrupts
+from training.loop.checkpoint import Checkpoint
+from training.loop.interrupt import deferred_interrupts
 
 FC7 = Path(sys.executable).with_name("fc7")
 
@@ -23,9 +23,9 @@ import sys
 from pathlib import Path
 import torch
 from training_samples import TINY, TINY_RECIPE
-from training.hardware import Hardware
-from training.report import TerminalReport
-from training.run import train
+from training.loop.hardware import Hardware
+from commands.training_report import TerminalReport
+from training.loop.run import train
 
 result = train(
     Path(sys.argv[1]),
@@ -43,8 +43,8 @@ import sys, time
 from pathlib import Path
 import torch
 from training_samples import as_split
-from training.interrupt import deferred_interrupts
-from training.pictures import FolderPictures
+from training.loop.interrupt import deferred_interrupts
+from training.data.pictures import FolderPictures
 
 split = as_split(Path(sys.argv[1]))
 pictures = FolderPictures(split, 24, device=torch.device("cpu"), workers=2)

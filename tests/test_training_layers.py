@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import nn
 from training_samples import TINY
 
-from training.architectures import ALEXNET, ConvLayer
-from training.layers import LocalResponseNorm, batch_statistics_folded
-from training.networks import AlexNet
+from training.networks.alexnet import AlexNet
+from training.networks.architectures import ALEXNET, ConvLayer
+from training.networks.layers import LocalResponseNorm, batch_statistics_folded
 
 Array = NDArray[np.float64]
 Neuron = tuple[int, int, int, int]

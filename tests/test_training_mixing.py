@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.mixing import Targets, mix
+from training.data.mixing import Targets, mix
 
 N, SIDE = 40, 12
 

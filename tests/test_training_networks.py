@@ -6,8 +6,8 @@ from torch import nn
 from training_samples import TINY, lively, reduced
 
 from index.errors import CheckpointError
-from training.architectures import ALEXNET, ALEXNET_64, ALEXNET_OWT, CONFIGS, AlexNetConfig
-from training.networks import AlexNet, feature_grid, without_batch_norm
+from training.networks.alexnet import AlexNet, feature_grid, without_batch_norm
+from training.networks.architectures import ALEXNET, ALEXNET_64, ALEXNET_OWT, CONFIGS, AlexNetConfig
 
 # What torchvision documents for the pretrained weights of its `alexnet`.
 TORCHVISION = {

@@ -8,9 +8,9 @@ from PIL import Image
 from training_samples import as_split, write_shapes
 
 from index.errors import DatasetError, UserError
-from training.dataset import Split
-from training.normalisation import mean_picture
-from training.pictures import FolderPictures, MemoryPictures, Pictures, _Files, load_pictures, square
+from training.data.dataset import Split
+from training.data.normalisation import mean_picture
+from training.data.pictures import FolderPictures, MemoryPictures, Pictures, _Files, load_pictures, square
 
 CPU = torch.device("cpu")
 SIZE = 24

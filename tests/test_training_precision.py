@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from index.errors import UserError
-from training.precision import chosen_precision, name_of
-from training.recipe import PAPER
+from training.loop.precision import chosen_precision, name_of
+from training.loop.recipe import PAPER
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

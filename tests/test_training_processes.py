@@ -13,11 +13,11 @@ from training_process import learn
 from training_samples import CPU, TINY, TINY_RECIPE, as_split, write_shapes
 
 from index.errors import DatasetError, OptionError
-from training.checkpoint import Checkpoint
-from training.networks import AlexNet
-from training.pictures import MemoryPictures
-from training.processes import ALONE, Processes, joined_processes
-from training.trainer import Trainer
+from training.data.pictures import MemoryPictures
+from training.loop.checkpoint import Checkpoint
+from training.loop.distributed import ALONE, Processes, joined_processes
+from training.loop.trainer import Trainer
+from training.networks.alexnet import AlexNet
 
 REPOSITORY = Path(__file__).parent.parent
 BATCH_8 = ("--norm", "none", "--batch-size", 8, "--grow", "0:32,0.9:56", "--lr", 0.01)
@@ -160,7 +160,7 @@ def test_an_error_of_another_process_is_told_once_and_ends_all(tmp_path: Path, s
 import os
 from cli import main
 from index.errors import UserError
-from training.pictures import MemoryPictures
+from training.data.pictures import MemoryPictures
 
 batches = MemoryPictures.batches
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from torchvision_layout import torchvision_alexnet
 
 from index.errors import CheckpointError
-from training.augment import centre_crops
-from training.published import ALEXNET_SHA256, ALEXNET_URL, as_network, promised_digest, read_weights
-from training.published import torchvision_normalisation as normalisation
+from training.data.augment import centre_crops
+from training.pretrained.torchvision import ALEXNET_SHA256, ALEXNET_URL, as_network, promised_digest, read_weights
+from training.pretrained.torchvision import torchvision_normalisation as normalisation
 
 SHAPES = {name: values.shape for name, values in torchvision_alexnet(10, seed=None).state_dict().items()}
 
@@ -162,7 +162,7 @@ def test_both_of_torchs_file_formats_are_read_and_verified(
     # Only torchvision's own file is said to have its accuracy.
     assert not published.is_torchvisions
     assert (published.accuracy, published.licence) == ({}, "")
-    monkeypatch.setattr("training.published.ALEXNET_SHA256", digest)
+    monkeypatch.setattr("training.pretrained.torchvision.ALEXNET_SHA256", digest)
     published = read_weights(path)
     assert published.is_torchvisions
     assert (published.accuracy["top1"], published.accuracy["top5"]) == (0.56522, 0.79066)

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from index.errors import OptionError
-from training.architectures import CONFIGS
-from training.recipe import BOUNDS, PAPER, RECIPES, Recipe, recipe_options
+from training.loop.recipe import BOUNDS, PAPER, RECIPES, Recipe, recipe_options
+from training.networks.architectures import CONFIGS
 
 
 def test_every_architecture_has_a_recipe_that_fits_it() -> None:

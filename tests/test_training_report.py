@@ -9,10 +9,10 @@ from typing import Any
 import click
 import pytest
 
-from cli_export import export_command, import_command
-from cli_training import train_command
+from commands.models import export_command, import_command
+from commands.training import train_command
+from commands.training_report import TerminalReport
 from index.errors import UserError
-from training.report import TerminalReport
 
 CLEARED = "\r\x1b[K"
 
@@ -55,9 +55,9 @@ def test_an_exception_takes_the_bar_away(draw: Callable[[TerminalReport], None],
 @pytest.mark.parametrize(
     ("command", "work", "draw"),
     [
-        (train_command, "training.run.train", train_a_little),
-        (export_command, "training.checkpoint_export.export_checkpoint", read_pictures),
-        (import_command, "training.importing.import_weights", fetch_weights),
+        (train_command, "training.loop.run.train", train_a_little),
+        (export_command, "training.export.checkpoint_export.export_checkpoint", read_pictures),
+        (import_command, "training.pretrained.import_alexnet.import_weights", fetch_weights),
     ],
 )
 def test_an_error_of_a_command_begins_a_line(

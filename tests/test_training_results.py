@@ -7,9 +7,9 @@ import pytest
 
 from index.errors import RunError
 from index.records import Prediction
-from retrieval.evaluation import Evaluation, PictureResult
-from retrieval.spec import ClassName
-from training.results import write_confusion, write_metrics, write_mistakes
+from retrieval.evaluation.evaluate import Evaluation, PictureResult
+from retrieval.models.spec import ClassName
+from training.loop.results import write_confusion, write_metrics, write_mistakes
 
 CLASSES = (ClassName("crane", "n02012849"), ClassName("crane", "n03126707"), ClassName("snail", "n01944390"))
 TAKEN_FOR = [(0, 0), (0, 1), (1, 1), (1, 1), (2, 0)]

@@ -20,9 +20,9 @@ from permissions import as_an_ordinary_user
 from training_samples import as_split, write_shapes
 
 from index.errors import RunError
-from training.dataset import Split
-from training.pictures import MemoryPictures, StoredPictures
-from training.row_store import RowStore, split_key
+from training.data.dataset import Split
+from training.data.pictures import MemoryPictures, StoredPictures
+from training.data.row_store import RowStore, split_key
 
 ROWS, WIDTH, BLOCK = 20, 3, 6
 KEY = "ab" * 32
@@ -32,9 +32,9 @@ FILLING = """
 import sys, time
 from pathlib import Path
 import numpy as np
-import training.row_store
+import training.data.row_store
 from test_training_row_store import BLOCK, KEY, ROWS, WIDTH, values
-training.row_store.BLOCK = BLOCK
+training.data.row_store.BLOCK = BLOCK
 
 def compute(rows):
     print(rows.start, flush=True)
@@ -42,7 +42,7 @@ def compute(rows):
         time.sleep(300)
     return values(rows), {}
 
-training.row_store.RowStore(Path(sys.argv[1]), "numbers", KEY, ROWS, (WIDTH,), np.float32).fill(compute)
+training.data.row_store.RowStore(Path(sys.argv[1]), "numbers", KEY, ROWS, (WIDTH,), np.float32).fill(compute)
 """
 
 
@@ -64,7 +64,7 @@ class Asked(list[range]):
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.row_store.BLOCK", BLOCK)
+    monkeypatch.setattr("training.data.row_store.BLOCK", BLOCK)
 
 
 def store_in(folder: Path, *, key: str = KEY, n: int = ROWS, width: int = WIDTH, dtype: Any = np.float32) -> RowStore:
@@ -337,7 +337,7 @@ def test_stored_pictures_are_decoded_once(split: Split, tmp_path: Path, monkeypa
         decoded.append(path)
         return np.full((size, size, 3), 7, np.uint8)
 
-    monkeypatch.setattr("training.pictures.square", remember)
+    monkeypatch.setattr("training.data.pictures.square", remember)
     found = stored(split, tmp_path)
     assert decoded == [split.paths[4]], "what could not be read is tried again"
     assert found.skipped == []

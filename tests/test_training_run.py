@@ -17,16 +17,16 @@ from PIL import Image
 from training_samples import CPU, SHAPES, TINY, TINY_RECIPE, write_shapes
 
 from index.errors import CheckpointError, DatasetError, OptionError, RunError, UserError
-from retrieval.model import Model
-from training.architectures import ALEXNET
-from training.checkpoint import BEST, LAST, Checkpoint, EpochMetrics
-from training.dataset import scan_dataset
-from training.embedding import EmbeddingRecipe
-from training.hardware import Hardware
-from training.recipe import Recipe
-from training.run import TrainResult, resume, train
-from training.run_folder import METRICS, MODEL
-from training.validation import evaluate
+from retrieval.models.model import Model
+from training.data.dataset import scan_dataset
+from training.export.embedding import EmbeddingRecipe
+from training.loop.checkpoint import BEST, LAST, Checkpoint, EpochMetrics
+from training.loop.hardware import Hardware
+from training.loop.recipe import Recipe
+from training.loop.run import TrainResult, resume, train
+from training.loop.run_folder import METRICS, MODEL
+from training.loop.validation import evaluate
+from training.networks.architectures import ALEXNET
 
 RECIPE = TINY_RECIPE.changed(precision="float32", validation=0.2)
 SHORT = RECIPE.changed(epochs=2)
@@ -77,7 +77,7 @@ def learned(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainResult
 
 @pytest.fixture
 def report_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.trainer.SECONDS_BETWEEN_REPORTS", -1.0)
+    monkeypatch.setattr("training.loop.trainer.SECONDS_BETWEEN_REPORTS", -1.0)
 
 
 def run(data: Path, out: Path, recipe: Recipe = SHORT, *, report: Record | None = None, **options: Any) -> TrainResult:
@@ -210,7 +210,7 @@ def test_a_signal_during_the_last_validation_counts(
         return evaluate(*arguments, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr("training.trainer.evaluate", interrupted)
+        patched.setattr("training.loop.trainer.evaluate", interrupted)
         assert run(data, tmp_path / "run", RECIPE.changed(epochs=1)).spec is None
     assert not (tmp_path / "run" / MODEL).exists()
     assert state(tmp_path / "run")["epoch"] == 1

@@ -14,12 +14,12 @@ from permissions import as_an_ordinary_user
 from training_samples import CPU, TINY, TINY_RECIPE, write_shapes
 
 from index.errors import ExportError, RunError
-from training.checkpoint import LAST
-from training.embedding import EmbeddingRecipe
-from training.model_file import check_place
-from training.report import SilentReport
-from training.run import TrainResult, resume, train
-from training.run_folder import CONFUSION, MISTAKES, MODEL
+from training.export.embedding import EmbeddingRecipe
+from training.export.model_file import check_place
+from training.loop.checkpoint import LAST
+from training.loop.report import SilentReport
+from training.loop.run import TrainResult, resume, train
+from training.loop.run_folder import CONFUSION, MISTAKES, MODEL
 
 RECIPE = TINY_RECIPE.changed(epochs=1, batch_size=4, precision="float32")
 
@@ -28,9 +28,9 @@ import sys
 from pathlib import Path
 import torch
 from training_samples import TINY, TINY_RECIPE
-from training.hardware import Hardware
-from training.report import TerminalReport
-from training.run import train
+from training.loop.hardware import Hardware
+from commands.training_report import TerminalReport
+from training.loop.run import train
 
 train(
     Path(sys.argv[1]),

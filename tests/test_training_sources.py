@@ -10,12 +10,12 @@ from test_training_dataset import make_classes, make_tiny_imagenet, touch
 
 from index.errors import DatasetError, OptionError
 from index.records import SkippedPhoto
-from retrieval.folder import LINK
-from retrieval.spec import ClassGroup, ClassName
-from training.dataset import Dataset, Draw
-from training.marks import mark_of, pack_marks
-from training.sources import UNLABELLED, Source, photos_alone, scan_sources
-from training.trainer import drawn, epoch_order
+from retrieval.models.spec import ClassGroup, ClassName
+from retrieval.photos.scan import LINK
+from training.data.dataset import Dataset, Draw
+from training.data.image_hashes import mark_of, pack_marks
+from training.data.sources import UNLABELLED, Source, photos_alone, scan_sources
+from training.loop.trainer import drawn, epoch_order
 
 CRANES = ("n02012849", "n03126707")
 """A bird and a machine: both are called crane."""
@@ -194,7 +194,7 @@ def test_a_part_is_set_aside_to_check_with(tmp_path: Path, monkeypatch: pytest.M
     assert photos_alone(photos, 0.25, 1).validation != found.validation
     assert len(photos_alone(photos, 0.0, 0).validation) == 1
     assert len(photos_alone(photos, 1.0, 0).train) == 1
-    monkeypatch.setattr("training.sources.LARGEST_CHECK", 3)
+    monkeypatch.setattr("training.data.sources.LARGEST_CHECK", 3)
     assert len(photos_alone(photos, 0.25, 0).validation) == 3
 
 

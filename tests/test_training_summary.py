@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from commands.training_report import most_confused, summary
 from index.records import Prediction
-from retrieval.evaluation import Evaluation, PictureResult
-from retrieval.spec import ModelSpec
-from training.run import TrainResult
-from training.summary import most_confused, summary
+from retrieval.evaluation.evaluate import Evaluation, PictureResult
+from retrieval.models.spec import ModelSpec
+from training.loop.run import TrainResult
 
 
 def evaluation(*pairs: tuple[str, str]) -> Evaluation:

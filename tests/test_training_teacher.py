@@ -11,12 +11,12 @@ from conftest import DIM
 from training_samples import write_colours
 
 from index.errors import ModelError
-from retrieval.model import Model
-from retrieval.photos import open_photo
-from retrieval.spec import ClassGroup
-from training.hardware import Hardware, choose_hardware
-from training.lesson import Taught
-from training.teacher import Answers, kept_answers
+from retrieval.models.model import Model
+from retrieval.models.spec import ClassGroup
+from retrieval.photos.decode import open_photo
+from training.distillation.lesson import Taught
+from training.distillation.teacher import Answers, kept_answers
+from training.loop.hardware import Hardware, choose_hardware
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def never(*_: object) -> None:
 def test_answers_are_those_that_the_teacher_gives_in_use(
     teacher: Model, paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.teacher.BATCH", 2)
-    monkeypatch.setattr("training.row_store.BLOCK", 5)
+    monkeypatch.setattr("training.distillation.teacher.BATCH", 2)
+    monkeypatch.setattr("training.data.row_store.BLOCK", 5)
     told: list[tuple[int, int]] = []
     answers = kept_answers(
         teacher, paths, tmp_path, tmp_path / "answers", progress=lambda done, total: told.append((done, total))
@@ -60,7 +60,7 @@ def test_answers_are_those_that_the_teacher_gives_in_use(
 def test_a_signal_ends_the_asking_after_a_block_and_keeps_the_answers(
     teacher: Model, paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.row_store.BLOCK", 5)
+    monkeypatch.setattr("training.data.row_store.BLOCK", 5)
     for done in (5, 10, 12):
         told: list[int] = []
 
@@ -106,7 +106,7 @@ def test_another_teacher_is_asked_itself(
 def test_of_pictures_that_cannot_be_read_it_says_nothing(
     teacher: Model, paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.teacher.BATCH", 3)
+    monkeypatch.setattr("training.distillation.teacher.BATCH", 3)
     expected = ask(teacher, paths, tmp_path)
     whole = {paths[number]: paths[number].read_bytes() for number in (1, 3, 4, 5)}  # the second batch is of nothing
     for path, content in whole.items():

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from index.errors import CheckpointError
-from training.efficientnet import NETWORKS, weights_file
-from training.tensor_file import MAGIC, MOST_BYTES, MOST_PICKLED, PROTOCOL, read_tensors
+from training.pretrained.efficientnet import NETWORKS, weights_file
+from training.pretrained.tensor_file import MAGIC, MOST_BYTES, MOST_PICKLED, PROTOCOL, read_tensors
 
 PROTO = b"\x80\x02"
 HEAD = b"".join(pickle.dumps(value, 2) for value in (MAGIC, PROTOCOL, {"little_endian": True}))

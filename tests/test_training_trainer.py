@@ -11,16 +11,16 @@ from torch import Tensor
 from training_samples import CPU, TINY, TINY_RECIPE, as_split, checkpoint_of, lively, write_shapes
 
 from index.errors import CheckpointError, DatasetError, UserError
-from training.augment import Normalisation, centre_crops, random_crops
-from training.checkpoint import Checkpoint, EpochMetrics
-from training.mixing import Targets
-from training.networks import AlexNet
-from training.optimizer import parameter_groups
-from training.pictures import FolderPictures, MemoryPictures
-from training.recipe import PAPER, Recipe
-from training.schedule import learning_rate, stalled
-from training.trainer import Trainer
-from training.validation import evaluate
+from training.data.augment import Normalisation, centre_crops, random_crops
+from training.data.mixing import Targets
+from training.data.pictures import FolderPictures, MemoryPictures
+from training.loop.checkpoint import Checkpoint, EpochMetrics
+from training.loop.optimizer import parameter_groups
+from training.loop.recipe import PAPER, Recipe
+from training.loop.schedule import learning_rate, stalled
+from training.loop.trainer import Trainer
+from training.loop.validation import evaluate
+from training.networks.alexnet import AlexNet
 
 NORMALISATION = Normalisation(torch.full((3, 1, 1), 120.0), torch.full((3, 1, 1), 60.0))
 
@@ -202,7 +202,7 @@ def test_right_is_the_label_of_the_larger_share(pictures: MemoryPictures, monkey
     def first_class(x: Tensor, labels: Tensor, *, mixup: float, cutmix: float) -> tuple[Tensor, Targets]:
         return x, Targets(labels, torch.zeros_like(labels), 0.1)
 
-    monkeypatch.setattr("training.objective.mix", first_class)
+    monkeypatch.setattr("training.loop.objective.mix", first_class)
     trainer = trainer_of(pictures, TINY_RECIPE.changed(batch_size=12, lr=0.0))
     torch.nn.init.zeros_(trainer.network.fc8.weight)
     trainer.network.fc8.bias.data = torch.tensor([1.0, 0.0, 0.0])
@@ -293,7 +293,7 @@ def test_gradients_in_float16_are_scaled_and_the_scale_is_kept(
     pictures: MemoryPictures, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     # On a CPU, which is asked for float16 by no recipe: the loop is that of a GPU.
-    monkeypatch.setattr("training.trainer.chosen_precision", lambda recipe, device: torch.float16)
+    monkeypatch.setattr("training.loop.trainer.chosen_precision", lambda recipe, device: torch.float16)
     recipe = TINY_RECIPE.changed(batch_size=4, epochs=3)
     whole = trainer_of(pictures, recipe)
     for _ in range(3):

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from training_samples import CPU, TINY, TINY_RECIPE, as_split, checkpoint_of
 
-from training.augment import Normalisation
-from training.checkpoint import Checkpoint
-from training.networks import AlexNet
-from training.pictures import FolderPictures, MemoryPictures
-from training.processes import ALONE, Processes, joined_processes
-from training.trainer import Trainer
+from training.data.augment import Normalisation
+from training.data.pictures import FolderPictures, MemoryPictures
+from training.loop.checkpoint import Checkpoint
+from training.loop.distributed import ALONE, Processes, joined_processes
+from training.loop.trainer import Trainer
+from training.networks.alexnet import AlexNet
 
 # Batch normalisation has statistics of each process's own share, dropout and crops numbers of its own; so without them.
 CONFIG = replace(TINY, resize=28, batch_norm=False, dropout=0.0)

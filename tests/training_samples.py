@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from retrieval.spec import ClassName
-from training.architectures import AlexNetConfig, ConvLayer
-from training.augment import Normalisation
-from training.checkpoint import Checkpoint
-from training.dataset import Split
-from training.hardware import Hardware
-from training.networks import AlexNet
-from training.recipe import RECIPES
+from retrieval.models.spec import ClassName
+from training.data.augment import Normalisation
+from training.data.dataset import Split
+from training.loop.checkpoint import Checkpoint
+from training.loop.hardware import Hardware
+from training.loop.recipe import RECIPES
+from training.networks.alexnet import AlexNet
+from training.networks.architectures import AlexNetConfig, ConvLayer
 
 # Two threads gain nothing on networks this small, and wait for each other where the cores are busy.
 torch.set_num_threads(1)

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index.faiss_library import FaissDevice, faiss_gpus
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import NewPhoto
-from index.sync import FileStamp
+from index.sync.plan import FileStamp
+from index.vectors.faiss_library import FaissDevice, faiss_gpus
 from retrieval.facts import index_facts
 
 pytestmark = pytest.mark.skipif(faiss_gpus() == 0, reason="FAISS finds no GPU")

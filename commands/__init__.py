@@ -1,0 +1,1 @@
+"""The commands of the command line, and all that is about a terminal."""

@@ -1,0 +1,249 @@
+"""Answers as text: tables for people; JSON, JSON lines, CSV and bare paths for programs.
+
+Everything is yielded a piece at a time, as the answers arrive. File names that are not valid text keep their surrogate
+escapes in CSV and paths, so that a stream with `errors="surrogateescape"` gives back their bytes; in JSON and tables
+they are escaped.
+"""
+
+import json
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from index.records import Prediction, SkippedPhoto, SyncCounts
+from retrieval.text import csv_line, file_size, printable
+
+if TYPE_CHECKING:
+    from retrieval.duplicates.find import DuplicateGroup, DuplicatePhoto
+    from retrieval.evaluation.evaluate import PictureResult
+    from retrieval.facts import Facts
+    from retrieval.indexing.check import CheckReport
+    from retrieval.indexing.index_folders import FolderReport
+    from retrieval.searching.search import Answer
+
+Record = Mapping[str, object]
+LIKENESS_NAMES = {"exact": "exact copies", "altered": "one picture, altered", "alike": "look-alikes"}
+LEAST_ROOM = 16  # characters of a path that are shown even if the line does not fit then
+MANY = 10  # parts of a value, of which a table shows only the first few
+FEW = 3
+
+
+def format_predictions(
+    photos: Iterable[tuple[str, Sequence[Prediction]]], format: str, *, width: int | None = None
+) -> Iterator[str]:
+    """Photos with their predictions as "table" (`width` columns at most), "json", "jsonl" or "csv"."""
+    if format == "table":
+        tables = ((photo, [(f"{p.probability:6.1%}", _named(p)) for p in predictions]) for photo, predictions in photos)
+        return _tables(tables, width)
+    columns = ("label", "id", "probability", "group")
+    answers = (
+        (
+            photo,
+            [
+                {"label": p.label, "id": p.id, "probability": _rounded(p.probability)}
+                | ({"group": p.group} if p.group else {})
+                for p in predictions
+            ],
+        )
+        for photo, predictions in photos
+    )
+    return _machine_format(answers, format, ("path", "predictions"), columns)
+
+
+def _named(prediction: Prediction) -> str:
+    return f"{prediction.label} ({prediction.group})" if prediction.group else prediction.label
+
+
+def format_results(
+    answers: Iterable["Answer"],
+    format: str,
+    *,
+    labelled: bool = False,
+    width: int | None = None,
+    end: str = "\n",
+) -> Iterator[str]:
+    """Answers to queries as "table", "json", "jsonl", "csv", or "paths" (each followed by `end`).
+
+    `labelled` ones are of labels, and their scores are probabilities.
+    """
+    score, form = ("probability", "6.1%") if labelled else ("score", "6.3f")
+    if format == "paths":
+        return (f"{result.path}{end}" for answer in answers for result in answer.results)
+    if format == "table":
+        tables = ((_heading(a), [(f"{r.score:{form}}", str(r.path)) for r in a.results]) for a in answers)
+        return _tables(tables, width)
+    records = ((a.query, [{"path": str(r.path), score: _rounded(r.score)} for r in a.results]) for a in answers)
+    return _machine_format(records, format, ("query", "results"), ("path", score))
+
+
+def format_reports(reports: Iterable["FolderReport"], *, width: int | None = None) -> Iterator[str]:
+    """What was done about folders, as tables of counts."""
+
+    def rows(counts: SyncCounts | None) -> list[tuple[str, str]]:
+        if counts is None:
+            return [("-", "cannot be seen now; what the index holds of it is kept")]
+        named = ((f"{count:7,}", name.replace("_", " ")) for name, count in asdict(counts).items() if count)
+        return list(named) or [("0", "photos")]
+
+    return _tables(((str(report.folder), rows(report.counts)) for report in reports), width)
+
+
+def format_duplicates(
+    groups: Iterable["DuplicateGroup"], format: str, *, width: int | None = None, end: str = "\n"
+) -> Iterator[str]:
+    """Groups, best first, as "table", "json", "jsonl", or the "paths" of all but the best (each followed by `end`)."""
+    if format == "paths":
+        return (f"{photo.path}{end}" for group in groups for photo in group.spare)
+    if format == "table":
+        return _tables(((_group_heading(group), list(map(_group_row, group.photos))) for group in groups), width)
+    answers = ((group.likeness, [_group_record(photo) for photo in group.photos]) for group in groups)
+    return _machine_format(answers, format, ("likeness", "photos"), ())
+
+
+def format_check(report: "CheckReport") -> Iterator[str]:
+    """What a check found, a line each, and what it looked at."""
+    yield from (f"{printable(problem.what)}\n" for problem in report.problems)
+    found = f"{len(report.problems):,} problems" if report.problems else "nothing is wrong"
+    yield f"{report.photos:,} photos, {report.embedded:,} of them embedded again: {found}\n"
+
+
+def format_forgotten(counts: Iterable[tuple[Path, int]]) -> Iterator[str]:
+    """Paths with how many photos an index has forgotten there."""
+    return (f"{printable(str(path))}: {count:,} forgotten\n" for path, count in counts)
+
+
+def format_skipped(photos: Iterable[SkippedPhoto], format: str) -> Iterator[str]:
+    """Skipped photos with their reasons, as lines ("table") or one "json" array."""
+    if format == "json":
+        yield _json([{"path": str(photo.path), "reason": photo.reason} for photo in photos], indent=2) + "\n"
+    else:
+        yield from (f"{printable(f'{photo.path}: {photo.reason}')}\n" for photo in photos)
+
+
+def format_pictures(pictures: Iterable["PictureResult"]) -> Iterator[str]:
+    """The pictures of an evaluation as CSV; `rank` is the place of its own class among the predictions."""
+    yield csv_line(("path", "label", "predicted", "probability", "rank"))
+    for p in pictures:
+        yield csv_line((p.path, p.label, p.predicted.label, _rounded(p.predicted.probability), p.rank))
+
+
+def format_facts(facts: "Facts", format: str) -> Iterator[str]:
+    """The rows of facts as "table", aligned, one of several parts on as many lines, or the values as "json" object."""
+    if format == "json":
+        yield _json(facts.values, indent=2) + "\n"
+        return
+    column = max((len(name) for name in facts.rows), default=0) + 2
+    for name, value in facts.rows.items():
+        for number, line in enumerate(_lines(value)):
+            yield f"{name if number == 0 else '':<{column}}{printable(line)}\n"
+
+
+def shorten_middle(text: str, width: int) -> str:
+    """`text` in at most `width` columns; what is left out of a longer one is in its middle, marked by "…"."""
+    if sum(map(_columns, text)) <= width:
+        return text
+    kept = max(width - 1, 0)
+    head = _fitting(text, kept // 3)  # the end of a path, the file's name, says more than its beginning
+    return f"{head}…{_fitting(text[::-1], kept - sum(map(_columns, head)))[::-1]}"
+
+
+def _fitting(text: str, width: int) -> str:
+    """As much of the beginning of `text` as `width` columns hold."""
+    ends = accumulate(map(_columns, text))
+    return "".join(character for character, end in zip(text, ends, strict=True) if end <= width)
+
+
+def _columns(character: str) -> int:
+    """How many columns of a terminal it takes: two in Chinese, Japanese and Korean, none for an accent by itself."""
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _heading(answer: "Answer") -> str:
+    """What was asked; a label that is not just the name of a class is followed by what it means."""
+    names = answer.classes
+    if names in ((), (answer.query,)):
+        return answer.query
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    return f"{answer.query}: {', '.join(names[:FEW])}{more}"
+
+
+def _lines(value: object) -> list[str]:
+    if isinstance(value, Mapping):
+        return [f"{name}: {part}" for name, part in value.items()] or ["none"]
+    if isinstance(value, list | tuple) and len(value) > MANY:
+        return [f"{len(value)}: {', '.join(map(str, value[:FEW]))}, …"]
+    if isinstance(value, list | tuple):
+        return [str(part) for part in value] or ["none"]
+    return [str(value)]
+
+
+def _tables(tables: Iterable[tuple[str, Sequence[tuple[str, str]]]], width: int | None) -> Iterator[str]:
+    for number, (heading, rows) in enumerate(tables):
+        fitted = printable(heading) if width is None else shorten_middle(printable(heading), width)
+        yield f"{'' if number == 0 else chr(10)}{fitted}\n"
+        for value, text in rows:
+            room = None if width is None else max(width - len(value) - 4, LEAST_ROOM)
+            yield f"  {value}  {printable(text) if room is None else shorten_middle(printable(text), room)}\n"
+
+
+def _group_heading(group: "DuplicateGroup") -> str:
+    spare = file_size(sum(photo.size for photo in group.photos[1:]))
+    return f"{LIKENESS_NAMES[group.likeness]}: {len(group.photos)} photos, {spare} without the first"
+
+
+def _group_row(photo: "DuplicatePhoto") -> tuple[str, str]:
+    size = f"{photo.width:5}×{photo.height:<5} {file_size(photo.size):>9}"
+    return f"{size}  {_time(photo.mtime_ns):%Y-%m-%d}", str(photo.path)
+
+
+def _group_record(photo: "DuplicatePhoto") -> Record:
+    return {
+        "path": str(photo.path),
+        "width": photo.width,
+        "height": photo.height,
+        "bytes": photo.size,
+        "modified": _time(photo.mtime_ns).isoformat(timespec="seconds"),
+    }
+
+
+def _machine_format(
+    answers: Iterable[tuple[str, Sequence[Record]]], format: str, names: tuple[str, str], columns: Sequence[str]
+) -> Iterator[str]:
+    if format == "csv":
+        yield csv_line((names[0], "rank", *columns))
+        for subject, rows in answers:
+            yield from (
+                csv_line((subject, rank, *(row.get(name, "") for name in columns))) for rank, row in enumerate(rows, 1)
+            )
+        return
+    records = (dict(zip(names, answer, strict=True)) for answer in answers)
+    if format == "jsonl":
+        yield from (_json(record) + "\n" for record in records)
+    elif format == "json":
+        opening = "[\n"
+        for record in records:
+            yield opening + _json(record)
+            opening = ",\n"
+        yield "[]\n" if opening == "[\n" else "\n]\n"
+    else:
+        raise ValueError(f"no format is called {format!r}")
+
+
+def _time(mtime_ns: int) -> datetime:
+    return datetime.fromtimestamp(mtime_ns / 1e9).astimezone()
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 6)
+
+
+def _json(value: object, *, indent: int | None = None) -> str:
+    # A lone surrogate cannot be encoded; written with a backslash it is the JSON escape that stands for it.
+    text = json.dumps(value, ensure_ascii=False, indent=indent, default=str)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

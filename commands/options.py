@@ -1,0 +1,230 @@
+"""The flags that commands of the command line share; commands/model_options.py has those that load a model.
+
+Whatever is heavy is imported inside: `fc7 --help` imports this module.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from training.loop.options import Option
+
+Command = Callable[..., Any]
+MOST_THREADS = 1024
+
+
+class AnyPath(click.Path):
+    """Any path: what cannot be read is told of by whoever reads it, which knows whether the rest can go on without."""
+
+    def __init__(self, *, allow_dash: bool = False) -> None:
+        super().__init__(path_type=Path, readable=False, allow_dash=allow_dash)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse no name at all, which Path takes for the current folder, and tell the file `./-` from `-`."""
+        if value == "":
+            self.fail("a path is empty; is a variable of the shell not set?", param, ctx)
+        path = super().convert(value, param, ctx)
+        return Path.cwd() / path if path == Path("-") and value not in ("-", path) else path
+
+
+PATH = AnyPath()
+
+
+class Label(click.types.StringParamType):
+    """A name that may have spaces; the environment has several with commas between."""
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """Split at commas, which click does at spaces."""
+        return [name.strip() for name in rv.split(",") if name.strip()]
+
+
+def default_index() -> Path:
+    """The index that FC7_INDEX names, or the one in the user's data directory."""
+    if named := os.environ.get("FC7_INDEX"):
+        return Path(named)
+    import platformdirs
+
+    return platformdirs.user_data_path("fc7", appauthor=False) / "index"
+
+
+def cache_folder() -> Path:
+    """Where what was fetched is kept, and what takes time to make again."""
+    import platformdirs
+
+    return platformdirs.user_cache_path("fc7", appauthor=False)
+
+
+def photos_argument(metavar: str, *, required: bool = True) -> Callable[[Command], Command]:
+    return click.argument("photos", metavar=metavar, nargs=-1, required=required, type=AnyPath(allow_dash=True))
+
+
+def device_option(command: Command) -> Command:
+    return click.option(
+        "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="Where to compute."
+    )(command)
+
+
+def index_option(command: Command) -> Command:
+    return click.option(
+        "--index",
+        "index",
+        type=PATH,
+        default=default_index,
+        envvar="FC7_INDEX",
+        show_envvar=True,
+        show_default="in your data directory",
+        help="Folder that holds the index.",
+    )(command)
+
+
+def pace_options(command: Command) -> Command:
+    """Add --workers and --batch-size, after a `model`; the command is called with `pace` in their stead."""
+
+    @click.option(
+        "--workers",
+        type=click.IntRange(1, MOST_THREADS),
+        show_default="one a core",
+        help="Threads that decode photos and compute batches.",
+    )
+    @click.option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        show_default="16, on a GPU 64",
+        help="Photos in a batch, at most.",
+    )
+    @functools.wraps(command)
+    def with_pace(*args: Any, model: Any, workers: int | None, batch_size: int | None, **options: Any) -> Any:
+        from retrieval.pipeline.executor import Pace
+
+        pace = Pace.chosen(model, workers=workers, batch_size=batch_size)
+        return command(*args, model=model, pace=pace, **options)
+
+    return with_pace
+
+
+def query_options(command: Command) -> Command:
+    """Add the photos and options that make a `Query`; the command is called with `query` in their stead."""
+
+    @photos_argument("[PHOTO]...", required=False)
+    @click.option("--average", is_flag=True, help="Look for what all PHOTOs have in common.")
+    @click.option(
+        "--not",
+        "unlike",
+        metavar="PHOTO",
+        multiple=True,
+        type=PATH,
+        envvar="FC7_SEARCH_NOT",
+        help="Results should not look like it.",
+    )
+    @click.option(
+        "--box",
+        metavar="X,Y,W,H",
+        callback=_box,
+        help="Look at this region of PHOTO only, in pixels of the upright picture.",
+    )
+    @click.option("--mirror", is_flag=True, help="Average PHOTO with its mirror image.")
+    @click.option(
+        "--label",
+        "labels",
+        metavar="NAME",
+        multiple=True,
+        type=Label(),
+        envvar="FC7_SEARCH_LABEL",
+        help="Only photos of this; of any, if repeated. In FC7_SEARCH_LABEL with commas between.",
+    )
+    @click.option("--within", metavar="FOLDER", multiple=True, type=PATH, help="Only photos below this indexed folder.")
+    @top_option(10, "results for each photo")
+    @click.option(
+        "--min-score",
+        type=click.FloatRange(-1, 1),
+        help="Leave out results below this; 1 is the same picture. Without PHOTO, the least probability.",
+    )
+    @click.option(
+        "--recall",
+        type=click.FloatRange(0, 1, min_open=True),
+        show_default="0.97",
+        help="Share of the 10 best to find, on average, in a large index; 1 compares all photos.",
+    )
+    @functools.wraps(command)
+    def with_query(*args: Any, **options: Any) -> Any:
+        from retrieval.searching.search import Query
+
+        query = Query(**{field.name: options.pop(field.name) for field in fields(Query)})
+        about_photos = {"average": query.average, "not": query.unlike, "box": query.box, "mirror": query.mirror}
+        if not query.photos and not query.labels:
+            raise click.UsageError("name a PHOTO, or what to look for with --label")
+        if not query.photos and (given := [f"--{name}" for name, value in about_photos.items() if value]):
+            raise click.UsageError(f"{' and '.join(given)} without a PHOTO; name one")
+        return command(*args, query=query, **options)
+
+    return with_query
+
+
+def _box(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    from retrieval.searching.query import Box
+
+    try:
+        return None if value is None else Box.parse(value)
+    except ValueError:
+        raise click.BadParameter(f"{value} is not x,y,w,h, in whole pixels from the upper left corner") from None
+
+
+def top_option(default: int, what: str) -> Callable[[Command], Command]:
+    return click.option("-k", "--top", type=click.IntRange(min=1), default=default, help=f"How many {what}.")
+
+
+def format_option(*formats: str) -> Callable[[Command], Command]:
+    return click.option("--format", "format", type=click.Choice(formats), default=formats[0], help="How to print.")
+
+
+def strict_option(command: Command) -> Command:
+    return click.option("--strict", is_flag=True, help="Fail if any photo had to be skipped.")(command)
+
+
+def recipe_flags(command: Command) -> Command:
+    """Add one option for each value of a Recipe; what the user does not give stays None."""
+    from training.loop.recipe import recipe_options
+
+    return value_flags(recipe_options(), command)
+
+
+def shape_flags(command: Command) -> Command:
+    """Add one option for each value of a Shape; the command is called with `shape`, those that the user gives."""
+    from training.networks.architectures import shape_options
+
+    options = shape_options()
+
+    @functools.wraps(command)
+    def with_shape(*args: Any, **values: Any) -> Any:
+        shape = {option.name: values.pop(option.name) for option in options}
+        return command(*args, shape={name: value for name, value in shape.items() if value is not None}, **values)
+
+    return value_flags(options, with_shape)
+
+
+def value_flags(options: "Sequence[Option]", command: Command) -> Command:
+    for name, annotation, text in reversed(options):
+        flag = "--" + name.replace("_", "-")
+        choices = get_args(annotation)
+        command = click.option(
+            f"{flag}/--no-{flag[2:]}" if annotation is bool else flag,
+            default=None,
+            type=click.Choice(choices) if choices else annotation,
+            show_default=False,
+            help=text,
+        )(command)
+    return command
+
+
+def null_wants_paths(null: bool, format: str) -> None:
+    """Raise UsageError where -0 is given together with a format that is not "paths"."""
+    source = click.get_current_context().get_parameter_source("format")
+    if null and format != "paths" and source is ParameterSource.COMMANDLINE:
+        raise click.UsageError(f"-0 prints paths, not {format}; leave out one of -0 and --format")

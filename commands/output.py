@@ -1,0 +1,78 @@
+"""What commands of the command line print: results to stdout, warnings to stderr. And how Ctrl-C ends them."""
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from index.errors import PhotoError, UserError
+
+if TYPE_CHECKING:
+    from index.records import SkippedPhoto
+
+INTERRUPTED = 130
+"""Exit status: what a shell reports for a program that Ctrl-C ended."""
+READER_GONE = 141
+"""Exit status: what a shell reports for a program that SIGPIPE ended, as `| head` does once it has enough."""
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Around imports and the loading of models, Ctrl-C ends the program at once: nothing has to be ended well yet.
+
+    An import that an exception breaks off fails in ways of its own, or leaves locks behind that a thread waits for.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # neither what a program has set that calls this one, nor `nohup`
+        signal.signal(signal.SIGINT, _end_at_once)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end_at_once(*_: object) -> None:
+    with suppress(OSError):
+        click.echo("\nInterrupted.", err=True)
+    os._exit(INTERRUPTED)
+
+
+def write(pieces: Iterable[str]) -> None:
+    """Print to stdout. Raises UserError where it cannot be written to, as on a full disk."""
+    for piece in pieces:
+        try:
+            click.echo(piece, nl=False, color=True)  # otherwise names in a pipe lose what looks like a colour
+        except BrokenPipeError:
+            raise  # who reads has had enough, which is no error
+        except OSError as error:
+            raise UserError(f"standard output cannot be written ({error.strerror}); choose another place") from error
+
+
+def warn(text: str) -> None:
+    """Say one line on stderr, with nothing left in it that a terminal would obey: file names can hold such."""
+    from retrieval.text import printable
+
+    click.echo(printable(text), err=True)
+
+
+def table_width() -> int | None:
+    """The terminal's columns; None where stdout is none, and nothing is to be shortened."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def report_skipped(skipped: Sequence["SkippedPhoto"], *, named: Sequence[Path] = (), strict: bool = False) -> None:
+    """List skipped photos; PhotoError if one of them was named itself, or with `strict`."""
+    reasons = [f"{photo.path}: {photo.reason}" for photo in skipped]
+    failed = strict or any(photo.path in named for photo in skipped)
+    if failed and len(skipped) == 1:
+        raise PhotoError(f"cannot read {reasons[0]}")
+    for reason in reasons:
+        warn(f"Skipped {reason}")
+    if failed and skipped:
+        raise PhotoError(f"{len(skipped)} photos could not be read, for the reasons above")

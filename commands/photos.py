@@ -1,0 +1,73 @@
+"""The commands for photos, without an index: classify, embed."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from commands.model_options import ensemble_options, model_options
+from commands.options import (
+    PATH,
+    format_option,
+    photos_argument,
+    strict_option,
+    top_option,
+)
+from commands.output import report_skipped, table_width, write
+
+if TYPE_CHECKING:
+    from index.records import SkippedPhoto
+    from retrieval.models.ensemble import Ensemble
+    from retrieval.models.model import Model
+
+
+@click.command("classify", epilog="Example: fc7 classify ~/Pictures --format jsonl | head")
+@photos_argument("PHOTO...")
+@ensemble_options
+@top_option(5, "names for each photo")
+@format_option("table", "json", "jsonl", "csv")
+@strict_option
+def classify_command(photos: Sequence[Path], *, model: "Ensemble", top: int, format: str, strict: bool) -> None:
+    """Name what is in photos.
+
+    PHOTO is a file, a folder, searched with the folders below it, or - for a picture on standard input.
+    """
+    from commands.formats import format_predictions
+    from commands.progress_bar import ProgressBar
+    from retrieval.pipeline.embed import describe_photos
+
+    skipped: list[SkippedPhoto] = []
+    with ProgressBar("Classifying", sys.stderr, hidden=sys.stdout.isatty()) as progress:
+        described = describe_photos(model, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
+        answers = ((str(photo.path), model.top_predictions(photo.probabilities, top)) for photo in described)
+        write(format_predictions(answers, format, width=table_width()))
+    report_skipped(skipped, named=photos, strict=strict)
+
+
+@click.command("embed", epilog="Example: fc7 embed ~/Pictures -o pictures.npz")
+@photos_argument("PATH...")
+@model_options
+@click.option("-o", "--out", required=True, type=PATH, help="File to write, .npz or .parquet.")
+@click.option("--output", type=click.Choice(["embedding", "fc7"]), default="embedding", help="Which vector.")
+@strict_option
+def embed_command(photos: Sequence[Path], *, model: "Model", out: Path, output: str, strict: bool) -> None:
+    """Write the vectors of photos to a file, their names beside them.
+
+    PATH is a photo, a folder, searched with the folders below it, or - for a picture on standard input.
+    """
+    from commands.progress_bar import ProgressBar
+    from retrieval.pipeline.embed import describe_photos
+    from retrieval.pipeline.embeddings_file import NothingEmbeddedError, write_embeddings
+
+    skipped: list[SkippedPhoto] = []
+    with ProgressBar("Embedding", sys.stderr) as progress:
+        described = describe_photos(model, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
+        try:
+            write_embeddings(out, ((str(photo.path), getattr(photo, output)) for photo in described))
+        except NothingEmbeddedError:
+            progress.clear()
+            report_skipped(skipped, named=photos, strict=strict)
+            raise
+    report_skipped(skipped, named=photos, strict=strict)

@@ -1,0 +1,216 @@
+"""The commands that train a network and measure how good one is; commands/models.py writes model files of others."""
+
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands.model_options import ensemble_options
+from commands.options import PATH, device_option, format_option, recipe_flags, shape_flags
+from commands.output import INTERRUPTED, report_skipped, starting, write
+from index.errors import UserError
+from training.loop.recipe import RECIPES
+from training.networks.architectures import CONFIGS
+
+if TYPE_CHECKING:
+    from retrieval.models.ensemble import Ensemble
+
+
+@contextmanager
+def errors_told_by(first: bool) -> Iterator[None]:
+    """Let one process of several tell of the error that all of them stop for."""
+    try:
+        yield
+    except UserError:
+        if first:
+            raise
+        raise click.exceptions.Exit(1) from None
+
+
+@click.command("train", epilog="Example: fc7 train tiny-imagenet-200 -o runs/tiny --epochs 16")
+@click.argument("data", metavar="DATA...", nargs=-1, type=PATH)
+@click.option("-o", "--out", required=True, type=PATH, help="Folder of the run.")
+@click.option(
+    "--arch",
+    type=click.Choice(list(RECIPES)),
+    show_default="alexnet-64; with --teacher alexnet-128",
+    help="Which network.",
+)
+@click.option(
+    "--from",
+    "start",
+    type=PATH,
+    envvar="FC7_TRAIN_FROM",
+    help="Model or checkpoint to fine-tune instead of starting from nothing, or builtin.",
+)
+@click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped.")
+@click.option(
+    "--teacher", type=PATH, envvar="FC7_TRAIN_TEACHER", help="Model to learn from: what it says of the pictures."
+)
+@click.option(
+    "--unlabelled",
+    metavar="FOLDER",
+    multiple=True,
+    type=PATH,
+    help="More photos for the teacher, whose folders are no classes.",
+)
+@click.option(
+    "--weight",
+    "weights",
+    metavar="FOLDER TIMES",
+    nargs=2,
+    envvar="FC7_TRAIN_WEIGHT",
+    multiple=True,
+    type=(PATH, click.FloatRange(0, 100, min_open=True)),
+    help="How often an epoch draws each picture of one of the folders.  [default: 1]",
+)
+@click.option(
+    "--cache", type=PATH, help="Folder to keep decoded pictures and the teacher's answers in, for later runs."
+)
+@click.option("--names", type=PATH, help="File with a line for each class: WordNet id, tab, name.")
+@device_option
+@click.option("--compile/--no-compile", default=False, help="Compile each step, which takes a minute first.")
+@shape_flags
+@recipe_flags
+def train_command(
+    data: tuple[Path, ...],
+    *,
+    out: Path,
+    arch: str | None,
+    start: Path | None,
+    resume: bool,
+    teacher: Path | None,
+    unlabelled: tuple[Path, ...],
+    weights: tuple[tuple[Path, float], ...],
+    cache: Path | None,
+    names: Path | None,
+    device: str,
+    compile: bool,
+    shape: dict[str, Any],
+    **values: Any,
+) -> None:
+    """Learn a network from labelled pictures, or from a teacher, and write it as a model file.
+
+    DATA has one folder of pictures for each class, or train/ and val/ with such folders. With --teacher it may be any
+    folder of photos. Ctrl-C saves the run first.
+
+    On several GPUs: torchrun --no-python --nproc-per-node GPUS fc7 train DATA -o RUN
+    """
+    fixed = [
+        arch,
+        start,
+        teacher,
+        names,
+        cache,
+        *shape,
+        *weights,
+        *(values[name] for name in values if name != "epochs"),
+    ]
+    if not data and not unlabelled:
+        raise click.UsageError("name DATA, the pictures to learn from")
+    if resume and any(value is not None for value in fixed):
+        raise click.UsageError("--resume goes on with the recipe of the run; only --epochs may be given with it")
+    if unlabelled and not teacher and not resume:
+        raise click.UsageError(
+            "--unlabelled is for a teacher, who knows what is in the photos; name one with --teacher"
+        )
+    if teacher and names:
+        raise click.UsageError("a teacher brings the names of its classes; leave out --names, or give it to fc7 export")
+    if start and values["mean"]:
+        raise click.UsageError("--from brings what is subtracted from pictures with it; leave out --mean")
+    if start and shape:
+        raise click.UsageError(f"--from brings the network's shape with it; leave out --{next(iter(shape))}")
+
+    with starting():
+        from commands.training_report import TerminalReport, summary
+        from training.data.sources import Source
+        from training.loop.distributed import joined_processes
+        from training.loop.hardware import choose_hardware
+        from training.loop.report import SilentReport
+        from training.loop.run import first_recipe, train
+        from training.loop.run import resume as resume_run
+        from training.pretrained.weights import read_start
+
+    times = dict(weights)
+    if strange := [str(folder) for folder in times if folder not in (*data, *unlabelled)]:
+        raise click.UsageError(f"--weight {strange[0]} is none of the folders to learn from; name it as there")
+    sources = [Source(folder, times.get(folder, 1.0)) for folder in data]
+    sources += [Source(folder, times.get(folder, 1.0), labelled=False) for folder in unlabelled]
+    with (
+        joined_processes(device) as processes,
+        errors_told_by(processes.first),
+        TerminalReport(sys.stderr) if processes.first else nullcontext(SilentReport()) as report,
+    ):
+        hardware = processes.together(lambda: choose_hardware(device, processes=processes, compiled=compile))
+        if resume:
+            result = resume_run(sources, out, hardware=hardware, report=report, epochs=values["epochs"])
+        else:
+            initial = processes.together(lambda: read_start(start) if start else None)
+            recipe = first_recipe(arch=arch, start=initial, teacher=teacher is not None).changed(arch=arch, **values)
+            if values["head_epochs"] is None:
+                recipe = recipe.with_all_learning()
+            result = train(
+                sources,
+                out,
+                recipe,
+                hardware=hardware,
+                report=report,
+                config=CONFIGS[recipe.arch].changed(**shape) if shape else None,
+                start=initial,
+                fit_batch=values["batch_size"] is None,
+                fit_rate=values["lr"] is None,
+                names=names,
+                teacher=teacher,
+                cache=cache,
+            )
+    if result.spec is None:
+        more = [part for folder in unlabelled for part in ("--unlabelled", str(folder))]
+        command = shlex.join(["fc7", "train", *map(str, data), *more, "-o", str(out), "--resume"])
+        report.note(f"Stopped and saved. Go on with: {command}")
+        raise click.exceptions.Exit(INTERRUPTED)
+    if processes.first:
+        write(f"{line}\n" for line in summary(result))
+
+
+@click.command("evaluate", epilog="Example: fc7 evaluate tiny-imagenet-200/val -m model.onnx --crops 10")
+@click.argument("data", type=PATH)
+@ensemble_options
+@click.option(
+    "--csv",
+    "pictures",
+    envvar="FC7_EVALUATE_CSV",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write a line for each picture to this file.",
+)
+@format_option("table", "json")
+def evaluate_command(data: Path, *, model: "Ensemble", pictures: Path | None, format: str) -> None:
+    """Measure how well a model names labelled pictures, and finds others of the same class.
+
+    DATA has one folder of pictures for each class, named by class or WordNet id; or it is a data set with a folder val.
+    Pictures that the model learned from are left out where a part of a set was set aside in training.
+    """
+    from commands.formats import format_facts, format_pictures
+    from commands.progress_bar import ProgressBar
+    from index.files import output_file
+    from retrieval.evaluation.evaluate import evaluate
+    from retrieval.facts import evaluation_facts
+    from training.data.dataset import scan_unseen
+
+    split, learned = scan_unseen(data, model.specs)
+    if learned:
+        click.echo(
+            f"{len(split)} pictures are measured; {learned} are left out: the model learned from them.", err=True
+        )
+    with ExitStack() as resources:
+        table = resources.enter_context(output_file(pictures)) if pictures is not None else None
+        with ProgressBar("Evaluating", sys.stderr) as progress:
+            evaluation = evaluate(model, split.paths, split.labels, progress=progress)
+        if table is not None:
+            table.writelines(line.encode("utf-8", "surrogateescape") for line in format_pictures(evaluation.results))
+    # After the table is in its place: whoever reads what is printed may have gone.
+    write(format_facts(evaluation_facts(evaluation), format))
+    report_skipped(evaluation.skipped)

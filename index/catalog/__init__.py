@@ -1,0 +1,1 @@
+"""What is stored of photos, in SQLite: the truth about an index."""

@@ -1,0 +1,236 @@
+"""What is read out of the catalogue beside what a sync needs."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.catalog.catalog import Catalog, at_or_below
+from index.catalog.rows import unpack_embeddings, unpack_labels
+from index.records import EmbeddedPhotos, IndexedFile, SkippedPhoto, StoredPhoto
+from index.sync.plan import FileStamp, path_below
+
+BATCH = 4096
+# Where nothing is gained by more at once, and memory counts.
+SMALL_BATCH = 512
+WITH_ROOT = "FROM photos JOIN roots ON roots.id = root_id"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """Photos that may be an answer: ids (n,), sorted, where they are, and embeddings (n, dim) of unit length."""
+
+    ids: NDArray[np.int64]
+    places: list[tuple[int, bytes]]
+    embeddings: NDArray[np.float32]
+    roots: dict[int, bytes]
+
+    def path(self, row: int) -> Path:
+        """Make the absolute path of a photo."""
+        root_id, path = self.places[row]
+        return absolute_path(self.roots[root_id], path)
+
+
+def count_photos(catalog: Catalog) -> tuple[int, int]:
+    """Count the photos with an embedding, and those without."""
+    [(photos, embedded)] = catalog.rows(
+        "SELECT (SELECT count(*) FROM photos), (SELECT count(*) FROM photos WHERE embedding IS NOT NULL)"
+    )
+    return embedded, photos - embedded
+
+
+def count_embedded(catalog: Catalog) -> int:
+    """Count the photos with an embedding."""
+    # The condition is that of an index, so that no photo is read.
+    [(embedded,)] = catalog.rows("SELECT count(*) FROM photos WHERE embedding IS NOT NULL")
+    return int(embedded)
+
+
+def photo_at(catalog: Catalog, path: Path, *, dim: int) -> StoredPhoto | None:
+    """Read all that is known of the photo with this absolute path."""
+    for root_id, root in catalog.roots():
+        rows = catalog.rows(
+            "SELECT id, size, mtime_ns, content_hash, width, height, embedding, labels, skipped FROM photos"
+            " WHERE root_id = ? AND path = ?",
+            (root_id, path_below(os.fsencode(path), root)),
+        )
+        for id, size, mtime_ns, content_hash, width, height, stored, labels, skipped in rows:
+            return StoredPhoto(
+                id=id,
+                path=path,
+                stamp=FileStamp(size, mtime_ns),
+                content_hash=content_hash,
+                width=width,
+                height=height,
+                embedding=None if stored is None else unpack_embeddings([stored], dim)[0],
+                labels=unpack_labels(labels),
+                skipped=skipped,
+            )
+    return None
+
+
+def is_known(catalog: Catalog, path: bytes) -> bool:
+    """Tell whether an absolute path is that of a root or a photo, or has such below it."""
+    return any(path_below(root, path) is not None for _, root in catalog.roots()) or has_photos(catalog, path)
+
+
+def has_photos(catalog: Catalog, path: bytes) -> bool:
+    """Tell whether there are photos at or below an absolute path."""
+    condition, values = at_or_below(catalog.roots(), path)
+    return bool(catalog.rows(f"SELECT 1 FROM photos WHERE {condition} LIMIT 1", values))
+
+
+def skipped_photos(catalog: Catalog) -> list[SkippedPhoto]:
+    """List the photos without an embedding, by path."""
+    rows = catalog.rows(
+        f"SELECT roots.path, photos.path, skipped {WITH_ROOT} WHERE skipped IS NOT NULL"
+        " ORDER BY roots.path, photos.path"
+    )
+    return [SkippedPhoto(absolute_path(root, path), reason) for root, path, reason in rows]
+
+
+def candidates_with_ids(catalog: Catalog, ids: NDArray[np.int64], *, dim: int) -> Candidates:
+    """Read the photos with these ids (n,), those that have an embedding."""
+    rows = catalog.rows(
+        "SELECT id, root_id, path, embedding FROM photos"
+        " WHERE embedding IS NOT NULL AND id IN (SELECT value FROM json_each(?)) ORDER BY id",
+        (json.dumps(ids.tolist()),),
+    )
+    return Candidates(
+        np.array([row[0] for row in rows], dtype=np.int64),
+        [row[1:3] for row in rows],
+        unpack_embeddings([row[3] for row in rows], dim),
+        dict(catalog.roots()),
+    )
+
+
+def embeddings_with_ids(
+    catalog: Catalog, ids: NDArray[np.int64], *, dim: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Read ids (m,) and embeddings (m, dim) of the photos with these ids (n,) that have one, sorted by id."""
+    sql = (
+        "SELECT id, embedding FROM photos WHERE embedding IS NOT NULL AND id IN (SELECT value FROM json_each(?))"
+        " ORDER BY id"
+    )
+    # Put in their place batch by batch: of many, all rows at once would take as much memory again.
+    found, embeddings = np.empty(len(ids), np.int64), np.empty((len(ids), dim), np.float32)
+    count = 0
+    for rows in catalog.batches(sql, (json.dumps(ids.tolist()),), size=BATCH):
+        end = count + len(rows)
+        found[count:end] = [id for id, _ in rows]
+        embeddings[count:end] = unpack_embeddings([stored for _, stored in rows], dim)
+        count = end
+    return found[:count], embeddings[:count]
+
+
+def embedded_ids(catalog: Catalog) -> NDArray[np.int64]:
+    """Read the ids (n,) of all photos that have an embedding, sorted."""
+    batches = catalog.batches("SELECT id FROM photos WHERE embedding IS NOT NULL ORDER BY id", size=BATCH)
+    return np.concatenate([np.empty(0, dtype=np.int64), *(np.array(rows, dtype=np.int64)[:, 0] for rows in batches)])
+
+
+def ids_below(catalog: Catalog, folder: bytes) -> NDArray[np.int64]:
+    """Read the ids (n,) of the photos below a folder (absolute) that have an embedding, sorted; a photo is itself."""
+    condition, values = at_or_below(catalog.roots(), folder)
+    rows = catalog.rows(f"SELECT id FROM photos WHERE embedding IS NOT NULL AND {condition} ORDER BY id", values)
+    return np.array(rows, dtype=np.int64).reshape(-1)
+
+
+def contents(catalog: Catalog) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Read the ids (n,) of the photos with an embedding, sorted, and for each the smallest id (n,) of its content."""
+    sql = (
+        "SELECT id, min(id) OVER (PARTITION BY content_hash) FROM photos"
+        " WHERE embedding IS NOT NULL AND content_hash IS NOT NULL"
+    )
+    batches = [np.array(rows, dtype=np.int64) for rows in catalog.batches(sql, size=BATCH)]
+    both = np.concatenate([np.empty((0, 2), dtype=np.int64), *batches])
+    ids, first = both[np.argsort(both[:, 0])].T
+    return ids, first
+
+
+def files_with_ids(catalog: Catalog, ids: NDArray[np.int64]) -> list[IndexedFile]:
+    """Read the files of the photos with these ids (n,), those that have an embedding, sorted by id."""
+    rows = catalog.rows(
+        f"SELECT photos.id, roots.path, photos.path, size, mtime_ns, content_hash, width, height {WITH_ROOT}"
+        " WHERE embedding IS NOT NULL AND photos.id IN (SELECT value FROM json_each(?)) ORDER BY photos.id",
+        (json.dumps(ids.tolist()),),
+    )
+    return [
+        IndexedFile(id, absolute_path(root, path), FileStamp(size, mtime_ns), content_hash, width or 0, height or 0)
+        for id, root, path, size, mtime_ns, content_hash, width, height in rows
+    ]
+
+
+def random_paths(catalog: Catalog, count: int, random: Random) -> list[Path]:
+    """Draw absolute paths of photos that have an embedding."""
+    ids = [id for (id,) in catalog.rows("SELECT id FROM photos WHERE embedding IS NOT NULL")]
+    drawn = json.dumps(random.sample(ids, min(count, len(ids))))
+    rows = catalog.rows(
+        f"SELECT roots.path, photos.path {WITH_ROOT} WHERE photos.id IN (SELECT value FROM json_each(?))", (drawn,)
+    )
+    return [absolute_path(root, path) for root, path in rows]
+
+
+def all_photos(catalog: Catalog, *, dim: int) -> Iterator[EmbeddedPhotos]:
+    """Read the photos that have an embedding, in batches."""
+    sql = f"SELECT photos.id, roots.path, photos.path, embedding {WITH_ROOT} WHERE embedding IS NOT NULL"
+    for rows in catalog.batches(sql, size=BATCH):
+        yield _embedded(rows, dim)
+
+
+def embeddings_by_id(catalog: Catalog, *, dim: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Read ids (n,) and embeddings (n, dim) of all photos that have one, sorted by id, in batches."""
+    sql = "SELECT id, embedding FROM photos WHERE embedding IS NOT NULL ORDER BY id"
+    return _vectors(catalog, sql, (), dim=dim, size=SMALL_BATCH)
+
+
+def vectors_since(
+    catalog: Catalog, generation: int, *, dim: int, size: int = BATCH
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Read ids (n,) and embeddings (n, dim) that were set after a generation, in batches."""
+    sql = "SELECT id, embedding FROM photos WHERE embedding IS NOT NULL AND generation > ?"
+    return _vectors(catalog, sql, (generation,), dim=dim, size=size)
+
+
+def _vectors(
+    catalog: Catalog, sql: str, parameters: Sequence[int], *, dim: int, size: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    for rows in catalog.batches(sql, parameters, size=size):
+        ids, stored = zip(*rows, strict=True)
+        yield np.array(ids, dtype=np.int64), unpack_embeddings(stored, dim)
+
+
+def ids_touched_since(catalog: Catalog, generation: int) -> NDArray[np.int64]:
+    """Read the ids (n,) whose embedding was set or removed after a generation."""
+    rows = catalog.rows(
+        "SELECT id FROM photos WHERE embedding IS NOT NULL AND generation > ?1"
+        " UNION ALL SELECT id FROM removed WHERE generation > ?1",
+        (generation,),
+    )
+    return np.array(rows, dtype=np.int64).reshape(-1)
+
+
+def count_touched_since(catalog: Catalog, generation: int) -> int:
+    """Count the embeddings that were set or removed after a generation."""
+    [(count,)] = catalog.rows(
+        "SELECT (SELECT count(*) FROM photos WHERE embedding IS NOT NULL AND generation > ?1)"
+        " + (SELECT count(*) FROM removed WHERE generation > ?1)",
+        (generation,),
+    )
+    return int(count)
+
+
+def _embedded(rows: Sequence[tuple[int, bytes, bytes, bytes]], dim: int) -> EmbeddedPhotos:
+    ids = np.array([row[0] for row in rows], dtype=np.int64)
+    paths = [absolute_path(root, path) for _, root, path, _ in rows]
+    return EmbeddedPhotos(ids, paths, unpack_embeddings([row[3] for row in rows], dim))
+
+
+def absolute_path(root: bytes, path: bytes) -> Path:
+    """Join a root with a path relative to it."""
+    return Path(os.fsdecode(os.path.join(root, path)))

@@ -1,0 +1,103 @@
+"""Photos as the catalogue stores them: embeddings as float16, labels as JSON."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.errors import IndexFormatError
+from index.records import NewPhoto, Prediction
+from index.sync.plan import FileStamp
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoRow:
+    """A row of the table `photos`, without its ids; `path` is relative to the root."""
+
+    path: bytes
+    stamp: FileStamp
+    content_hash: bytes | None
+    width: int | None
+    height: int | None
+    embedding: bytes | None
+    labels: str | None
+    skipped: str | None
+
+    @classmethod
+    def from_photo(cls, photo: NewPhoto, path: bytes) -> "PhotoRow":
+        """Encode a photo under a path of the catalogue. Raises ValueError for an embedding without a direction."""
+        return cls(
+            path,
+            photo.stamp,
+            photo.content_hash,
+            photo.width,
+            photo.height,
+            None if photo.embedding is None else pack_embedding(photo.embedding),
+            pack_labels(photo.labels),
+            photo.skipped,
+        )
+
+    def columns(self) -> tuple[bytes | int | str | None, ...]:
+        """List the values in the order of the table."""
+        stamp = self.stamp
+        return (
+            self.path,
+            stamp.size,
+            stamp.mtime_ns,
+            self.content_hash,
+            self.width,
+            self.height,
+            self.embedding,
+            self.labels,
+            self.skipped,
+        )
+
+
+def has_direction(embedding: NDArray[np.float32]) -> bool:
+    """Tell whether an embedding (dim,) is finite and not zero."""
+    length = np.linalg.norm(embedding.astype(np.float64))
+    return bool(np.isfinite(length) and length > 0)
+
+
+def pack_embedding(embedding: NDArray[np.float32]) -> bytes:
+    """Encode the direction of an embedding (dim,). Raises ValueError where it has none: zero, NaN, infinity."""
+    if not has_direction(embedding):
+        raise ValueError("an embedding must be finite and not zero")
+    return (embedding / np.linalg.norm(embedding.astype(np.float64))).astype("<f2").tobytes()
+
+
+def unpack_embeddings(stored: Sequence[bytes], dim: int) -> NDArray[np.float32]:
+    """Decode n embeddings to (n, dim), of unit length in spite of the rounding, so that each is nearest to itself.
+
+    Raises IndexFormatError where one does not have `dim` values, or no direction.
+    """
+    try:
+        if set(map(len, stored)) - {2 * dim}:
+            raise ValueError(f"not all have {dim} values")
+        embeddings = np.frombuffer(b"".join(stored), dtype="<f2").reshape(len(stored), dim).astype(np.float32)
+        lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+        if not (np.isfinite(lengths) & (lengths > 0)).all():
+            raise ValueError("not all are finite and not zero")
+    except (TypeError, ValueError) as error:
+        raise IndexFormatError("an embedding in the index is damaged: mend it with `fc7 check --repair`") from error
+    embeddings /= lengths
+    return embeddings
+
+
+def pack_labels(labels: Sequence[Prediction] | None) -> str | None:
+    """Encode predictions, in ASCII: the name of a class need not be valid text."""
+    if labels is None:
+        return None
+    return json.dumps([[label.label, label.id, float(label.probability)] for label in labels])
+
+
+def unpack_labels(stored: str | None) -> tuple[Prediction, ...] | None:
+    """Decode predictions. Raises IndexFormatError where they are damaged."""
+    if stored is None:
+        return None
+    try:
+        return tuple(Prediction(str(label), id, float(score)) for label, id, score in json.loads(stored))
+    except (TypeError, ValueError) as error:
+        raise IndexFormatError("labels in the index are damaged: mend it with `fc7 check --repair`") from error

@@ -1,0 +1,94 @@
+"""Which photos of an index may be an answer: those in some folders, those with some labels."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.catalog.catalog import Catalog, at_or_below
+from index.catalog.queries import BATCH, WITH_ROOT, absolute_path
+from index.catalog.rows import unpack_embeddings
+from index.records import SearchResult
+
+# Rounded, so that sums which differ by rounding alone are equal.
+LABELLED = (
+    "SELECT photo_id, round(sum(probability), 6) AS total FROM labels WHERE class IN (SELECT value FROM json_each(?))"
+)
+PROBABLE = "GROUP BY photo_id HAVING total >= ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Photos below any of the `folders` (absolute) and with any of the `classes`; none of either means all photos.
+
+    A class is a WordNet id, or a name where there is none. The stored probabilities of a photo's `classes` must add up
+    to `min_probability`.
+    """
+
+    folders: tuple[Path, ...] = ()
+    classes: tuple[str, ...] = ()
+    min_probability: float = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self.folders or self.classes)
+
+
+def selected_vectors(
+    catalog: Catalog, selection: Selection, *, dim: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Read ids (n,) and embeddings (n, dim) of the photos that are selected, in batches."""
+    for rows in catalog.batches(*vectors_query(catalog, selection), size=BATCH):
+        ids, stored = zip(*rows, strict=True)
+        yield np.array(ids, dtype=np.int64), unpack_embeddings(stored, dim)
+
+
+def vectors_query(catalog: Catalog, selection: Selection) -> tuple[str, list[Any]]:
+    """Make the query for ids and stored embeddings, with its parameters."""
+    sql, values = "SELECT id, embedding FROM photos WHERE embedding IS NOT NULL", list[Any]()
+    if selection.folders:
+        inside, values = _inside(catalog, selection.folders)
+        sql += f" AND ({inside})"
+    if selection.classes:
+        sql += f" AND id IN (SELECT photo_id FROM ({LABELLED} {PROBABLE}))"
+        values = [*values, json.dumps(selection.classes), selection.min_probability]
+    return sql, values
+
+
+def most_probable(catalog: Catalog, selection: Selection, k: int) -> list[SearchResult]:
+    """Find the k photos of which the selected classes are most probable; that is their score, ties go by path."""
+    if k < 1:
+        raise ValueError(f"cannot find the best {k}")
+    sql, values = LABELLED, list[Any]([json.dumps(selection.classes)])
+    if selection.folders:
+        inside, folders = _inside(catalog, selection.folders)
+        sql, values = f"{sql} AND photo_id IN (SELECT id FROM photos WHERE {inside})", values + folders
+    sql, values = f"{sql} {PROBABLE} ORDER BY 2 DESC", [*values, selection.min_probability]
+    best: list[tuple[int, float]] = []
+    for rows in catalog.batches(sql, values, size=min(k + 1, BATCH)):
+        best += rows
+        # All that are as good as the k-th, copies of one photo for instance.
+        if best[k - 1 :] and best[-1][1] < best[k - 1][1]:
+            break
+    paths = _paths(catalog, [id for id, _ in best])
+    results = [SearchResult(paths[id], probability) for id, probability in best]
+    return sorted(results, key=lambda result: (-result.score, result.path))[:k]
+
+
+def _inside(catalog: Catalog, folders: Sequence[Path]) -> tuple[str, list[Any]]:
+    """Make the condition for photos below any of these folders."""
+    terms, values = zip(*(at_or_below(catalog.roots(), os.fsencode(folder)) for folder in folders), strict=True)
+    return " OR ".join(terms), [*chain.from_iterable(values)]
+
+
+def _paths(catalog: Catalog, ids: Sequence[int]) -> dict[int, Path]:
+    rows = catalog.rows(
+        f"SELECT photos.id, roots.path, photos.path {WITH_ROOT} WHERE photos.id IN (SELECT value FROM json_each(?))",
+        (json.dumps(ids),),
+    )
+    return {id: absolute_path(root, path) for id, root, path in rows}

@@ -1,0 +1,1 @@
+"""How an index changes: brought in step with folders, verified, replaced."""

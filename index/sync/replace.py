@@ -1,0 +1,78 @@
+"""Making an index anew beside the old one, which is searched until the new one is finished."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+
+from index.catalog.catalog import Catalog, CatalogState
+from index.catalog.database import storage_errors
+from index.catalog.lock import WriterLock
+from index.errors import IndexFormatError, IndexNotFoundError, ModelMismatchError
+from index.index_writer import IndexWriter
+from index.photo_index import CATALOG, VECTORS
+from index.vectors.approximate import check_kind
+from index.vectors.cache import VectorCache
+from index.vectors.faiss_library import FaissDevice, require_faiss
+from index.vectors.kinds import EXACT
+
+UNFINISHED = "catalog.rebuild"
+
+
+@contextmanager
+def rebuilding(
+    folder: Path,
+    *,
+    fingerprint: str,
+    model_name: str,
+    dim: int,
+    model_path: Path | None = None,
+    kind: str | None = None,
+    device: FaissDevice | None = None,
+    building: Callable[[str], None] | None = None,
+) -> Iterator[IndexWriter]:
+    """Fill a new index; when the block ends well it takes the place of that in `folder`, in one transaction.
+
+    When the block does not, or is killed, the old index is as it was, and the next call with the same model goes on
+    with the new one. `building` and what is raised are as for `IndexWriter.open_for_writing`, ModelMismatchError
+    excepted.
+    """
+    require_faiss()
+    if kind is not None:
+        check_kind(kind, dim)
+    first = CatalogState.fresh(model_name=model_name, fingerprint=fingerprint, dim=dim)
+    unfinished = folder / UNFINISHED
+    with ExitStack() as resources:
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            resources.enter_context(WriterLock(folder))
+        catalog = resources.enter_context(closing(Catalog.open_for_writing(folder / CATALOG, first=first)))
+
+        def open_unfinished() -> IndexWriter:
+            return IndexWriter.open_for_writing(
+                unfinished, fingerprint=fingerprint, model_name=model_name, dim=dim, model_path=model_path
+            )
+
+        with suppress(IndexNotFoundError, IndexFormatError), closing(Catalog.open(unfinished / CATALOG)) as finished:
+            # It has taken the other's place already, and the process was killed before it could be removed.
+            if finished.state().identity == catalog.state().identity:
+                _remove(unfinished)
+        try:
+            index = open_unfinished()
+        except (IndexFormatError, ModelMismatchError):
+            _remove(unfinished)
+            index = open_unfinished()
+        with index:
+            # What it is to be is made once, when all is there.
+            index.set_kind(EXACT)
+            yield index
+        with closing(Catalog.open_for_writing(unfinished / CATALOG)) as finished:
+            finished.set_kind(kind or catalog.state().kind)
+            catalog.become(finished)
+        _remove(unfinished)
+        VectorCache(folder / VECTORS, catalog, device=device, building=building).update_file()
+
+
+def _remove(folder: Path) -> None:
+    with storage_errors(folder.parent):
+        shutil.rmtree(folder)

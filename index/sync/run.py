@@ -1,0 +1,117 @@
+"""One folder being brought up to date in an index."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from index.catalog.catalog import Catalog
+from index.catalog.rows import PhotoRow
+from index.records import NewPhoto, SyncCounts
+from index.sync.plan import FileStamp, path_below, plan_sync
+from index.vectors.cache import VectorCache
+
+# Changes that need no embedding come by the thousand, so that many share a transaction.
+BATCH = 512
+
+
+class Sync:
+    """A run over one folder: read and hash what is in `to_read`, `resolve` it or `add` it, then `finish`.
+
+    Paths are relative to the folder. Each batch is one transaction: a run that is killed loses the batch in flight, and
+    the next one goes on from there. A run that does not `finish` removes nothing. For one thread. Runs over several
+    folders, none inside another, are `joined`, and finish when all have read.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        vectors: VectorCache,
+        folder: bytes,
+        found: Mapping[bytes, FileStamp],
+        *,
+        retry_skipped: bool,
+        unlisted: Collection[bytes],
+        empty: Collection[bytes],
+    ) -> None:
+        self._catalog = catalog
+        self._vectors = vectors
+        self._dim = catalog.state().dim
+        self._root_id, self._below = catalog.claim_root(folder)
+        self._known = catalog.files(self._root_id, self._below)
+        plan = plan_sync(found, self._known, retry_skipped=retry_skipped, unlisted=unlisted)
+        self.to_read: Sequence[bytes] = plan.to_read
+        self._missing = {path: self._known[path] for path in plan.missing}
+        self._empty = empty
+        # Where missing content was, of this folder and those that it is joined with.
+        self._gone: defaultdict[bytes, list[tuple[Sync, bytes]]] = defaultdict(list)
+        for path, file in self._missing.items():
+            if file.content_hash is not None and not file.skipped:
+                self._gone[file.content_hash].append((self, path))
+        still_skipped = sum(self._known[path].skipped for path in plan.unchanged)
+        self._counts = Counter(unchanged=len(plan.unchanged) - still_skipped, still_skipped=still_skipped)
+        self._moved: list[tuple[int, bytes, FileStamp]] = []
+        self._put: list[PhotoRow] = []
+
+    @staticmethod
+    def join(syncs: Sequence["Sync"]) -> None:
+        """Let a file that is missing from one of these folders and found in another count as moved."""
+        gone: defaultdict[bytes, list[tuple[Sync, bytes]]] = defaultdict(list)
+        for sync in syncs:
+            for content_hash, places in sync._gone.items():
+                gone[content_hash] += places
+            sync._gone = gone
+
+    def kept(self) -> dict[bytes, int]:
+        """Count the missing photos that stay, for each folder found empty that they were in."""
+        return dict(Counter(place for path in self._missing if (place := self._empty_place(path)) is not None))
+
+    def resolve(self, path: bytes, stamp: FileStamp, content_hash: bytes) -> bool:
+        """Settle a file whose content is known already, touched, moved or copied; False if it must be embedded."""
+        known = self._known.get(path)
+        if known is not None and known.content_hash == content_hash and not known.skipped:
+            self._moved.append((known.id, self._below + path, stamp))
+            self._counts["unchanged"] += 1
+        elif known is None and (places := self._gone.get(content_hash)):
+            owner, old_path = places.pop()
+            moved = owner._missing.pop(old_path)
+            self._moved.append((moved.id, self._below + path, stamp))
+            self._counts["moved"] += 1
+        elif (row := self._catalog.row_with_content(content_hash)) is not None:
+            self._put.append(replace(row, path=self._below + path, stamp=stamp))
+            self._counts["copied" if known is None else "changed"] += 1
+        else:
+            return False
+        if len(self._moved) + len(self._put) >= BATCH:
+            self._write()
+        return True
+
+    def add(self, batch: Sequence[NewPhoto]) -> None:
+        """Store photos in one transaction; a changed one keeps its id. Raises ValueError for a wrong shape."""
+        for photo in batch:
+            if photo.embedding is not None and photo.embedding.shape != (self._dim,):
+                raise ValueError(
+                    f"the embedding of {photo.path!r} has shape {photo.embedding.shape}, not ({self._dim},)"
+                )
+            self._put.append(PhotoRow.from_photo(photo, self._below + photo.path))
+            changed = "new" if photo.path not in self._known else "changed"
+            self._counts[changed if photo.skipped is None else "skipped"] += 1
+        self._write()
+
+    def finish(self) -> SyncCounts:
+        """Remove what is missing, bring the file of the vectors up to date, and count what was done.
+
+        Raises IndexStorageError; when only the vectors could not be written nothing is lost, the catalogue has them.
+        """
+        removed = [file.id for path, file in self._missing.items() if self._empty_place(path) is None]
+        self._counts["removed"] = len(removed)
+        self._write(removed=removed)
+        self._vectors.update_file()
+        return SyncCounts(**self._counts)
+
+    def _empty_place(self, path: bytes) -> bytes | None:
+        return next((folder for folder in self._empty if path_below(path, folder) is not None), None)
+
+    def _write(self, *, removed: Sequence[int] = ()) -> None:
+        if self._put or self._moved or removed:
+            self._catalog.apply(self._root_id, put=self._put, moved=self._moved, removed=removed)
+            self._put, self._moved = [], []

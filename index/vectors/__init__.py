@@ -1,0 +1,1 @@
+"""The vectors of an index in FAISS: derived from the catalogue, they propose candidates."""

@@ -1,0 +1,279 @@
+"""Vectors by id, and those nearest to a query by inner product."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from index.vectors.approximate import ApproximateIndex
+from index.vectors.faiss_library import MOST_ON_GPU, FaissDevice, import_faiss, threads_for
+from index.vectors.file import (
+    Built,
+    Header,
+    Section,
+    Stamp,
+    VectorFileError,
+    Write,
+    read_vector_file,
+    write_vector_file,
+)
+from index.vectors.kinds import EXACT, Quality
+
+NOTHING = np.empty(0, dtype=np.int64)
+REMOVED = -1
+
+
+class VectorIndex:
+    """Vectors of `dim` numbers, each under an id; `stamp` says which state of which catalogue they are.
+
+    They are compared one by one, all of them or only those that came after a `base`: an index of any kind that does
+    not change itself. What is removed from it is left out of what it finds, whatever the kind.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        stamp: Stamp | None = None,
+        base: ApproximateIndex | None = None,
+        base_ids: NDArray[np.int64] = NOTHING,
+        built: Built | None = None,
+        device: FaissDevice | None = None,
+    ) -> None:
+        faiss = import_faiss()
+        self.dim = dim
+        self.stamp = stamp or Stamp()
+        self.built = built or Built()
+        self._base = base
+        self._base_ids = base_ids
+        self._removed = int((base_ids == REMOVED).sum())
+        self._largest = int(base_ids.max(initial=-1))
+        self._recent = faiss.IndexIDMap(faiss.IndexFlatIP(dim))
+        self._device = device or FaissDevice()
+        self._recent_on_gpu: Any = None
+
+    def __len__(self) -> int:
+        return len(self._base_ids) - self._removed + self.recent
+
+    @property
+    def kind(self) -> str:
+        """The kind of FAISS index, as a factory string."""
+        return EXACT if self._base is None else self._base.kind
+
+    @property
+    def quality(self) -> Quality | None:
+        """How well it finds what an exact search finds; None where it is exact."""
+        return None if self._base is None else self.built.quality
+
+    @property
+    def usual_effort(self) -> int:
+        """The effort of a search that does not say: that which reaches the usual recall."""
+        return self.most_effort if self.built.quality is None else self.built.quality.usual()[0]
+
+    @property
+    def most_effort(self) -> int:
+        """The effort of a search that leaves nothing out that this kind can find."""
+        return 0 if self._base is None else self._base.most_effort
+
+    @property
+    def recent(self) -> int:
+        """How many vectors are compared one by one."""
+        return int(self._recent.ntotal)
+
+    @property
+    def removed(self) -> int:
+        """How many vectors are walked over, though they were removed."""
+        return self._removed
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """Ids (n,) in the order in which they are stored."""
+        recent: NDArray[np.int64] = import_faiss().vector_to_array(self._recent.id_map)
+        return np.concatenate([self._base_ids[self._base_ids != REMOVED], recent])
+
+    def contents(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return ids (n,) and vectors (n, dim), of those that are kept exactly."""
+        return import_faiss().vector_to_array(self._recent.id_map), self._recent.index.reconstruct_n(0, self.recent)
+
+    def add(self, ids: ArrayLike, embeddings: ArrayLike) -> None:
+        """Add embeddings (n, dim) under ids (n,). Raises ValueError for an id that is there already."""
+        new_ids = np.ascontiguousarray(ids, dtype=np.int64)
+        vectors = np.ascontiguousarray(embeddings, dtype=np.float32)
+        if new_ids.ndim != 1 or vectors.shape != (len(new_ids), self.dim):
+            raise ValueError(f"{new_ids.shape} ids do not go with embeddings {vectors.shape} of {self.dim} numbers")
+        # New photos have larger ids than all before: then there is no need to look at these.
+        known = len(new_ids) > 0 and new_ids.min() <= self._largest and np.isin(new_ids, self.ids).any()
+        if known or len(np.unique(new_ids)) < len(new_ids):
+            raise ValueError("an id can be added only once")
+        self._recent.add_with_ids(vectors, new_ids)
+        self._largest = int(new_ids.max(initial=self._largest))
+        self._recent_on_gpu = None
+
+    def remove(self, ids: ArrayLike) -> int:
+        """Remove the vectors under ids (n,), those that are there, and return how many were."""
+        wanted = np.unique(np.asarray(ids, dtype=np.int64))
+        if len(wanted) == 0:
+            return 0
+        places = np.flatnonzero(np.isin(self._base_ids, wanted[wanted != REMOVED]))
+        if len(places):
+            self._base_ids = self._base_ids.copy()
+            self._base_ids[places] = REMOVED
+            self._removed += len(places)
+        # FAISS walks over all vectors even when there is nothing to remove.
+        present = wanted[np.isin(wanted, import_faiss().vector_to_array(self._recent.id_map))]
+        self._recent_on_gpu = None
+        return len(places) + (int(self._recent.remove_ids(present)) if len(present) else 0)
+
+    def search(
+        self, queries: ArrayLike, k: int, *, effort: int | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Find scores (m, k') and ids (m, k') nearest to queries (m, dim), best first; k' is the smaller of k and n.
+
+        With a base scores are NaN, and there are candidates in no order: k of the base, found with `effort` (by default
+        that of `quality`), and k of the rest; their ids are -1 where there are fewer.
+        """
+        vectors = np.ascontiguousarray(queries, dtype=np.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != self.dim or k < 1:
+            raise ValueError(f"no search for {k} vectors of {self.dim} numbers with queries {vectors.shape}")
+        scores, ids = self._search_recent(vectors, min(k, self.recent))
+        if self._base is None or len(vectors) == 0:
+            return scores, ids
+        effort = self.usual_effort if effort is None else min(effort, self.most_effort)
+        ids = np.concatenate([self._search_base(vectors, k, effort), ids], axis=1)
+        return np.full(ids.shape, np.nan, dtype=np.float32), ids
+
+    def merge(self) -> None:
+        """Put all vectors into the base. What FAISS learned for it stays as it was."""
+        if self._base is not None and self.recent:
+            ids, embeddings = self.contents()
+            self._base = self._base.to_add_to()
+            self._base.add(embeddings)
+            self._base_ids = np.concatenate([self._base_ids, ids])
+            self._recent.reset()
+            self._recent_on_gpu = None
+
+    def save(self, path: Path) -> None:
+        """Write the vectors and their stamp, whole or not at all. Raises OSError."""
+        ids, embeddings = self.contents()
+        base = None if self._base is None else Section(self.kind, self._base.pour, self._base.guarded_bytes())
+        sections = _sections(self._base_ids, ids, [embeddings], base=base)
+        write_vector_file(path, sections, dim=self.dim, stamp=self.stamp, built=self.built)
+
+    @classmethod
+    def load(cls, path: Path, *, device: FaissDevice | None = None, verify: bool = False) -> "VectorIndex":
+        """Map what `save` wrote, and with `verify` read all of it.
+
+        Raises VectorFileError when it is missing, damaged or of another format.
+        """
+        parts = _read(path, verify=verify)
+        header, ids = parts.header, parts.base_ids
+        try:
+            base = ApproximateIndex.from_buffer(parts.base, kind=parts.kind, device=device) if parts.base.size else None
+        except (RuntimeError, ValueError) as error:
+            raise VectorFileError(f"{path}: {error}") from error
+        if (len(base) if base is not None else 0) != len(ids) or (base is not None and base.dim != header.dim):
+            raise VectorFileError(f"{path}: its parts do not go together")
+        vectors = cls(header.dim, stamp=header.stamp, base=base, base_ids=ids, built=header.built, device=device)
+        vectors._recent.add_with_ids(parts.recent, parts.recent_ids)
+        vectors._largest = int(parts.recent_ids.max(initial=vectors._largest))
+        return vectors
+
+    def _search_recent(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        if k == 0 or len(queries) == 0:
+            return np.empty((len(queries), k), dtype=np.float32), np.empty((len(queries), k), dtype=np.int64)
+        if self._recent_on_gpu is None:
+            self._recent_on_gpu = self._device.to_gpu(self._recent.index)
+        if self._recent_on_gpu is not None and k <= MOST_ON_GPU:
+            scores, rows = self._recent_on_gpu.search(queries, k)
+            return scores, import_faiss().vector_to_array(self._recent.id_map)[rows]
+        with threads_for(len(queries) * self.recent * self.dim):
+            scores, ids = self._recent.search(queries, k)
+        return scores, ids
+
+    def _search_base(self, queries: NDArray[np.float32], k: int, effort: int) -> NDArray[np.int64]:
+        """Find ids (m, k' >= k) near queries (m, dim), -1 where there are fewer."""
+        assert self._base is not None
+        depth = k
+        while True:
+            positions = self._base.search(queries, min(depth, len(self._base_ids)), effort=effort)
+            # A position that a damaged file makes up is none.
+            known = (positions >= 0) & (positions < len(self._base_ids))
+            ids = np.where(known, self._base_ids[np.where(known, positions, 0)], REMOVED)
+            crowded_out = known & (ids == REMOVED)
+            if depth >= len(self._base_ids) or not (crowded_out.any(axis=1) & ((ids >= 0).sum(axis=1) < k)).any():
+                return ids
+            depth *= 4
+
+
+def save_exact(
+    path: Path,
+    ids: NDArray[np.int64],
+    batches: Iterable[NDArray[np.float32]],
+    *,
+    dim: int,
+    stamp: Stamp,
+    built: Built,
+) -> None:
+    """Write vectors, in batches (m, dim) in the order of their ids (n,), as `save` would, without FAISS.
+
+    Raises OSError.
+    """
+    sections = _sections(NOTHING, ids, batches)
+    write_vector_file(path, sections, dim=dim, stamp=stamp, built=built)
+
+
+def read_exact(path: Path) -> Header | None:
+    """Read the header of a file, looking for damage in all of it, without FAISS; None where there are lists in it.
+
+    Raises VectorFileError when it is missing, damaged or of another format.
+    """
+    parts = _read(path)
+    return None if parts.base.size or len(parts.base_ids) else parts.header
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """What a file has: ids (n,) of the base, the base as FAISS writes it, ids (m,) and vectors (m, dim) of the rest."""
+
+    header: Header
+    base_ids: NDArray[np.int64]
+    recent_ids: NDArray[np.int64]
+    recent: NDArray[np.float32]
+    kind: str
+    base: NDArray[np.uint8]
+
+
+def _sections(
+    base_ids: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    batches: Iterable[NDArray[np.float32]],
+    *,
+    base: Section | None = None,
+) -> list[Section]:
+    return [
+        Section("ids", partial(_pour, [base_ids])),
+        Section("recent ids", partial(_pour, [ids])),
+        Section("recent", partial(_pour, batches)),
+        base or Section(EXACT, partial(_pour, [])),
+    ]
+
+
+def _pour(arrays: Iterable[NDArray[Any]], write: Write) -> None:
+    for array in arrays:
+        write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+def _read(path: Path, *, verify: bool = False) -> _Parts:
+    header, sections = read_vector_file(path, verify=verify)
+    try:
+        (_, base_ids), (_, recent_ids), (_, recent), (kind, base) = sections
+        ids = np.array(recent_ids).view(np.int64)
+        # Files of earlier versions have them anywhere.
+        vectors = np.require(recent.view(np.float32).reshape(len(ids), header.dim), requirements="A")
+        return _Parts(header, np.array(base_ids).view(np.int64), ids, vectors, kind, base)
+    except ValueError as error:
+        raise VectorFileError(f"{path}: {error}") from error

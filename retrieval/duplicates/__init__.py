@@ -1,0 +1,1 @@
+"""Copies among the photos of an index."""

@@ -1,0 +1,259 @@
+"""Finds copies among indexed photos: of the same bytes, of the same picture altered, and look-alikes, kept apart.
+
+Three rounds, and only the best of each group goes on to the next. The first compares content hashes, and
+reads those that are equal. The second takes
+the nearest neighbours of each photo by embedding, never all pairs, and compares the pictures of these. The third takes
+the neighbours that look alike and are no copies. No file is written or removed.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.errors import UserError
+from index.files import absolute
+from index.photo_index import PhotoIndex
+from retrieval.duplicates.compare import compare_pictures, same_bytes
+from retrieval.duplicates.grouping import connected_groups
+from retrieval.photos.files import stamp_of
+from retrieval.pipeline.progress import Progress
+
+Likeness = Literal["exact", "altered", "alike"]
+LIKENESSES: tuple[Likeness, ...] = get_args(Likeness)
+
+# All four by benchmarks/duplicates.py, see docs/results.md: neighbours whose pictures are compared, from which score of
+# the embedding on, the likeness from which two are one picture, and the score from which others look alike.
+NEIGHBOURS = 8
+LEAST_SCORE = 0.55
+SAME_PICTURE = 0.88
+ALIKE = 0.88
+# A photo may have many copies, or neighbours in other folders, that are passed over: so many are asked for at most.
+MOST_NEIGHBOURS = 1024
+
+AT_ONCE = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicatePhoto:
+    """A photo of a group; width and height of the upright picture, `reference` if it lies in a folder compared with.
+
+    `link` where its path is a symbolic link. `names` are the paths of this one file (links) among the photos compared;
+    all but one of them are left out.
+    """
+
+    path: Path
+    width: int
+    height: int
+    size: int
+    mtime_ns: int
+    reference: bool
+    link: bool
+    names: int = 1
+
+    def rank(self) -> tuple[object, ...]:
+        """Order photos of a group: most pixels, most bytes, no link, of the reference, most names, oldest, path."""
+        # A link is not what should be left of several copies: where its file lies, nobody here knows.
+        worst = self.link, not self.reference
+        return -self.width * self.height, -self.size, *worst, -self.names, self.mtime_ns, os.fsencode(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateGroup:
+    """Two or more photos that belong together, best first."""
+
+    likeness: Likeness
+    photos: tuple[DuplicatePhoto, ...]
+
+    @property
+    def spare(self) -> tuple[DuplicatePhoto, ...]:
+        """All but the best, none of the reference, and no file with several names, whose links might break."""
+        return tuple(photo for photo in self.photos[1:] if not photo.reference and photo.names == 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """Groups; `left_out` photos are not in them because their files are gone, or changed since they were indexed."""
+
+    groups: tuple[DuplicateGroup, ...]
+    photos: int
+    left_out: int
+
+
+def find_duplicates(
+    index: PhotoIndex,
+    folders: Sequence[Path] = (),
+    *,
+    against: Sequence[Path] = (),
+    likenesses: Sequence[Likeness] = LIKENESSES,
+    min_score: float = ALIKE,
+    progress: Progress | None = None,
+) -> Duplicates:
+    """Group the photos below folders, or all that are indexed; with `against`, only with those below other folders.
+
+    Of two folders inside each other the inner one says where a photo belongs. Files are looked at as they are now, and
+    those of the same bytes are read; one that is there under several names (links) counts once. Rounds after the last
+    of `likenesses` are left out.
+    Raises PhotoIndexError for a folder that is not in the index, UserError for one on both sides.
+    """
+    search = _Search(index, folders, against)
+    groups = search.exact(progress)
+    if set(likenesses) - {"exact"}:
+        pairs, scores = search.neighbours(min(LEAST_SCORE, min_score), progress)
+        same = search.compare(pairs, progress)
+        groups += search.group("altered", pairs[same >= SAME_PICTURE])
+        if "alike" in likenesses:
+            groups += search.group("alike", pairs[scores >= min_score])
+    wanted = tuple(group for group in groups if group.likeness in likenesses)
+    return Duplicates(wanted, len(search.ids), search.left_out)
+
+
+class _Search:
+    """Photos are numbered by their place in `ids`, sorted; `stands` (n + 1,) says which photo stands for each.
+
+    That is itself at first, then the best of its group, and nothing, n, once it is left out.
+    """
+
+    def __init__(self, index: PhotoIndex, folders: Sequence[Path], against: Sequence[Path]) -> None:
+        self._index = index
+        ids, content = index.contents()
+        side = np.full(len(ids), -1 if folders else 0, dtype=np.int8)
+        sides = {absolute(folder): 0 for folder in folders}
+        for folder in against:
+            if sides.setdefault(absolute(folder), 1) == 0:
+                raise UserError(f"{folder} cannot be compared with itself; leave out --against to find copies in it")
+        for place in sorted(sides, key=len):
+            side[np.isin(ids, index.ids_below(Path(place)))] = sides[place]
+        taken = side >= 0
+        self.ids, self._content, self._reference = ids[taken], content[taken], side[taken] == 1
+        self._two_sides = bool(against)
+        self._stands = np.arange(len(self.ids) + 1)
+        self._done = 0
+        self.left_out = 0
+
+    def exact(self, progress: Progress | None) -> list[DuplicateGroup]:
+        """Group photos of the same bytes, each of them read again: bytes can change where size and time do not."""
+        order = np.argsort(self._content, kind="stable")
+        ends = np.flatnonzero(np.diff(self._content[order])) + 1
+        groups = [self._look_at(group) for group in np.split(order, ends) if len(group) > 1]
+        numbers = np.sort([number for photos in groups if self._is_group(photos) for number in photos]).astype(np.int64)
+        changed = numbers[~same_bytes(self._index, self.ids[numbers], progress)]
+        self._leave_out(changed)
+        self._done = len(numbers)
+        gone = set(changed.tolist())
+        return self._settle(
+            "exact", ({number: photo for number, photo in photos.items() if number not in gone} for photos in groups)
+        )
+
+    def group(self, likeness: Likeness, pairs: NDArray[np.int64]) -> list[DuplicateGroup]:
+        """Group photos that pairs (m, 2) connect."""
+        groups = connected_groups(map(tuple, self._across(self._stands[pairs]).tolist()))
+        return self._settle(likeness, (self._look_at(np.array(members, dtype=np.int64)) for members in groups))
+
+    def neighbours(self, least: float, progress: Progress | None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Pair photos with their nearest: pairs (m, 2), each once, and scores (m,) of at least `least`."""
+        asking = np.flatnonzero((self._stands[:-1] == np.arange(len(self.ids))) & ~self._reference)
+        found = [(np.empty((0, 2), dtype=np.int64), np.empty(0))]
+        for start in range(0, len(asking), AT_ONCE):
+            found.append(self._nearest(asking[start : start + AT_ONCE], least))
+            if progress is not None:
+                progress(self._done + min(start + AT_ONCE, len(asking)), self._done + len(asking))
+        self._done += len(asking)
+        pairs, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        _, first = np.unique(pairs[:, 0] * (len(self.ids) + 1) + pairs[:, 1], return_index=True)
+        return pairs[first], scores[first]
+
+    def compare(self, pairs: NDArray[np.int64], progress: Progress | None) -> NDArray[np.float32]:
+        """Compare the pictures of pairs (m, 2): likeness (m,); photos that cannot be read as indexed are left out."""
+
+        def also_done(done: int, total: int) -> None:
+            if progress is not None:
+                progress(self._done + done, self._done + total)
+
+        found, unread = compare_pictures(self._index, self.ids[pairs], also_done)
+        self._leave_out(np.searchsorted(self.ids, unread))
+        return found
+
+    def _nearest(self, asking: NDArray[np.int64], least: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        pairs: list[tuple[int, int]] = []
+        best: list[float] = []
+        depth = 2 * NEIGHBOURS
+        while len(asking):
+            scores, ids = self._index.neighbours(self.ids[asking], depth)
+            others = self._stands[self._places(ids)]
+            near = (scores >= least) & (others < len(self.ids)) & (others != asking[:, None])
+            if self._two_sides:
+                near &= np.append(self._reference, False)[others]
+            hungry = []
+            for row, photo in enumerate(asking.tolist()):
+                columns = np.flatnonzero(near[row])
+                distinct, first = np.unique(others[row, columns], return_index=True)
+                if len(distinct) < NEIGHBOURS and scores[row, -1] >= least and depth < MOST_NEIGHBOURS:
+                    hungry.append(row)
+                    continue
+                for column in columns[np.sort(first)][:NEIGHBOURS]:
+                    pairs.append((min(photo, others[row, column]), max(photo, others[row, column])))
+                    best.append(scores[row, column])
+            asking = asking[hungry]
+            depth *= 4
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2), np.array(best)
+
+    def _settle(self, likeness: Likeness, groups: Iterable[dict[int, DuplicatePhoto]]) -> list[DuplicateGroup]:
+        """Report groups that were looked at, and let the best of each stand for all of it."""
+        settled = []
+        for photos in groups:
+            if self._is_group(photos):
+                numbers = sorted(photos, key=lambda number: photos[number].rank())
+                settled.append(DuplicateGroup(likeness, tuple(photos[number] for number in numbers)))
+                self._stands[numbers] = numbers[0]
+        self._stands = self._stands[self._stands]
+        return settled
+
+    def _is_group(self, photos: Mapping[int, DuplicatePhoto]) -> bool:
+        return len(photos) > 1 and len({photo.reference for photo in photos.values()}) > self._two_sides
+
+    def _look_at(self, numbers: NDArray[np.int64]) -> dict[int, DuplicatePhoto]:
+        """Read of photos what is reported, leaving out what is not as indexed, and all but one name of a file."""
+        names: dict[tuple[int, int], list[tuple[bool, bool, Path, int]]] = {}
+        photos: dict[int, DuplicatePhoto] = {}
+        for file in self._index.files(self.ids[numbers]):
+            number = int(np.searchsorted(self.ids, file.id))
+            try:
+                status = os.stat(file.path)
+                link = file.path.is_symlink()
+            except OSError:
+                continue
+            if stamp_of(status) == file.stamp:
+                reference = bool(self._reference[number])
+                photos[number] = DuplicatePhoto(
+                    file.path, file.width, file.height, file.stamp.size, file.stamp.mtime_ns, reference, link
+                )
+                names.setdefault((status.st_dev, status.st_ino), []).append((not reference, link, file.path, number))
+        self._leave_out(np.array([number for number in numbers.tolist() if number not in photos], dtype=np.int64))
+        for several in names.values():
+            # A name of the reference, which is never spare, then one that is no link.
+            kept, *others = (number for *_, number in sorted(several))
+            photos[kept] = replace(photos[kept], names=len(several))
+            for number in others:
+                del photos[number]
+                self._stands[number] = kept
+        return photos
+
+    def _across(self, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Leave out pairs of what is left out, and those of one side where there are two."""
+        pairs = pairs[(pairs < len(self.ids)).all(axis=1) & (pairs[:, 0] != pairs[:, 1])]
+        return pairs[self._reference[pairs].sum(axis=1) == 1] if self._two_sides else pairs
+
+    def _leave_out(self, numbers: NDArray[np.int64]) -> None:
+        self._stands[numbers] = len(self.ids)
+        self.left_out += len(numbers)
+
+    def _places(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Number photos by their id, n where there is none of this id."""
+        places = np.searchsorted(self.ids, ids)
+        known = np.append(self.ids, -1)[places] == ids
+        return np.where(known & (ids >= 0), places, len(self.ids))

@@ -1,0 +1,100 @@
+"""How well a model names labelled pictures, and how well its embeddings find others of the same class."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.errors import DatasetError
+from index.records import Prediction, SkippedPhoto
+from retrieval.evaluation.metrics import mean_average_precision, precision_at_k, top_k_accuracy
+from retrieval.models.spec import ModelSpec
+from retrieval.pipeline.embed import Describer, describe_photos
+from retrieval.pipeline.progress import Progress
+
+
+@dataclass(frozen=True)
+class PictureResult:
+    """One picture: its class, what it was taken for, and the place of its own class in the ranking, 1 the best."""
+
+    path: Path
+    label: str
+    id: str | None
+    predicted: Prediction
+    rank: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Shares from 0 to 1 over `pictures` pictures; in retrieval each picture queries all others.
+
+    NaN where there is nothing to measure: retrieval if no class has two pictures, P@10 if there are fewer than 11.
+    """
+
+    pictures: int
+    classes: int
+    top1: float
+    top5: float
+    precision_at_1: float
+    precision_at_10: float
+    mean_average_precision: float
+    results: tuple[PictureResult, ...]
+    skipped: tuple[SkippedPhoto, ...]
+
+
+def evaluate(
+    model: Describer[Any], paths: Sequence[Path], labels: Sequence[int], *, progress: Progress | None = None
+) -> Evaluation:
+    """Measure top-1 and top-5 accuracy, P@1, P@10 and mAP on pictures whose labels number `model.spec.classes`.
+
+    Pictures that cannot be read are left out and listed. Raises DatasetError if fewer than two are left.
+    """
+    skipped: list[SkippedPhoto] = []
+    label_of = dict(zip(paths, labels, strict=True))
+    # Without fc7, which is not needed and the longest by far.
+    described = [
+        (photo.path, photo.probabilities, photo.embedding)
+        for photo in describe_photos(model, list(paths), skipped=skipped, progress=progress)
+    ]
+    if len(described) < 2:
+        raise DatasetError(f"{len(described)} readable pictures are too few to evaluate; give a folder with more")
+    targets = np.array([label_of[path] for path, _, _ in described])
+    probabilities = within_groups(np.stack([row for _, row, _ in described]), targets, model.spec)
+    embeddings = np.stack([row for _, _, row in described])
+    return Evaluation(
+        pictures=len(described),
+        classes=len(set(targets.tolist())),
+        top1=top_k_accuracy(probabilities, targets, 1),
+        top5=top_k_accuracy(probabilities, targets, 5),
+        precision_at_1=precision_at_k(embeddings, targets, 1),
+        precision_at_10=precision_at_k(embeddings, targets, 10) if len(described) > 10 else nan,
+        mean_average_precision=mean_average_precision(embeddings, targets),
+        results=tuple(
+            _result(model, path, row, int(target))
+            for (path, _, _), row, target in zip(described, probabilities, targets, strict=True)
+        ),
+        skipped=tuple(skipped),
+    )
+
+
+def within_groups(
+    probabilities: NDArray[np.float32], targets: NDArray[np.integer], spec: ModelSpec
+) -> NDArray[np.float32]:
+    """Return probabilities (n, classes), -1 in groups of classes that are not those of the picture's target (n,)."""
+    if len(spec.slices) < 2:
+        return probabilities
+    found = np.full_like(probabilities, -1)
+    for group in spec.slices.values():
+        rows = (targets >= group.start) & (targets < group.stop)
+        found[rows, group] = probabilities[rows, group]
+    return found
+
+
+def _result(model: Describer[Any], path: Path, probabilities: NDArray[np.float32], target: int) -> PictureResult:
+    known = model.spec.classes[target]
+    rank = int((~(probabilities < probabilities[target])).sum())  # NaN is a mistake, as in `top_k_accuracy`
+    return PictureResult(path, known.name, known.id, model.top_predictions(probabilities, 1)[0], rank)

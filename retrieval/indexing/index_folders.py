@@ -1,0 +1,173 @@
+"""Brings the photos of folders into an index: each file is read once, and only what is new is looked at."""
+
+import os
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from index.errors import IndexNotFoundError, PhotoError, UserError
+from index.files import absolute
+from index.index_writer import IndexWriter
+from index.photo_index import PhotoIndex
+from index.records import SkippedPhoto, SyncCounts
+from index.sync.run import Sync
+from retrieval.models.model import Model
+from retrieval.photos.formats import NEEDED_PACKAGES
+from retrieval.photos.scan import FolderScan, scan_folder
+from retrieval.pipeline.executor import Pace
+from retrieval.pipeline.progress import Progress
+from retrieval.pipeline.stages import ReadPhoto, Stages
+
+
+@dataclass(frozen=True)
+class FolderReport:
+    """What was done about a folder; counts is None where nothing was, because its photos are not there to be seen.
+
+    `counts.skipped` is the number of `skipped`: photos, and folders inside that could not be searched.
+    """
+
+    folder: Path
+    counts: SyncCounts | None
+    skipped: tuple[SkippedPhoto, ...]
+
+
+def index_folders(
+    index: IndexWriter,
+    model: Model,
+    folders: Sequence[Path],
+    *,
+    pace: Pace | None = None,
+    retry_skipped: bool = False,
+    progress: Progress | None = None,
+) -> list[FolderReport]:
+    """Bring an index up to date with folders, or with all that it knows where none is named, and report on each.
+
+    A batch is one transaction: what was stored before an interruption stays, and the next run goes on from there. A
+    folder that was indexed and is gone (an unplugged drive), or empty (its mount point), keeps its photos in the index.
+    `pace` is by default that of `Pace.chosen`, which a model suits best that was loaded with one thread.
+    Photos skipped before are tried again with `retry_skipped`, or when a package they needed has been installed.
+    Raises UserError, before anything is done, for a folder that never was there, and if there is nothing to do.
+    """
+    folders = folders_to_index(folders, index.roots(), index.knows)
+    retry_skipped = retry_skipped or _can_read_more(index)
+    meter = _Meter(progress)
+    # All are compared before any is read, and finished when all were: what moved from one to another is recognised.
+    begun = [_begin(index, folder, retry_skipped=retry_skipped) for folder in _outermost(folders)]
+    runs = [run for run in begun if isinstance(run, _FolderRun)]
+    Sync.join([run.sync for run in runs])
+    meter.add(total=sum(len(run.sync.to_read) for run in runs))
+    with Stages.begun(model, pace or Pace.chosen(model)) as stages:
+        for run in runs:
+            _look_at_photos(run, stages, meter)
+    return [run.finish() if isinstance(run, _FolderRun) else run for run in begun]
+
+
+def folders_at(place: Path, folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Return what `index_folders` would look at, for the index in `place`, and the folders that this knows.
+
+    There need not be one yet. Raises UserError where `index_folders` would, and PhotoIndexError.
+    """
+    try:
+        with PhotoIndex.open(place) as index:
+            return folders_to_index(folders, roots := index.roots(), index.knows), roots
+    except IndexNotFoundError:
+        return folders_to_index(folders, [], lambda _: False), []
+
+
+def folders_to_index(folders: Sequence[Path], roots: Sequence[Path], knows: Callable[[Path], bool]) -> list[Path]:
+    """Return folders as absolute paths, or all `roots` where none is named. Raises UserError, as `index_folders`."""
+    chosen = list(dict.fromkeys(Path(absolute(folder)) for folder in folders)) or list(roots)
+    if not chosen:
+        raise UserError("nothing is indexed yet; name a folder that holds photos, for example: fc7 index ~/Pictures")
+    for folder in chosen:
+        # A folder that was indexed may be gone, for good or until its drive is plugged in.
+        if not os.path.isdir(folder) and (os.path.exists(folder) or not knows(folder)):
+            raise UserError(f"{folder} is not a folder; name one that holds photos, for example: fc7 index ~/Pictures")
+    return chosen
+
+
+class _Meter:
+    """Adds up what several folders have to do and have done."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._done = self._total = 0
+
+    def add(self, *, done: int = 0, total: int = 0) -> None:
+        self._done += done
+        self._total += total
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+@dataclass(frozen=True, eq=False)
+class _FolderRun:
+    place: Path
+    """Of the index."""
+    folder: Path
+    scan: FolderScan
+    sync: Sync
+    skipped: list[SkippedPhoto]
+
+    def skip(self, path: bytes, reason: str) -> None:
+        self.skipped.append(SkippedPhoto(self.folder / os.fsdecode(path), reason))
+
+    def finish(self) -> FolderReport:
+        counts = self.sync.finish()
+        kept = self.sync.kept()
+        for empty, number in kept.items():
+            photos = f"{number:,} photo{'s' * (number != 1)}"
+            folder = str(self.folder / os.fsdecode(empty))
+            forget = shlex.join(["fc7", "forget", folder, "--index", str(self.place)])
+            what = "empty" if empty in self.scan.empty else "no photos in it"
+            self.skip(
+                empty, f"{what}, perhaps because its drive is not there; {photos} of it stay indexed, until `{forget}`"
+            )
+        skipped = tuple(sorted(self.skipped, key=lambda photo: photo.path))
+        return FolderReport(self.folder, None if b"" in kept else replace(counts, skipped=len(skipped)), skipped)
+
+
+def _outermost(folders: Sequence[Path]) -> list[Path]:
+    """Leave out folders that are named twice, or lie inside others."""
+    kept = dict.fromkeys(folders)
+    return [folder for folder in kept if not any(parent in kept for parent in folder.parents)]
+
+
+def _begin(index: IndexWriter, folder: Path, *, retry_skipped: bool) -> _FolderRun | FolderReport:
+    scan = scan_folder(folder)
+    skipped = [SkippedPhoto(folder / os.fsdecode(path), reason) for path, reason in scan.unlisted.items()]
+    if b"" in scan.unlisted:
+        reason = f"cannot be searched ({scan.unlisted[b'']}); its photos stay indexed"
+        return FolderReport(folder, None, (SkippedPhoto(folder, reason),))
+    empty = scan.empty if scan.photos else [b""]
+    sync = index.begin_sync(folder, scan.photos, retry_skipped=retry_skipped, unlisted=scan.unlisted, empty=empty)
+    return _FolderRun(index.folder, folder, scan, sync, skipped)
+
+
+def _look_at_photos(run: _FolderRun, stages: Stages, meter: _Meter) -> None:
+    sync = run.sync
+
+    def unknown_photos() -> Iterator[tuple[ReadPhoto, bytes]]:
+        for path, content in stages.read(run.folder, sync.to_read, run.scan.photos):
+            if isinstance(content, PhotoError):
+                # Not stored: what cannot be read today, a drive that went away, can be read tomorrow without a change.
+                run.skip(path, str(content))
+            elif not sync.resolve(path, content.stamp, content.content_hash):
+                yield ReadPhoto(path, content.stamp, content.content_hash), content.data
+                continue
+            meter.add(done=1)
+
+    for photos in stages.embed(unknown_photos(), at_most=len(sync.to_read)):
+        sync.add(photos)
+        for photo in photos:
+            if photo.skipped is not None:
+                run.skip(photo.path, photo.skipped)
+        meter.add(done=len(photos))
+
+
+def _can_read_more(index: PhotoIndex) -> bool:
+    """Whether a package is here now for want of which photos were skipped."""
+    reasons = {photo.reason for photo in index.skipped()}
+    return any(reason in reasons and find_spec(package) for package, reason in NEEDED_PACKAGES.items())

@@ -1,0 +1,53 @@
+"""Which model goes with an index: the one that is named, or the one that the index was made with."""
+
+import os
+import shlex
+from functools import partial
+from pathlib import Path
+
+from index.errors import IndexNotFoundError, ModelMismatchError
+from index.photo_index import PhotoIndex
+from retrieval.models.model import Model
+from retrieval.models.runtime import Device
+
+
+def load_index_model(
+    folder: Path,
+    named: Path | None,
+    *,
+    begin: bool = False,
+    anew: bool = False,
+    device: Device = "auto",
+    threads: int | None = None,
+    few: bool = False,
+    cache: Path | None = None,
+) -> Model:
+    """Load the model file that is `named`, otherwise the one that the index in `folder` was made with.
+
+    The built-in model begins an index: with `begin` where there is none yet, with `anew` always. Raises
+    IndexNotFoundError, ModelMismatchError if the model is no longer where it was, and what `Model.load` raises.
+    """
+    load = partial(Model.load, device=device, threads=threads, few=few, cache=cache)
+    if named is not None or anew:
+        return load(named)
+    try:
+        with PhotoIndex.open(folder) as index:
+            path, fingerprint, roots = index.model_path, index.fingerprint, index.roots()
+    except IndexNotFoundError:
+        if not begin:
+            raise
+        return load()
+    if path is not None and not os.path.isfile(path):
+        problem = f"{path}, which is not there"
+    else:
+        model = load(path)
+        if model.spec.fingerprint == fingerprint:
+            return model
+        problem = "a built-in model that this fc7 has not" if path is None else f"{path}, which is another model now"
+    names = " ".join(shlex.quote(str(root)) for root in roots) or "FOLDER"
+    other = f" -m {shlex.quote(str(path))}" if path is not None and os.path.isfile(path) else ""
+    by = "this one" if other or path is None else "the built-in one, or another that -m names,"
+    raise ModelMismatchError(
+        f"The index in {folder} was made with {problem}: say where that model is with -m, or make the index anew with "
+        f"{by} by `fc7 index --rebuild {names}{other} --index {shlex.quote(str(folder))}`."
+    )

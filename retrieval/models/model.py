@@ -1,0 +1,175 @@
+"""A model file at work: prepared pictures in, probabilities, fc7 and embeddings out."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.errors import ModelError
+from index.records import Prediction
+from retrieval.models.runtime import Device, open_session, require_onnxruntime
+from retrieval.models.spec import ModelSpec
+from retrieval.photos.preprocess import resize_and_crop
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+BUILTIN = Path(__file__).with_name("builtin.onnx")
+BUILTIN_NAME = Path("builtin")
+"""What a user writes for the built-in model, where no name would mean another."""
+
+
+IMPORTABLE = ("alexnet", "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
+"""Networks that `fc7 import` makes a model file of, by name."""
+
+
+def models_folder() -> Path:
+    """Return where imported models lie that are used by name."""
+    import platformdirs  # by most commands nobody asks
+
+    return platformdirs.user_data_path("fc7", appauthor=False) / "models"
+
+
+def model_file(named: Path | None) -> Path:
+    """Return the model file that is named: a file, or by one word the built-in or an imported one.
+
+    None and the word `builtin` name the built-in one. A file in the current folder goes before a name.
+    """
+    if named is None or named == BUILTIN_NAME:
+        return BUILTIN
+    if len(named.parts) == 1 and not named.suffix and not os.path.lexists(named):
+        imported = models_folder() / f"{named}.onnx"
+        if str(named) in IMPORTABLE or os.path.isfile(imported):
+            return imported
+    return named
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model says of n pictures: probabilities (n, classes), fc7 (n, fc7_dim), unit embedding (n, dim)."""
+
+    probabilities: NDArray[np.float32]
+    fc7: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+
+
+class Model:
+    """One `.onnx` file in ONNX Runtime, with the preparation of pictures that it was trained with."""
+
+    def __init__(self, session: Any, spec: ModelSpec, *, path: Path | None = None, device: Device = "auto") -> None:
+        """Use `load`; `path` is that of its file, None for the built-in model; `device` is where it was to run."""
+        self.device = device
+        self._session = session
+        self.spec = spec
+        self.path = path
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | None = None,
+        *,
+        device: Device = "auto",
+        threads: int | None = None,
+        few: bool = False,
+        cache: Path | None = None,
+    ) -> "Model":
+        """Load a model file, or one by name: see `model_file`.
+
+        `device` auto takes a GPU where ONNX Runtime has one; `threads` is how many a run uses, by default one a
+        core. With `few` it is loaded sooner, for a few pictures, and takes a little longer for each. In the folder
+        `cache` its optimised graph is kept, which is loaded sooner still the next time. Raises ModelError (missing,
+        damaged, foreign or newer file), MissingPackageError (no ONNX Runtime) and UserError (no CUDA device where one
+        is asked for).
+        """
+        word, path = path, model_file(path)
+        named = None if path == BUILTIN else path
+        require_onnxruntime()
+        if not os.path.isfile(path):
+            if word is not None and str(word) in IMPORTABLE:
+                raise ModelError(f"{word} is not imported yet; run `fc7 import {word}`")
+            other = "name another with -m" if path == BUILTIN else "take the built-in one, by the word builtin"
+            raise ModelError(
+                f"there is no model file {path}; make one with `fc7 train DATA -o RUN` or `fc7 import` (--list tells "
+                f"which there are), or {other}"
+            )
+        session = open_session(path, device=device, threads=threads, few=few, cache=cache)
+        spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path=str(path))
+        _check_graph(session, spec, path)
+        return cls(session, spec, path=named, device=device)
+
+    @property
+    def providers(self) -> list[str]:
+        """The ONNX Runtime providers that really run it, the preferred one first."""
+        return list(self._session.get_providers())
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it runs on a GPU."""
+        return self.providers[0] != "CPUExecutionProvider"
+
+    @property
+    def resize(self) -> int:
+        """The side in pixels that a picture's shorter one is brought to."""
+        return self.spec.resize
+
+    @cached_property
+    def _labels(self) -> list[tuple[str, str | None, str]]:
+        slices = self.spec.slices
+        # Where there is one group, nobody asks which.
+        groups = [group if len(slices) > 1 else "" for group, place in slices.items() for _ in self.spec.classes[place]]
+        return [(known.name, known.id, group) for known, group in zip(self.spec.classes, groups, strict=True)]
+
+    def prepare(self, image: "Image") -> NDArray[np.uint8]:
+        """Return the pixels (crop, crop, 3) that the network takes for a picture."""
+        return resize_and_crop(image, resize=self.spec.resize, crop=self.spec.crop)
+
+    def run(self, pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> Outputs:
+        """Return all outputs for n prepared pictures, as one array (n, crop, crop, 3) or one each."""
+        probabilities, fc7, embedding = self._session.run(
+            ["probabilities", "fc7", "embedding"], {"pixels": np.ascontiguousarray(pixels)}
+        )
+        return Outputs(probabilities, fc7, embedding)
+
+    def embed(self, images: Sequence["Image"]) -> NDArray[np.float32]:
+        """Return the embeddings (n, dim) of pictures, each of unit length."""
+        if not images:
+            return np.empty((0, self.spec.dim), np.float32)
+        return self.run(np.stack([self.prepare(image) for image in images])).embedding
+
+    def classify(self, images: Sequence["Image"], *, k: int = 5) -> list[tuple[Prediction, ...]]:
+        """Return the k most probable classes of each picture, best first."""
+        if not images:
+            return []
+        probabilities = self.run(np.stack([self.prepare(image) for image in images])).probabilities
+        return [self.top_predictions(row, k) for row in probabilities]
+
+    def top_predictions(self, probabilities: NDArray[np.float32], k: int = 5) -> tuple[Prediction, ...]:
+        """Return the k most probable classes of one picture's probabilities (classes,), best first."""
+        best = np.argsort(-probabilities, kind="stable")[:k]
+        labels = [self._labels[int(i)] for i in best]
+        return tuple(
+            Prediction(name, id, float(probabilities[i]), group)
+            for i, (name, id, group) in zip(best, labels, strict=True)
+        )
+
+
+def _check_graph(session: Any, spec: ModelSpec, path: Path) -> None:
+    """Raise ModelError where the graph does not take and give what its metadata say."""
+    expected = {
+        "pixels": [spec.crop, spec.crop, 3],
+        "probabilities": [len(spec.classes)],
+        "fc7": [spec.fc7_dim],
+        "embedding": [spec.dim],
+    }
+    found = {value.name: list(value.shape[1:]) for value in [*session.get_inputs(), *session.get_outputs()]}
+    for name, shape in expected.items():
+        if found.get(name) != shape:
+            raise ModelError(
+                f"{path} says that {name} is of shape {shape} for each picture, "
+                f"and its graph has {found.get(name, 'none')}; export it again with `fc7 export`"
+            )

@@ -1,0 +1,185 @@
+"""ONNX Runtime: the one place where it is imported, model files opened in it, and what its profiler sees of them."""
+
+import importlib.util
+import json
+import os
+import re
+import shlex
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from index.errors import MissingPackageError, ModelError, UserError
+from retrieval.models.graph_cache import WEIGHTS, CachedGraph
+from retrieval.pipeline.executor import usable_cores
+
+# From 1.29 on it tells its makers what models it is used with, unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def require_onnxruntime() -> None:
+    """Raise MissingPackageError where ONNX Runtime is not installed, without loading it."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise MissingPackageError(
+            "ONNX Runtime is not installed; `pip install 'fc7[cpu]'` brings it, "
+            "or `pip install 'fc7[gpu]'` for an NVIDIA GPU"
+        )
+
+
+def open_session(
+    path: Path,
+    *,
+    device: Device = "auto",
+    threads: int | None = None,
+    few: bool = False,
+    cache: Path | None = None,
+) -> Any:
+    """Open a model file, as `Model.load` says. Raises ModelError (unreadable) and UserError (no CUDA)."""
+    import onnxruntime as ort
+
+    ort.set_default_logger_severity(3)
+    available = ort.get_available_providers()
+    wanted = ["CPUExecutionProvider"]
+    if device != "cpu" and "CUDAExecutionProvider" in available:
+        if hasattr(ort, "preload_dlls"):
+            ort.preload_dlls()
+        wanted.insert(0, "CUDAExecutionProvider")
+    session = None
+    if cache is not None and device != "cuda" and len(wanted) == 1:
+        session = _open_cached(path, cache, _options(threads, few=few))
+    try:
+        session = session or ort.InferenceSession(_source(path), _options(threads, few=few), providers=wanted)
+    except Exception as error:  # ONNX Runtime's own exceptions have no common base but this one
+        raise ModelError(_unreadable(path, str(error))) from error
+    if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+        raise UserError("ONNX Runtime finds no CUDA device here; leave out --device, or give --device cpu")
+    return session
+
+
+def _source(path: Path) -> Path | bytes:
+    """Return what ONNX Runtime opens: a model file, or what is in it where the path is not UTF-8, as it demands."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return path.read_bytes()
+    return path
+
+
+def _unreadable(path: Path, said: str) -> str:
+    """Tell why a file cannot be opened, of which ONNX Runtime `said` something, and what to do."""
+    if path.suffix == ".pt":
+        name = shlex.quote(str(path))
+        return f"{path} is a checkpoint, not a model file; make one of it with `fc7 export {name} -o MODEL.onnx`"
+    # "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from PATH failed:", which says nothing more.
+    reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?", "", said.splitlines()[0])
+    return (
+        f"{path} is not a readable ONNX model ({reason.rstrip('.')}); "
+        "copy it again, or make it again with `fc7 export` or `fc7 import`"
+    )
+
+
+def _open_cached(path: Path, cache: Path, options: Any) -> Any:
+    """Open a model file's optimised graph, which is put into the cache where it is not; None where it cannot be."""
+    import onnxruntime as ort
+
+    place = CachedGraph.of(path, cache=cache, runtime=f"onnxruntime {ort.__version__}, {ort.get_build_info()}")
+    graph = place and (place.find() or place.make(partial(_write_optimised, path)))
+    if place is None or graph is None:
+        return None
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception:  # as above; it was removed meanwhile, or the disk cannot read it
+        place.remove()
+        return None
+
+
+def _write_optimised(path: Path, graph: Path) -> bool:
+    """Write a model file's graph as this processor is to run it, and WEIGHTS beside it; return whether it could."""
+    import onnxruntime as ort
+
+    options = _options(1, few=True)
+    try:
+        options.optimized_model_filepath = str(graph)
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)
+        options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
+        ort.InferenceSession(_source(path), options, providers=["CPUExecutionProvider"])
+    except Exception:  # as above; a full disk, or no model at all, which opening it will tell
+        return False
+    return True
+
+
+def _options(threads: int | None, *, few: bool = False) -> Any:
+    """Return the settings of a session in which a run uses `threads`, by default one a core."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or usable_cores()
+    if few:
+        # Rearranging the weights, and threads that wait awake for the next piece of work, pay over many pictures.
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+@dataclass(frozen=True)
+class NodeRun:
+    """One run of a node of a model's graph: the shapes that went in, weights among them, the shape that came out."""
+
+    name: str
+    operator: str
+    place: int
+    """Its number in the graph, in which a node follows those that it needs."""
+    inputs: tuple[tuple[int, ...], ...]
+    output: tuple[int, ...]
+    seconds: float
+
+
+def profile(path: Path, *, runs: int, optimised: bool, threads: int | None = None) -> list[NodeRun]:
+    """Run a model file on one black picture, on the CPU, and return what ONNX Runtime's profiler saw, in its order.
+
+    Without `optimised` the nodes are those of the file; with it they are what production runs: some merged, which then
+    bear the name of one of them, and some added.
+    """
+    import onnxruntime as ort
+
+    options = _options(threads)
+    if not optimised:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        # A weight that was rearranged beforehand is not among what goes into its node.
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    options.enable_profiling = True
+    with tempfile.TemporaryDirectory(prefix="fc7-") as folder:
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = ort.InferenceSession(_source(path), options, providers=["CPUExecutionProvider"])
+        [pixels] = session.get_inputs()
+        for _ in range(runs):
+            session.run(None, {pixels.name: np.zeros((1, *pixels.shape[1:]), np.uint8)})
+        events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
+    return [_node_run(event) for event in events if event.get("name", "").endswith(NODE_SUFFIX)]
+
+
+NODE_SUFFIX = "_kernel_time"
+"""What the profiler puts behind the name of a node."""
+
+
+def _node_run(event: dict[str, Any]) -> NodeRun:
+    values = event["args"]
+    inputs, outputs = (
+        [tuple(shape) for tensor in values[key] for shape in tensor.values()]
+        for key in ("input_type_shape", "output_type_shape")
+    )
+    return NodeRun(
+        name=event["name"].removesuffix(NODE_SUFFIX),
+        operator=values["op_name"],
+        place=int(values["node_index"]),
+        inputs=tuple(inputs),
+        output=outputs[0],
+        seconds=event["dur"] / 1e6,
+    )

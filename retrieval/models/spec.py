@@ -1,0 +1,126 @@
+"""What a model file says about itself: `ModelSpec`, kept in the file's ONNX metadata as JSON values."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any
+
+from index.errors import ModelError
+
+FORMAT_VERSION = 1
+"""Raised when a reader of the old format would use a new file wrongly."""
+
+KEY_PREFIX = "fc7."
+
+
+@dataclass(frozen=True)
+class ClassName:
+    """One class: its name, its WordNet id where it has one, and other names for it."""
+
+    name: str
+    id: str | None = None
+    synonyms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClassGroup:
+    """Classes that follow one another and exclude one another: their probabilities add up to 1."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """How a model is used and where it comes from (timm calls the first part the pretrained configuration).
+
+    `resize` is what a picture's shorter side is brought to, in pixels, `crop` the side of the central square that the
+    network takes; `dim` and `fc7_dim` are the lengths of the outputs `embedding` and `fc7`.
+    """
+
+    name: str
+    arch: str
+    classes: tuple[ClassName, ...]
+    resize: int
+    crop: int
+    dim: int
+    fc7_dim: int
+    fingerprint: str
+    """SHA-256 over the weights; an index belongs to one fingerprint."""
+    arch_config: Mapping[str, Any] = field(default_factory=dict)
+    embedding: Mapping[str, Any] = field(default_factory=dict)
+    """How `embedding` was made: layers, whitening power, pictures it was learned from."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Data (name, size, fingerprint), recipe, seed, time."""
+    learned: str = ""
+    """Marks of the pictures that it learned from, where a part of a set was set aside (training/data/dataset.py)."""
+    accuracy: Mapping[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    date: str = ""
+    groups: tuple[ClassGroup, ...] = ()
+    """What `classes` consist of, in their order, where a model answers several questions; empty: they are one group."""
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def slices(self) -> dict[str, slice]:
+        """The place of each group among the classes, by name; of classes that are not divided the name is empty."""
+        return group_slices(self.groups, len(self.classes))
+
+    def to_metadata(self) -> dict[str, str]:
+        """Return the entries of ONNX `metadata_props`, each value a JSON text."""
+        values = {
+            **self.__dict__,
+            "classes": [[c.name, c.id, list(c.synonyms)] for c in self.classes],
+            "groups": [[group.name, group.size] for group in self.groups],
+        }
+        # In ASCII: the name of a class may come from a folder whose name is no valid text.
+        return {KEY_PREFIX + key: json.dumps(value) for key, value in values.items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], *, path: str) -> "ModelSpec":
+        """Read the entries back; ModelError if the file at `path` is not one of ours or of a newer format."""
+        try:
+            values = {
+                key.removeprefix(KEY_PREFIX): json.loads(text)
+                for key, text in metadata.items()
+                if key.startswith(KEY_PREFIX)
+            }
+            version = int(values["format_version"])
+        except (KeyError, TypeError, ValueError):
+            raise ModelError(
+                f"{path} is an ONNX file, but not a model made by fc7; make one with `fc7 train` or `fc7 export`"
+            ) from None
+        if version > FORMAT_VERSION:
+            raise ModelError(
+                f"{path} has model format {version}, this fc7 reads up to {FORMAT_VERSION}; "
+                "upgrade it with `pip install --upgrade fc7`"
+            )
+        try:
+            classes = tuple(ClassName(name, id, tuple(synonyms)) for name, id, synonyms in values.pop("classes"))
+            groups = tuple(ClassGroup(str(name), int(size)) for name, size in values.pop("groups", ()))
+            if groups and (sum(group.size for group in groups) != len(classes) or min(g.size for g in groups) < 1):
+                raise ValueError("its groups do not add up to its classes")
+            spec = cls(
+                classes=classes,
+                groups=groups,
+                **{key: values[key] for key in values if key in cls.__dataclass_fields__},
+            )
+            base64.b64decode(spec.learned, validate=True)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{path} has incomplete metadata ({error}); export it again with `fc7 export`") from error
+        sizes = (spec.crop, spec.resize, spec.dim, spec.fc7_dim)
+        if any(type(size) is not int or size < 1 for size in sizes) or spec.crop > spec.resize:
+            raise ModelError(
+                f"{path} cannot be used as its metadata say: a crop of {spec.crop} from {spec.resize} pixels, "
+                f"{spec.fc7_dim} values of fc7, {spec.dim} of the embedding; export it again with `fc7 export`"
+            )
+        return spec
+
+
+def group_slices(groups: Sequence[ClassGroup], classes: int) -> dict[str, slice]:
+    """Return the place of each group among `classes` classes, by name; without groups one place with no name."""
+    ends = list(accumulate(group.size for group in groups)) or [classes]
+    names = [group.name for group in groups] or [""]
+    return {name: slice(start, end) for name, start, end in zip(names, [0, *ends], ends, strict=False)}

@@ -1,0 +1,1 @@
+"""From files to pixels: which files are photos, how they are read, decoded and prepared."""

@@ -1,0 +1,93 @@
+"""Reads the bytes of photo files, and of nothing that is not a file."""
+
+import errno
+import os
+import stat
+from hashlib import blake2b
+from pathlib import Path
+
+from index.errors import PhotoError
+from index.sync.plan import FileStamp
+
+MAX_BYTES = 1 << 30
+"""Size in bytes of the largest file that is read."""
+MAX_TIME = 2**63 - 1
+"""The last time in nanoseconds that the catalogue can store."""
+
+_REASONS = {
+    errno.ENOENT: "no such file",
+    errno.ENOTDIR: "no such file",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.ELOOP: "a loop of symbolic links",
+    errno.ENAMETOOLONG: "name too long",
+}
+
+
+def read_photo(path: Path) -> bytes:
+    """Return the bytes of a regular file; raises PhotoError with the reason alone."""
+    return read_stamped(path)[0]
+
+
+def read_stamped(path: Path) -> tuple[bytes, FileStamp]:
+    """Return the bytes of a regular file and its stamp, which was the same before and after they were read.
+
+    A file that changes meanwhile is read once more. Raises PhotoError, with the reason alone, also if it changes again.
+    """
+    for _ in range(2):
+        data, before, after = _read(path)
+        if before == after:
+            return data, before
+    raise PhotoError("it changes while it is read")
+
+
+def _read(path: Path) -> tuple[bytes, FileStamp, FileStamp]:
+    try:
+        # Looked at before it is opened, because opening a FIFO waits for a writer and opening a device can move a tape;
+        # and again after it, because it may have been replaced in between.
+        _check_regular(os.stat(path))
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            before = os.fstat(descriptor)
+            _check_regular(before)
+            return file.read(), stamp_of(before), stamp_of(os.fstat(descriptor))
+    except OSError as error:
+        raise PhotoError(file_error_reason(error)) from error
+
+
+def content_hash(data: bytes) -> bytes:
+    """Return what tells the bytes of a file from those of others."""
+    return blake2b(data, digest_size=16).digest()
+
+
+def stamp_of(status: os.stat_result) -> FileStamp:
+    """Return what tells whether a file has changed."""
+    # Times that 64 bits do not hold, of before 1678 or after 2262, are brought to the nearest that they do.
+    return FileStamp(status.st_size, max(-MAX_TIME - 1, min(status.st_mtime_ns, MAX_TIME)))
+
+
+def current_stamp(path: Path) -> FileStamp | None:
+    """Return the stamp of a file as it is now, None where it cannot be looked at."""
+    try:
+        return stamp_of(os.stat(path))
+    except OSError:
+        return None
+
+
+def file_error_reason(error: OSError) -> str:
+    """Return why a file or folder could not be read, in a few words."""
+    return _REASONS.get(error.errno or 0) or (error.strerror or str(error)).lower()
+
+
+def check_size(size: int) -> None:
+    """Raise PhotoError for more bytes than a photo may have."""
+    if size > MAX_BYTES:
+        raise PhotoError(f"more than {MAX_BYTES >> 20:,} MiB")
+
+
+def _check_regular(status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise PhotoError("a folder")
+    if not stat.S_ISREG(status.st_mode):
+        raise PhotoError("not a regular file")
+    check_size(status.st_size)

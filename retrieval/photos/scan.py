@@ -1,0 +1,117 @@
+"""Finds the photos in folders, and looks no further than their names and stamps.
+
+Hidden files and folders are left out, and so are `@eaDir` (thumbnails that a Synology NAS keeps) and `node_modules`.
+A symbolic link to a file counts as the file; one to a folder is not followed, so that no photo is found twice and no
+search goes round in circles, and noted where it leads elsewhere.
+"""
+
+import errno
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from index.records import SkippedPhoto
+from index.sync.plan import FileStamp
+from retrieval.photos.files import file_error_reason, stamp_of
+from retrieval.photos.formats import PHOTO_SUFFIXES
+
+LINK = "a link to a folder, which is not followed; name that folder itself"
+_LEFT_OUT = {b"@eaDir", b"node_modules"}
+_NOT_THERE = {errno.ENOENT, errno.ELOOP}  # gone since it was listed, or a symbolic link to itself
+
+
+@dataclass(frozen=True)
+class FolderScan:
+    """What lies in a folder, sorted by path relative to it (bytes, `/` between the parts); the folder itself is b""."""
+
+    photos: dict[bytes, FileStamp]
+    unlisted: dict[bytes, str]
+    """Folders that could not be listed, photos that could not be looked at, and why."""
+    empty: tuple[bytes, ...] = ()
+    """Folders with nothing in them, as is what a drive leaves behind that is not plugged in."""
+
+
+def scan_folder(folder: Path) -> FolderScan:
+    """Find every photo in a folder and the folders below it; what cannot be listed is noted, never raised."""
+    photos: dict[bytes, FileStamp] = {}
+    unlisted: dict[bytes, str] = {}
+    empty: list[bytes] = []
+    pending = [b""]
+    while pending:
+        parent = pending.pop()
+        place = os.path.join(os.fsencode(folder), parent)
+        is_empty, something_gone = True, False
+        try:
+            before = os.stat(place)
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    is_empty = False
+                    path = parent + b"/" + entry.name if parent else entry.name
+                    if is_left_out(entry.name):
+                        continue
+                    try:
+                        if entry.is_dir(follow_symlinks=False):
+                            pending.append(path)
+                        elif entry.is_dir():
+                            if not _lies_in(entry.path, folder):
+                                unlisted[path] = LINK
+                        elif has_photo_suffix(entry.name) and entry.is_file():
+                            photos[path] = stamp_of(entry.stat())
+                    except OSError as error:
+                        something_gone = True
+                        if error.errno not in _NOT_THERE:
+                            unlisted[path] = file_error_reason(error)
+            # A file that is gone since it was listed is no more; on a drive that went away meanwhile, it still is.
+            if something_gone and not os.path.samestat(before, os.stat(place)):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        except OSError as error:
+            unlisted[parent] = file_error_reason(error)
+        else:
+            if is_empty:
+                empty.append(parent)
+    return FolderScan(dict(sorted(photos.items())), dict(sorted(unlisted.items())), tuple(sorted(empty)))
+
+
+def _lies_in(place: bytes, folder: Path) -> bool:
+    """Tell whether what a link leads to is found without it."""
+    inside = os.path.relpath(os.path.realpath(place), os.path.realpath(os.fsencode(folder)))
+    return inside.split(b"/")[0] != b".."
+
+
+def can_be_seen(folder: Path) -> bool:
+    """Tell whether a folder is there and not empty, as the mount point of a drive is that is not plugged in."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(entries)
+    except OSError:
+        return False
+
+
+def expand_paths(paths: Iterable[Path], *, skipped: list[SkippedPhoto] | None = None) -> list[Path]:
+    """Put photos in the place of the folders they lie in; other paths stay, whatever their suffix, even missing ones.
+
+    What cannot be listed is appended to `skipped`.
+    """
+    photos: list[Path] = []
+    for path in paths:
+        if not os.path.isdir(path):
+            photos.append(path)
+            continue
+        scan = scan_folder(path)
+        photos += (path / os.fsdecode(photo) for photo in scan.photos)
+        if skipped is not None:
+            if not scan.photos and not scan.unlisted:
+                skipped.append(SkippedPhoto(path, "no photos in this folder"))
+            skipped += (SkippedPhoto(path / os.fsdecode(name), reason) for name, reason in scan.unlisted.items())
+    return photos
+
+
+def is_left_out(name: bytes) -> bool:
+    """Tell whether a file or folder of this name is left out of every search."""
+    return name.startswith(b".") or name in _LEFT_OUT
+
+
+def has_photo_suffix(name: bytes) -> bool:
+    """Tell whether a file of this name counts as a photo."""
+    return os.path.splitext(os.fsdecode(name))[1].lower() in PHOTO_SUFFIXES

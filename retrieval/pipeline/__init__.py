@@ -1,0 +1,1 @@
+"""Photos through a model, many at a time."""

@@ -1,0 +1,144 @@
+"""The photos of a query as embeddings: those that the index has are not decoded again."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.catalog.rows import has_direction
+from index.errors import PhotoError, UserError
+from index.photo_index import PhotoIndex
+from index.records import SkippedPhoto
+from retrieval.models.model import Model
+from retrieval.photos.decode import load_photo
+from retrieval.photos.files import MAX_BYTES, check_size, current_stamp
+from retrieval.photos.scan import expand_paths
+from retrieval.pipeline.embed import STANDARD_INPUT
+from retrieval.pipeline.executor import Pace, run_in_batches
+from retrieval.pipeline.stages import NOTHING_FOUND
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A region of an upright picture, in pixels from its upper left corner."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Box":
+        """Read "x,y,w,h". Raises ValueError for anything else, and for a region of no size or left of or above all."""
+        x, y, width, height = map(int, text.split(","))  # int raises ValueError, and so does another number of parts
+        if min(x, y) < 0 or min(width, height) < 1:
+            raise ValueError(f"no region of a picture: {text}")
+        return cls(x, y, width, height)
+
+    def __str__(self) -> str:
+        return f"{self.x},{self.y},{self.width},{self.height}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QueryPhoto:
+    """A photo to look for: embedding (dim,) of unit length."""
+
+    path: Path
+    embedding: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Source:
+    path: Path
+    stored: NDArray[np.float32] | None
+
+
+def embed_query_photos(
+    index: PhotoIndex,
+    model: Model,
+    paths: Sequence[Path],
+    *,
+    skipped: list[SkippedPhoto],
+    box: Box | None = None,
+    mirror: bool = False,
+    standard_input: BinaryIO | None = None,
+) -> Iterator[QueryPhoto]:
+    """Yield the photos that can be read, in order, those in folders included; the others are appended to `skipped`.
+
+    A photo that is in the index, and has not changed or cannot be reached now, is not read. With a `box` only that
+    region is looked at, as if it had been cut out; with `mirror` a photo is averaged with its mirror image. Raises
+    UserError for a box that does not lie inside.
+    """
+
+    def jobs(photos: Sequence[Path]) -> Iterator[tuple[_Source, Callable[[], NDArray[np.uint8]]]]:
+        for path in photos:
+            # Standard input is read here and not in a thread, which Ctrl-C could not wake from waiting for it.
+            piped = standard_input.read(MAX_BYTES + 1) if standard_input and path == STANDARD_INPUT else None
+            stored = None if box or mirror or piped is not None else _stored_embedding(index, path, model.spec.dim)
+            if stored is None:
+                yield _Source(path, None), partial(_views, model, path, piped, box=box, mirror=mirror)
+            else:
+                yield _Source(path, stored), partial(_no_views, model)
+
+    photos = expand_paths(paths, skipped=skipped)
+    for batch in run_in_batches(jobs(photos), partial(_embedded, model), Pace.chosen(model), at_most=len(photos)):
+        for path, embedding in batch:
+            if isinstance(embedding, PhotoError):
+                skipped.append(SkippedPhoto(path, str(embedding)))
+            elif has_direction(embedding):
+                yield QueryPhoto(path, unit(embedding))
+            else:
+                skipped.append(SkippedPhoto(path, NOTHING_FOUND))
+
+
+def _embedded(
+    model: Model, batch: Sequence[tuple[_Source, NDArray[np.uint8] | PhotoError]]
+) -> list[tuple[Path, NDArray[np.float32] | PhotoError]]:
+    """Embed what could be prepared: for each photo its stored embedding, or the mean of its views'."""
+    pixels = np.concatenate([_no_views(model), *(views for _, views in batch if not isinstance(views, PhotoError))])
+    rest = model.run(pixels).embedding if len(pixels) else np.empty((0, model.spec.dim), np.float32)
+    embedded: list[tuple[Path, NDArray[np.float32] | PhotoError]] = []
+    for source, views in batch:
+        if isinstance(views, PhotoError):
+            embedded.append((source.path, views))
+        elif source.stored is not None:
+            embedded.append((source.path, source.stored))
+        else:
+            embedded.append((source.path, rest[: len(views)].mean(axis=0)))
+            rest = rest[len(views) :]
+    return embedded
+
+
+def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a vector (dim,) that is not zero at unit length."""
+    length = np.linalg.norm(vector.astype(np.float64))
+    return (vector / length).astype(np.float32)
+
+
+def _stored_embedding(index: PhotoIndex, path: Path, dim: int) -> NDArray[np.float32] | None:
+    photo = index.photo(path)
+    if photo is None or photo.embedding is None or len(photo.embedding) != dim:  # damaged, if it has another length
+        return None
+    return photo.embedding if current_stamp(path) in (photo.stamp, None) else None
+
+
+def _views(model: Model, path: Path, piped: bytes | None, *, box: Box | None, mirror: bool) -> NDArray[np.uint8]:
+    """Prepare a picture, and its mirror image after it: (1 or 2, crop, crop, 3)."""
+    check_size(len(piped or b""))
+    # A region may be small, and then the photo is needed at its full size.
+    photo = load_photo(path if piped is None else piped, shorter_side=None if box else model.resize)
+    image = photo.image
+    if box is not None:
+        if box.x + box.width > photo.width or box.y + box.height > photo.height:
+            raise UserError(f"the box {box} does not lie inside {path}, which is {photo.width} × {photo.height} pixels")
+        image = image.crop((box.x, box.y, box.x + box.width, box.y + box.height))
+    pixels = model.prepare(image)
+    return np.stack([pixels, pixels[:, ::-1]] if mirror else [pixels])
+
+
+def _no_views(model: Model) -> NDArray[np.uint8]:
+    return np.empty((0, model.spec.crop, model.spec.crop, 3), np.uint8)

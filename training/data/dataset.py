@@ -1,0 +1,344 @@
+"""Which pictures there are to learn from: folders of classes, read into a `Dataset`."""
+
+import hashlib
+import os
+import random
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from index.errors import DatasetError
+from retrieval.models.spec import ClassGroup, ClassName, ModelSpec, group_slices
+from retrieval.photos.scan import has_photo_suffix, is_left_out, scan_folder
+from retrieval.searching.labels import read_wordnet
+from training.data.image_hashes import mark_of, pack_marks, unpack_marks
+
+VALIDATION_NAMES = ("val", "validation", "valid", "test")
+IMAGENET = Path(__file__).with_name("imagenet-1k.tsv")
+"""Names of the 1,000 classes of ImageNet in their usual order, that of their WordNet ids."""
+SPLIT_NAMES = {"train", "training", *VALIDATION_NAMES}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures and the class of each, as a number into `Dataset.classes`."""
+
+    paths: tuple[Path, ...]
+    labels: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(self, numbers: Iterable[int]) -> "Split":
+        """Return the pictures with these numbers, in their order."""
+        chosen = tuple(numbers)
+        return Split(tuple(self.paths[n] for n in chosen), tuple(self.labels[n] for n in chosen))
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Training pictures from `start` to `stop`, each of which an epoch draws `weight` times on average."""
+
+    start: int
+    stop: int
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Pictures to learn from (`train`) and to be judged by (`validation`); without a teacher all have labels."""
+
+    root: Path
+    classes: tuple[ClassName, ...]
+    train: Split
+    validation: Split
+    divided: bool = False
+    """Whether the pictures to be judged by were set aside for want of a validation set."""
+    classless: tuple[Path, ...] = ()
+    """Pictures beside the folders of classes, which are left out."""
+    groups: tuple[ClassGroup, ...] = ()
+    """What the classes consist of where they are several groups."""
+    draws: tuple[Draw, ...] = ()
+    """How often the pictures of each source are drawn; empty: each once an epoch."""
+    marked: tuple[Path, ...] = ()
+    """Training pictures of those sources of several whose validation pictures were set aside."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the training pictures' paths below the root, sizes and classes."""
+        return self._fingerprint(self.train)
+
+    @property
+    def validation_fingerprint(self) -> str:
+        """The same of the pictures to be judged by."""
+        return self._fingerprint(self.validation)
+
+    def _fingerprint(self, split: Split) -> str:
+        digest = hashlib.sha256()
+        for path, label in sorted(zip(split.paths, split.labels, strict=True)):
+            relative = os.fsencode(os.path.relpath(path, self.root))
+            try:
+                size = path.stat().st_size
+            except OSError as error:
+                raise DatasetError(f"{path} is gone ({error.strerror}); leave the folder as it is meanwhile") from error
+            digest.update(b"%s\0%d\0%d\n" % (relative, size, label))
+        return digest.hexdigest()
+
+    @property
+    def learned(self) -> str:
+        """The marks of the pictures to learn from, packed; nothing where others are there to be judged by."""
+        return pack_marks(map(mark_of, self.marked or self.train.paths)) if self.divided else ""
+
+
+def scan_dataset(
+    root: Path, *, validation: float = 0.1, seed: int = 0, names: Path | None = None, learned: str = ""
+) -> Dataset:
+    """Find the pictures of a data set.
+
+    Known layouts: one folder a class; `train/` and `val/` (or `validation/`, `valid/`, `test/`) of such; the public
+    tiny-imagenet-200 archive. Without a validation set, the share `validation` of each class is set aside, by `seed`;
+    of pictures whose marks are in `learned`, packed, only where there are too few others.
+    `names` (or a `words.txt` in the folder) maps folder names that are WordNet ids to names; fc7 itself knows those of
+    ImageNet. Raises DatasetError.
+    """
+    if not os.path.isdir(root):
+        raise DatasetError(f"there is no folder {root}; give one that holds a folder of pictures for each class")
+    named = read_class_names(names if names is not None else root / "words.txt", required=names is not None)
+    known = _wordnet_names() | named
+    train_root = root / "train" if _is_split(root) else root
+    train = _class_folders(train_root)
+    if len(train) < 2:
+        raise DatasetError(
+            f"{train_root} holds {len(train)} folder{'s' * (len(train) != 1)} of pictures; "
+            "a classifier needs two classes or more, each in a folder of its own. For photos without classes name a "
+            "model that knows what is in them with --teacher"
+        )
+    empty = sorted(name for name, paths in train.items() if not paths)
+    if empty:
+        raise DatasetError(f"no pictures in {train_root / empty[0]}{_more(empty)}; add some or remove the folder")
+    given = _validation(root, set(train)) if train_root != root else None
+    if given is not None and (unchecked := sorted(set(train) - set(given))):
+        raise DatasetError(
+            f"{root} has pictures of {unchecked[0]}{_more(unchecked)} to learn from and none to check with; "
+            "folders of both must have the same names"
+        )
+    train, held_out = (
+        _split(train, share=validation, seed=seed, learned=unpack_marks(learned)) if given is None else (train, given)
+    )
+    order = sorted(train)
+    classes = tuple(known.get(name, ClassName(name)) for name in order)
+    numbers = {name: number for number, name in enumerate(order)}
+    splits = _as_split(train, order, numbers), _as_split(held_out, order, numbers)
+    beside = [path for path in _listed(train_root) if has_photo_suffix(os.fsencode(path.name)) and os.path.isfile(path)]
+    return Dataset(root, classes, *splits, divided=given is None, classless=tuple(beside))
+
+
+def scan_labelled(root: Path, classes: Sequence[ClassName], groups: Sequence[ClassGroup] = ()) -> Split:
+    """Find the pictures to judge a model by: the validation set of a data set, its folder, or one folder a class.
+
+    Folders are matched with the model's classes by WordNet id, name or synonym; where these are several `groups`, with
+    those of the first group that has all of them. Raises DatasetError.
+    """
+    if not os.path.isdir(root):
+        raise DatasetError(f"there is no folder {root}; give one that holds a folder of pictures for each class")
+    numbers: dict[str, list[int]] = {}
+    for number, known in enumerate(classes):
+        names = {known.id or known.name, known.name, *known.synonyms}
+        # As it is, and with accents apart from their letters or not: macOS writes names otherwise than it reads them.
+        for key in names | {unicodedata.normalize(form, name) for name in names for form in ("NFC", "NFD")}:
+            numbers.setdefault(key, []).append(number)
+    annotations = root / "val_annotations.txt"
+    found = _annotated(root, annotations) if os.path.isfile(annotations) else _validation(root, set(numbers))
+    if not found:
+        folder = root / "train" if "train" not in numbers and _is_split(root) else root
+        found = {name: paths for name, paths in _class_folders(folder).items() if paths}
+    if not found:
+        raise DatasetError(f"{root} holds no folders of pictures; give one that has a folder for each class")
+    for place in group_slices(groups, len(classes)).values():
+        of_group = {name: [n for n in numbers.get(name, ()) if place.start <= n < place.stop] for name in found}
+        if all(of_group.values()):
+            numbers = of_group
+            break
+    unknown = sorted(set(found) - set(numbers))
+    if unknown:
+        raise DatasetError(
+            f"{root / unknown[0]} is not named after a class of the model{_more(unknown)}; "
+            "`fc7 info MODEL --format json` lists its classes"
+        )
+    for name in sorted(found):
+        if len(numbers[name]) > 1:  # ImageNet has two kinds of crane
+            ids = " or ".join(classes[number].id or name for number in numbers[name])
+            raise DatasetError(f"{name} is the name of several classes of the model; name its folder by id, {ids}")
+    return _as_split(found, sorted(found), {name: several[0] for name, several in numbers.items()})
+
+
+def scan_unseen(root: Path, models: Sequence[ModelSpec]) -> tuple[Split, int]:
+    """Find the pictures to judge models of the same classes by, and count those left out because one learned from them.
+
+    As `scan_labelled`; where a model set a part of its pictures aside, its metadata tell those that it learned from.
+    Raises DatasetError.
+    """
+    found = scan_labelled(root, models[0].classes, models[0].groups)
+    learned = set[bytes]().union(*(unpack_marks(model.learned) for model in models))
+    if not learned:
+        return found, 0
+    kept = [number for number, path in enumerate(found.paths) if mark_of(path) not in learned]
+    if not kept:
+        raise DatasetError(f"the models have learned from all the pictures in {root}; give a folder with others")
+    return found.take(kept), len(found) - len(kept)
+
+
+def read_class_names(path: Path, *, required: bool = True) -> dict[str, ClassName]:
+    """Read lines of `id <tab> name, other name, …`, as in `words.txt`; DatasetError if a file is not like that."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        if required:
+            raise DatasetError(f"there is no file {path} to read class names from") from None
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"class names cannot be read from {path} ({error})") from error
+    found = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        key, tab, text = line.partition("\t")
+        name, *synonyms = [part.strip() for part in text.split(",")]
+        if not tab or not name:
+            raise DatasetError(f"{path}, line {number}: expected an id, a tab and a name, found {line[:40]!r}")
+        found[key.strip()] = ClassName(name, key.strip(), tuple(synonyms))
+    return found
+
+
+def _wordnet_names() -> dict[str, ClassName]:
+    """Return the classes that WordNet's table names, by id."""
+    return {id: ClassName(name, id, tuple(synonyms)) for id, ([name, *synonyms], _) in read_wordnet().items()}
+
+
+def holds_classes(root: Path) -> bool:
+    """Return whether a folder looks like one of labelled pictures: two folders with photos in each, and no deeper ones.
+
+    Raises DatasetError.
+    """
+    if not os.path.isdir(root):
+        raise DatasetError(f"there is no folder {root}; give one that holds pictures")
+    folder = root / "train" if _is_split(root) else root
+    if os.path.isfile(root / "val" / "val_annotations.txt"):
+        return True
+    held = [photos for path in _folders(folder) if (photos := scan_folder(path).photos)]
+    deeper = any(b"/" in photo for photos in held for photo in photos)
+    beside = any(has_photo_suffix(os.fsencode(path.name)) for path in _listed(folder))
+    return len(held) > 1 and not deeper and not beside
+
+
+def _is_split(root: Path) -> bool:
+    """Return whether `train` in a folder holds what to learn from, and is no class beside others (cars and trains).
+
+    Raises DatasetError where the names of the folders leave open what is a class.
+    """
+    folders = {folder.name: folder for folder in _folders(root)}
+    divided = "train" in folders and (
+        bool(_folders(folders["train"])) or folders.keys() <= {"train", *VALIDATION_NAMES}
+    )
+    for name, folder in folders.items():
+        if not divided and name.casefold() in SPLIT_NAMES and _folders(folder):
+            raise DatasetError(
+                f"{folder} holds folders, so it is no class: name what to learn from `train` and what to check with "
+                f"`val`, both in {root}; or move {name} elsewhere"
+            )
+        if divided and name not in ("train", *VALIDATION_NAMES) and scan_folder(folder).photos:
+            raise DatasetError(
+                f"{folder} holds pictures, but is not in {folders['train']}, where the classes are; move it there, "
+                "rename it to `val` if it is to check with, or move it elsewhere"
+            )
+    return divided
+
+
+def _class_folders(root: Path) -> dict[str, list[Path]]:
+    found = {}
+    for folder in _folders(root):
+        scan = scan_folder(folder)
+        for path, reason in scan.unlisted.items():
+            raise DatasetError(f"{folder / os.fsdecode(path)} cannot be read ({reason}); make it readable or remove it")
+        found[folder.name] = [folder / os.fsdecode(path) for path in scan.photos]
+    return found
+
+
+def _folders(root: Path) -> list[Path]:
+    return [path for path in _listed(root) if os.path.isdir(path)]
+
+
+def _listed(root: Path) -> list[Path]:
+    try:
+        found = sorted(root.iterdir())
+    except OSError as error:
+        raise DatasetError(f"{root} cannot be read ({error.strerror}); make it readable or remove it") from error
+    return [path for path in found if not is_left_out(os.fsencode(path.name))]
+
+
+def _validation(root: Path, known: set[str]) -> dict[str, list[Path]] | None:
+    """Return the pictures of the first validation folder there is, by class; None if there is none."""
+    for name in VALIDATION_NAMES:
+        folder = root / name
+        if not os.path.isdir(folder):
+            continue
+        annotations = folder / "val_annotations.txt"
+        found = _annotated(folder, annotations) if os.path.isfile(annotations) else _class_folders(folder)
+        found = {key: paths for key, paths in found.items() if paths}
+        if set(found) <= {"images"} - known:
+            continue  # tiny-imagenet-200 has test/images without labels
+        if unknown := sorted(set(found) - known):
+            raise DatasetError(
+                f"{folder} has a class that is not among those learned: {unknown[0]}{_more(unknown)}; "
+                "folders to learn from and to check with must have the same names"
+            )
+        return found
+    return None
+
+
+def _annotated(folder: Path, annotations: Path) -> dict[str, list[Path]]:
+    """Read the validation set of the tiny-imagenet-200 archive: `images/` and a table of file, class and box.
+
+    Raises DatasetError.
+    """
+    try:
+        lines = annotations.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(
+            f"{annotations} cannot be read ({error}); put the one of the data set in its place"
+        ) from error
+    found: dict[str, list[Path]] = {}
+    for line in lines:
+        file, tab, rest = line.partition("\t")
+        # Bare names only: a table that somebody else wrote says nothing about files elsewhere.
+        if tab and "/" not in file and os.path.isfile(path := folder / "images" / file):
+            found.setdefault(rest.split("\t")[0], []).append(path)
+    return found
+
+
+def _split(
+    found: Mapping[str, Sequence[Path]], *, share: float, seed: int, learned: Collection[bytes]
+) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    train, held_out = {}, {}
+    for name, paths in found.items():
+        if len(paths) < 2:
+            raise DatasetError(
+                f"class {name} has one picture; it takes two at least, one to learn from and one to check with"
+            )
+        # Seeded by the class as well: adding a class moves no picture of another.
+        shuffled = random.Random(os.fsencode(f"{seed}/{name}")).sample(list(paths), len(paths))
+        if learned:
+            shuffled.sort(key=lambda path: mark_of(path) in learned)
+        count = min(max(round(len(paths) * share), 1), len(paths) - 1)
+        held_out[name], train[name] = sorted(shuffled[:count]), sorted(shuffled[count:])
+    return train, held_out
+
+
+def _as_split(found: Mapping[str, Sequence[Path]], order: Sequence[str], numbers: Mapping[str, int]) -> Split:
+    pairs = [(path, numbers[name]) for name in order for path in found.get(name, ())]
+    return Split(tuple(path for path, _ in pairs), tuple(label for _, label in pairs))
+
+
+def _more(names: Sequence[str]) -> str:
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""

@@ -1,0 +1,1 @@
+"""Learning from a better network, the teacher."""

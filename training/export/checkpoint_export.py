@@ -1,0 +1,121 @@
+"""A checkpoint made into a model file once more: with another embedding, name or licence."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from index.errors import DatasetError
+from retrieval.models.runtime import require_onnxruntime
+from retrieval.models.spec import ClassName, ModelSpec
+from training.data.dataset import holds_classes, read_class_names, scan_dataset
+from training.data.pictures import load_dataset
+from training.data.sources import photos_alone
+from training.distillation.lesson import described_sources, find_pictures
+from training.export.embedding import EmbeddingRecipe, chosen
+from training.export.export import export_model
+from training.export.model_file import check_place
+from training.loop.checkpoint import Checkpoint
+from training.loop.hardware import Hardware
+from training.loop.report import ReadingReport, tell_skipped
+from training.loop.run_folder import ANSWERS
+
+
+def export_checkpoint(
+    path: Path,
+    out: Path,
+    *,
+    hardware: Hardware,
+    report: ReadingReport,
+    data: Path | None = None,
+    embedding: EmbeddingRecipe | None = None,
+    half: bool = True,
+    name: str | None = None,
+    licence: str = "",
+    names: Path | None = None,
+) -> ModelSpec:
+    """Export a checkpoint; its embedding is learned from `data`, by default the pictures that the run learned from.
+
+    Its accuracy is measured on the pictures that the run set aside. With other pictures nobody knows which of them it
+    learned from: then it is that of the run's last epoch. Raises CheckpointError, DatasetError (the pictures are not
+    there any more, or others), ExportError and MissingPackageError.
+    """
+    require_onnxruntime()
+    check_place(out)
+    checkpoint = Checkpoint.load(path)
+    if names is not None:
+        checkpoint.classes = renamed(checkpoint.classes, read_class_names(names))
+    root = data or Path(checkpoint.data["root"])
+    if not os.path.isdir(root):
+        raise DatasetError(
+            f"the pictures that {path} learned from are not at {root} any more; give their folder with --data"
+        )
+    recipe, start_learned = checkpoint.recipe, checkpoint.data.get("start_learned", "")
+    if data is None and "sources" in checkpoint.data:
+        sources, taught, _ = described_sources(
+            checkpoint.data, (), hardware, answers=kept if os.path.isdir(kept := path.parent / ANSWERS) else None
+        )
+        dataset, _ = find_pictures(
+            sources, recipe, hardware=hardware, report=report, learned=start_learned, taught=taught
+        )
+    elif "teacher" in checkpoint.data and not holds_classes(root):
+        dataset = photos_alone(root, validation=recipe.validation, seed=recipe.seed)
+    else:
+        dataset = scan_dataset(root, validation=recipe.validation, seed=recipe.seed, learned=start_learned)
+    learned = dataset.fingerprint == checkpoint.data["fingerprint"]
+    if not learned and data is None:
+        raise DatasetError(
+            f"the pictures in {root} have changed since {path} learned from them; "
+            f"add --data {root} to learn the embedding from them as they are now"
+        )
+    judged = dataset.validation_fingerprint
+    # Files of earlier versions do not tell what they were judged by.
+    same = learned and checkpoint.data.get("validation_fingerprint", judged) == judged
+    if not same:
+        did = "did not learn from these pictures" if not learned else "was not judged by these pictures"
+        report.note(f"{path} {did}: its accuracy stays that of its training")
+    # Decoding all of a large set would take most of the time.
+    needed = chosen(len(dataset.train), checkpoint.recipe.seed).tolist()
+    dataset = replace(dataset, train=dataset.train.take(needed))
+    pictures, validation = load_dataset(dataset, checkpoint.config.resize, hardware=hardware, progress=report.loading)
+    tell_skipped([*pictures.skipped, *validation.skipped], report)
+    return export_model(
+        checkpoint,
+        out,
+        pictures=pictures,
+        validation=validation,
+        embedding=embedding or EmbeddingRecipe(),
+        accuracy=None if same else accuracy_in_training(checkpoint),
+        device=hardware.device,
+        half=half,
+        name=name,
+        licence=licence,
+    )
+
+
+def renamed(classes: Sequence[ClassName], names: Mapping[str, ClassName]) -> tuple[ClassName, ...]:
+    """Return classes with the names and synonyms that their ids, or else their present names, have in a table.
+
+    The name of before stays as a synonym: folders are called by it.
+    """
+
+    def called(known: ClassName, new: ClassName | None) -> ClassName:
+        if new is None:
+            return known
+        synonyms = dict.fromkeys((*new.synonyms, known.name))
+        return ClassName(new.name, known.id, tuple(word for word in synonyms if word != new.name))
+
+    return tuple(called(known, names.get(known.id or known.name)) for known in classes)
+
+
+def accuracy_in_training(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the accuracy of a checkpoint's last epoch; nothing where that is not of its weights and of whole crops."""
+    if checkpoint.step or not checkpoint.history or checkpoint.history[-1].side != checkpoint.config.crop:
+        return {}
+    last = checkpoint.history[-1]
+    return {
+        "top1": round(last.validation_top1, 4),
+        "top5": round(last.validation_top5, 4),
+        "source": "measured in training",
+    }

@@ -1,0 +1,212 @@
+"""From a checkpoint to the model file, and the proof that both say the same."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from index.errors import DatasetError, ExportError
+from retrieval.models.model import Model
+from retrieval.models.spec import ClassGroup, ClassName, ModelSpec, group_slices
+from training.data.augment import Normalisation, centre_crops
+from training.data.pictures import Pictures
+from training.export.embedding import EmbeddingRecipe, EmbeddingTransform, learn_embedding
+from training.export.graph import build_model
+from training.export.model_file import fingerprint, write_model_file
+from training.loop.checkpoint import Checkpoint
+from training.loop.validation import evaluate
+from training.networks.alexnet import AlexNet, without_batch_norm
+
+CPU = torch.device("cpu")
+PARITY_PICTURES = 64
+LEAST_COSINE = 0.9999
+LARGEST_DIFFERENCE = 1e-4
+
+
+def export_model(
+    checkpoint: Checkpoint,
+    out: Path,
+    *,
+    pictures: Pictures,
+    validation: Pictures,
+    embedding: EmbeddingRecipe,
+    accuracy: Mapping[str, Any] | None = None,
+    device: torch.device = CPU,
+    half: bool = True,
+    name: str | None = None,
+    licence: str = "",
+) -> ModelSpec:
+    """Write a checkpoint's model file: learn its embedding, measure its accuracy, and the rest as `write_model`.
+
+    `pictures` and `validation` lie on `device`. Where `accuracy` is given it is not measured.
+    """
+    trained = checkpoint.build()
+    normalisation = checkpoint.normalisation
+    on_device = normalisation.to(device)
+    transform = learn_embedding(trained.to(device), pictures, on_device, embedding, seed=checkpoint.recipe.seed)
+    network = for_inference(trained.cpu(), half=half)
+    if accuracy is None:
+        groups = tuple(group_slices(checkpoint.groups, len(checkpoint.classes)).values())
+        _, top1, top5 = evaluate(network.to(device), validation, on_device, side=network.config.crop, groups=groups)
+        # Those that cannot be read are known by now.
+        measured = len(validation) - len(validation.skipped)
+        accuracy = {"top1": round(top1, 4), "top5": round(top5, 4), "pictures": measured}
+    return write_model(
+        network.cpu(),
+        out,
+        trained=trained,
+        normalisation=normalisation,
+        transform=transform,
+        sample=sample_of(validation),
+        half=half,
+        classes=checkpoint.classes,
+        training=_training(checkpoint),
+        learned=checkpoint.data.get("learned", ""),
+        accuracy=accuracy,
+        name=name,
+        licence=licence or checkpoint.data.get("licence", ""),
+        groups=checkpoint.groups,
+    )
+
+
+def sample_of(pictures: Pictures) -> Tensor:
+    """Return squares uint8 (n, size, size, 3) of some pictures of all classes, to compare on.
+
+    Raises DatasetError where none can be read.
+    """
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))
+    for pixels, _ in pictures.batches(order, PARITY_PICTURES):
+        if len(pixels):
+            return pixels.cpu()
+    raise DatasetError(
+        "none of the pictures that the model file is compared with torch on could be read; give others with --data"
+    )
+
+
+def for_inference(trained: AlexNet, *, half: bool) -> AlexNet:
+    """Return the network that is written: batch normalisation merged, with `half` its weights rounded to float16."""
+    network = without_batch_norm(trained)
+    if half:
+        # What is stored as float16 is rounded here, and nothing else.
+        for parameter in network.parameters():
+            if parameter.ndim > 1:
+                parameter.data = parameter.data.half().float()
+    return network
+
+
+def write_model(
+    network: AlexNet,
+    out: Path,
+    *,
+    trained: AlexNet,
+    normalisation: Normalisation,
+    transform: EmbeddingTransform,
+    sample: Tensor,
+    half: bool,
+    classes: tuple[ClassName, ...],
+    training: Mapping[str, Any],
+    accuracy: Mapping[str, Any],
+    learned: str = "",
+    name: str | None = None,
+    licence: str = "",
+    groups: tuple[ClassGroup, ...] = (),
+) -> ModelSpec:
+    """Write the model file of a network made `for_inference` from `trained`, and prove that it answers as torch does.
+
+    `sample` are squares uint8 (n, resize, resize, 3) to compare on. `half` stores weights as float16 (arithmetic stays
+    float32). `accuracy` is of the central crops; empty where none is known. Raises ExportError if the model run by ONNX
+    Runtime differs from torch by a cosine below 0.9999 or by more than 1e-4 in a probability; then no file is left.
+    """
+    if half and transform.matrix is not None:
+        transform = replace(transform, matrix=transform.matrix.half().float())
+    model = build_model(network, normalisation, transform, half=half, groups=groups)
+    config = trained.config
+    spec = ModelSpec(
+        name=name or out.stem,
+        arch=config.arch,
+        classes=classes,
+        resize=config.resize,
+        crop=config.crop,
+        dim=transform.recipe.dim,
+        fc7_dim=config.hidden[1],
+        fingerprint=fingerprint(model),
+        arch_config=config.to_dict(),
+        embedding={**asdict(transform.recipe), "pictures": transform.pictures},
+        training=training,
+        learned=learned,
+        accuracy={**accuracy, "crop": f"central {config.crop} of {config.resize} pixels"} if accuracy else {},
+        licence=licence,
+        date=datetime.now(UTC).date().isoformat(),
+        groups=groups,
+    )
+
+    def prove(loaded: Model) -> None:
+        check_parity(loaded, network, normalisation, transform, sample)
+        check_rounding(loaded, trained, normalisation, sample)
+
+    write_model_file(model, spec, out, prove=prove)
+    return spec
+
+
+@torch.inference_mode()
+def check_parity(
+    model: Model, network: AlexNet, normalisation: Normalisation, transform: EmbeddingTransform, pixels: Tensor
+) -> None:
+    """Compare the outputs for squares uint8 (n, resize, resize, 3) with torch's; ExportError if they differ."""
+    found = model.run(_central(pixels, model.spec.crop))
+    x = centre_crops(pixels, model.spec.crop, normalisation)
+    activations = network.activations(x)
+    logits = network.fc8(activations["fc7"])
+    probabilities = torch.cat([torch.softmax(logits[:, group], dim=1) for group in model.spec.slices.values()], dim=1)
+    difference = float((torch.from_numpy(found.probabilities) - probabilities).abs().max())
+    if not difference <= LARGEST_DIFFERENCE:
+        raise ExportError(
+            f"the exported model's probabilities differ from torch's by {difference:.1e}; "
+            "this is a bug, please report it"
+        )
+    for name, ours, theirs in (
+        ("fc7", found.fc7, activations["fc7"]),
+        ("embedding", found.embedding, transform(activations)),
+    ):
+        # A picture that leaves every neuron of fc7 silent has no direction to compare.
+        cosine = _least_cosine(torch.from_numpy(ours), theirs, rows=theirs.abs().amax(1) > 0)
+        if not cosine >= LEAST_COSINE:
+            raise ExportError(
+                f"the exported model's {name} has cosine {cosine:.6f} with torch's; this is a bug, please report it"
+            )
+
+
+@torch.inference_mode()
+def check_rounding(model: Model, trained: AlexNet, normalisation: Normalisation, pixels: Tensor) -> None:
+    """Compare fc7 with the network before its weights were merged and rounded: 0.999 cosine."""
+    ours = torch.from_numpy(model.run(_central(pixels, model.spec.crop)).fc7)
+    theirs = trained.forward_features(centre_crops(pixels, model.spec.crop, normalisation))
+    cosine = _least_cosine(ours, theirs, rows=(ours.abs().amax(1) > 0) & (theirs.abs().amax(1) > 0))
+    if not cosine >= 0.999:
+        raise ExportError(f"rounding the weights to float16 changes fc7 (cosine {cosine:.5f}); export with --float32")
+
+
+def _least_cosine(ours: Tensor, theirs: Tensor, *, rows: Tensor) -> float:
+    found = F.cosine_similarity(ours[rows], theirs[rows])
+    return float(found.min()) if len(found) else 1.0
+
+
+def _central(pixels: Tensor, crop: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    edge = (pixels.shape[1] - crop) // 2
+    return pixels[:, edge : edge + crop, edge : edge + crop].numpy()
+
+
+PRIVATE = {"root", "learned", "start_learned", "licence", "sources", "cache", "teacher_file", "answers", "kept"}
+"""What a checkpoint says of its pictures that is nobody else's business, or has a place of its own."""
+
+
+def _training(checkpoint: Checkpoint) -> dict[str, Any]:
+    data = {name: value for name, value in checkpoint.data.items() if name not in PRIVATE}
+    seconds = round(sum(row.seconds for row in checkpoint.history))
+    return {**data, "recipe": checkpoint.recipe.to_dict(), "epochs_done": len(checkpoint.history), "seconds": seconds}

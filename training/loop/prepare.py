@@ -1,0 +1,122 @@
+"""What a run does before its first step: check its recipe, read its pictures, fit one to the other."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from index.errors import DatasetError, OptionError
+from index.records import SkippedPhoto
+from training.data.dataset import Dataset, Split
+from training.data.image_hashes import mark_of, pack_marks, unpack_marks
+from training.data.pictures import Pictures, load_dataset
+from training.distillation.lesson import Lesson
+from training.loop.distributed import Processes
+from training.loop.hardware import Hardware
+from training.loop.recipe import Recipe
+from training.loop.report import Report, tell_skipped
+from training.networks.alexnet import feature_grid
+from training.networks.architectures import AlexNetConfig
+from training.pretrained.weights import Start
+
+
+def check_crops(recipe: Recipe, config: AlexNetConfig) -> None:
+    """Refuse crops that are malformed, or too small to leave anything of a map, before the pictures are read."""
+    for _, side in recipe.crops(config.crop):
+        if feature_grid(replace(config, crop=side)) < 1:
+            raise OptionError(f"--grow {recipe.grow}: {side} pixels are too few for {config.arch}; begin with more")
+
+
+def load_splits(
+    dataset: Dataset,
+    config: AlexNetConfig,
+    hardware: Hardware,
+    report: Report,
+    *,
+    lesson: Lesson | None = None,
+    cache: Path | None = None,
+) -> tuple[Pictures, Pictures]:
+    """Decode the pictures; with a lesson, those to learn from carry their number for a label.
+
+    Raises DatasetError where too few can be read.
+    """
+    if lesson is not None:
+        paths = dataset.train.paths
+        dataset = replace(dataset, train=Split(paths, tuple(range(len(paths)))))
+    report.note(
+        f"{len(dataset.train)} pictures of {len(dataset.classes)} classes to learn from, "
+        f"{len(dataset.validation)} to check with"
+    )
+    tell_skipped((SkippedPhoto(path, "not in the folder of a class") for path in dataset.classless), report)
+    splits = load_dataset(dataset, config.resize, hardware=hardware, progress=report.loading, cache=cache)
+    unreadable = {photo.path for split in splits for photo in split.skipped}
+    labels, to_check = (
+        [label for path, label in zip(split.paths, split.labels, strict=True) if path not in unreadable]
+        for split in (dataset.train, dataset.validation)
+    )
+    error = None
+    if len(labels) < 2 or len(to_check) < 2:
+        few, purpose = (labels, "learn from") if len(labels) < 2 else (to_check, "check with")
+        error = f"{len(few)} readable pictures to {purpose} are too few; add more to {dataset.root}"
+    elif lesson is None and (missing := sorted(set(dataset.train.labels) - set(labels))):
+        name = dataset.classes[missing[0]].name
+        error = f"none of the pictures of {name} to learn from can be read; add others to {dataset.root}"
+    if error is not None:
+        tell_skipped([photo for split in splits for photo in split.skipped], report)
+        raise DatasetError(error)
+    return splits
+
+
+def fitted_recipe(
+    recipe: Recipe, pictures: int, processes: Processes, *, fit_batch: bool, fit_rate: bool, report: Report
+) -> Recipe:
+    """Return the recipe with batches small enough for eight an epoch, though of four pictures at least.
+
+    With `fit_rate` the rate is lowered in proportion (Goyal et al. 2017). Processes share a batch evenly. Raises
+    DatasetError for fewer pictures than a batch. `pictures` are those of an epoch.
+    """
+    if pictures < 2:
+        raise DatasetError(f"an epoch of {pictures} pictures is too short; give a higher --weight")
+    batch_size = recipe.batch_size
+    if fit_batch:
+        fewer = max(min(batch_size, pictures // 8), min(pictures, 4))
+        batch_size = max(fewer - fewer % processes.count, min(2 * processes.count, batch_size))
+    if pictures < batch_size:
+        raise DatasetError(
+            f"{pictures} pictures to learn from are fewer than one batch of {batch_size}; give a smaller --batch-size"
+        )
+    if batch_size == recipe.batch_size:
+        return recipe
+    lr = recipe.lr * batch_size / recipe.batch_size if fit_rate else recipe.lr
+    rate = f" at a rate of {lr:.4g} instead of {recipe.lr:g}" if fit_rate else ""
+    report.note(f"batches of {batch_size} pictures instead of {recipe.batch_size}{rate}: the set is small")
+    return replace(recipe, batch_size=batch_size, lr=lr)
+
+
+def tell_known(dataset: Dataset, start: Start, report: Report) -> None:
+    """Note how many pictures to check with the start has learned from: where all are known, or a validation set is."""
+    if learned := unpack_marks(start.learned):
+        known = sum(mark_of(path) in learned for path in dataset.validation.paths)
+        if known:
+            report.note(
+                f"{known} of the {len(dataset.validation)} pictures to check with are among those that {start.name} "
+                "learned from: accuracy will look better than it is"
+            )
+
+
+def describe_data(dataset: Dataset, pictures: Pictures, start: Start | None) -> dict[str, Any]:
+    """Return what a checkpoint says of its pictures.
+
+    `learned` are the marks of all that the weights have seen; `start_learned`, of what the start had, decide what is
+    set aside from the same folder again.
+    """
+    before = start.learned if start else ""
+    return {
+        "root": str(dataset.root.resolve()),
+        "name": dataset.root.resolve().name,
+        "pictures": len(pictures) - len(pictures.skipped),
+        "fingerprint": dataset.fingerprint,
+        "validation_fingerprint": dataset.validation_fingerprint,
+        "learned": pack_marks(unpack_marks(before) | unpack_marks(dataset.learned)),
+        "start_learned": before,
+        **({"fine_tuned_from": start.name, "licence": start.licence} if start else {}),
+    }

@@ -1,0 +1,64 @@
+"""The folder of a training run: names of its files, and that one run at a time can write there."""
+
+import fcntl
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from index.errors import RunError
+from training.loop.checkpoint import LAST, way_on
+
+MODEL = "model.onnx"
+METRICS, CONFUSION, MISTAKES = "metrics.csv", "confusion.csv", "mistakes.csv"
+ANSWERS = "answers"
+"""The folder in which a teacher's answers lie, where no other is named."""
+
+
+def make_folder(out: Path, roots: Sequence[Path], held: ExitStack, *, cache: Path | None = None) -> None:
+    """Make the folder of a new run, and take it until `held` ends."""
+    for root in roots:
+        for what, place, option in (("run", out, "-o"), ("cache", cache, "--cache")):
+            if place is not None and place.resolve().is_relative_to(root.resolve()):
+                raise RunError(
+                    f"the {what} would lie among its pictures, in {root}, and be taken for a class the next time; "
+                    f"choose a folder outside with {option}"
+                )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"the folder {out} cannot be made ({error.strerror}); choose another with -o") from error
+    take_folder(out, held)
+    if os.path.exists(out / LAST):
+        raise RunError(
+            f"there is a run in {out} already; go on with it with --resume, or choose another folder with -o"
+        )
+
+
+def take_folder(out: Path, held: ExitStack) -> None:
+    """Let no other run use the folder until `held` ends, and see that its files can be written there, before hours go.
+
+    Raises RunError.
+    """
+    try:
+        folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+        held.callback(os.close, folder)
+        try:
+            # The lock of a folder leaves no file in it, and the system gives it back however its holder ends.
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"another fc7 is training in {out}; wait until it has ended, or choose another folder with -o"
+            ) from error
+        except OSError:
+            pass  # a file system without locks is no reason not to train
+        with TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise RunError(f"no file can be written into {out} ({error.strerror}); {way_on(out, error)}") from error
+    for path in (out / name for name in (MODEL, CONFUSION, MISTAKES)):  # what is written only at the end
+        if os.path.isdir(path):
+            raise RunError(
+                f"{path} is a folder where the run is to write a file; move it, or choose another folder with -o"
+            )

@@ -1,0 +1,101 @@
+"""Where fine-tuning starts: the weights of a checkpoint or of a model file, all but the scores of its classes."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+from torch import Tensor
+
+from index.errors import CheckpointError, ModelError
+from retrieval.models.model import model_file
+from retrieval.models.spec import ModelSpec
+from training.data.augment import Normalisation
+from training.loop.checkpoint import Checkpoint
+from training.loop.recipe import RECIPES
+from training.networks.alexnet import AlexNet
+from training.networks.architectures import AlexNetConfig
+
+
+@dataclass(frozen=True)
+class Start:
+    """The shape of a network, its weights by name without fc8, and how its pictures are normalised."""
+
+    name: str
+    config: AlexNetConfig
+    weights: dict[str, Tensor]
+    normalisation: Normalisation
+    licence: str = ""
+    """Terms of use, which hold for what is made of the weights too."""
+    learned: str = ""
+    """The marks of the pictures that the weights learned from, packed."""
+
+    def network(self, config: AlexNetConfig, classes: int) -> AlexNet:
+        """Return a network with these weights and a new fc8. Raises CheckpointError if they do not fit the shape."""
+        network = AlexNet(config, classes)
+        try:
+            missing, unexpected = network.load_state_dict(self.weights, strict=False)
+        except RuntimeError as error:
+            raise CheckpointError(f"the weights of {self.name} do not fit the architecture that it names") from error
+        if unexpected or {name.partition(".")[0] for name in missing} != {"fc8"}:
+            raise CheckpointError(f"{self.name} does not hold all weights of the architecture {self.config.arch}")
+        return network
+
+
+def read_start(path: Path) -> Start:
+    """Read a checkpoint (.pt), a model file (.onnx) or, by the word `builtin`, the model that comes with fc7.
+
+    Raises CheckpointError and ModelError.
+    """
+    path = model_file(path)
+    if path.suffix != ".onnx":
+        checkpoint = Checkpoint.load(path)
+        weights = {name: values for name, values in checkpoint.weights.items() if not name.startswith("fc8.")}
+        licence, learned = (checkpoint.data.get(key, "") for key in ("licence", "learned"))
+        return Start(path.name, _known(checkpoint.config), weights, checkpoint.normalisation, licence, learned)
+    if not os.path.isfile(path):
+        raise ModelError(f"there is no model file {path}; leave out --from to start from nothing")
+    try:
+        model = onnx.load(path)
+    except (OSError, DecodeError, onnx.checker.ValidationError) as error:
+        raise ModelError(f"{path} is not a readable ONNX model ({error})") from error
+    spec = ModelSpec.from_metadata({entry.key: entry.value for entry in model.metadata_props}, path=str(path))
+    # What batch normalisation did is part of a model file's weights.
+    config = replace(_config(spec, path), batch_norm=False)
+    stored = {weight.name: numpy_helper.to_array(weight) for weight in model.graph.initializer}
+    weights = {}
+    for name in AlexNet(config, 2).state_dict():
+        layer, _, kind = name.rpartition(".")
+        found = stored.get(key := f"{layer.rpartition('.')[2]}.{kind}", stored.get(f"{key}.float16"))
+        if found is not None and layer != "fc8":
+            weights[name] = torch.from_numpy(found.astype(np.float32))
+    if "mean" not in stored:
+        raise ModelError(f"{path} holds no mean of its training pictures; start from a model made by fc7")
+    # A mean picture was cut to the centre for the file; its colour holds for all crops.
+    mean = torch.from_numpy(stored["mean"].astype(np.float32))[0].mean((1, 2), keepdim=True)
+    deviation = (
+        torch.from_numpy(stored["deviation"].astype(np.float32))[0] if "deviation" in stored else torch.ones(3, 1, 1)
+    )
+    return Start(path.name, config, weights, Normalisation(mean, deviation), spec.licence, spec.learned)
+
+
+def _config(spec: ModelSpec, path: Path) -> AlexNetConfig:
+    if spec.arch not in RECIPES:
+        raise ModelError(
+            f"{path} is a network of another kind ({spec.arch}); start from a model or checkpoint of `fc7 train`, or "
+            "learn from it with --teacher"
+        )
+    try:
+        return _known(AlexNetConfig.from_dict(dict(spec.arch_config)))
+    except CheckpointError as error:
+        raise ModelError(f"{path} cannot be started from: {error}") from error
+
+
+def _known(config: AlexNetConfig) -> AlexNetConfig:
+    if config.arch not in RECIPES:
+        raise CheckpointError(f"{config.arch} is none of the architectures that can be trained, {', '.join(RECIPES)}")
+    return config
