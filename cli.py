@@ -19,7 +19,7 @@ from index.errors import OptionError, UserError
 # At its end Python looks for garbage among all that was imported, which goes with the process anyway.
 atexit.register(gc.freeze)
 
-COMMANDS = {
+GROUPS = {
     "Photos": {
         "classify": ("photos", "Name what is in photos."),
         "embed": ("photos", "Write the vectors of photos to a file, their names beside them."),
@@ -45,7 +45,7 @@ COMMANDS = {
 }
 """In three groups: the module of `commands` that has a command, and what the list of commands says of it."""
 
-MODULES = {name: module for group in COMMANDS.values() for name, (module, _) in group.items()}
+COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
 
 
 class WrongUsage(click.ClickException):
@@ -59,21 +59,21 @@ class Fc7Group(click.Group):
 
     def __init__(self, **settings: Any) -> None:
         # Names alone, for click to know what may have been meant.
-        super().__init__(**settings, commands={name: click.Command(name) for name in MODULES})
+        super().__init__(**settings, commands={name: click.Command(name) for name in COMMANDS})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(MODULES)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in MODULES:
+        if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"commands.{MODULES[cmd_name]}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
+        module, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(f"commands.{module}"), f"{cmd_name}_command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        widest = max(map(len, MODULES))  # so that the columns of all groups are one
-        for title, group in COMMANDS.items():
+        widest = max(map(len, COMMANDS))  # so that the columns of all groups are one
+        for title, group in GROUPS.items():
             with formatter.section(title):
                 formatter.write_dl([(f"{name:<{widest}}", summary) for name, (_, summary) in group.items()])
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from retrieval.models.model import BUILTIN, Model
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-TABLE = REPOSITORY / "retrieval" / "wordnet.tsv"
-LICENCE = REPOSITORY / "retrieval" / "wordnet-licence.txt"
+TABLE = REPOSITORY / "retrieval" / "searching" / "wordnet.tsv"
+LICENCE = REPOSITORY / "retrieval" / "searching" / "wordnet-licence.txt"
 CLASSES = REPOSITORY / "training" / "imagenet-1k.tsv"
 HYPERNYMS = {"@", "@i"}  # a kind of, an instance of
 

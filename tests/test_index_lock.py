@@ -21,7 +21,7 @@ def test_a_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:
 
 
 def test_a_killed_writer_leaves_no_lock(tmp_path: Path) -> None:
-    program = "import sys\nfrom pathlib import Path\nfrom index.lock import WriterLock\n"
+    program = "import sys\nfrom pathlib import Path\nfrom index.catalog.lock import WriterLock\n"
     program += "lock = WriterLock(Path(sys.argv[1]))\nprint('locked', flush=True)\nsys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", program, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

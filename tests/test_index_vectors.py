@@ -152,7 +152,9 @@ def test_a_sound_file_that_holds_something_else_is_refused(tmp_path: Path) -> No
 
 
 def test_without_faiss_the_message_says_what_to_install() -> None:
-    program = "import sys; sys.modules['faiss'] = None\nfrom index.vectors import VectorIndex\nVectorIndex(3)"
+    program = (
+        "import sys; sys.modules['faiss'] = None\nfrom index.vectors.faiss_index import VectorIndex\nVectorIndex(3)"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     last = done.stderr.splitlines()[-1]
     assert "MissingPackageError" in last

@@ -3,13 +3,16 @@
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import pytest
+
+from cli import COMMANDS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXTRAS = ("cpu", "demo", "heif", "raw", "parquet", "watch", "train", "efficientnet", "dev")
@@ -56,27 +59,59 @@ def test_makefile_installs_the_same_extras() -> None:
     assert f".[{','.join(EXTRAS)}]" in (REPOSITORY / "Makefile").read_text()
 
 
-@pytest.mark.slow
-def test_the_wheel_holds_every_module(tmp_path: Path) -> None:
-    options = ("--quiet", "--no-deps", "--no-build-isolation", "-w", str(tmp_path))
-    source = tmp_path / "source"
-    tracked = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    ).stdout
-    for name in filter(None, tracked.split("\0")):
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of what git knows."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    for name in filter(None, tracked.stdout.split("\0")):
         if (REPOSITORY / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((REPOSITORY / name).read_bytes())
+    options = ("--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder))
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options, "."], cwd=source, check=True)
-    [wheel] = tmp_path.glob("fc7-*.whl")
+    [found] = folder.glob("fc7-*.whl")
+    return found
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_module(wheel: Path) -> None:
     packed = set(zipfile.ZipFile(wheel).namelist())
-    modules = {
-        f"{package}/{path.name}"
-        for package in ("index", "retrieval", "training")
-        for path in (source / package).glob("*.py")
-    }
-    assert {path.name for path in source.glob("*.py")} | modules <= packed
-    assert {name for name in packed if name.endswith(".onnx")} == {
-        f"retrieval/{path.name}" for path in (source / "retrieval").glob("*.onnx")
-    }
+    packages = [REPOSITORY / package for package in ("commands", "index", "retrieval", "training")]
+    modules = [*REPOSITORY.glob("*.py"), *(path for package in packages for path in package.rglob("*.py"))]
+    assert {path.relative_to(REPOSITORY).as_posix() for path in modules} <= packed
+    assert {name for name in packed if name.endswith(".onnx")} == {"retrieval/models/builtin.onnx"}
     assert not {name for name in packed if name.startswith(("tests/", "docs/", "benchmarks/"))}
+
+
+@pytest.mark.slow
+def test_every_command_works_from_the_wheel(wheel: Path, make_photo: Callable[..., Path], tmp_path: Path) -> None:
+    environment, elsewhere = tmp_path / "environment", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    python = environment / "bin" / "python"
+    [packages] = environment.glob("lib/python*/site-packages")
+    install = ("--quiet", "--no-deps", "--no-index", "--target", str(packages), str(wheel))
+    subprocess.run([sys.executable, "-m", "pip", "install", *install], check=True)
+    # Other packages are those of these tests, as a plain folder: the .pth file that leads to this checkout is not read.
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib"))
+    photo = make_photo("a.png")
+
+    def fc7(*words: object) -> str:
+        command = [str(python), "-P", "-m", "cli", *map(str, words)]
+        done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    for name in COMMANDS:
+        assert f"Example: fc7 {name} " in fc7(name, "--help")
+    assert str(photo) in fc7("classify", photo)
+    fc7("index", photo.parent, "--index", tmp_path / "index")
+    assert str(photo) in fc7("search", photo, "--index", tmp_path / "index")
+    fc7("search", "--label", "dog", "--index", tmp_path / "index")
+    fc7("duplicates", "--index", tmp_path / "index")
+    fc7("check", "--index", tmp_path / "index")
+    fc7("embed", photo, "-o", tmp_path / "embeddings.npz")
+    fc7("info", "builtin")
+    fc7("import", "--list")

@@ -12,7 +12,7 @@ from retrieval.models.spec import ClassName, ModelSpec
 from retrieval.searching.labels import WORDNET, classes_called
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-IMAGENET = [line.split("\t") for line in (REPOSITORY / "training/imagenet-1k.tsv").read_text("utf-8").splitlines()]
+IMAGENET = [line.split("\t") for line in (REPOSITORY / "training/data/imagenet-1k.tsv").read_text("utf-8").splitlines()]
 
 
 @pytest.fixture(scope="module")
