@@ -156,7 +156,7 @@ def query_options(command: Command) -> Command:
     def with_query(*args: Any, **options: Any) -> Any:
         from retrieval.searching.search import Query
 
-        query = Query(**{field.name: options.pop(field.name) for field in fields(Query)})
+        query = Query(**{field.name: options.pop(field.name) for field in fields(Query) if field.name in options})
         about_photos = {"average": query.average, "not": query.unlike, "box": query.box, "mirror": query.mirror}
         if not query.photos and not query.labels:
             raise click.UsageError("name a PHOTO, or what to look for with --label")

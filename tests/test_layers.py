@@ -8,7 +8,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("index", "retrieval", "training", "commands")
-LAYERS = (*PACKAGES, "cli")
+LAYERS = ("index", "retrieval", "fc7", "training", "commands", "cli")
 """From the lowest to the highest."""
 HOMES: dict[str, str | tuple[str, ...]] = {
     "torch": "training/",
@@ -16,7 +16,7 @@ HOMES: dict[str, str | tuple[str, ...]] = {
     "faiss": "index/vectors/faiss_library.py",
     "sqlite3": "index/",
     "onnxruntime": "retrieval/models/runtime.py",
-    "PIL": "retrieval/",
+    "PIL": ("retrieval/", "fc7.py"),
     "watchfiles": "retrieval/indexing/watch.py",
     "click": ("commands/", "cli.py"),
 }

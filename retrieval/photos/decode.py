@@ -85,6 +85,19 @@ def load_photo(source: Path | bytes, *, shorter_side: int | None = None, max_pix
         raise PhotoError(f"damaged {format}{_OR_UNKNOWN.get(format, '')}") from error
 
 
+def upright(image: Image.Image) -> Image.Image:
+    """Return a picture that a program has opened as `open_photo` would: upright, in RGB, over white.
+
+    Raises PhotoError for a picture that cannot be decoded, and for colours that are not supported.
+    """
+    orientation = _orientation(image)
+    try:
+        rgb = _to_rgb(image)
+    except OSError as error:
+        raise PhotoError(f"damaged {image.format or 'picture'} ({error})") from error
+    return rgb.transpose(_TURNS[orientation]) if orientation in _TURNS else rgb
+
+
 def load_decoders() -> None:
     """Import the decoders of the most usual formats, which otherwise the first photo waits for."""
     Image.preinit()

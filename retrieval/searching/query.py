@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from retrieval.photos.scan import expand_paths
 from retrieval.pipeline.embed import STANDARD_INPUT
 from retrieval.pipeline.executor import Pace, run_in_batches
 from retrieval.pipeline.stages import NOTHING_FOUND
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class QueryPhoto:
     """A photo to look for: embedding (dim,) of unit length."""
 
     path: Path
+    """`image` for one that is no file."""
     embedding: NDArray[np.float32]
 
 
@@ -93,6 +97,14 @@ def embed_query_photos(
                 yield QueryPhoto(path, unit(embedding))
             else:
                 skipped.append(SkippedPhoto(path, NOTHING_FOUND))
+
+
+def embed_query_images(model: Model, images: "Sequence[Image]") -> Iterator[QueryPhoto]:
+    """Yield pictures that a program has decoded. Raises PhotoError for one that the model finds nothing in."""
+    for embedding in model.embed(images):
+        if not has_direction(embedding):
+            raise PhotoError(f"cannot look for an image: {NOTHING_FOUND}")
+        yield QueryPhoto(Path("image"), unit(embedding))
 
 
 def _embedded(

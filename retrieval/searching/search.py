@@ -4,8 +4,9 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,10 @@ from index.records import SearchResult, SkippedPhoto
 from retrieval.models.model import Model
 from retrieval.pipeline.executor import in_batches
 from retrieval.searching.labels import classes_called
-from retrieval.searching.query import Box, QueryPhoto, embed_query_photos, unit
+from retrieval.searching.query import Box, QueryPhoto, embed_query_images, embed_query_photos, unit
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 BATCH_SIZE = 32
 # With a photo to look for, only those count as labelled that are named so with this probability: it balances precision
@@ -42,10 +46,11 @@ class Answer:
 class Query:
     """What is looked for, and which photos may be an answer.
 
-    `photos` ask each by itself, or with `average` all as one; they should not look like the photos of `unlike`. Without
-    photos what is looked for are the `labels`, with them only photos with one of these are results, and only those
-    below the folders `within`, if there are any. For `box` and `mirror` see `embed_query_photos`, for `recall`
-    `PhotoIndex.search`. `min_score` is the least score, or without photos the least probability.
+    `photos`, and `images` that a program has decoded, ask each by itself, or with `average` all as one; they should not
+    look like the photos of `unlike`. Without either, what is looked for are the `labels`; with them only photos with
+    one of these are results. Of results there are only those below the folders `within`, if there are any. For `box`
+    and `mirror` see `embed_query_photos`, for `recall` `PhotoIndex.search`. `min_score` is the least score, or for
+    labels alone the least probability.
     """
 
     photos: tuple[Path, ...] = ()
@@ -58,6 +63,7 @@ class Query:
     top: int = 10
     min_score: float | None = None
     recall: float | None = None
+    images: "tuple[Image, ...]" = ()
 
 
 def search_index(
@@ -79,7 +85,7 @@ def search_index(
         folders=tuple(Path(absolute(folder)) for folder in query.within),
         classes=tuple(known.id or known.name for known in classes),
     )
-    if not query.photos:
+    if not query.photos and not query.images:
         among = replace(among, min_probability=query.min_score or 0.0)
         names = tuple(known.name for known in classes)
         yield Answer(", ".join(query.labels), index.most_probable(among, query.top), names)
@@ -89,7 +95,9 @@ def search_index(
         raise UserError("a box is a region of one photo; name just that")
     embed = partial(embed_query_photos, index, model, mirror=query.mirror, skipped=skipped)
     away = UNLIKE_WEIGHT * _mean(list(embed(query.unlike)), query.unlike, skipped) if query.unlike else None
-    photos = embed(query.photos, box=query.box, standard_input=standard_input)
+    photos = chain(
+        embed(query.photos, box=query.box, standard_input=standard_input), embed_query_images(model, query.images)
+    )
     asked: Iterable[tuple[str, NDArray[np.float32]]] = ((str(photo.path), photo.embedding) for photo in photos)
     if query.average:
         together = list(photos)

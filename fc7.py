@@ -1,0 +1,403 @@
+"""fc7 from Python: name what is in photos, embed them, and find the ones that look alike.
+
+    import fc7
+
+    model = fc7.load_model()
+    for photo in model.classify(["cat.jpg", "dog.jpg"]):
+        print(photo.path, photo.predictions[0].label)
+
+    with fc7.open_index("my-index") as index:
+        index.add("photos")
+        for result in index.search("cat.jpg", k=5):
+            print(result.score, result.path)
+
+A photo is a path, a PIL image or a NumPy array of uint8, (height, width, 3) in RGB or (height, width) in grey. Results
+are frozen dataclasses, and `to_dict()` gives plain values for JSON. Whatever a caller can act on is raised as an
+`fc7.Error`. Importing this module changes nothing outside it.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from index.errors import PhotoError
+from index.errors import UserError as Error
+from index.index_writer import IndexWriter
+from index.photo_index import PhotoIndex
+from index.records import Prediction, SkippedPhoto
+from retrieval.duplicates.find import ALIKE, find_duplicates
+from retrieval.indexing.index_folders import index_folders
+from retrieval.indexing.model_of_index import load_index_model
+from retrieval.models.model import Model as _Model
+from retrieval.photos.decode import open_photo, upright
+from retrieval.photos.scan import expand_paths
+from retrieval.pipeline.executor import Pace, run_in_batches
+from retrieval.searching.search import Query, search_index
+
+if TYPE_CHECKING:
+    from retrieval.models.model import Outputs
+
+__all__ = [
+    "Classification",
+    "Embeddings",
+    "Error",
+    "FolderChanges",
+    "Group",
+    "Index",
+    "Model",
+    "Result",
+    "load_model",
+    "open_index",
+]
+
+Photo: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
+Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """The names of one photo, most probable first; `path` is None where an image or an array was given."""
+
+    path: Path | None
+    predictions: tuple[Prediction, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"path": _text(self.path), "predictions": [_prediction(found) for found in self.predictions]}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embeddings:
+    """Vectors (n, dim) of unit length, so that an inner product is a cosine, and the path of each photo, or None."""
+
+    paths: tuple[Path | None, ...]
+    vectors: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.vectors, dtype=dtype, copy=copy)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"paths": [_text(path) for path in self.paths], "vectors": self.vectors.tolist()}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A photo that was found: its cosine with the query, or with labels alone the probability of these."""
+
+    path: Path
+    score: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"path": str(self.path), "score": self.score}
+
+
+@dataclass(frozen=True, slots=True)
+class FolderChanges:
+    """What adding a folder did, in photos, and which could not be read and why.
+
+    All are 0 where the folder's photos cannot be seen now, as on a drive that is not plugged in: they stay indexed.
+    """
+
+    folder: Path
+    new: int
+    changed: int
+    moved: int
+    copied: int
+    removed: int
+    unchanged: int
+    skipped: tuple[SkippedPhoto, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        counts = {name: getattr(self, name) for name in ("new", "changed", "moved", "copied", "removed", "unchanged")}
+        skipped = [{"path": str(photo.path), "reason": photo.reason} for photo in self.skipped]
+        return {"folder": str(self.folder), **counts, "skipped": skipped}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Photos that are copies: "exact" by bytes, "altered" ones of one picture, or "alike"; the best one first."""
+
+    likeness: Literal["exact", "altered", "alike"]
+    paths: tuple[Path, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"likeness": self.likeness, "paths": [str(path) for path in self.paths]}
+
+
+class Model:
+    """A network that names photos and embeds them; made by `load_model`."""
+
+    def __init__(self, model: _Model) -> None:
+        self._model = model
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        return self._model.spec.name
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names that it gives, in the order of its outputs."""
+        return tuple(known.name for known in self._model.spec.classes)
+
+    @property
+    def dim(self) -> int:
+        """How many values an embedding has."""
+        return self._model.spec.dim
+
+    def classify(
+        self, photos: Photo | Iterable[Photo], *, k: int = 5, skipped: list[SkippedPhoto] | None = None
+    ) -> list[Classification]:
+        """Return the k most probable names of each photo, in order; a folder stands for the photos below it.
+
+        Raises Error for a photo that cannot be read; with a list for `skipped` it is appended to that and left out.
+        """
+        return [
+            Classification(path, self._model.top_predictions(probabilities, k))
+            for paths, outputs in self._run(photos, skipped)
+            for path, probabilities in zip(paths, outputs.probabilities, strict=True)
+        ]
+
+    def embed(self, photos: Photo | Iterable[Photo], *, skipped: list[SkippedPhoto] | None = None) -> Embeddings:
+        """Return the embedding of each photo, in order; folders and `skipped` are as for `classify`."""
+        found: list[Path | None] = []
+        vectors = [np.empty((0, self.dim), np.float32)]
+        for paths, outputs in self._run(photos, skipped):
+            found += paths
+            vectors.append(outputs.embedding)
+        return Embeddings(tuple(found), np.concatenate(vectors))
+
+    def _run(
+        self, photos: Photo | Iterable[Photo], skipped: list[SkippedPhoto] | None
+    ) -> "Iterator[tuple[list[Path | None], Outputs]]":
+        """Run the network on photos a batch at a time, so that memory does not grow with their number."""
+        noted: list[SkippedPhoto] = [] if skipped is None else skipped
+        jobs = list(_jobs(self._model, photos, noted))
+        for batch in run_in_batches(jobs, self._of_batch, Pace.chosen(self._model), at_most=len(jobs)):
+            failed, paths, outputs = batch
+            noted += failed
+            if skipped is None and noted:
+                break
+            if outputs is not None:
+                yield paths, outputs
+        if skipped is None and noted:
+            raise PhotoError(f"cannot read {noted[0].path}: {noted[0].reason}")
+
+    def _of_batch(
+        self, batch: Sequence[tuple[Path | None, NDArray[np.uint8] | PhotoError]]
+    ) -> "tuple[list[SkippedPhoto], list[Path | None], Outputs | None]":
+        failed = [
+            SkippedPhoto(path or Path("image"), str(pixels)) for path, pixels in batch if isinstance(pixels, PhotoError)
+        ]
+        readable = [(path, pixels) for path, pixels in batch if not isinstance(pixels, PhotoError)]
+        outputs = self._model.run([pixels for _, pixels in readable]) if readable else None
+        return failed, [path for path, _ in readable], outputs
+
+
+class Index:
+    """A searchable index of the photos in folders; a context manager, for one thread. Made by `open_index`.
+
+    Only `add` and `remove` lock it, each for as long as it takes: any number of programs may search meanwhile.
+    """
+
+    def __init__(self, folder: Path, model: _Model) -> None:
+        self._folder = folder
+        self._model = model
+        self._index = PhotoIndex.open(folder, fingerprint=model.spec.fingerprint, device=model.device)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its files."""
+        self._index.close()
+
+    def __len__(self) -> int:
+        """Return how many photos can be found."""
+        return self._index.summary().photos
+
+    @property
+    def model(self) -> Model:
+        """The model that the index was made with."""
+        return Model(self._model)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders that were added."""
+        return tuple(self._index.roots())
+
+    def add(
+        self, *folders: str | os.PathLike[str], progress: Callable[[int, int], None] | None = None
+    ) -> list[FolderChanges]:
+        """Bring the index up to date with folders, or with all that it knows; only what is new or changed is read.
+
+        `progress` is called with the photos done and in all. What was stored before an exception stays. Raises Error
+        for what is no folder, and where another program writes the index or the disk is full.
+        """
+        with _writer(self._folder, self._model) as index:
+            reports = index_folders(index, self._model, [Path(folder) for folder in folders], progress=progress)
+        names = ("new", "changed", "moved", "copied", "removed", "unchanged")
+        return [
+            FolderChanges(
+                report.folder,
+                **{name: getattr(report.counts, name) if report.counts else 0 for name in names},
+                skipped=report.skipped,
+            )
+            for report in reports
+        ]
+
+    def search(
+        self,
+        photo: Photo | None = None,
+        *,
+        label: str | Sequence[str] = (),
+        k: int = 10,
+        within: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        min_score: float | None = None,
+    ) -> list[Result]:
+        """Return the k photos that look most like `photo`, or show most probably what `label` says, best first.
+
+        With both, photos with one of the labels that look like `photo`; `within` leaves only photos below one of these
+        folders. Raises Error for a photo that cannot be read, a label that means nothing, a folder that is not indexed.
+        """
+        labels = (label,) if isinstance(label, str) else tuple(label)
+        if photo is None and not labels:
+            raise TypeError("search needs a photo or a label")
+        path = Path(photo) if isinstance(photo, str | os.PathLike) else None
+        if path is not None and os.path.isdir(path):
+            raise TypeError(f"{path} is a folder; search for one photo at a time")
+        folders = [within] if isinstance(within, str | os.PathLike) else within
+        query = Query(
+            photos=() if path is None else (path,),
+            images=() if photo is None or isinstance(photo, str | os.PathLike) else (_picture(photo),),
+            labels=labels,
+            within=tuple(Path(folder) for folder in folders),
+            top=k,
+            min_score=min_score,
+        )
+        skipped: list[SkippedPhoto] = []
+        answers = list(search_index(self._index, self._model, query, skipped=skipped))
+        if skipped:
+            raise PhotoError(f"cannot read {skipped[0].path}: {skipped[0].reason}")
+        return [Result(found.path, found.score) for answer in answers for found in answer.results]
+
+    def remove(self, *paths: str | os.PathLike[str]) -> int:
+        """Forget photos, and all photos below folders; no file is touched. Return how many there were.
+
+        Raises Error, before anything is done, for a path that is not in the index.
+        """
+        with IndexWriter.open_to_edit(self._folder, fingerprint=self._model.spec.fingerprint) as index:
+            return sum(index.forget([Path(path) for path in paths]))
+
+    def duplicates(
+        self,
+        *,
+        likenesses: Sequence[Literal["exact", "altered", "alike"]] = ("exact", "altered", "alike"),
+        min_score: float = ALIKE,
+    ) -> list[Group]:
+        """Return groups of copies, the best photo of each first; photos whose files have changed are left out.
+
+        `min_score` is the cosine from which photos are alike.
+        """
+        found = find_duplicates(self._index, likenesses=likenesses, min_score=min_score)
+        return [Group(group.likeness, tuple(photo.path for photo in group.photos)) for group in found.groups]
+
+
+def load_model(named: str | os.PathLike[str] | None = None, *, device: Device = "auto") -> Model:
+    """Load a model file, or one by name: `builtin`, the default, or an imported one such as efficientnet-lite0.
+
+    `device` "auto" takes a GPU where ONNX Runtime has one. Raises Error.
+    """
+    return Model(_Model.load(None if named is None else Path(named), device=device, threads=1))
+
+
+def open_index(
+    folder: str | os.PathLike[str],
+    *,
+    model: Model | str | os.PathLike[str] | None = None,
+    device: Device = "auto",
+) -> Index:
+    """Open the index in a folder, made there if there is none; `model` is by default the one that it was made with.
+
+    A new index takes the built-in one by default. Raises Error where the index was made with another model.
+    """
+    place = Path(folder)
+    if isinstance(model, Model):
+        loaded = model._model
+    else:
+        named = None if model is None else Path(model)
+        loaded = load_index_model(place, named, begin=True, device=device, threads=1)
+    if not (place / "catalog.db").exists():
+        _writer(place, loaded).close()
+    return Index(place, loaded)
+
+
+def _writer(place: Path, model: _Model) -> IndexWriter:
+    spec = model.spec
+    return IndexWriter.open_for_writing(
+        place,
+        fingerprint=spec.fingerprint,
+        model_name=spec.name,
+        dim=spec.dim,
+        model_path=model.path,
+        device=model.device,
+    )
+
+
+def _jobs(
+    model: _Model, photos: Photo | Iterable[Photo], skipped: list[SkippedPhoto]
+) -> Iterator[tuple[Path | None, Callable[[], NDArray[np.uint8]]]]:
+    """Yield for each photo its path, and what prepares it."""
+    several = [photos] if isinstance(photos, str | os.PathLike | Image.Image | np.ndarray) else photos
+    for photo in several:
+        if isinstance(photo, str | os.PathLike):
+            for path in expand_paths([Path(photo)], skipped=skipped):
+                yield path, partial(_prepare_file, model, path)
+        else:
+            yield None, partial(_prepare_picture, model, photo)
+
+
+def _prepare_file(model: _Model, path: Path) -> NDArray[np.uint8]:
+    return model.prepare(open_photo(path, shorter_side=model.resize))
+
+
+def _prepare_picture(model: _Model, photo: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return model.prepare(_picture(photo))
+
+
+def _picture(photo: Image.Image | NDArray[np.uint8]) -> Image.Image:
+    """Return an image or an array as an upright RGB picture. Raises TypeError for an array of another kind."""
+    if isinstance(photo, Image.Image):
+        return upright(photo)
+    if photo.dtype != np.uint8 or photo.ndim not in (2, 3) or (photo.ndim == 3 and photo.shape[2] != 3):
+        raise TypeError(f"an array of {photo.dtype} {photo.shape} is no picture; give uint8 (height, width, 3), in RGB")
+    return Image.fromarray(photo).convert("RGB")
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _prediction(found: Prediction) -> dict[str, Any]:
+    group = {"group": found.group} if found.group else {}
+    return {"label": found.label, "id": found.id, "probability": found.probability, **group}
