@@ -122,8 +122,9 @@ def test_an_index_is_made_filled_searched_and_emptied(tiny_model: Path, make_pho
         assert results[0].score == pytest.approx(1, abs=1e-3)
         with Image.open(photos[1]) as image:
             by_image = index.search(image, k=3)
+            pixels = np.asarray(image.convert("RGB"))
         assert [one.path for one in by_image] == [one.path for one in results]
-        assert index.search(np.asarray(Image.open(photos[1]).convert("RGB")), k=1)[0].path == photos[1]
+        assert index.search(pixels, k=1)[0].path == photos[1]
         label = index.model.classify(photos[2], k=1)[0].predictions[0].label
         assert photos[2] in {found.path for found in index.search(label=label)}
         assert {found.path for found in index.search(photos[2], label=label, within=photos[0].parent)} >= {photos[2]}
@@ -131,7 +132,7 @@ def test_an_index_is_made_filled_searched_and_emptied(tiny_model: Path, make_pho
         assert [set(group.paths) for group in groups] == [{photos[0], copy}]
         assert index.remove(copy) == 1
         assert len(index) == 4
-        assert index.add()[0].new == 1
+        assert index.add()[0].copied == 1
         with pytest.raises(TypeError, match="photo or a label"):
             index.search()
         with pytest.raises(fc7.Error, match="no such thing"):
