@@ -1,6 +1,7 @@
 # make demo                      the whole program on sample photos
 # make demo PHOTOS=~/Pictures    the same on your own; nothing is written into that folder
-# make test                      ruff, mypy and the tests
+# make test                      ruff, mypy and the quick tests
+# make test-all                  the slow ones too: processes killed, packages installed, benchmarks guarded
 #
 # make bench                     how fast each part is, against what bounds it; written into docs/results.md
 # make bench AUTOFAISS=/path/to/python
@@ -23,7 +24,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test bench model docs clean
+.PHONY: demo test test-slow test-all bench model docs clean
 
 demo: $(VENV)/.stamp-demo
 	$(BIN)/python docs/demo.py "$$PHOTOS"
@@ -32,7 +33,14 @@ test: $(VENV)/.stamp-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --quiet --numprocesses auto --dist loadfile -m "not slow"
+	@echo "Proven: style, types, and every quick test. make test-all runs the slow ones too."
+
+test-slow: $(VENV)/.stamp-test
+	$(BIN)/python -m pytest --quiet --numprocesses auto --dist loadfile -m slow
+	@echo "Proven: what survives kills, what is installed, what the benchmarks hold."
+
+test-all: test test-slow
 
 # What the built-in model learns from: of $(LABELLED) the labels too.
 SETS := build/sets

@@ -1,9 +1,12 @@
 """The installed command between other programs and on a terminal: pipes, Ctrl-C, narrow windows."""
 
+import fcntl
 import os
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +23,6 @@ MakePhoto = Callable[..., Path]
 
 def on_a_terminal(*arguments: object, columns: int, output: int | None = None) -> str:
     """Run the command with a terminal for all its streams, or all but stdout, and return what that shows."""
-    import fcntl
-    import struct
-    import termios
 
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -92,6 +92,21 @@ def test_a_stream_that_is_closed_is_no_error(tiny_model: Path, make_photo: MakeP
     assert (done.returncode, bool(done.stdout), done.stderr) == (0, shown, b"")
 
 
+def wait_until_it_reads(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process has read all that its standard input holds, and sleeps in wait of more."""
+    assert process.stdin is not None
+    process.stdin.flush()
+    status = Path(f"/proc/{process.pid}/stat")
+    if not status.exists():  # not Linux
+        time.sleep(1)
+        return
+    while True:
+        unread = struct.unpack("i", fcntl.ioctl(process.stdin, termios.FIONREAD, bytes(4)))[0]
+        if unread == 0 and status.read_text().rpartition(")")[2].split()[0] == "S":
+            return
+        time.sleep(0.01)
+
+
 def test_ctrl_c_ends_with_a_plain_line(tiny_model: Path) -> None:
     with subprocess.Popen(
         [FC7, "classify", "-m", tiny_model, "-"],
@@ -102,7 +117,7 @@ def test_ctrl_c_ends_with_a_plain_line(tiny_model: Path) -> None:
         assert process.stdin is not None
         assert process.stderr is not None
         process.stdin.write(bytes(1 << 20))  # more than a pipe holds, so that it has begun to read
-        time.sleep(0.5)  # and waits for the rest: a signal between two reads is noticed only after the second
+        wait_until_it_reads(process)  # a signal between two reads is noticed only after the second
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 130
         assert process.stderr.read() == b"\nInterrupted.\n"
