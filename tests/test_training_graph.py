@@ -1,5 +1,7 @@
 """The ONNX graph by itself, run by ONNX's reference implementation: what neither torch nor ONNX Runtime decides."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -90,7 +92,7 @@ def test_the_graph_says_what_torch_says(
     model = build_model(network, normalisation, transform, half=half)
     onnx.checker.check_model(model, full_check=True)
     pixels, prepared = central(pictures)
-    found = ReferenceEvaluator(model).run(None, {"pixels": prepared})
+    found: Any = ReferenceEvaluator(model).run(None, {"pixels": prepared})
     probabilities, fc7, embedding = torch_answers(network, normalisation, transform, pixels)
     # Sums of a few hundred products in float32, in another order.
     np.testing.assert_allclose(found[0], probabilities, rtol=1e-4, atol=2e-5)
