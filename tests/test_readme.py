@@ -17,7 +17,14 @@ from retrieval.models.model import BUILTIN
 REPOSITORY = Path(__file__).resolve().parents[1]
 TASKS = ("search", "duplicates", "training", "python", "models", "troubleshooting")
 BY_TASK = ("README.md", *(f"docs/{task}.md" for task in TASKS))
-PAGES = (*BY_TASK, "docs/design.md", "docs/internals.md", "docs/internals-training.md")
+PAGES = (
+    *BY_TASK,
+    "docs/design.md",
+    "docs/internals.md",
+    "docs/internals-training.md",
+    "docs/results.md",
+    "docs/model-card.md",
+)
 
 
 def text_of(page: str) -> str:
