@@ -18,6 +18,17 @@ def absolute(path: Path) -> str:
     return os.path.join(os.path.realpath(Path(*parts[:last])), *parts[last:])
 
 
+def path_below(path: bytes, folder: bytes) -> bytes | None:
+    """Return the path of `path` relative to `folder`, b"" for the folder itself; None where it is not inside.
+
+    Both are absolute, or both relative to the same folder, which is b"".
+    """
+    if path == folder:
+        return b""
+    prefix = folder and folder.rstrip(b"/") + b"/"
+    return path[len(prefix) :] if path.startswith(prefix) else None
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` that takes its place when the block ends well, and vanishes when it does not.

@@ -10,8 +10,7 @@ from index.catalog.database import storage_errors
 from index.catalog.lock import WriterLock
 from index.files import absolute
 from index.photo_index import CATALOG, PhotoIndex
-from index.records import IndexProblem
-from index.sync.plan import FileStamp
+from index.records import FileStamp, IndexProblem
 from index.sync.run import Sync
 from index.vectors.approximate import check_kind
 from index.vectors.faiss_library import require_faiss
@@ -108,7 +107,7 @@ class IndexWriter(PhotoIndex):
         names = [os.fsencode(absolute(path)) for path in paths]
         self._check_known(paths)
         forgotten = [self._catalog.forget(name) for name in names]
-        self._vectors.update_file()
+        self._vectors.update()
         return forgotten
 
     def repair(self, problems: Sequence[IndexProblem]) -> None:

@@ -31,7 +31,6 @@ from index.catalog.queries import (
 from index.catalog.selection import Selection, most_probable
 from index.errors import ModelMismatchError, PhotoIndexError
 from index.files import absolute
-from index.ranking import neighbours
 from index.records import (
     EmbeddedPhotos,
     IndexedFile,
@@ -41,10 +40,11 @@ from index.records import (
     SkippedPhoto,
     StoredPhoto,
 )
-from index.search import search
+from index.search import best_photos, neighbours
 from index.sync.verify import find_problems
 from index.vectors.cache import VectorCache
 from index.vectors.faiss_library import FaissDevice
+from index.vectors.store import VectorStore
 
 CATALOG = "catalog.db"
 VECTORS = "vectors.faiss"
@@ -73,8 +73,12 @@ class PhotoIndex:
         self._catalog = catalog
         self._warner = warn
         self._warned: set[str] = set()
-        self._vectors = VectorCache(
-            self.folder / VECTORS, catalog, device=FaissDevice(device, warn=self._warn), building=building
+        self._vectors: VectorStore = VectorCache(
+            self.folder / VECTORS,
+            catalog,
+            device=FaissDevice(device, warn=self._warn),
+            warn=self._warn,
+            building=building,
         )
         self._fingerprint = fingerprint
         self._resources = ExitStack()
@@ -142,18 +146,10 @@ class PhotoIndex:
             state = self._state()
             if among:
                 self._check_folders(among)
-            answers = search(
-                self._catalog,
-                self._vectors,
-                state,
-                queries,
-                k,
-                min_score=min_score,
-                recall=recall,
-                among=among,
-                warn=self._warn,
+            answers = best_photos(
+                self._catalog, self._vectors, state, queries, k, min_score=min_score, recall=recall, among=among
             )
-        self._vectors.offer_file()
+        self._vectors.save_if_far_behind()
         return answers
 
     def ids(self) -> NDArray[np.int64]:
@@ -186,10 +182,11 @@ class PhotoIndex:
             raise ValueError(f"cannot find the nearest {k}")
         answers = [(np.empty((0, k)), np.empty((0, k), dtype=np.int64))]
         with self._catalog.snapshot():
-            vectors = self._vectors.current(self._state())
+            state = self._state()
             for start in range(0, len(ids), NEIGHBOURS_AT_ONCE):
-                answers.append(neighbours(vectors, self._catalog, ids[start : start + NEIGHBOURS_AT_ONCE], k))
-        self._vectors.offer_file()
+                block = ids[start : start + NEIGHBOURS_AT_ONCE]
+                answers.append(neighbours(self._catalog, self._vectors, state, block, k))
+        self._vectors.save_if_far_behind()
         scores, nearest = zip(*answers, strict=True)
         return np.concatenate(scores), np.concatenate(nearest)
 
@@ -250,7 +247,7 @@ class PhotoIndex:
             roots = self.roots()
         with storage_errors(self.folder):
             files = (CATALOG, f"{CATALOG}-wal", VECTORS)
-            built = self._vectors.built()
+            built = self._vectors.describe()
             sizes = [path.stat().st_size for name in files if (path := self.folder / name).exists()]
         return IndexSummary(
             photos=photos,

@@ -7,8 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from index.sync.plan import FileStamp
 from index.vectors.kinds import Quality
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """The size of a file in bytes and its modification time: while both stay the same, it counts as unchanged."""
+
+    size: int
+    mtime_ns: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from index.catalog.queries import ids_touched_since, photo_at, skipped_photos, v
 from index.catalog.rows import PhotoRow
 from index.catalog.schema import APPLICATION_ID, MIGRATIONS, VERSION_1, migrate, read_version
 from index.errors import IndexFormatError, IndexNotFoundError
-from index.sync.plan import FileStamp
+from index.records import FileStamp
 
 FIRST = CatalogState.fresh(model_name="sample", fingerprint="abc", dim=DIM)
 

@@ -218,6 +218,6 @@ def test_a_reader_leaves_what_the_writer_has_made_meanwhile(tmp_path: Path) -> N
             index.set_kind("IVF2,SQ8")
             bring_up_to_date(index, ROOT, files_numbered(*range(61)))
         made = (tmp_path / "vectors.faiss").read_bytes()
-        reader.offer_file()
+        reader.save_if_far_behind()
     assert (tmp_path / "vectors.faiss").read_bytes() == made
     assert reader.unsaved == 0

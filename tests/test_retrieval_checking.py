@@ -221,15 +221,15 @@ def test_what_another_process_writes_meanwhile_is_no_problem(
     fc7: Fc7, index: Path, tmp_path: Path, make_photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_photo("photos/new.png", seed=99)
-    caught_up = VectorCache.caught_up
+    load_verified = VectorCache.load_verified
     written: list[int] = []
 
     def after_another(cache: VectorCache, state: CatalogState) -> VectorIndex:
         if not written:
             written.append(fc7("index").exit_code)
-        return caught_up(cache, state)
+        return load_verified(cache, state)
 
-    monkeypatch.setattr(VectorCache, "caught_up", after_another)
+    monkeypatch.setattr(VectorCache, "load_verified", after_another)
     with PhotoIndex.open(index) as opened:
         assert opened.problems() == []
     assert written == [0]

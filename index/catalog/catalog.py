@@ -15,7 +15,9 @@ from index.catalog.lock import WriterLock
 from index.catalog.rows import PhotoRow
 from index.catalog.schema import MIGRATIONS, migrate, read_version
 from index.errors import IndexNotFoundError
-from index.sync.plan import FileStamp, KnownFile, path_below
+from index.files import path_below
+from index.records import FileStamp
+from index.sync.plan import KnownFile
 from index.vectors.kinds import AUTO
 
 PUT_PHOTO = """

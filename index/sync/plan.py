@@ -3,13 +3,8 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class FileStamp:
-    """What tells at a glance whether a file has changed: its size in bytes and its modification time."""
-
-    size: int
-    mtime_ns: int
+from index.files import path_below
+from index.records import FileStamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +52,3 @@ def plan_sync(
         (unchanged if is_unchanged(path) else to_read).append(path)
     missing = sorted(path for path in known.keys() - found.keys() if was_looked_for(path))
     return SyncPlan(unchanged, to_read, missing)
-
-
-def path_below(path: bytes, folder: bytes) -> bytes | None:
-    """Find where `path` lies inside `folder`, b"" for the folder itself; None where it does not.
-
-    Both are absolute, or both relative to the same folder, which is b"".
-    """
-    if path == folder:
-        return b""
-    prefix = folder and folder.rstrip(b"/") + b"/"
-    return path[len(prefix) :] if path.startswith(prefix) else None

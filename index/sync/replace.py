@@ -70,7 +70,7 @@ def rebuilding(
             finished.set_kind(kind or catalog.state().kind)
             catalog.become(finished)
         _remove(unfinished)
-        VectorCache(folder / VECTORS, catalog, device=device, building=building).update_file()
+        VectorCache(folder / VECTORS, catalog, device=device, building=building).update()
 
 
 def _remove(folder: Path) -> None:

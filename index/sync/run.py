@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from index.catalog.catalog import Catalog
 from index.catalog.rows import PhotoRow
-from index.records import NewPhoto, SyncCounts
-from index.sync.plan import FileStamp, path_below, plan_sync
-from index.vectors.cache import VectorCache
+from index.files import path_below
+from index.records import FileStamp, NewPhoto, SyncCounts
+from index.sync.plan import plan_sync
+from index.vectors.store import VectorStore
 
 # Changes that need no embedding come by the thousand, so that many share a transaction.
 BATCH = 512
@@ -25,7 +26,7 @@ class Sync:
     def __init__(
         self,
         catalog: Catalog,
-        vectors: VectorCache,
+        vectors: VectorStore,
         folder: bytes,
         found: Mapping[bytes, FileStamp],
         *,
@@ -105,7 +106,7 @@ class Sync:
         removed = [file.id for path, file in self._missing.items() if self._empty_place(path) is None]
         self._counts["removed"] = len(removed)
         self._write(removed=removed)
-        self._vectors.update_file()
+        self._vectors.update()
         return SyncCounts(**self._counts)
 
     def _empty_place(self, path: bytes) -> bytes | None:
