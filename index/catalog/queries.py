@@ -170,7 +170,7 @@ def files_with_ids(catalog: Catalog, ids: NDArray[np.int64]) -> list[IndexedFile
 
 
 def random_paths(catalog: Catalog, count: int, random: Random) -> list[Path]:
-    """Draw absolute paths of photos that have an embedding."""
+    """Draw the absolute paths of at most `count` photos that have an embedding."""
     ids = [id for (id,) in catalog.rows("SELECT id FROM photos WHERE embedding IS NOT NULL")]
     drawn = json.dumps(random.sample(ids, min(count, len(ids))))
     rows = catalog.rows(

@@ -1,4 +1,4 @@
-"""What is wrong with an index, as far as that can be told without its photos."""
+"""What is wrong with an index, as far as it can be found without reading photos."""
 
 import os
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ LENGTH_TOLERANCE = 1e-3
 def find_problems(catalog: Catalog, vectors: VectorStore) -> list[IndexProblem]:
     """Check the database, each embedding, and that the vectors agree with these; in a snapshot of the caller.
 
-    Raises IndexFormatError for a catalogue that cannot even be read.
+    Raises IndexFormatError for a catalogue that cannot be read.
     """
     state = catalog.state()
     problems = [IndexProblem(f"{catalog.path}: {text}") for text in _database_problems(catalog)]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.catalog.catalog import Catalog, CatalogState
+from index.catalog.changes import prune_removed
 from index.catalog.database import storage_errors
 from index.catalog.queries import count_embedded, count_touched_since, ids_touched_since, vectors_since
 from index.vectors.building import build, build_exact, build_exact_file
@@ -122,7 +123,7 @@ class VectorCache(VectorStore):
                     self._save_exact(state, header.built)
                 else:
                     self._save_merged(state, header.built, photos)
-        self.catalog.prune_removed(state.generation)
+        prune_removed(self.catalog, state.generation)
 
     def save_if_far_behind(self) -> None:
         """See `VectorStore`; where the folder cannot be written the file stays as it is."""
