@@ -261,6 +261,7 @@ def test_no_search_reads_all_of_a_large_catalogue_into_memory(
 ) -> None:
     monkeypatch.setattr("index.vectors.kinds.EXACT_NUMBERS", 200 * DIM)
     monkeypatch.setattr("index.vectors.cache.EXACT_NUMBERS", 200 * DIM)
+    monkeypatch.setattr("index.vectors.current.EXACT_NUMBERS", 200 * DIM)
     filled(tmp_path, range(500), kind=AUTO)
     exact = answers(tmp_path, recall=1)
     path = tmp_path / "vectors.faiss"

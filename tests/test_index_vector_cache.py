@@ -42,8 +42,8 @@ def rows_read_by_catching_up(folder: Path) -> int:
     with closing(Catalog.open(folder / "catalog.db")) as catalog:
         cache = VectorCache(folder / "vectors.faiss", catalog)
         with catalog.snapshot():
-            cache.current(catalog.state())
-        return cache.unsaved
+            cache.current.at(catalog.state())
+        return cache.current.unsaved
 
 
 def remove(path: Path) -> None:
@@ -213,11 +213,11 @@ def test_a_reader_leaves_what_the_writer_has_made_meanwhile(tmp_path: Path) -> N
     with closing(Catalog.open(tmp_path / "catalog.db")) as catalog:
         reader = VectorCache(tmp_path / "vectors.faiss", catalog)
         with catalog.snapshot():
-            reader.current(catalog.state())
+            reader.current.at(catalog.state())
         with open_for_writing(tmp_path) as index:
             index.set_kind("IVF2,SQ8")
             bring_up_to_date(index, ROOT, files_numbered(*range(61)))
         made = (tmp_path / "vectors.faiss").read_bytes()
         reader.save_if_far_behind()
     assert (tmp_path / "vectors.faiss").read_bytes() == made
-    assert reader.unsaved == 0
+    assert reader.current.unsaved == 0
