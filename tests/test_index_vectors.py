@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from index.vectors.faiss_index import VectorIndex, read_exact, save_exact
+from index.vectors.faiss_index import VectorIndex
 from index.vectors.file import PREFIX, Section, Stamp, VectorFileError, Write, read_header, write_vector_file
 from index.vectors.kinds import Built
+from index.vectors.sections import read_exact, save_exact
 
 DIM = 5
 

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from index.catalog.catalog import Catalog, CatalogState
 from index.catalog.queries import count_embedded, embedded_ids, embeddings_by_id, embeddings_with_ids, vectors_since
 from index.vectors.approximate import ApproximateIndex, UntrainableError
-from index.vectors.faiss_index import VectorIndex, save_exact
+from index.vectors.faiss_index import VectorIndex
 from index.vectors.faiss_library import FaissDevice
 from index.vectors.file import Stamp
 from index.vectors.kinds import Built, Quality
+from index.vectors.sections import save_exact
 
 # The neighbours of this many photos are searched for both ways. A recall of 0.97 then has a standard error of 0.4 %.
 SAMPLED = 256

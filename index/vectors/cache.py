@@ -14,10 +14,11 @@ from index.catalog.queries import count_embedded, count_touched_since
 from index.vectors.building import build, build_exact_file
 from index.vectors.candidates import approximate_candidates, exact_candidates, nearest_candidates
 from index.vectors.current import CurrentVectors, can_catch_up
-from index.vectors.faiss_index import VectorIndex, read_exact
+from index.vectors.faiss_index import VectorIndex
 from index.vectors.faiss_library import FaissDevice
 from index.vectors.file import Header, Stamp, VectorFileError
 from index.vectors.kinds import AUTO, EXACT, EXACT_NUMBERS, SLACK, WORN, Built, fits, kind_for
+from index.vectors.sections import read_exact
 from index.vectors.store import VectorStore
 from index.vectors.verify import differences
 

@@ -1,8 +1,5 @@
 """Vectors by id, and those nearest to a query by inner product."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from index.vectors.approximate import ApproximateIndex
 from index.vectors.faiss_library import MOST_ON_GPU, FaissDevice, import_faiss, threads_for
-from index.vectors.file import (
-    Header,
-    Section,
-    Stamp,
-    VectorFileError,
-    Write,
-    read_vector_file,
-    write_vector_file,
-)
+from index.vectors.file import Section, Stamp, VectorFileError, write_vector_file
 from index.vectors.kinds import EXACT, Built, Quality
+from index.vectors.sections import read_sections, sections_of
 
 NOTHING = np.empty(0, dtype=np.int64)
 REMOVED = -1
@@ -68,11 +58,6 @@ class VectorIndex:
     def quality(self) -> Quality | None:
         """How well it finds what an exact search finds; None where it is exact."""
         return None if self._base is None else self.built.quality
-
-    @property
-    def usual_nprobe(self) -> int:
-        """The nprobe that reaches the usual recall."""
-        return self.max_nprobe if self.built.quality is None else self.built.quality.usual()[0]
 
     @property
     def max_nprobe(self) -> int:
@@ -142,7 +127,9 @@ class VectorIndex:
         scores, ids = self._search_recent(vectors, min(k, self.recent))
         if self._base is None or len(vectors) == 0:
             return scores, ids
-        nprobe = self.usual_nprobe if nprobe is None else min(nprobe, self.max_nprobe)
+        if nprobe is None and self.quality is not None:
+            nprobe, _ = self.quality.usual()
+        nprobe = self.max_nprobe if nprobe is None else min(nprobe, self.max_nprobe)
         ids = np.concatenate([self._search_base(vectors, k, nprobe), ids], axis=1)
         return np.full(ids.shape, np.nan, dtype=np.float32), ids
 
@@ -160,7 +147,7 @@ class VectorIndex:
         """Write the vectors and their stamp, whole or not at all. Raises OSError."""
         ids, embeddings = self.exact_vectors()
         base = None if self._base is None else Section(self.kind, self._base.serialize, self._base.guarded_bytes())
-        sections = _sections(self._base_ids, ids, [embeddings], base=base)
+        sections = sections_of(self._base_ids, ids, [embeddings], base=base)
         write_vector_file(path, sections, dim=self.dim, stamp=self.stamp, built=self.built)
 
     @classmethod
@@ -169,17 +156,19 @@ class VectorIndex:
 
         Raises VectorFileError when it is missing, damaged or of another format.
         """
-        parts = _read(path, verify=verify)
-        header, ids = parts.header, parts.base_ids
+        stored = read_sections(path, verify=verify)
+        header, ids = stored.header, stored.base_ids
         try:
-            base = ApproximateIndex.from_buffer(parts.base, kind=parts.kind, device=device) if parts.base.size else None
+            base = (
+                ApproximateIndex.from_buffer(stored.base, kind=stored.kind, device=device) if stored.base.size else None
+            )
         except (RuntimeError, ValueError) as error:
             raise VectorFileError(f"{path}: {error}") from error
         if (len(base) if base is not None else 0) != len(ids) or (base is not None and base.dim != header.dim):
             raise VectorFileError(f"{path}: its sections do not belong together")
         vectors = cls(header.dim, stamp=header.stamp, base=base, base_ids=ids, built=header.built, device=device)
-        vectors._recent.add_with_ids(parts.recent, parts.recent_ids)
-        vectors._largest = int(parts.recent_ids.max(initial=vectors._largest))
+        vectors._recent.add_with_ids(stored.recent, stored.recent_ids)
+        vectors._largest = int(stored.recent_ids.max(initial=vectors._largest))
         return vectors
 
     def _search_recent(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -207,73 +196,3 @@ class VectorIndex:
             if count >= len(self._base_ids) or not (crowded_out.any(axis=1) & ((ids >= 0).sum(axis=1) < k)).any():
                 return ids
             count *= 4
-
-
-def save_exact(
-    path: Path,
-    ids: NDArray[np.int64],
-    batches: Iterable[NDArray[np.float32]],
-    *,
-    dim: int,
-    stamp: Stamp,
-    built: Built,
-) -> None:
-    """Write vectors, in batches (m, dim) in the order of their ids (n,), as `save` would, without FAISS.
-
-    Raises OSError.
-    """
-    sections = _sections(NOTHING, ids, batches)
-    write_vector_file(path, sections, dim=dim, stamp=stamp, built=built)
-
-
-def read_exact(path: Path) -> Header | None:
-    """Read the header of the file of an exact index, and check all of it, without FAISS; None for an approximate one.
-
-    Raises VectorFileError when it is missing, damaged or of another format.
-    """
-    parts = _read(path)
-    return None if parts.base.size or len(parts.base_ids) else parts.header
-
-
-@dataclass(frozen=True, eq=False)
-class _Parts:
-    """The sections of a file: ids (n,) of the base, ids (m,) and vectors (m, dim) of the rest, the serialized base."""
-
-    header: Header
-    base_ids: NDArray[np.int64]
-    recent_ids: NDArray[np.int64]
-    recent: NDArray[np.float32]
-    kind: str
-    base: NDArray[np.uint8]
-
-
-def _sections(
-    base_ids: NDArray[np.int64],
-    ids: NDArray[np.int64],
-    batches: Iterable[NDArray[np.float32]],
-    *,
-    base: Section | None = None,
-) -> list[Section]:
-    return [
-        Section("ids", partial(_serialize, [base_ids])),
-        Section("recent ids", partial(_serialize, [ids])),
-        Section("recent", partial(_serialize, batches)),
-        base or Section(EXACT, partial(_serialize, [])),
-    ]
-
-
-def _serialize(arrays: Iterable[NDArray[Any]], write: Write) -> None:
-    for array in arrays:
-        write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-
-
-def _read(path: Path, *, verify: bool = False) -> _Parts:
-    header, sections = read_vector_file(path, verify=verify)
-    try:
-        (_, base_ids), (_, recent_ids), (_, recent), (kind, base) = sections
-        ids = np.array(recent_ids).view(np.int64)
-        # In files of earlier versions they may begin at any byte.
-        vectors = np.require(recent.view(np.float32).reshape(len(ids), header.dim), requirements="A")
-        return _Parts(header, np.array(base_ids).view(np.int64), ids, vectors, kind, base)
-    except ValueError as error:
-        raise VectorFileError(f"{path}: {error}") from error
