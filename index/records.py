@@ -30,7 +30,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """A photo that looks like the query: the higher the score the more, 1 is the same picture."""
+    """A photo that was found; the higher the score the better, 1 is the best."""
 
     path: Path
     score: float
@@ -91,7 +91,7 @@ class StoredPhoto:
 
 @dataclass(frozen=True, slots=True)
 class IndexedFile:
-    """The file of a photo that has an embedding, when it was indexed. Width and height are upright, in pixels."""
+    """The file of a photo that has an embedding, as it was when indexed; its size upright, in pixels."""
 
     id: int
     path: Path

@@ -16,7 +16,7 @@ from index.files import path_below
 from index.records import EmbeddedPhotos, FileStamp, IndexedFile, SkippedPhoto, StoredPhoto
 
 BATCH = 4096
-# For what is not faster with more rows at once, so that it takes less memory.
+# Where more rows at once would take more memory and save no time.
 SMALL_BATCH = 512
 WITH_ROOT = "FROM photos JOIN roots ON roots.id = root_id"
 

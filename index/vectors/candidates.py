@@ -31,7 +31,7 @@ def approximate_candidates(
     while True:
         _, ids = vectors.search(queries, k * quality.rerank_factor, nprobe=nprobe)
         found = [row[row >= 0] for row in ids]
-        # Whoever asks for many results gets as many, from lists further away if need be.
+        # If there are fewer than k candidates, more lists are searched.
         if nprobe >= vectors.max_nprobe or min(map(len, found), default=k) >= min(k, len(vectors)):
             return found
         nprobe *= 4

@@ -19,9 +19,9 @@ REMOVED = -1
 class VectorIndex:
     """Vectors of `dim` numbers, each under an id; `stamp` says which state of which catalogue they are.
 
-    An exact index compares all of them. An approximate one has a `base` of some kind, which does not change, and
-    compares only those that were added later. Not every kind can remove vectors, so removed ones stay in the base and
-    are filtered out of what it finds.
+    An exact index compares all of them. An approximate one has a `base` of some kind, and compares only those that were
+    added since the base was filled. Not every kind can remove vectors, so removed ones stay in the base and are
+    filtered out of what it finds.
     """
 
     def __init__(
@@ -159,9 +159,9 @@ class VectorIndex:
         stored = read_sections(path, verify=verify)
         header, ids = stored.header, stored.base_ids
         try:
-            base = (
-                ApproximateIndex.from_buffer(stored.base, kind=stored.kind, device=device) if stored.base.size else None
-            )
+            base = None
+            if stored.base.size:
+                base = ApproximateIndex.from_buffer(stored.base, kind=stored.kind, device=device)
         except (RuntimeError, ValueError) as error:
             raise VectorFileError(f"{path}: {error}") from error
         if (len(base) if base is not None else 0) != len(ids) or (base is not None and base.dim != header.dim):

@@ -21,7 +21,7 @@ from index.catalog.catalog import CatalogState
 from index.files import replacing
 from index.vectors.kinds import Built, Quality
 
-# A transfer as text would change the end of it, as in the signature of PNG.
+# A transfer in text mode changes the end, and is noticed. The signature of PNG does the same.
 MAGIC = b"fc7vec\r\n"
 FORMAT = 2
 PREFIX = struct.Struct("<8sII")

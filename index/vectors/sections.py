@@ -1,4 +1,4 @@
-"""The sections of vectors.faiss: of an approximate index the base and its ids, of any index exact vectors and their ids.
+"""The sections of vectors.faiss: the base of an approximate index with its ids, and exact vectors with their ids.
 
 An exact index is read and written here without FAISS.
 """
@@ -35,7 +35,7 @@ def sections_of(
     *,
     base: Section | None = None,
 ) -> list[Section]:
-    """List the sections to write: ids (n,) of the base, ids (m,) and vectors of the rest, in batches (k, dim), the base."""
+    """List the sections to write: ids (n,) of the base; ids (m,) and vectors of the rest, in batches (k, dim)."""
     return [
         Section("ids", partial(_serialize, [base_ids])),
         Section("recent ids", partial(_serialize, [ids])),
