@@ -1,4 +1,4 @@
-"""Every kind of FAISS index finds what an exact search finds, loses nothing, and is made anew when it is outgrown."""
+"""Every kind of FAISS index finds what an exact search finds, loses nothing, and is rebuilt when it is outgrown."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""vectors.faiss is a cache: missing, damaged, stale or foreign, it is caught up or made anew from the catalogue."""
+"""vectors.faiss is a cache: missing, damaged, stale or foreign, it is updated or rebuilt from the catalogue."""
 
 import shutil
 import subprocess
@@ -146,7 +146,7 @@ def test_the_writer_brings_a_lost_file_back_though_nothing_changed(tmp_path: Pat
     assert search(tmp_path) == answers
 
 
-def test_rebuild_makes_the_file_anew(tmp_path: Path) -> None:
+def test_rebuild_replaces_the_file(tmp_path: Path) -> None:
     answers = fill(tmp_path, files_numbered(*range(5)))
     lose_a_vector(tmp_path / "vectors.faiss")
     with open_for_writing(tmp_path) as index:
