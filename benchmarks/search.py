@@ -29,8 +29,7 @@ from numpy.typing import NDArray
 
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
-from index.records import NewPhoto
-from index.sync.plan import FileStamp
+from index.records import FileStamp, NewPhoto
 from retrieval.models.model import Model
 
 DIM, INTRINSIC, SPREAD, NOISE = 256, 24, 0.5, 0.02
@@ -179,9 +178,10 @@ def searched(place: Path, kind: str) -> dict[str, object]:
         truth.write_text(json.dumps(found))
     exact = json.loads(truth.read_text())
     hits = [len(set(row) & set(right)) for row, right in zip(found, exact, strict=True)]
-    effort = "" if summary.quality is None else f", nprobe {summary.quality.usual()[0]}, ×{summary.quality.depth}"
+    quality = summary.quality
+    nprobe = "" if quality is None else f", nprobe {quality.usual()[0]}, ×{quality.rerank_factor}"
     return {
-        "kind": f"{summary.kind}{effort}{' (auto)' if kind == 'auto' else ''}",
+        "kind": f"{summary.kind}{nprobe}{' (auto)' if kind == 'auto' else ''}",
         "file": (place / "index/vectors.faiss").stat().st_size / 1e6,
         "opened": 1e3 * opened,
         "memory": peak_memory(),

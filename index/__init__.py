@@ -1,1 +1,1 @@
-"""Embeddings and a catalogue of photos: SQLite is the truth, FAISS is derived; knows no picture and no network."""
+"""A catalogue of photos in SQLite, and their vectors in FAISS, derived from it; decodes no picture, runs no network."""

@@ -1,7 +1,7 @@
-"""Everything that can go wrong for a reason the user can act on.
+"""What can go wrong for a reason that the user can act on.
 
 UserError
-├── OptionError             a value makes no sense, whatever there is on the disk
+├── OptionError             a value of an option makes no sense
 ├── MissingPackageError     an optional package is not installed
 ├── PhotoError              a photo named explicitly cannot be read
 ├── ModelError              a model file is missing, damaged or not one of ours

@@ -1,4 +1,4 @@
-"""Writing a file so that no one ever sees half of it, and names of files that mean the same from everywhere."""
+"""Writing a file so that no one ever sees half of it, and paths that do not depend on the current folder."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from index.errors import UserError
 
 
 def absolute(path: Path) -> str:
-    """Return a path from the root on. Links stay as they are named, but for those that a `..` steps out of."""
+    """Return an absolute path. Links stay as they are named, except those that a `..` leads out of."""
     parts = path.parts
     if ".." not in parts:
         return os.path.abspath(path)
@@ -18,11 +18,23 @@ def absolute(path: Path) -> str:
     return os.path.join(os.path.realpath(Path(*parts[:last])), *parts[last:])
 
 
+def path_below(path: bytes, folder: bytes) -> bytes | None:
+    """Return the path of `path` relative to `folder`, b"" for the folder itself; None where it is not inside.
+
+    Both are absolute, or both relative to the same folder, which is b"".
+    """
+    if path == folder:
+        return b""
+    prefix = folder and folder.rstrip(b"/") + b"/"
+    return path[len(prefix) :] if path.startswith(prefix) else None
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` that takes its place when the block ends well, and vanishes when it does not.
+    """Open a temporary file beside `path` that replaces it when the block ends, and is removed when the block fails.
 
-    The content is on the disk before the name is: a power cut leaves the old file or the new one. Raises OSError.
+    The content is on the disk before the file gets its name, so a power cut leaves the old file or the new one. Raises
+    OSError.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -44,16 +56,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def output_file(path: Path) -> Iterator[BinaryIO]:
-    """As `replacing`; raises UserError for a place that cannot be written to, before the work in the block begins.
+    """As `replacing`, but raises UserError for a place that cannot be written to, before the block begins.
 
-    A link stays, and what it leads to is replaced; what is no file, such as a pipe, is written to as it is.
+    A link stays, and its target is replaced. What is not a file, such as a pipe, is written to directly.
     """
     place = Path(os.path.realpath(path))
     try:
         with replacing(place) if place.is_file() or not place.exists() else place.open("wb") as file:
             yield file
     except BrokenPipeError:
-        raise  # not of this file, but of what reads the standard output
+        raise  # the reader of the standard output has gone
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UserError(f"{path} cannot be written ({reason}); choose another place") from error

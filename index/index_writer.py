@@ -1,4 +1,4 @@
-"""An index of photos to change: filled from folders, trimmed, mended, made anew."""
+"""An index of photos to be changed: filled from folders, trimmed, repaired, rebuilt."""
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -6,19 +6,19 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from index.catalog.catalog import Catalog, CatalogState
+from index.catalog.changes import remove_below
 from index.catalog.database import storage_errors
 from index.catalog.lock import WriterLock
 from index.files import absolute
 from index.photo_index import CATALOG, PhotoIndex
-from index.records import IndexProblem
-from index.sync.plan import FileStamp
+from index.records import FileStamp, IndexProblem
 from index.sync.run import Sync
 from index.vectors.approximate import check_kind
 from index.vectors.faiss_library import require_faiss
 
 
 class IndexWriter(PhotoIndex):
-    """The one who may change an index: it holds the lock that keeps others from writing, not from reading."""
+    """An index that may be changed: it holds the lock that keeps others from writing, but not from reading."""
 
     @staticmethod
     def open_for_writing(
@@ -32,13 +32,13 @@ class IndexWriter(PhotoIndex):
         warn: Callable[[str], None] | None = None,
         building: Callable[[str], None] | None = None,
     ) -> "IndexWriter":
-        """Open an index to add to it, made where there is none; `device` and `warn` as for `PhotoIndex.open`.
+        """Open an index to add to it, or make one where there is none; `device` and `warn` as for `PhotoIndex.open`.
 
-        `building` is told what is made, before vectors are sorted into a kind of FAISS index that takes long.
-        The model's path (None: the built-in one) is remembered, for those who use the index without naming a model.
+        `building` is called, with a description, before vectors are sorted into a kind of FAISS index that takes long.
+        The model's path (None for the built-in one) is stored, for later commands that do not name a model.
         Raises IndexLockedError, IndexFormatError, IndexStorageError, ModelMismatchError and MissingPackageError.
         """
-        # Rather than after an hour of embedding.
+        # Now, and not after an hour of embedding.
         require_faiss()
         place = b"" if model_path is None else os.fsencode(absolute(model_path))
         first = CatalogState.fresh(model_name=model_name, fingerprint=fingerprint, dim=dim, model_path=place)
@@ -55,7 +55,7 @@ class IndexWriter(PhotoIndex):
 
     @staticmethod
     def open_to_edit(folder: Path, *, fingerprint: str | None = None) -> "IndexWriter":
-        """Open an index that is there, to `forget` photos or to `repair` it.
+        """Open an existing index, to `forget` photos or to `repair` it.
 
         Raises IndexNotFoundError, ModelMismatchError, IndexLockedError, IndexFormatError, IndexStorageError and
         MissingPackageError.
@@ -73,7 +73,7 @@ class IndexWriter(PhotoIndex):
     def set_kind(self, kind: str) -> None:
         """Choose the kind of FAISS index, a factory string or auto, from the end of the next sync on.
 
-        Raises OptionError for one that FAISS has not.
+        Raises OptionError for one that FAISS does not have.
         """
         state = self._state()
         check_kind(kind, state.dim)
@@ -91,8 +91,8 @@ class IndexWriter(PhotoIndex):
     ) -> Sync:
         """Compare a folder with what is known of it; for options and rules see `plan_sync`.
 
-        Folders found `empty` keep the photos known in them, those excepted that have moved to elsewhere in the folder.
-        Do not call it for a folder that is not there, as on a drive that is not plugged in: its photos would go.
+        Folders found `empty` keep the photos known in them, except those that were found elsewhere in `root`. Do not
+        call it for a folder that does not exist, as on a drive that is not connected: its photos would be removed.
         """
         folder = os.fsencode(absolute(root))
         return Sync(
@@ -102,24 +102,24 @@ class IndexWriter(PhotoIndex):
     def forget(self, paths: Sequence[Path]) -> list[int]:
         """Forget photos, all photos below folders, and roots among these; count the photos for each path.
 
-        No file is touched: a photo that is still in an indexed folder is new in the next sync of that. Raises
-        PhotoIndexError, before anything is done, for a path that is not known.
+        No file is touched: a photo that is still in an indexed folder is new in its next sync. Raises PhotoIndexError,
+        before anything is changed, for a path that is not known.
         """
         names = [os.fsencode(absolute(path)) for path in paths]
         self._check_known(paths)
-        forgotten = [self._catalog.forget(name) for name in names]
-        self._vectors.update_file()
+        forgotten = [remove_below(self._catalog, name) for name in names]
+        self._vectors.update()
         return forgotten
 
     def repair(self, problems: Sequence[IndexProblem]) -> None:
-        """Drop the rows of bad photos, which makes them new in the next sync, and make what is derived anew."""
+        """Remove the rows of damaged photos, which makes them new in the next sync, and rebuild what is derived."""
         self._catalog.reindex()
         for problem in problems:
             if problem.photo is not None:
-                self._catalog.forget(os.fsencode(problem.photo))
+                remove_below(self._catalog, os.fsencode(problem.photo))
         self.rebuild()
 
     def rebuild(self) -> None:
-        """Make vectors.faiss anew from the catalogue, without touching a photo. Raises IndexStorageError."""
+        """Rebuild vectors.faiss from the catalogue, without reading a photo. Raises IndexStorageError."""
         with self._catalog.snapshot():
             self._vectors.rebuild(self._state())

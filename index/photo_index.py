@@ -1,4 +1,4 @@
-"""Vectors and catalogue together: an index of photos in a folder, to search and to ask about."""
+"""An index of photos in a folder, to be searched and read: its catalogue and its vectors together."""
 
 import os
 import shlex
@@ -31,7 +31,6 @@ from index.catalog.queries import (
 from index.catalog.selection import Selection, most_probable
 from index.errors import ModelMismatchError, PhotoIndexError
 from index.files import absolute
-from index.ranking import neighbours
 from index.records import (
     EmbeddedPhotos,
     IndexedFile,
@@ -41,20 +40,21 @@ from index.records import (
     SkippedPhoto,
     StoredPhoto,
 )
-from index.search import search
+from index.search import best_photos, neighbours
 from index.sync.verify import find_problems
 from index.vectors.cache import VectorCache
 from index.vectors.faiss_library import FaissDevice
+from index.vectors.store import VectorStore
 
 CATALOG = "catalog.db"
 VECTORS = "vectors.faiss"
 NEIGHBOURS_AT_ONCE = 1024
 CHECKED_AGAIN = 5
-"""How often at most what seems wrong is looked at, while another process writes."""
+"""How often problems are looked for at most, while another process writes."""
 
 
 class PhotoIndex:
-    """Photos by what they look like, to be read; a context manager, for one thread. `IndexWriter` changes them.
+    """Photos by what they look like; a context manager, for one thread. It only reads; `IndexWriter` changes an index.
 
     Any number of processes may read an index while one writes it, and each answer is of one state of it.
     """
@@ -73,8 +73,12 @@ class PhotoIndex:
         self._catalog = catalog
         self._warner = warn
         self._warned: set[str] = set()
-        self._vectors = VectorCache(
-            self.folder / VECTORS, catalog, device=FaissDevice(device, warn=self._warn), building=building
+        self._vectors: VectorStore = VectorCache(
+            self.folder / VECTORS,
+            catalog,
+            device=FaissDevice(device, warn=self._warn),
+            warn=self._warn,
+            building=building,
         )
         self._fingerprint = fingerprint
         self._resources = ExitStack()
@@ -89,9 +93,9 @@ class PhotoIndex:
         device: str = "cpu",
         warn: Callable[[str], None] | None = None,
     ) -> "PhotoIndex":
-        """Open an index to search it, made with the model of this fingerprint where one is given.
+        """Open an index to search it. With `fingerprint`, it must have been made with the model of that fingerprint.
 
-        With `device` cuda FAISS runs on a GPU where it can; `warn` is told, once, what is not as it was asked.
+        With `device` cuda FAISS runs on a GPU where it can. What cannot be done as asked is passed to `warn`, once.
         Raises IndexNotFoundError, IndexFormatError, IndexStorageError and ModelMismatchError.
         """
         with ExitStack() as resources:
@@ -101,7 +105,7 @@ class PhotoIndex:
             return index
 
     def close(self) -> None:
-        """Close the files and let others write."""
+        """Close the files, and release the lock of a writer."""
         self._resources.close()
 
     def __enter__(self) -> Self:
@@ -119,7 +123,7 @@ class PhotoIndex:
 
     @property
     def model_path(self) -> Path | None:
-        """Where that model lay when photos were last indexed, absolute; None for the built-in one."""
+        """Where that model was when photos were last indexed, as an absolute path; None for the built-in one."""
         path = self._state().model_path
         return Path(os.fsdecode(path)) if path else None
 
@@ -134,26 +138,18 @@ class PhotoIndex:
     ) -> list[list[SearchResult]]:
         """Find for each query (m, dim) the k photos with the largest inner product, best first, ties by path.
 
-        Where the index is approximate, it is searched so that it finds this `recall` of the 10 best, on average; all
-        photos are compared, after a warning, if it cannot, and for 1. Those `among` a selection are always compared one
-        by one. Raises PhotoIndexError for a folder that is not known.
+        An approximate index is searched so that it finds the share `recall` of the 10 best, on average. All photos are
+        compared for a recall of 1, and, after a warning, for one that it cannot reach. Photos `among` a selection are
+        always compared one by one. Raises PhotoIndexError for a folder that is not known.
         """
         with self._catalog.snapshot():
             state = self._state()
             if among:
                 self._check_folders(among)
-            answers = search(
-                self._catalog,
-                self._vectors,
-                state,
-                queries,
-                k,
-                min_score=min_score,
-                recall=recall,
-                among=among,
-                warn=self._warn,
+            answers = best_photos(
+                self._catalog, self._vectors, state, queries, k, min_score=min_score, recall=recall, among=among
             )
-        self._vectors.offer_file()
+        self._vectors.save_if_far_behind()
         return answers
 
     def ids(self) -> NDArray[np.int64]:
@@ -161,7 +157,7 @@ class PhotoIndex:
         return embedded_ids(self._catalog)
 
     def ids_below(self, folder: Path) -> NDArray[np.int64]:
-        """Read the ids (n,) of those below a folder, sorted. Raises PhotoIndexError where the index knows nothing."""
+        """Read the ids (n,) of those below a folder, sorted. Raises PhotoIndexError for a folder that is not known."""
         if not self.knows(folder):
             place = absolute(folder)
             command = shlex.join(["fc7", "index", place, "--index", str(self.folder)])
@@ -173,28 +169,29 @@ class PhotoIndex:
         return contents(self._catalog)
 
     def files(self, ids: NDArray[np.int64]) -> list[IndexedFile]:
-        """Read the files of photos with these ids (n,), sorted by id, without those that are gone meanwhile."""
+        """Read the files of photos with these ids (n,), sorted by id, without photos that were removed meanwhile."""
         return files_with_ids(self._catalog, ids)
 
     def neighbours(self, ids: NDArray[np.int64], k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Find scores (n, k) and ids (n, k) of the photos that look most like those with `ids` (n,), without these.
+        """Find scores (n, k) and ids (n, k) of the photos that look most like each of those with `ids` (n,).
 
-        Best first, equal ones by id; -inf and -1 where there are fewer, or the photo is gone meanwhile. Ask for some
-        thousand at a time: many are quicker than one by one, and all of them are one state of the index.
+        Best first, equal ones by id; -inf and -1 where there are fewer, or the photo was removed meanwhile. Some
+        thousand in one call are faster than many calls, and all answers of a call are of one state of the index.
         """
         if k < 1:
             raise ValueError(f"cannot find the nearest {k}")
         answers = [(np.empty((0, k)), np.empty((0, k), dtype=np.int64))]
         with self._catalog.snapshot():
-            vectors = self._vectors.current(self._state())
+            state = self._state()
             for start in range(0, len(ids), NEIGHBOURS_AT_ONCE):
-                answers.append(neighbours(vectors, self._catalog, ids[start : start + NEIGHBOURS_AT_ONCE], k))
-        self._vectors.offer_file()
+                block = ids[start : start + NEIGHBOURS_AT_ONCE]
+                answers.append(neighbours(self._catalog, self._vectors, state, block, k))
+        self._vectors.save_if_far_behind()
         scores, nearest = zip(*answers, strict=True)
         return np.concatenate(scores), np.concatenate(nearest)
 
     def most_probable(self, selection: Selection, k: int) -> list[SearchResult]:
-        """Find the k photos of which the selected classes are most probable; that is their score, ties go by path.
+        """Find the k photos with the largest probability of the selected classes, which is their score; ties by path.
 
         Raises PhotoIndexError for a folder that is not known.
         """
@@ -216,11 +213,11 @@ class PhotoIndex:
         return [Path(os.fsdecode(root)) for _, root in self._catalog.roots()]
 
     def knows(self, path: Path) -> bool:
-        """Tell whether this is an indexed folder or photo, or has such below it."""
+        """Tell whether this is an indexed folder or photo, or has one below it."""
         return is_known(self._catalog, os.fsencode(absolute(path)))
 
     def has_photos(self, path: Path) -> bool:
-        """Tell whether this is an indexed photo, or has such below it."""
+        """Tell whether this is an indexed photo, or has one below it."""
         return has_photos(self._catalog, os.fsencode(absolute(path)))
 
     def skipped(self) -> list[SkippedPhoto]:
@@ -228,7 +225,7 @@ class PhotoIndex:
         return skipped_photos(self._catalog)
 
     def photo_paths(self, count: int, random: Random) -> list[Path]:
-        """Draw the paths of photos that have an embedding."""
+        """Draw the paths of at most `count` photos that have an embedding."""
         return random_paths(self._catalog, count, random)
 
     def problems(self) -> list[IndexProblem]:
@@ -237,7 +234,7 @@ class PhotoIndex:
             with self._catalog.snapshot():
                 seen = self._state().generation
                 found = find_problems(self._catalog, self._vectors)
-            # The file of the vectors is no part of the snapshot: one that was written meanwhile goes with a later one.
+            # The vectors are no part of the snapshot: if they were written meanwhile, they belong to a later state.
             if not found or self._state().generation == seen:
                 break
         return found
@@ -250,7 +247,7 @@ class PhotoIndex:
             roots = self.roots()
         with storage_errors(self.folder):
             files = (CATALOG, f"{CATALOG}-wal", VECTORS)
-            built = self._vectors.built()
+            built = self._vectors.describe()
             sizes = [path.stat().st_size for name in files if (path := self.folder / name).exists()]
         return IndexSummary(
             photos=photos,
@@ -288,14 +285,14 @@ class PhotoIndex:
                 )
 
     def _state(self) -> CatalogState:
-        # Checked each time: another process may have begun the index anew since it was opened.
+        # Checked each time, because another process may have rebuilt the index with another model.
         state = self._catalog.state()
         if self._fingerprint is not None and state.fingerprint != self._fingerprint:
             roots = " ".join(shlex.quote(str(root)) for root in self.roots()) or "FOLDER"
             index = shlex.quote(str(self.folder))
             raise ModelMismatchError(
                 f"The index in {self.folder} was made with another model, {state.model_name}: name that model with -m, "
-                f"or another place with --index; `fc7 index --rebuild {roots} -m MODEL --index {index}` makes it anew "
+                f"or another place with --index; `fc7 index --rebuild {roots} -m MODEL --index {index}` rebuilds it "
                 "with this model."
             )
         return state

@@ -7,8 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from index.sync.plan import FileStamp
 from index.vectors.kinds import Quality
+
+
+@dataclass(frozen=True, slots=True)
+class FileStamp:
+    """The size of a file in bytes and its modification time: while both stay the same, it counts as unchanged."""
+
+    size: int
+    mtime_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +30,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """A photo that looks like the query; the higher the score the better, 1 is the same."""
+    """A photo that was found; the higher the score the better, 1 is the best."""
 
     path: Path
     score: float
@@ -39,7 +46,7 @@ class SkippedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class IndexProblem:
-    """Something wrong in an index; `photo` is the path of the one whose row is bad, None if it is more than a row."""
+    """A problem of an index; `photo` is the path of the photo whose row is damaged, None if it is not about one row."""
 
     what: str
     photo: Path | None = None
@@ -47,10 +54,10 @@ class IndexProblem:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NewPhoto:
-    """A photo as it goes into the catalogue: embedding (dim,) or the reason why it was skipped, one of the two.
+    """A photo to be stored in the catalogue, with either an embedding (dim,) or the reason why it was skipped.
 
-    `path` is relative to the root being brought up to date, as bytes (`os.fsencode`); width and height are of the
-    upright picture, in pixels. Only the direction of the embedding is kept. Raises ValueError for both or neither.
+    `path` is relative to the folder of the sync, as bytes (`os.fsencode`). Width and height are of the upright picture,
+    in pixels. Only the direction of the embedding is kept. Raises ValueError for both or neither.
     """
 
     path: bytes
@@ -69,7 +76,7 @@ class NewPhoto:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredPhoto:
-    """A photo as the catalogue has it: embedding (dim,) of unit length, or the reason why it was skipped."""
+    """A photo as the catalogue has it, with an embedding (dim,) of unit length or the reason why it was skipped."""
 
     id: int
     path: Path
@@ -84,7 +91,7 @@ class StoredPhoto:
 
 @dataclass(frozen=True, slots=True)
 class IndexedFile:
-    """The file of a photo that has an embedding, as it was when it was indexed; the picture upright, in pixels."""
+    """The file of a photo that has an embedding, as it was when indexed; its size upright, in pixels."""
 
     id: int
     path: Path
@@ -105,7 +112,7 @@ class EmbeddedPhotos:
 
 @dataclass(frozen=True, slots=True)
 class SyncCounts:
-    """What a sync did, in photos; all but `removed` add up to the number of photos found in the folder.
+    """What a sync did, in photos. All except `removed` add up to the number of photos found in the folder.
 
     `still_skipped` were skipped before and have not changed since.
     """
@@ -124,8 +131,8 @@ class SyncCounts:
 class IndexSummary:
     """The state of an index; `photos` have an embedding, `skipped` have none.
 
-    `kind` is the kind of FAISS index, and `chosen_kind` the one that was asked for, or auto; `quality` is None where
-    it finds all that an exact search does.
+    `kind` is the kind of FAISS index, `chosen_kind` the one that was asked for, or auto. `quality` is None for an exact
+    index.
     """
 
     photos: int

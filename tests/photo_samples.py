@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
-from index.records import NewPhoto, Prediction, SyncCounts
-from index.sync.plan import FileStamp
+from index.records import FileStamp, NewPhoto, Prediction, SyncCounts
 
 DIM = 8
 

@@ -10,11 +10,12 @@ import pytest
 from photo_samples import DIM, SampleFile, embed, hash_of, new_photo
 
 from index.catalog.catalog import Catalog, CatalogState
+from index.catalog.changes import change_photos, claim_root, known_files, remove_below, row_with_content
 from index.catalog.queries import ids_touched_since, photo_at, skipped_photos, vectors_since
 from index.catalog.rows import PhotoRow
 from index.catalog.schema import APPLICATION_ID, MIGRATIONS, VERSION_1, migrate, read_version
 from index.errors import IndexFormatError, IndexNotFoundError
-from index.sync.plan import FileStamp
+from index.records import FileStamp
 
 FIRST = CatalogState.fresh(model_name="sample", fingerprint="abc", dim=DIM)
 
@@ -85,11 +86,11 @@ def test_labels_of_older_catalogues_are_listed_by_class(tmp_path: Path, version:
 
 def test_labels_that_are_no_json_do_not_stop_anything(tmp_path: Path) -> None:
     with closing(Catalog.open_for_writing(tmp_path / "catalog.db", first=FIRST)) as catalog:
-        root_id, _ = catalog.claim_root(b"/photos")
+        root_id, _ = claim_root(catalog, b"/photos")
         for labels in ('[["cat", "n1", NaN]]', '[["cat", "n1", 0.5]]', '[["cat", "n1", Infinity]]'):
-            catalog.apply(root_id, put=[replace(row(b"a.jpg"), labels=labels)])
+            change_photos(catalog, root_id, put=[replace(row(b"a.jpg"), labels=labels)])
             assert catalog.rows("SELECT * FROM labels") == ([("n1", 1, 0.5)] if "0.5" in labels else [])
-        assert catalog.forget(b"/photos") == 1
+        assert remove_below(catalog, b"/photos") == 1
 
 
 def test_migrations_are_done_once_each_and_keep_what_is_there(tmp_path: Path) -> None:
@@ -145,8 +146,8 @@ def test_another_programs_file_is_left_alone(tmp_path: Path) -> None:
 def test_a_damaged_catalogue_is_told_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "catalog.db"
     with closing(Catalog.open_for_writing(path, first=FIRST)) as catalog:
-        root_id, _ = catalog.claim_root(b"/photos")
-        catalog.apply(root_id, put=[row(b"%d.jpg" % number, b"%d" % number) for number in range(500)])
+        root_id, _ = claim_root(catalog, b"/photos")
+        change_photos(catalog, root_id, put=[row(b"%d.jpg" % number, b"%d" % number) for number in range(500)])
     damaged = bytearray(path.read_bytes())
     damaged[3 * 4096 :] = b"\xa5" * (len(damaged) - 3 * 4096)
     path.write_bytes(damaged)
@@ -156,26 +157,26 @@ def test_a_damaged_catalogue_is_told_with_what_to_do(tmp_path: Path) -> None:
 
 def test_roots_never_lie_inside_each_other(tmp_path: Path) -> None:
     with closing(Catalog.open_for_writing(tmp_path / "catalog.db", first=FIRST)) as catalog:
-        inner, below = catalog.claim_root(b"/photos/2024/may")
+        inner, below = claim_root(catalog, b"/photos/2024/may")
         assert below == b""
-        catalog.apply(inner, put=[row(b"a.jpg", b"a")])
-        other, _ = catalog.claim_root(b"/photos2")
-        catalog.apply(other, put=[row(b"b.jpg", b"b")])
-        outer, below = catalog.claim_root(b"/photos")
+        change_photos(catalog, inner, put=[row(b"a.jpg", b"a")])
+        other, _ = claim_root(catalog, b"/photos2")
+        change_photos(catalog, other, put=[row(b"b.jpg", b"b")])
+        outer, below = claim_root(catalog, b"/photos")
         assert below == b""
         assert catalog.roots() == [(outer, b"/photos"), (other, b"/photos2")]
-        assert list(catalog.files(outer, b"")) == [b"2024/may/a.jpg"]
-        assert catalog.claim_root(b"/photos/2024") == (outer, b"2024/")
-        assert list(catalog.files(outer, b"2024/")) == [b"may/a.jpg"]
-        top, _ = catalog.claim_root(b"/")
+        assert list(known_files(catalog, outer, b"")) == [b"2024/may/a.jpg"]
+        assert claim_root(catalog, b"/photos/2024") == (outer, b"2024/")
+        assert list(known_files(catalog, outer, b"2024/")) == [b"may/a.jpg"]
+        top, _ = claim_root(catalog, b"/")
         assert catalog.roots() == [(top, b"/")]
-        assert sorted(catalog.files(top, b"")) == [b"photos/2024/may/a.jpg", b"photos2/b.jpg"]
+        assert sorted(known_files(catalog, top, b"")) == [b"photos/2024/may/a.jpg", b"photos2/b.jpg"]
         assert photo_at(catalog, Path("/photos2/b.jpg"), dim=8) is not None
 
 
 def test_a_generation_is_a_transaction_that_changed_an_embedding(tmp_path: Path) -> None:
     with closing(Catalog.open_for_writing(tmp_path / "catalog.db", first=FIRST)) as catalog:
-        root_id, _ = catalog.claim_root(b"/photos")
+        root_id, _ = claim_root(catalog, b"/photos")
 
         def generation() -> int:
             return catalog.state().generation
@@ -183,15 +184,15 @@ def test_a_generation_is_a_transaction_that_changed_an_embedding(tmp_path: Path)
         def touched(since: int) -> list[int]:
             return sorted(ids_touched_since(catalog, since).tolist())
 
-        catalog.apply(root_id, put=[row(b"a.jpg", b"a"), row(b"b.jpg", b"b"), row(b"c.jpg", b"bad")])
+        change_photos(catalog, root_id, put=[row(b"a.jpg", b"a"), row(b"b.jpg", b"b"), row(b"c.jpg", b"bad")])
         assert (generation(), touched(0)) == (1, [1, 2])
-        catalog.apply(root_id, moved=[(1, b"d.jpg", FileStamp(5, 5))])
-        catalog.apply(root_id, put=[row(b"e.jpg", b"bad too")], removed=[3])
+        change_photos(catalog, root_id, moved=[(1, b"d.jpg", FileStamp(5, 5))])
+        change_photos(catalog, root_id, put=[row(b"e.jpg", b"bad too")], removed=[3])
         assert (generation(), touched(1)) == (1, [])
-        catalog.apply(root_id, put=[row(b"b.jpg", b"bad now")])
+        change_photos(catalog, root_id, put=[row(b"b.jpg", b"bad now")])
         assert (generation(), touched(1)) == (2, [2])
-        catalog.apply(root_id, put=[row(b"b.jpg", b"good again")])
-        catalog.apply(root_id, removed=[1])
+        change_photos(catalog, root_id, put=[row(b"b.jpg", b"good again")])
+        change_photos(catalog, root_id, removed=[1])
         assert (generation(), touched(2), touched(3)) == (4, [1, 2], [1])
         [(ids, embeddings)] = vectors_since(catalog, 0, dim=DIM)
         assert ids.tolist() == [2]
@@ -200,21 +201,23 @@ def test_a_generation_is_a_transaction_that_changed_an_embedding(tmp_path: Path)
 
 def test_ids_are_never_used_again(tmp_path: Path) -> None:
     with closing(Catalog.open_for_writing(tmp_path / "catalog.db", first=FIRST)) as catalog:
-        root_id, _ = catalog.claim_root(b"/photos")
-        catalog.apply(root_id, put=[row(b"a.jpg")])
-        catalog.apply(root_id, removed=[1])
-        catalog.apply(root_id, put=[row(b"a.jpg")])
-        assert [file.id for file in catalog.files(root_id, b"").values()] == [2]
+        root_id, _ = claim_root(catalog, b"/photos")
+        change_photos(catalog, root_id, put=[row(b"a.jpg")])
+        change_photos(catalog, root_id, removed=[1])
+        change_photos(catalog, root_id, put=[row(b"a.jpg")])
+        assert [file.id for file in known_files(catalog, root_id, b"").values()] == [2]
 
 
 def test_a_transaction_that_fails_changes_nothing(tmp_path: Path) -> None:
     with closing(Catalog.open_for_writing(tmp_path / "catalog.db", first=FIRST)) as catalog:
-        root_id, _ = catalog.claim_root(b"/photos")
-        catalog.apply(root_id, put=[row(b"a.jpg", b"a"), row(b"b.jpg", b"b")])
-        before = catalog.state(), catalog.files(root_id, b"")
+        root_id, _ = claim_root(catalog, b"/photos")
+        change_photos(catalog, root_id, put=[row(b"a.jpg", b"a"), row(b"b.jpg", b"b")])
+        before = catalog.state(), known_files(catalog, root_id, b"")
         with pytest.raises(sqlite3.IntegrityError):
-            catalog.apply(root_id, put=[row(b"c.jpg", b"c")], removed=[2], moved=[(1, b"b.jpg", FileStamp(1, 1))])
-        assert (catalog.state(), catalog.files(root_id, b"")) == before
+            change_photos(
+                catalog, root_id, put=[row(b"c.jpg", b"c")], removed=[2], moved=[(1, b"b.jpg", FileStamp(1, 1))]
+            )
+        assert (catalog.state(), known_files(catalog, root_id, b"")) == before
 
 
 def test_what_changed_is_found_without_reading_the_photos(tmp_path: Path) -> None:
@@ -233,7 +236,7 @@ def test_what_changed_is_found_without_reading_the_photos(tmp_path: Path) -> Non
 
 def test_content_is_found_by_its_hash(tmp_path: Path) -> None:
     with closing(Catalog.open_for_writing(tmp_path / "catalog.db", first=FIRST)) as catalog:
-        root_id, _ = catalog.claim_root(b"/photos")
-        catalog.apply(root_id, put=[row(b"a.jpg", b"a"), row(b"b.jpg", b"bad")])
-        assert catalog.row_with_content(hash_of(b"a")) == row(b"a.jpg", b"a")
-        assert catalog.row_with_content(hash_of(b"bad")) is None
+        root_id, _ = claim_root(catalog, b"/photos")
+        change_photos(catalog, root_id, put=[row(b"a.jpg", b"a"), row(b"b.jpg", b"bad")])
+        assert row_with_content(catalog, hash_of(b"a")) == row(b"a.jpg", b"a")
+        assert row_with_content(catalog, hash_of(b"bad")) is None

@@ -87,15 +87,15 @@ def test_an_index_holds_what_it_was_given_however_it_finds_lists(
         index.add(vectors[start : start + 1250])
     index.finish()
     pieces: list[bytes] = []
-    index.pour(pieces.append)
+    index.serialize(pieces.append)
     data = np.frombuffer(b"".join(pieces), np.uint8)
     assert (index.guarded_bytes() < len(data)) == (kind in ("IVF64,Flat", "IVF64,SQ8", "IVF64_HNSW8,SQ8"))
     # More can be added to it later, as it was or to what a file had.
-    loaded = ApproximateIndex.from_buffer(data, kind=kind).to_add_to()
+    loaded = ApproximateIndex.from_buffer(data, kind=kind).growable()
     loaded.add(vectors[2500:])
     if "HNSW" not in kind:  # which has no way to look everywhere
-        assert sorted(loaded.search(vectors[:1], 3000, effort=64)[0]) == list(range(3000))
-    found = loaded.search(vectors[:200], 10, effort=64)
+        assert sorted(loaded.search(vectors[:1], 3000, nprobe=64)[0]) == list(range(3000))
+    found = loaded.search(vectors[:200], 10, nprobe=64)
     nearest = np.argsort(-(vectors[:200] @ vectors.T), axis=1)[:, :10]
     hits = np.mean([len(set(row) & set(right)) for row, right in zip(found, nearest, strict=True)]) / 10
     assert hits > (0.3 if "P" in kind else 0.8)

@@ -9,7 +9,7 @@ from photo_samples import SampleFile, bring_up_to_date, open_for_writing
 
 from index.errors import PhotoIndexError
 from index.photo_index import PhotoIndex
-from index.sync.plan import FileStamp
+from index.records import FileStamp
 
 ROOT, OTHER = Path("/photos"), Path("/photos of others")
 FILES = {

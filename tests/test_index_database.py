@@ -15,6 +15,7 @@ from permissions import as_an_ordinary_user
 from photo_samples import SampleFile, bring_up_to_date, contents_of, embed, new_photo, open_for_writing
 
 from index.catalog.catalog import Catalog
+from index.catalog.changes import change_photos
 from index.catalog.database import open_database, storage_errors
 from index.catalog.rows import PhotoRow
 from index.errors import IndexLockedError, IndexStorageError, UserError
@@ -71,11 +72,11 @@ def test_a_full_disk_undoes_the_batch_and_nothing_more(folder: Path) -> None:
         catalog.rows(f"PRAGMA max_page_count = {pages + 2}")
         before = catalog.state()
         with pytest.raises(IndexStorageError, match="no space left") as caught:
-            catalog.apply(1, put=[row(name) for name in range(500)])
+            change_photos(catalog, 1, put=[row(name) for name in range(500)])
         assert str(folder) in str(caught.value)
         assert catalog.state() == before
         catalog.rows(f"PRAGMA max_page_count = {pages + 1000}")
-        catalog.apply(1, put=[row(name) for name in range(500)])
+        change_photos(catalog, 1, put=[row(name) for name in range(500)])
     with PhotoIndex.open(folder) as index:
         assert index.summary().photos == 520
 

@@ -1,4 +1,4 @@
-"""Every kind of FAISS index finds what an exact search finds, loses nothing, and is made anew when it is outgrown."""
+"""Every kind of FAISS index finds what an exact search finds, loses nothing, and is rebuilt when it is outgrown."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -78,7 +78,7 @@ def test_after_any_changes_the_ids_are_those_of_an_exact_search(
     assert len(vectors) == len(oracle)
     assert sorted(vectors.ids.tolist()) == sorted(oracle)
     # Told to look everywhere for all there are, no kind may leave one out or bring back one that was removed.
-    _, found = vectors.search(QUERIES[:3], len(oracle) + len(changes), effort=vectors.most_effort)
+    _, found = vectors.search(QUERIES[:3], len(oracle) + len(changes), nprobe=vectors.max_nprobe)
     if kind != "HNSW8":  # which has no way to look everywhere
         assert [set(row[row >= 0].tolist()) for row in found] == [set(oracle)] * 3
     assert all(set(row[row >= 0].tolist()) <= set(oracle) for row in found)
@@ -121,7 +121,7 @@ def test_no_damage_makes_a_search_crash_or_err(built: tuple[str, Path], tmp_path
         noticed += not load_or_none(path, verify=True)
         vectors = load_or_none(path)
         if vectors is not None:
-            _, found = vectors.search(QUERIES, 50, effort=vectors.most_effort)
+            _, found = vectors.search(QUERIES, 50, nprobe=vectors.max_nprobe)
             assert set(found.ravel().tolist()) <= {-1, *vectors.ids.tolist()}
     assert noticed == 60
     for length in rng.integers(len(whole), size=20):
@@ -211,11 +211,11 @@ def test_the_measured_recall_is_that_of_a_search(tmp_path: Path) -> None:
     with PhotoIndex.open(tmp_path) as index:
         quality = index.summary().quality
         assert quality is not None
-        assert [effort for effort, _ in quality.recalls] == sorted({effort for effort, _ in quality.recalls})
+        assert [nprobe for nprobe, _ in quality.recalls] == sorted({nprobe for nprobe, _ in quality.recalls})
         photos = [next(iter(index.embeddings()))][0].embeddings[:300]
         truth = [{result.path for result in row[1:]} for row in index.search(photos, 11, recall=1)]
         for wanted in (0.5, 0.8, 0.95):
-            reached = quality.effort_for(wanted)
+            reached = quality.nprobe_for(wanted)
             assert reached is not None
             found = [{result.path for result in row[1:]} for row in index.search(photos, 11, recall=wanted)]
             measured = np.mean([len(one & other) / 10 for one, other in zip(found, truth, strict=True)])
@@ -234,11 +234,11 @@ def test_a_recall_that_cannot_be_reached_is_reached_by_comparing_all(tmp_path: P
     assert "PQ1x4fs reaches a recall of 0." in warning
 
 
-def test_effort_is_the_least_that_suffices() -> None:
+def test_nprobe_is_the_least_that_suffices() -> None:
     quality = Quality(2, ((1, 0.5), (2, 0.98), (4, 0.97), (8, 0.99)), 256)
-    assert quality.usual() == quality.effort_for(0.6) == (2, 0.98)
-    assert quality.effort_for(0.985) == quality.best == (8, 0.99)
-    assert quality.effort_for(0.995) is None
+    assert quality.usual() == quality.nprobe_for(0.6) == (2, 0.98)
+    assert quality.nprobe_for(0.985) == quality.best == (8, 0.99)
+    assert quality.nprobe_for(0.995) is None
 
 
 def remove(path: Path) -> None:
@@ -261,6 +261,7 @@ def test_no_search_reads_all_of_a_large_catalogue_into_memory(
 ) -> None:
     monkeypatch.setattr("index.vectors.kinds.EXACT_NUMBERS", 200 * DIM)
     monkeypatch.setattr("index.vectors.cache.EXACT_NUMBERS", 200 * DIM)
+    monkeypatch.setattr("index.vectors.current.EXACT_NUMBERS", 200 * DIM)
     filled(tmp_path, range(500), kind=AUTO)
     exact = answers(tmp_path, recall=1)
     path = tmp_path / "vectors.faiss"

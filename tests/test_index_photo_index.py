@@ -24,8 +24,7 @@ from index.catalog.selection import Selection
 from index.errors import IndexFormatError, IndexLockedError, IndexNotFoundError, ModelMismatchError
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
-from index.records import NewPhoto, Prediction, SearchResult
-from index.sync.plan import FileStamp
+from index.records import FileStamp, NewPhoto, Prediction, SearchResult
 
 ROOT = Path("/photos")
 QUERIES = np.stack([embed(b"query %d" % number) for number in range(70)])

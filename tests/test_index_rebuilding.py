@@ -1,4 +1,4 @@
-"""An index that is made anew is the old one until it is finished."""
+"""An index that is rebuilt stays the old one until the new one is finished."""
 
 from pathlib import Path
 

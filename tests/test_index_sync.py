@@ -3,7 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.sync.plan import FileStamp, KnownFile, path_below, plan_sync
+from index.files import path_below
+from index.records import FileStamp
+from index.sync.plan import KnownFile, plan_sync
 
 paths = st.sampled_from([b"a.jpg", b"b.jpg", b"sub/a.jpg", b"sub/b.jpg", b"sub2/a.jpg", b"\xff.jpg"])
 stamps = st.builds(FileStamp, size=st.integers(0, 2), mtime_ns=st.integers(0, 2))

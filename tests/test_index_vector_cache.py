@@ -1,4 +1,4 @@
-"""vectors.faiss is a cache: missing, damaged, stale or foreign, it is caught up or made anew from the catalogue."""
+"""vectors.faiss is a cache: missing, damaged, stale or foreign, it is updated or rebuilt from the catalogue."""
 
 import shutil
 import subprocess
@@ -42,8 +42,8 @@ def rows_read_by_catching_up(folder: Path) -> int:
     with closing(Catalog.open(folder / "catalog.db")) as catalog:
         cache = VectorCache(folder / "vectors.faiss", catalog)
         with catalog.snapshot():
-            cache.current(catalog.state())
-        return cache.unsaved
+            cache.current.at(catalog.state())
+        return cache.current.unsaved
 
 
 def remove(path: Path) -> None:
@@ -146,7 +146,7 @@ def test_the_writer_brings_a_lost_file_back_though_nothing_changed(tmp_path: Pat
     assert search(tmp_path) == answers
 
 
-def test_rebuild_makes_the_file_anew(tmp_path: Path) -> None:
+def test_rebuild_replaces_the_file(tmp_path: Path) -> None:
     answers = fill(tmp_path, files_numbered(*range(5)))
     lose_a_vector(tmp_path / "vectors.faiss")
     with open_for_writing(tmp_path) as index:
@@ -213,11 +213,11 @@ def test_a_reader_leaves_what_the_writer_has_made_meanwhile(tmp_path: Path) -> N
     with closing(Catalog.open(tmp_path / "catalog.db")) as catalog:
         reader = VectorCache(tmp_path / "vectors.faiss", catalog)
         with catalog.snapshot():
-            reader.current(catalog.state())
+            reader.current.at(catalog.state())
         with open_for_writing(tmp_path) as index:
             index.set_kind("IVF2,SQ8")
             bring_up_to_date(index, ROOT, files_numbered(*range(61)))
         made = (tmp_path / "vectors.faiss").read_bytes()
-        reader.offer_file()
+        reader.save_if_far_behind()
     assert (tmp_path / "vectors.faiss").read_bytes() == made
-    assert reader.unsaved == 0
+    assert reader.current.unsaved == 0

@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from index.vectors.faiss_index import VectorIndex, read_exact, save_exact
-from index.vectors.file import PREFIX, Built, Section, Stamp, VectorFileError, Write, read_header, write_vector_file
+from index.vectors.faiss_index import VectorIndex
+from index.vectors.file import PREFIX, Section, Stamp, VectorFileError, Write, read_header, write_vector_file
+from index.vectors.kinds import Built
+from index.vectors.sections import read_exact, save_exact
 
 DIM = 5
 
@@ -126,7 +128,7 @@ def test_no_damage_goes_unnoticed(tmp_path: Path) -> None:
         VectorIndex.load(path)
 
 
-def pour(data: NDArray[np.uint8], write: Write) -> None:
+def serialize(data: NDArray[np.uint8], write: Write) -> None:
     write(data.data)
 
 
@@ -145,7 +147,7 @@ def test_a_sound_file_that_holds_something_else_is_refused(tmp_path: Path) -> No
             [nothing, nothing, nothing, other],
         ]
     ):
-        sections = [Section(str(number), partial(pour, data)) for data in contents]
+        sections = [Section(str(number), partial(serialize, data)) for data in contents]
         write_vector_file(path, sections, dim=DIM, stamp=Stamp(), built=Built())
         with pytest.raises(VectorFileError):
             VectorIndex.load(path)

@@ -16,7 +16,7 @@ from index.catalog.catalog import CatalogState
 from index.errors import PhotoError
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
-from index.vectors.cache import VectorCache
+from index.vectors.current import CurrentVectors
 from index.vectors.faiss_index import VectorIndex
 from index.vectors.file import Stamp, read_header
 from retrieval.indexing.check import check_index
@@ -221,15 +221,15 @@ def test_what_another_process_writes_meanwhile_is_no_problem(
     fc7: Fc7, index: Path, tmp_path: Path, make_photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_photo("photos/new.png", seed=99)
-    caught_up = VectorCache.caught_up
+    load_verified = CurrentVectors.load_verified
     written: list[int] = []
 
-    def after_another(cache: VectorCache, state: CatalogState) -> VectorIndex:
+    def after_another(current: CurrentVectors, state: CatalogState) -> VectorIndex:
         if not written:
             written.append(fc7("index").exit_code)
-        return caught_up(cache, state)
+        return load_verified(current, state)
 
-    monkeypatch.setattr(VectorCache, "caught_up", after_another)
+    monkeypatch.setattr(CurrentVectors, "load_verified", after_another)
     with PhotoIndex.open(index) as opened:
         assert opened.problems() == []
     assert written == [0]

@@ -10,8 +10,7 @@ from typing import cast
 
 import pytest
 
-from index.records import SkippedPhoto
-from index.sync.plan import FileStamp
+from index.records import FileStamp, SkippedPhoto
 from retrieval.photos.files import stamp_of
 from retrieval.photos.scan import LINK, expand_paths, scan_folder
 

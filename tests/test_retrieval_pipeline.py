@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from index.errors import PhotoError
-from index.sync.plan import FileStamp
+from index.records import FileStamp
 from retrieval.models.model import Model
 from retrieval.pipeline.executor import (
     SMALL_BATCH,

@@ -1,1 +1,1 @@
-"""What is stored of photos, in SQLite: the truth about an index."""
+"""The catalogue of photos, in SQLite, from which everything else in an index can be made."""

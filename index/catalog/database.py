@@ -1,4 +1,4 @@
-"""How the SQLite file of an index is opened, and what its errors mean to the user."""
+"""Opening the SQLite file of an index, and what its errors mean to the user."""
 
 import errno
 import shlex
@@ -11,7 +11,7 @@ from index.errors import IndexFormatError, IndexLockedError, IndexStorageError
 
 BUSY_SECONDS = 10.0
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# How a disk that is full refuses a reader the files that coordinate it with writers.
+# What a reader gets on a full disk, where it cannot make the files that coordinate it with writers.
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_WRITE}
 _NOT_ALLOWED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -19,7 +19,7 @@ _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def open_database(path: Path, *, writable: bool) -> sqlite3.Connection:
-    """Open a database; readers manage in a folder, or on a disk, that cannot be written. Raises sqlite3.Error."""
+    """Open a database, for reading also in a folder or on a disk that cannot be written. Raises sqlite3.Error."""
     if writable:
         return _connect(path, "mode=rwc")
     wal = path.with_name(path.name + "-wal")
@@ -31,8 +31,8 @@ def open_database(path: Path, *, writable: bool) -> sqlite3.Connection:
         connection.execute("SELECT count(*) FROM sqlite_master")
     except sqlite3.OperationalError as error:
         connection.close()
-        # Where it has none, and no writer is at work or has left anything behind, read the file as it is. Should
-        # another user, who may write, begin while it is read, this answer can be wrong or fail; the next is not.
+        # Without write access the file is read as it is, unless a writer is at work or has left a log behind. If
+        # another user, with write access, begins to write meanwhile, this answer can be wrong or fail. The next is not.
         refused = _primary_code(error) in _NOT_ALLOWED or getattr(error, "sqlite_errorcode", 0) in _NO_ROOM
         if not refused or left_behind:
             raise
@@ -44,17 +44,17 @@ def open_database(path: Path, *, writable: bool) -> sqlite3.Connection:
 
 
 def prepare_for_writing(connection: sqlite3.Connection) -> None:
-    """Set what a writer needs: readers that are not held up, and commits that survive a power cut."""
+    """Set up a connection for writing: readers do not have to wait, and commits survive a power cut."""
     connection.execute("PRAGMA journal_mode = WAL")
-    # FULL rather than NORMAL: one fsync a batch is nothing beside embedding it, and the catalogue must never fall back
-    # behind a vectors.faiss that was derived from it.
+    # FULL and not NORMAL, because the catalogue must never fall back behind a vectors.faiss that was derived from it.
+    # One fsync for a batch takes little time beside embedding it.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, *, writing: bool) -> Iterator[None]:
-    """Run the block in one transaction: all of it or nothing; for a reader, one state of the database throughout."""
+    """Run the block in one transaction. A reader sees one state of the database in it."""
     connection.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
     try:
         yield
@@ -68,7 +68,7 @@ def transaction(connection: sqlite3.Connection, *, writing: bool) -> Iterator[No
 
 @contextmanager
 def storage_errors(folder: Path) -> Iterator[None]:
-    """Turn errors of SQLite and of the file system that a user can act on into sentences that name the folder."""
+    """Turn errors of SQLite and the file system that a user can act on into a UserError that names the folder."""
     try:
         yield
     except sqlite3.Error as error:
@@ -104,7 +104,7 @@ def _connect(path: Path, options: str) -> sqlite3.Connection:
 
 
 def _primary_code(error: sqlite3.Error) -> int:
-    # Errors of the module itself, such as a misuse, carry no code.
+    # Errors of the module itself, for instance after misuse, have no code.
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 

@@ -9,11 +9,11 @@ from index.errors import IndexLockedError
 
 
 class WriterLock:
-    """The right to write the index in a folder; the system gives it back when its holder dies, however it dies."""
+    """The right to write the index in a folder. The system releases it when the process ends, however it ends."""
 
     def __init__(self, folder: Path) -> None:
-        """Take it. Raises IndexLockedError, which names the process that has it, and OSError."""
-        # The file stays when the lock is given back: whoever removed it could remove the one a third process just took.
+        """Take the lock. Raises IndexLockedError, which names the process that holds it, and OSError."""
+        # The file is never removed: another process may just have locked it.
         self._file = (folder / "catalog.lock").open("a+", encoding="ascii")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -34,7 +34,7 @@ class WriterLock:
         self._file.flush()
 
     def release(self) -> None:
-        """Give it back; a second time does nothing."""
+        """Release the lock; a second time does nothing."""
         self._file.close()
 
     def __enter__(self) -> "WriterLock":

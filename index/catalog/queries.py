@@ -1,4 +1,4 @@
-"""What is read out of the catalogue beside what a sync needs."""
+"""What is read from the catalogue, other than for a sync."""
 
 import json
 import os
@@ -12,18 +12,21 @@ from numpy.typing import NDArray
 
 from index.catalog.catalog import Catalog, at_or_below
 from index.catalog.rows import unpack_embeddings, unpack_labels
-from index.records import EmbeddedPhotos, IndexedFile, SkippedPhoto, StoredPhoto
-from index.sync.plan import FileStamp, path_below
+from index.files import path_below
+from index.records import EmbeddedPhotos, FileStamp, IndexedFile, SkippedPhoto, StoredPhoto
 
 BATCH = 4096
-# Where nothing is gained by more at once, and memory counts.
+# Where more rows at once would take more memory and save no time.
 SMALL_BATCH = 512
 WITH_ROOT = "FROM photos JOIN roots ON roots.id = root_id"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candidates:
-    """Photos that may be an answer: ids (n,), sorted, where they are, and embeddings (n, dim) of unit length."""
+class CandidatePhotos:
+    """Photos that may be an answer: ids (n,), sorted, their places, and embeddings (n, dim) of unit length.
+
+    A place is the id of a root and the path relative to it.
+    """
 
     ids: NDArray[np.int64]
     places: list[tuple[int, bytes]]
@@ -46,7 +49,7 @@ def count_photos(catalog: Catalog) -> tuple[int, int]:
 
 def count_embedded(catalog: Catalog) -> int:
     """Count the photos with an embedding."""
-    # The condition is that of an index, so that no photo is read.
+    # The condition is that of an index of the database, so no photo is read.
     [(embedded,)] = catalog.rows("SELECT count(*) FROM photos WHERE embedding IS NOT NULL")
     return int(embedded)
 
@@ -75,7 +78,7 @@ def photo_at(catalog: Catalog, path: Path, *, dim: int) -> StoredPhoto | None:
 
 
 def is_known(catalog: Catalog, path: bytes) -> bool:
-    """Tell whether an absolute path is that of a root or a photo, or has such below it."""
+    """Tell whether an absolute path is that of a root or a photo, or has one below it."""
     return any(path_below(root, path) is not None for _, root in catalog.roots()) or has_photos(catalog, path)
 
 
@@ -94,14 +97,14 @@ def skipped_photos(catalog: Catalog) -> list[SkippedPhoto]:
     return [SkippedPhoto(absolute_path(root, path), reason) for root, path, reason in rows]
 
 
-def candidates_with_ids(catalog: Catalog, ids: NDArray[np.int64], *, dim: int) -> Candidates:
+def photos_with_ids(catalog: Catalog, ids: NDArray[np.int64], *, dim: int) -> CandidatePhotos:
     """Read the photos with these ids (n,), those that have an embedding."""
     rows = catalog.rows(
         "SELECT id, root_id, path, embedding FROM photos"
         " WHERE embedding IS NOT NULL AND id IN (SELECT value FROM json_each(?)) ORDER BY id",
         (json.dumps(ids.tolist()),),
     )
-    return Candidates(
+    return CandidatePhotos(
         np.array([row[0] for row in rows], dtype=np.int64),
         [row[1:3] for row in rows],
         unpack_embeddings([row[3] for row in rows], dim),
@@ -117,7 +120,7 @@ def embeddings_with_ids(
         "SELECT id, embedding FROM photos WHERE embedding IS NOT NULL AND id IN (SELECT value FROM json_each(?))"
         " ORDER BY id"
     )
-    # Put in their place batch by batch: of many, all rows at once would take as much memory again.
+    # Batch by batch: all rows at once would take as much memory again as the result.
     found, embeddings = np.empty(len(ids), np.int64), np.empty((len(ids), dim), np.float32)
     count = 0
     for rows in catalog.batches(sql, (json.dumps(ids.tolist()),), size=BATCH):
@@ -135,7 +138,7 @@ def embedded_ids(catalog: Catalog) -> NDArray[np.int64]:
 
 
 def ids_below(catalog: Catalog, folder: bytes) -> NDArray[np.int64]:
-    """Read the ids (n,) of the photos below a folder (absolute) that have an embedding, sorted; a photo is itself."""
+    """Read the ids (n,) of photos with an embedding at or below an absolute path, sorted."""
     condition, values = at_or_below(catalog.roots(), folder)
     rows = catalog.rows(f"SELECT id FROM photos WHERE embedding IS NOT NULL AND {condition} ORDER BY id", values)
     return np.array(rows, dtype=np.int64).reshape(-1)
@@ -167,7 +170,7 @@ def files_with_ids(catalog: Catalog, ids: NDArray[np.int64]) -> list[IndexedFile
 
 
 def random_paths(catalog: Catalog, count: int, random: Random) -> list[Path]:
-    """Draw absolute paths of photos that have an embedding."""
+    """Draw the absolute paths of at most `count` photos that have an embedding."""
     ids = [id for (id,) in catalog.rows("SELECT id FROM photos WHERE embedding IS NOT NULL")]
     drawn = json.dumps(random.sample(ids, min(count, len(ids))))
     rows = catalog.rows(

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import IndexFormatError
-from index.records import NewPhoto, Prediction
-from index.sync.plan import FileStamp
+from index.records import FileStamp, NewPhoto, Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ def pack_embedding(embedding: NDArray[np.float32]) -> bytes:
 
 
 def unpack_embeddings(stored: Sequence[bytes], dim: int) -> NDArray[np.float32]:
-    """Decode n embeddings to (n, dim), of unit length in spite of the rounding, so that each is nearest to itself.
+    """Decode n embeddings to (n, dim), scaled to unit length again so that each is nearest to itself.
 
     Raises IndexFormatError where one does not have `dim` values, or no direction.
     """
@@ -81,7 +80,7 @@ def unpack_embeddings(stored: Sequence[bytes], dim: int) -> NDArray[np.float32]:
         if not (np.isfinite(lengths) & (lengths > 0)).all():
             raise ValueError("not all are finite and not zero")
     except (TypeError, ValueError) as error:
-        raise IndexFormatError("an embedding in the index is damaged: mend it with `fc7 check --repair`") from error
+        raise IndexFormatError("an embedding in the index is damaged: repair it with `fc7 check --repair`") from error
     embeddings /= lengths
     return embeddings
 
@@ -100,4 +99,4 @@ def unpack_labels(stored: str | None) -> tuple[Prediction, ...] | None:
     try:
         return tuple(Prediction(str(label), id, float(score)) for label, id, score in json.loads(stored))
     except (TypeError, ValueError) as error:
-        raise IndexFormatError("labels in the index are damaged: mend it with `fc7 check --repair`") from error
+        raise IndexFormatError("labels in the index are damaged: repair it with `fc7 check --repair`") from error

@@ -1,4 +1,4 @@
-"""The tables of the catalogue, and how those of older versions become those of this one."""
+"""The tables of the catalogue, and the migrations from older versions."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -6,14 +6,14 @@ from pathlib import Path
 
 from index.errors import IndexFormatError
 
-# "fc7i": tells our files from those of other programs that use SQLite.
+# "fc7i": distinguishes our files from those of other programs that use SQLite.
 APPLICATION_ID = 0x66633769
 
 Migration = tuple[str, ...]
 
 VERSION_1: Migration = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
-    # Paths are bytes, as the file system has them (os.fsencode): not every file name is text.
+    # Paths are bytes, as in the file system (os.fsencode), because not every file name is text.
     "CREATE TABLE roots (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE)",
     """
     CREATE TABLE photos (
@@ -34,9 +34,9 @@ VERSION_1: Migration = (
     )
     """,
     "CREATE INDEX photos_content_hash ON photos (content_hash)",
-    # What has changed since a generation, and how many vectors there are, without reading the photos.
+    # Finds what has changed since a generation, and counts the embeddings, without reading the photos.
     "CREATE INDEX photos_embedded ON photos (generation) WHERE embedding IS NOT NULL",
-    # Photos whose embedding went, with the photo or without it.
+    # Photos that have no embedding any more, whether or not the photo is still there.
     "CREATE TABLE removed (id INTEGER PRIMARY KEY, generation INTEGER NOT NULL)",
     "CREATE INDEX removed_generation ON removed (generation)",
 )
@@ -44,8 +44,9 @@ VERSION_1: Migration = (
 # The model file that the index was made with (os.fsencode), empty for the built-in model.
 VERSION_2: Migration = ("INSERT INTO meta (key, value) VALUES ('model_path', x'')",)
 
-# The labels of `photos` once more, by class (WordNet id, or name where there is none), so that a class is found without
-# reading every photo's. Kept in step by triggers. What is no JSON, as NaN is none, is left out.
+# A copy of the labels in `photos`, by class (WordNet id, or name where there is none). With it a class is found without
+# reading the labels of every photo. Triggers keep it up to date. Labels that are not valid JSON, as with NaN, are left
+# out.
 _LABELS = "json_each(CASE WHEN json_valid({row}.labels) THEN {row}.labels ELSE '[]' END) AS label"
 _CLASS = "coalesce(json_extract(label.value, '$[1]'), json_extract(label.value, '$[0]'))"
 _PROBABILITY = "sum(json_extract(label.value, '$[2]'))"
@@ -72,7 +73,7 @@ VERSION_3: Migration = (
 # The kind of FAISS index that the user asked for, or auto.
 VERSION_4: Migration = ("INSERT INTO meta (key, value) VALUES ('kind', 'auto')",)
 
-# Without what was skipped: of 100,000 empty files, which all have one content, each would look at all others.
+# Without skipped photos: 100,000 empty files have the same content, and each would be compared with all others.
 VERSION_5: Migration = (
     "DROP INDEX photos_content_hash",
     "CREATE INDEX photos_content_hash ON photos (content_hash) WHERE embedding IS NOT NULL",

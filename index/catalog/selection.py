@@ -1,4 +1,4 @@
-"""Which photos of an index may be an answer: those in some folders, those with some labels."""
+"""Searching only some photos of an index: those in some folders, those with some labels."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from index.catalog.queries import BATCH, WITH_ROOT, absolute_path
 from index.catalog.rows import unpack_embeddings
 from index.records import SearchResult
 
-# Rounded, so that sums which differ by rounding alone are equal.
+# Rounded, so sums that differ only by rounding are equal.
 LABELLED = (
     "SELECT photo_id, round(sum(probability), 6) AS total FROM labels WHERE class IN (SELECT value FROM json_each(?))"
 )
@@ -61,7 +61,7 @@ def vectors_query(catalog: Catalog, selection: Selection) -> tuple[str, list[Any
 
 
 def most_probable(catalog: Catalog, selection: Selection, k: int) -> list[SearchResult]:
-    """Find the k photos of which the selected classes are most probable; that is their score, ties go by path."""
+    """Find the k photos with the largest probability of the selected classes, which is their score; ties by path."""
     if k < 1:
         raise ValueError(f"cannot find the best {k}")
     sql, values = LABELLED, list[Any]([json.dumps(selection.classes)])
@@ -72,7 +72,7 @@ def most_probable(catalog: Catalog, selection: Selection, k: int) -> list[Search
     best: list[tuple[int, float]] = []
     for rows in catalog.batches(sql, values, size=min(k + 1, BATCH)):
         best += rows
-        # All that are as good as the k-th, copies of one photo for instance.
+        # Photos with the same score as the k-th, for instance its copies, are read too.
         if best[k - 1 :] and best[-1][1] < best[k - 1][1]:
             break
     paths = _paths(catalog, [id for id, _ in best])

@@ -1,1 +1,1 @@
-"""How an index changes: brought in step with folders, verified, replaced."""
+"""Changing an index: syncing it with folders, checking it, replacing it."""

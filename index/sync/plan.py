@@ -1,20 +1,15 @@
-"""What to do about a folder, from what was found in it and what the catalogue knows: pure, touches no file."""
+"""What a sync has to do, from the files that were found and those that the catalogue knows; reads no file."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class FileStamp:
-    """What tells at a glance whether a file has changed: its size in bytes and its modification time."""
-
-    size: int
-    mtime_ns: int
+from index.files import path_below
+from index.records import FileStamp
 
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """What the catalogue remembers of a file; `content_hash` is None where its bytes could not be read."""
+    """What the catalogue knows of a file; `content_hash` is None where its bytes could not be read."""
 
     id: int
     stamp: FileStamp
@@ -24,7 +19,7 @@ class KnownFile:
 
 @dataclass(frozen=True, slots=True)
 class SyncPlan:
-    """Paths of a folder, each list sorted: as they were, to be read and hashed, and no longer there."""
+    """Sorted paths in a folder: files that are unchanged, are to be read and hashed, or do not exist any more."""
 
     unchanged: list[bytes]
     to_read: list[bytes]
@@ -40,31 +35,20 @@ def plan_sync(
 ) -> SyncPlan:
     """Compare a folder with the catalogue, by path, size and modification time.
 
-    Skipped files are read again when they change, or all of them with `retry_skipped`. What is `unlisted`, a file or
-    folder that could not be looked at (b"" is the whole), is not missing, nor is anything below it.
+    Skipped files are read again when they change, or all of them with `retry_skipped`. Files and folders that could not
+    be read are `unlisted` (b"" is the whole folder): neither they nor anything below them counts as missing.
     """
 
     def is_unchanged(path: bytes) -> bool:
         file = known.get(path)
         return file is not None and file.stamp == found[path] and not (retry_skipped and file.skipped)
 
-    def was_looked_for(path: bytes) -> bool:
+    def was_listed(path: bytes) -> bool:
         return not any(path_below(path, entry) is not None for entry in unlisted)
 
     unchanged: list[bytes] = []
     to_read: list[bytes] = []
     for path in sorted(found):
         (unchanged if is_unchanged(path) else to_read).append(path)
-    missing = sorted(path for path in known.keys() - found.keys() if was_looked_for(path))
+    missing = sorted(path for path in known.keys() - found.keys() if was_listed(path))
     return SyncPlan(unchanged, to_read, missing)
-
-
-def path_below(path: bytes, folder: bytes) -> bytes | None:
-    """Find where `path` lies inside `folder`, b"" for the folder itself; None where it does not.
-
-    Both are absolute, or both relative to the same folder, which is b"".
-    """
-    if path == folder:
-        return b""
-    prefix = folder and folder.rstrip(b"/") + b"/"
-    return path[len(prefix) :] if path.startswith(prefix) else None

@@ -1,4 +1,4 @@
-"""Making an index anew beside the old one, which is searched until the new one is finished."""
+"""Building a new index beside the old one, which is searched until the new one is finished."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -31,11 +31,11 @@ def rebuilding(
     device: FaissDevice | None = None,
     building: Callable[[str], None] | None = None,
 ) -> Iterator[IndexWriter]:
-    """Fill a new index; when the block ends well it takes the place of that in `folder`, in one transaction.
+    """Fill a new index. When the block ends without an error it replaces that in `folder`, in one transaction.
 
-    When the block does not, or is killed, the old index is as it was, and the next call with the same model goes on
-    with the new one. `building` and what is raised are as for `IndexWriter.open_for_writing`, ModelMismatchError
-    excepted.
+    When the block fails, or the process is killed, the old index stays as it was, and the next call with the same model
+    resumes the new one. `building` and the exceptions are as for `IndexWriter.open_for_writing`, except
+    ModelMismatchError.
     """
     require_faiss()
     if kind is not None:
@@ -54,7 +54,7 @@ def rebuilding(
             )
 
         with suppress(IndexNotFoundError, IndexFormatError), closing(Catalog.open(unfinished / CATALOG)) as finished:
-            # It has taken the other's place already, and the process was killed before it could be removed.
+            # It has replaced the old index already, but the process was killed before it could be removed.
             if finished.state().identity == catalog.state().identity:
                 _remove(unfinished)
         try:
@@ -63,14 +63,14 @@ def rebuilding(
             _remove(unfinished)
             index = open_unfinished()
         with index:
-            # What it is to be is made once, when all is there.
+            # The chosen kind is built once, when all photos are in the new index.
             index.set_kind(EXACT)
             yield index
         with closing(Catalog.open_for_writing(unfinished / CATALOG)) as finished:
             finished.set_kind(kind or catalog.state().kind)
             catalog.become(finished)
         _remove(unfinished)
-        VectorCache(folder / VECTORS, catalog, device=device, building=building).update_file()
+        VectorCache(folder / VECTORS, catalog, device=device, building=building).update()
 
 
 def _remove(folder: Path) -> None:

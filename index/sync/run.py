@@ -1,31 +1,33 @@
-"""One folder being brought up to date in an index."""
+"""Bringing one folder up to date in an index."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from index.catalog.catalog import Catalog
+from index.catalog.changes import change_photos, claim_root, known_files, row_with_content
 from index.catalog.rows import PhotoRow
-from index.records import NewPhoto, SyncCounts
-from index.sync.plan import FileStamp, path_below, plan_sync
-from index.vectors.cache import VectorCache
+from index.files import path_below
+from index.records import FileStamp, NewPhoto, SyncCounts
+from index.sync.plan import plan_sync
+from index.vectors.store import VectorStore
 
-# Changes that need no embedding come by the thousand, so that many share a transaction.
+# There can be thousands of changes that need no embedding, so many share a transaction.
 BATCH = 512
 
 
 class Sync:
-    """A run over one folder: read and hash what is in `to_read`, `resolve` it or `add` it, then `finish`.
+    """A run over one folder: the caller reads and hashes what is in `to_read`, calls `resolve` or `add`, then `finish`.
 
-    Paths are relative to the folder. Each batch is one transaction: a run that is killed loses the batch in flight, and
-    the next one goes on from there. A run that does not `finish` removes nothing. For one thread. Runs over several
-    folders, none inside another, are `joined`, and finish when all have read.
+    Paths are relative to the folder. Each batch is one transaction: a run that is interrupted loses the last batch, and
+    the next run continues from there. A run that does not `finish` removes nothing. For one thread. Runs over several
+    folders, none inside another, are joined by `join`, and finish when all files have been read.
     """
 
     def __init__(
         self,
         catalog: Catalog,
-        vectors: VectorCache,
+        vectors: VectorStore,
         folder: bytes,
         found: Mapping[bytes, FileStamp],
         *,
@@ -36,13 +38,13 @@ class Sync:
         self._catalog = catalog
         self._vectors = vectors
         self._dim = catalog.state().dim
-        self._root_id, self._below = catalog.claim_root(folder)
-        self._known = catalog.files(self._root_id, self._below)
+        self._root_id, self._below = claim_root(catalog, folder)
+        self._known = known_files(catalog, self._root_id, self._below)
         plan = plan_sync(found, self._known, retry_skipped=retry_skipped, unlisted=unlisted)
         self.to_read: Sequence[bytes] = plan.to_read
         self._missing = {path: self._known[path] for path in plan.missing}
         self._empty = empty
-        # Where missing content was, of this folder and those that it is joined with.
+        # The places of missing content, in this folder and in those that it is joined with.
         self._gone: defaultdict[bytes, list[tuple[Sync, bytes]]] = defaultdict(list)
         for path, file in self._missing.items():
             if file.content_hash is not None and not file.skipped:
@@ -54,7 +56,7 @@ class Sync:
 
     @staticmethod
     def join(syncs: Sequence["Sync"]) -> None:
-        """Let a file that is missing from one of these folders and found in another count as moved."""
+        """Count a file that is missing from one of these folders and found in another as moved."""
         gone: defaultdict[bytes, list[tuple[Sync, bytes]]] = defaultdict(list)
         for sync in syncs:
             for content_hash, places in sync._gone.items():
@@ -62,11 +64,11 @@ class Sync:
             sync._gone = gone
 
     def kept(self) -> dict[bytes, int]:
-        """Count the missing photos that stay, for each folder found empty that they were in."""
+        """Count the missing photos that are kept, for each folder that was found empty."""
         return dict(Counter(place for path in self._missing if (place := self._empty_place(path)) is not None))
 
     def resolve(self, path: bytes, stamp: FileStamp, content_hash: bytes) -> bool:
-        """Settle a file whose content is known already, touched, moved or copied; False if it must be embedded."""
+        """Store a file whose content is known already: touched, moved or copied. False if it must be embedded."""
         known = self._known.get(path)
         if known is not None and known.content_hash == content_hash and not known.skipped:
             self._moved.append((known.id, self._below + path, stamp))
@@ -76,7 +78,7 @@ class Sync:
             moved = owner._missing.pop(old_path)
             self._moved.append((moved.id, self._below + path, stamp))
             self._counts["moved"] += 1
-        elif (row := self._catalog.row_with_content(content_hash)) is not None:
+        elif (row := row_with_content(self._catalog, content_hash)) is not None:
             self._put.append(replace(row, path=self._below + path, stamp=stamp))
             self._counts["copied" if known is None else "changed"] += 1
         else:
@@ -98,14 +100,14 @@ class Sync:
         self._write()
 
     def finish(self) -> SyncCounts:
-        """Remove what is missing, bring the file of the vectors up to date, and count what was done.
+        """Remove what is missing, bring the vectors up to date, and count what was done.
 
-        Raises IndexStorageError; when only the vectors could not be written nothing is lost, the catalogue has them.
+        Raises IndexStorageError. If only the vectors could not be written, nothing is lost: the catalogue has them.
         """
         removed = [file.id for path, file in self._missing.items() if self._empty_place(path) is None]
         self._counts["removed"] = len(removed)
         self._write(removed=removed)
-        self._vectors.update_file()
+        self._vectors.update()
         return SyncCounts(**self._counts)
 
     def _empty_place(self, path: bytes) -> bytes | None:
@@ -113,5 +115,5 @@ class Sync:
 
     def _write(self, *, removed: Sequence[int] = ()) -> None:
         if self._put or self._moved or removed:
-            self._catalog.apply(self._root_id, put=self._put, moved=self._moved, removed=removed)
+            change_photos(self._catalog, self._root_id, put=self._put, moved=self._moved, removed=removed)
             self._put, self._moved = [], []

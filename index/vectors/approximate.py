@@ -1,4 +1,4 @@
-"""A FAISS index of any kind over vectors in a row: trained and filled once, then mapped from a file."""
+"""A FAISS index of any kind over vectors by position: trained and filled once, then mapped from a file."""
 
 import re
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from index.vectors.centres import Centres, learn_centres
 from index.vectors.faiss_library import MOST_ON_GPU, FaissDevice, import_faiss, threads_for
 from index.vectors.kinds import AUTO, EXACT
 
-# More make better lists, and training longer.
+# More vectors make better lists, and training takes longer.
 TRAINING_PER_LIST = 40
 TRAINING_AT_LEAST = 20_000
-# What is learned beside lists, ranges of numbers or codes, does not need more vectors the more lists there are.
+# Ranges of numbers and codes are learned from this many vectors, however many lists there are.
 TRAINING_CODES = 16_384
-# Of kinds without lists FAISS calls the effort of a search otherwise, or has none.
-KNOBS = ("nprobe", "efSearch")
-# FAISS makes an index of these, and fails, ends the program or never comes back once vectors are put into it.
+# What a search can be told: how many lists to visit, or how wide to walk through a graph. Other kinds have neither.
+SEARCH_PARAMETERS = ("nprobe", "efSearch")
+# FAISS accepts these factory strings, but adding vectors then fails, ends the process or never returns.
 UNUSABLE = {
     r"(?<!\d)0+(?!\d)": "nothing in it can be 0",
     r"HNSW1(?!\d)": "a graph has 2 links or more",
@@ -27,27 +27,27 @@ UNUSABLE = {
     r"\([^)]*IVF|Refine\([^)]*fs": "its parts do not go together",
     r"IDMap": "ids are kept by fc7",
 }
-"""Why a factory string is refused in which the pattern is found."""
+"""Why a factory string is refused in which a pattern is found."""
 
 
 class UntrainableError(Exception):
-    """There are too few vectors for this kind; its owner searches exactly, so no user ever sees this."""
+    """There are too few vectors for this kind. Its owner searches exactly, so no user sees this."""
 
 
 class ApproximateIndex:
-    """Vectors by their position, 0 to n - 1, as the kind `kind` finds them."""
+    """Vectors by their position, 0 to n - 1, in a FAISS index of a kind, which is a factory string."""
 
     def __init__(
         self, index: Any, *, kind: str, buffer: NDArray[np.uint8] | None = None, device: FaissDevice | None = None
     ) -> None:
-        """Use `untrained` or `from_buffer`; `buffer` is what the vectors lie in where they are not its own."""
+        """Use `untrained` or `from_buffer`; `buffer` is the memory that the FAISS index uses but does not own."""
         self.kind = kind
         self.dim = int(index.d)
         self._index = index
         self._buffer = buffer
         self._device = device or FaissDevice()
         self._on_gpu: Any = None
-        self._knob = _knob_of(index)
+        self._parameter = _search_parameter_of(index)
         self._centres: Centres | None = None
         ivf = import_faiss().try_extract_index_ivf(index)
         self.lists = int(ivf.nlist) if ivf is not None else 0
@@ -57,7 +57,7 @@ class ApproximateIndex:
 
     @classmethod
     def untrained(cls, kind: str, dim: int, *, device: FaissDevice | None = None) -> "ApproximateIndex":
-        """Begin an index of a kind, a FAISS factory string. Raises OptionError for one that cannot be used."""
+        """Make an empty index of a kind, a FAISS factory string. Raises OptionError for one that cannot be used."""
         reason = next((reason for pattern, reason in UNUSABLE.items() if re.search(pattern, kind)), None)
         if reason is None:
             faiss = import_faiss()
@@ -74,21 +74,21 @@ class ApproximateIndex:
 
     @property
     def training_size(self) -> int:
-        """How many vectors are enough to train it."""
+        """How many vectors are enough for training."""
         return max(TRAINING_AT_LEAST, TRAINING_PER_LIST * self.lists)
 
     def train(self, embeddings: NDArray[np.float32]) -> None:
-        """Learn from embeddings (n, dim), and get ready to take vectors in. Raises UntrainableError."""
+        """Learn from embeddings (n, dim); afterwards vectors can be added. Raises UntrainableError."""
         faiss = import_faiss()
         ivf = faiss.try_extract_index_ivf(self._index)
         if ivf is not None:
-            ivf.cp.min_points_per_centroid = 1  # spares a warning on stderr
+            ivf.cp.min_points_per_centroid = 1  # or FAISS writes a warning to stderr
         on_gpu = self._device.to_gpu(self._index)
         index = self._index if on_gpu is None else on_gpu
         if on_gpu is None and self._has_centres and len(embeddings) >= self.lists:
-            # Rather than by FAISS, which compares all vectors with all centres.
+            # FAISS would compare all vectors with all centres.
             index.quantizer.add(learn_centres(embeddings, self.lists))
-            if len(embeddings) > TRAINING_CODES:  # otherwise a copy of all would only take memory
+            if len(embeddings) > TRAINING_CODES:  # or a copy of all would take memory for nothing
                 embeddings = embeddings[np.random.default_rng(0).choice(len(embeddings), TRAINING_CODES, replace=False)]
         try:
             index.train(np.ascontiguousarray(embeddings))
@@ -110,64 +110,64 @@ class ApproximateIndex:
             index.add(vectors)
 
     def finish(self) -> None:
-        """End what `train` began, once all vectors are in it."""
+        """Free what only training and the first filling need, once all vectors are added."""
         self._centres = None
         if self._on_gpu is not None:
             self._index = self._device.to_cpu(self._on_gpu)
 
-    def search(self, queries: NDArray[np.float32], k: int, *, effort: int) -> NDArray[np.int64]:
-        """Find positions (m, k) near queries (m, dim), best first; -1 where fewer were found with this effort."""
+    def search(self, queries: NDArray[np.float32], k: int, *, nprobe: int) -> NDArray[np.int64]:
+        """Find positions (m, k) near queries (m, dim), best first; -1 where fewer were found with this nprobe."""
         if self._on_gpu is None:
             self._on_gpu = self._device.to_gpu(self._index)
-        on_gpu = self._on_gpu is not None and max(k, effort) <= MOST_ON_GPU
+        on_gpu = self._on_gpu is not None and max(k, nprobe) <= MOST_ON_GPU
         index = self._on_gpu if on_gpu else self._index
-        if self._knob is not None:
+        if self._parameter is not None:
             space = import_faiss().GpuParameterSpace() if on_gpu else import_faiss().ParameterSpace()
-            space.set_index_parameter(index, self._knob, effort)
-        visited = len(self) * min(1.0, effort / self.lists) + self.lists if self.lists else len(self)
+            space.set_index_parameter(index, self._parameter, nprobe)
+        visited = len(self) * min(1.0, nprobe / self.lists) + self.lists if self.lists else len(self)
         with threads_for(int(len(queries) * visited * self.dim)):
             _, positions = index.search(np.ascontiguousarray(queries), k)
         found: NDArray[np.int64] = positions
         return found
 
-    def efforts(self) -> list[int]:
-        """List efforts worth measuring, least first."""
-        most = self.most_effort
+    def nprobes(self) -> list[int]:
+        """List the values of nprobe worth measuring, least first."""
+        most = self.max_nprobe
         steps = {step for n in range(most.bit_length()) for step in (2**n, 3 * 2**n // 2) if step < most}
         return [*sorted(steps), most]
 
     @property
-    def most_effort(self) -> int:
-        """The effort that leaves nothing out."""
-        return 0 if self._knob is None else self.lists or 1024
+    def max_nprobe(self) -> int:
+        """The nprobe with which a search visits all lists; for a graph, the largest efSearch that is tried."""
+        return 0 if self._parameter is None else self.lists or 1024
 
-    def pour(self, write: Callable[[bytes], object]) -> None:
-        """Hand over what `from_buffer` reads, piece by piece."""
+    def serialize(self, write: Callable[[bytes], object]) -> None:
+        """Write what `from_buffer` reads, piece by piece."""
         faiss = import_faiss()
         faiss.write_index(self._index, faiss.PyCallbackIOWriter(write))
 
     def guarded_bytes(self) -> int:
-        """Count the bytes of it in which damage does harm; the rest, at its end, are vectors only."""
+        """Count the serialized bytes in which damage could crash FAISS; those after them hold vectors only."""
         size = 0
 
         def count(data: bytes) -> None:
             nonlocal size
             size += len(data)
 
-        self.pour(count)
+        self.serialize(count)
         return size - (len(self) * (int(self._index.code_size) + 8) if self._ends_with_lists else 0)
 
     @classmethod
     def from_buffer(
         cls, data: NDArray[np.uint8], *, kind: str, device: FaissDevice | None = None
     ) -> "ApproximateIndex":
-        """Use what `pour` gave where it lies. Raises RuntimeError."""
+        """Use what `serialize` wrote, without copying it. Raises RuntimeError."""
         faiss = import_faiss()
         reader = faiss.ZeroCopyIOReader(faiss.swig_ptr(data), data.size)
         return cls(faiss.read_index(reader), kind=kind, buffer=data, device=device)
 
-    def to_add_to(self) -> "ApproximateIndex":
-        """Return it, or a copy of one that `from_buffer` uses where it lies, which cannot be added to."""
+    def growable(self) -> "ApproximateIndex":
+        """Return an index that can be added to: itself, or a copy where it uses a buffer."""
         if self._buffer is None:
             return self
         data, place = self._buffer, 0
@@ -182,7 +182,7 @@ class ApproximateIndex:
 
     @property
     def _has_centres(self) -> bool:
-        """Whether it is made of lists, each with a centre, and of nothing else."""
+        """Whether it consists of inverted lists, each with a centre, and nothing else."""
         faiss = import_faiss()
         return isinstance(self._index, faiss.IndexIVF) and isinstance(
             faiss.downcast_index(self._index.quantizer), faiss.IndexFlat
@@ -190,7 +190,7 @@ class ApproximateIndex:
 
     @property
     def _ends_with_lists(self) -> bool:
-        """Whether the lists, which come last, have for each vector its code and its position."""
+        """Whether it is serialized with the lists last, a code and a position for each vector."""
         faiss = import_faiss()
         return type(self._index) in (faiss.IndexIVFFlat, faiss.IndexIVFScalarQuantizer)
 
@@ -201,18 +201,18 @@ def check_kind(kind: str, dim: int) -> None:
         ApproximateIndex.untrained(kind, dim)
 
 
-def _knob_of(index: Any) -> str | None:
+def _search_parameter_of(index: Any) -> str | None:
     space = import_faiss().ParameterSpace()
-    for knob in KNOBS:
+    for parameter in SEARCH_PARAMETERS:
         try:
-            space.set_index_parameter(index, knob, 1)
+            space.set_index_parameter(index, parameter, 1)
         except RuntimeError:
             continue
-        return knob
+        return parameter
     return None
 
 
 def _reason(error: BaseException) -> str:
-    """What FAISS says, without the place in its source and the condition that did not hold."""
+    """Return the message of FAISS, without the place in its source and the condition that did not hold."""
     text = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
     return re.sub(r"^Error in .*? at \S+:\d+: (Error: '.*?' failed: )?", "", text)

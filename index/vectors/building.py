@@ -1,4 +1,4 @@
-"""Making an approximate index of all vectors of a catalogue, and measuring how well it finds them."""
+"""Building an index of all vectors of a catalogue, and measuring how well an approximate one finds them."""
 
 from pathlib import Path
 
@@ -8,27 +8,28 @@ from numpy.typing import NDArray
 from index.catalog.catalog import Catalog, CatalogState
 from index.catalog.queries import count_embedded, embedded_ids, embeddings_by_id, embeddings_with_ids, vectors_since
 from index.vectors.approximate import ApproximateIndex, UntrainableError
-from index.vectors.faiss_index import VectorIndex, save_exact
+from index.vectors.faiss_index import VectorIndex
 from index.vectors.faiss_library import FaissDevice
-from index.vectors.file import Built, Stamp
-from index.vectors.kinds import Quality
+from index.vectors.file import Stamp
+from index.vectors.kinds import Built, Quality
+from index.vectors.sections import save_exact
 
-# Photos whose neighbours are looked for both ways. The standard error of a recall of 0.97 is about 0.4 %.
+# The neighbours of this many photos are searched for both ways. A recall of 0.97 then has a standard error of 0.4 %.
 SAMPLED = 256
 NEIGHBOURS = 10
-# Vectors that are sorted into lists at once; more of them are quicker, and take more memory.
+# Vectors that are added at once; more are faster, and take more memory.
 AT_ONCE = 8192
 # Vectors that are compared with the sample at once.
 COMPARED = 1024
-DEPTHS = (2, 4, 8, 16)
-# No more candidates, and no more effort, for less than this.
-WORTH = 0.002
+RERANK_FACTORS = (2, 4, 8, 16)
+# The gain in recall for which more candidates, or a larger nprobe, are worth their time.
+MIN_GAIN = 0.002
 
 
 def build(catalog: Catalog, state: CatalogState, kind: str, *, device: FaissDevice) -> VectorIndex | None:
-    """Make the vectors anew as a kind other than Flat, in a snapshot of the caller; None if they are too few for it.
+    """Build an index of a kind other than Flat, in a snapshot of the caller; None if there are too few vectors for it.
 
-    All are read once, a batch at a time. Raises OptionError for a kind that FAISS has not.
+    All are read once, a batch at a time. Raises OptionError for a kind that FAISS does not have.
     """
     ids = embedded_ids(catalog)
     base = ApproximateIndex.untrained(kind, state.dim, device=device)
@@ -45,33 +46,28 @@ def build(catalog: Catalog, state: CatalogState, kind: str, *, device: FaissDevi
     del embeddings
     base_ids, quality = _fill(base, catalog, sample, queries)
     built = Built(kind, len(ids), quality, device.used)
-    return VectorIndex(state.dim, stamp=stamp_of(state), base=base, base_ids=base_ids, built=built, device=device)
+    return VectorIndex(state.dim, stamp=Stamp.of(state), base=base, base_ids=base_ids, built=built, device=device)
 
 
-def gather(catalog: Catalog, state: CatalogState, *, device: FaissDevice) -> VectorIndex:
-    """Read all vectors into memory, to be compared one by one."""
+def build_exact(catalog: Catalog, state: CatalogState, *, device: FaissDevice) -> VectorIndex:
+    """Read all vectors into an exact index in memory."""
     built = Built(size=count_embedded(catalog))
-    vectors = VectorIndex(state.dim, stamp=stamp_of(state), built=built, device=device)
+    vectors = VectorIndex(state.dim, stamp=Stamp.of(state), built=built, device=device)
     for ids, embeddings in vectors_since(catalog, -1, dim=state.dim):
         vectors.add(ids, embeddings)
     return vectors
 
 
-def write_exact(path: Path, catalog: Catalog, state: CatalogState, *, built: Built) -> None:
-    """Write all vectors, to be compared one by one, without ever having them all in memory. Raises OSError."""
+def build_exact_file(path: Path, catalog: Catalog, state: CatalogState, *, built: Built) -> None:
+    """Write all vectors as an exact index, without ever holding all of them in memory. Raises OSError."""
     batches = (embeddings for _, embeddings in embeddings_by_id(catalog, dim=state.dim))
-    save_exact(path, embedded_ids(catalog), batches, dim=state.dim, stamp=stamp_of(state), built=built)
-
-
-def stamp_of(state: CatalogState) -> Stamp:
-    """Return the stamp of what is made from this state of a catalogue."""
-    return Stamp(state.identity, state.generation)
+    save_exact(path, embedded_ids(catalog), batches, dim=state.dim, stamp=Stamp.of(state), built=built)
 
 
 def _fill(
     base: ApproximateIndex, catalog: Catalog, sample: NDArray[np.int64], queries: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], Quality]:
-    """Add all vectors; return their ids (n,), and how well those of `sample` (s,), `queries` (s, dim), are found."""
+    """Add all vectors. Return their ids (n,), and how well those of `sample` (s,), `queries` (s, dim), are found."""
     ids = [np.empty(0, dtype=np.int64)]
     scores = np.full((len(sample), NEIGHBOURS), -np.inf, dtype=np.float32)
     nearest = np.full(scores.shape, -1, dtype=np.int64)
@@ -97,19 +93,21 @@ def measure(
     queries: NDArray[np.float32],
     nearest: NDArray[np.int64],
 ) -> Quality:
-    """Measure recall@10 by effort, for photos (s,) with their queries (s, dim) and nearest others (s, 10).
+    """Measure recall@10 by nprobe, for photos (s,) with their queries (s, dim) and nearest others (s, 10).
 
-    Candidates are ranked by exact vectors, so that one is found if it is among them.
+    Candidates are ranked by exact vectors, so a neighbour is found if it is among the candidates.
     """
     recalls: dict[int, list[float]] = {}
-    for effort in base.efforts():
-        found = base.search(queries, min(DEPTHS[-1] * NEIGHBOURS + 1, len(ids)), effort=effort)
+    for nprobe in base.nprobes():
+        found = base.search(queries, min(RERANK_FACTORS[-1] * NEIGHBOURS + 1, len(ids)), nprobe=nprobe)
         others = np.where(found >= 0, ids[found], -1)
         hits = ((others[:, :, None] == nearest[:, None, :]) & (others[:, :, None] >= 0)).any(axis=2)
-        # The photo itself, which is left out of what is nearest, takes one place.
-        recalls[effort] = [float(hits[:, : depth * NEIGHBOURS + 1].sum(axis=1).mean()) / NEIGHBOURS for depth in DEPTHS]
-        if recalls[effort][-1] >= 1 - WORTH / 2:
+        # The photo itself, which is not among its nearest others, takes one place more.
+        recalls[nprobe] = [
+            float(hits[:, : factor * NEIGHBOURS + 1].sum(axis=1).mean()) / NEIGHBOURS for factor in RERANK_FACTORS
+        ]
+        if recalls[nprobe][-1] >= 1 - MIN_GAIN / 2:
             break
     last = recalls[max(recalls)]
-    chosen = next(place for place, recall in enumerate(last) if recall >= last[-1] - WORTH)
-    return Quality(DEPTHS[chosen], tuple((effort, row[chosen]) for effort, row in recalls.items()), len(sample))
+    chosen = next(place for place, recall in enumerate(last) if recall >= last[-1] - MIN_GAIN)
+    return Quality(RERANK_FACTORS[chosen], tuple((nprobe, row[chosen]) for nprobe, row in recalls.items()), len(sample))

@@ -1,4 +1,4 @@
-"""The centres of inverted lists: learned from vectors, and found again, without looking at all of them."""
+"""The centres of inverted lists: learned from vectors, and the nearest of them found without looking at all."""
 
 from concurrent.futures import ThreadPoolExecutor
 from math import log2
@@ -9,20 +9,20 @@ from numpy.typing import NDArray
 
 from index.vectors.faiss_library import import_faiss
 
-# Lloyd's rounds. Ten find 0.3 % more of real neighbours in as many lists, and take twice as long.
+# Iterations of k-means. Ten find 0.3 % more of the real neighbours in as many lists, and take twice as long.
 ROUNDS = 5
-# So many centres are compared with a vector sooner than groups of them are chosen.
+# Up to this many centres are compared with a vector faster than groups of them are chosen.
 FEW = 1024
-# Groups of centres that are searched for the nearest, which is found for 99 of 100 vectors.
+# Groups that are searched for the nearest centre. With this many it is found for 99 of 100 vectors.
 GROUPS = 12
-# Vectors that a thread takes at once: enough for products of matrices, and not much memory.
+# Vectors that a thread takes at once: enough for fast products of matrices, and little memory.
 AT_ONCE = 8192
 
 
 class Centres:
-    """Centres (k, dim) of unit length. More than a few are in about √k groups, of which the likely ones are searched.
+    """Centres (k, dim) of unit length. More than FEW are in about √k groups, of which the likely ones are searched.
 
-    That makes k^0.5 of the k comparisons for a vector, in products of matrices, which a graph or lists do without.
+    That takes about √k of the k comparisons for a vector. They are products of matrices, unlike in a graph or in lists.
     """
 
     def __init__(self, centres: NDArray[np.float32]) -> None:
@@ -45,7 +45,7 @@ class Centres:
         workers = faiss.omp_get_max_threads()
         size = max(1, min(AT_ONCE, -(-len(vectors) // workers)))
         parts = [vectors[start : start + size] for start in range(0, len(vectors), size)]
-        # FAISS's own threads would wait for each other at every one of the many small products.
+        # The threads of FAISS would wait for each other after each of the many small products.
         with ThreadPoolExecutor(workers, initializer=faiss.omp_set_num_threads, initargs=(1,)) as threads:
             return np.concatenate([np.empty(0, dtype=np.int64), *threads.map(self._nearest, parts)])
 
@@ -53,8 +53,8 @@ class Centres:
         assert self._rough is not None
         looked_at = min(GROUPS, len(self._groups))
         _, likely = self._rough.search(np.ascontiguousarray(vectors), looked_at)
-        # Sorted by group, so that each group is compared with all vectors that it is likely for. Numbers of 16 bits
-        # are sorted by their digits.
+        # Sorted by group, so that a group is compared once with all vectors that it is likely for. Of 16 bits because
+        # NumPy then uses a radix sort.
         pairs = np.argsort(likely.astype(np.uint16).ravel(), kind="stable")
         ends = np.cumsum(np.bincount(likely.ravel(), minlength=len(self._groups)))
         best = np.full(len(vectors), -np.inf, dtype=np.float32)
@@ -74,7 +74,7 @@ class Centres:
 def learn_centres(vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     """Learn `count` centres (count, dim) of unit length from at least as many vectors (n, dim): spherical k-means.
 
-    Dhillon and Modha 2001, with some vectors for a start.
+    After Dhillon and Modha (2001). It starts from randomly chosen vectors.
     """
     random = np.random.default_rng(0)
     centres = vectors[random.choice(len(vectors), count, replace=False)]
@@ -82,10 +82,10 @@ def learn_centres(vectors: NDArray[np.float32], count: int) -> NDArray[np.float3
         nearest = Centres(centres).nearest(vectors)
         order = np.argsort(nearest, kind="stable")
         parts = np.split(order, np.cumsum(np.bincount(nearest, minlength=count))[:-1])
-        # One that is nearest to none begins anew elsewhere, sooner where there are many vectors.
+        # A centre that is nearest to no vector restarts at a random one.
         parts = [part if len(part) else random.integers(len(vectors), size=1) for part in parts]
         centres = np.stack([vectors[part].sum(axis=0) for part in parts])
-        # Vectors on opposite sides may add up to nothing.
+        # Opposite vectors may add up to zero.
         centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     return centres
 

@@ -1,8 +1,5 @@
 """Vectors by id, and those nearest to a query by inner product."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from index.vectors.approximate import ApproximateIndex
 from index.vectors.faiss_library import MOST_ON_GPU, FaissDevice, import_faiss, threads_for
-from index.vectors.file import (
-    Built,
-    Header,
-    Section,
-    Stamp,
-    VectorFileError,
-    Write,
-    read_vector_file,
-    write_vector_file,
-)
-from index.vectors.kinds import EXACT, Quality
+from index.vectors.file import Section, Stamp, VectorFileError, write_vector_file
+from index.vectors.kinds import EXACT, Built, Quality
+from index.vectors.sections import read_sections, sections_of
 
 NOTHING = np.empty(0, dtype=np.int64)
 REMOVED = -1
@@ -30,8 +19,9 @@ REMOVED = -1
 class VectorIndex:
     """Vectors of `dim` numbers, each under an id; `stamp` says which state of which catalogue they are.
 
-    They are compared one by one, all of them or only those that came after a `base`: an index of any kind that does
-    not change itself. What is removed from it is left out of what it finds, whatever the kind.
+    An exact index compares all of them. An approximate one has a `base` of some kind, and compares only those that were
+    added since the base was filled. Not every kind can remove vectors, so removed ones stay in the base and are
+    filtered out of what it finds.
     """
 
     def __init__(
@@ -70,23 +60,18 @@ class VectorIndex:
         return None if self._base is None else self.built.quality
 
     @property
-    def usual_effort(self) -> int:
-        """The effort of a search that does not say: that which reaches the usual recall."""
-        return self.most_effort if self.built.quality is None else self.built.quality.usual()[0]
-
-    @property
-    def most_effort(self) -> int:
-        """The effort of a search that leaves nothing out that this kind can find."""
-        return 0 if self._base is None else self._base.most_effort
+    def max_nprobe(self) -> int:
+        """The nprobe with which the base finds all that it can."""
+        return 0 if self._base is None else self._base.max_nprobe
 
     @property
     def recent(self) -> int:
-        """How many vectors are compared one by one."""
+        """How many vectors are not in the base, and compared one by one."""
         return int(self._recent.ntotal)
 
     @property
     def removed(self) -> int:
-        """How many vectors are walked over, though they were removed."""
+        """How many vectors of the base were removed, and cost time in a search all the same."""
         return self._removed
 
     @property
@@ -95,8 +80,8 @@ class VectorIndex:
         recent: NDArray[np.int64] = import_faiss().vector_to_array(self._recent.id_map)
         return np.concatenate([self._base_ids[self._base_ids != REMOVED], recent])
 
-    def contents(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return ids (n,) and vectors (n, dim), of those that are kept exactly."""
+    def exact_vectors(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return ids (n,) and vectors (n, dim) of those that are not in the base."""
         return import_faiss().vector_to_array(self._recent.id_map), self._recent.index.reconstruct_n(0, self.recent)
 
     def add(self, ids: ArrayLike, embeddings: ArrayLike) -> None:
@@ -105,7 +90,7 @@ class VectorIndex:
         vectors = np.ascontiguousarray(embeddings, dtype=np.float32)
         if new_ids.ndim != 1 or vectors.shape != (len(new_ids), self.dim):
             raise ValueError(f"{new_ids.shape} ids do not go with embeddings {vectors.shape} of {self.dim} numbers")
-        # New photos have larger ids than all before: then there is no need to look at these.
+        # New photos have larger ids than all before, so usually there is no need to compare ids.
         known = len(new_ids) > 0 and new_ids.min() <= self._largest and np.isin(new_ids, self.ids).any()
         if known or len(np.unique(new_ids)) < len(new_ids):
             raise ValueError("an id can be added only once")
@@ -114,7 +99,7 @@ class VectorIndex:
         self._recent_on_gpu = None
 
     def remove(self, ids: ArrayLike) -> int:
-        """Remove the vectors under ids (n,), those that are there, and return how many were."""
+        """Remove the vectors under ids (n,), as far as there are any, and return how many that were."""
         wanted = np.unique(np.asarray(ids, dtype=np.int64))
         if len(wanted) == 0:
             return 0
@@ -123,18 +108,18 @@ class VectorIndex:
             self._base_ids = self._base_ids.copy()
             self._base_ids[places] = REMOVED
             self._removed += len(places)
-        # FAISS walks over all vectors even when there is nothing to remove.
+        # FAISS goes through all vectors even when there is nothing to remove.
         present = wanted[np.isin(wanted, import_faiss().vector_to_array(self._recent.id_map))]
         self._recent_on_gpu = None
         return len(places) + (int(self._recent.remove_ids(present)) if len(present) else 0)
 
     def search(
-        self, queries: ArrayLike, k: int, *, effort: int | None = None
+        self, queries: ArrayLike, k: int, *, nprobe: int | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Find scores (m, k') and ids (m, k') nearest to queries (m, dim), best first; k' is the smaller of k and n.
 
-        With a base scores are NaN, and there are candidates in no order: k of the base, found with `effort` (by default
-        that of `quality`), and k of the rest; their ids are -1 where there are fewer.
+        With a base scores are NaN and ids are in no order: k from the base, searched with `nprobe` (by default the
+        usual one), and k from the rest; -1 where there are fewer. Raises ValueError for other shapes and k < 1.
         """
         vectors = np.ascontiguousarray(queries, dtype=np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != self.dim or k < 1:
@@ -142,15 +127,17 @@ class VectorIndex:
         scores, ids = self._search_recent(vectors, min(k, self.recent))
         if self._base is None or len(vectors) == 0:
             return scores, ids
-        effort = self.usual_effort if effort is None else min(effort, self.most_effort)
-        ids = np.concatenate([self._search_base(vectors, k, effort), ids], axis=1)
+        if nprobe is None and self.quality is not None:
+            nprobe, _ = self.quality.usual()
+        nprobe = self.max_nprobe if nprobe is None else min(nprobe, self.max_nprobe)
+        ids = np.concatenate([self._search_base(vectors, k, nprobe), ids], axis=1)
         return np.full(ids.shape, np.nan, dtype=np.float32), ids
 
     def merge(self) -> None:
-        """Put all vectors into the base. What FAISS learned for it stays as it was."""
+        """Add all vectors to the base, without training it again."""
         if self._base is not None and self.recent:
-            ids, embeddings = self.contents()
-            self._base = self._base.to_add_to()
+            ids, embeddings = self.exact_vectors()
+            self._base = self._base.growable()
             self._base.add(embeddings)
             self._base_ids = np.concatenate([self._base_ids, ids])
             self._recent.reset()
@@ -158,28 +145,30 @@ class VectorIndex:
 
     def save(self, path: Path) -> None:
         """Write the vectors and their stamp, whole or not at all. Raises OSError."""
-        ids, embeddings = self.contents()
-        base = None if self._base is None else Section(self.kind, self._base.pour, self._base.guarded_bytes())
-        sections = _sections(self._base_ids, ids, [embeddings], base=base)
+        ids, embeddings = self.exact_vectors()
+        base = None if self._base is None else Section(self.kind, self._base.serialize, self._base.guarded_bytes())
+        sections = sections_of(self._base_ids, ids, [embeddings], base=base)
         write_vector_file(path, sections, dim=self.dim, stamp=self.stamp, built=self.built)
 
     @classmethod
     def load(cls, path: Path, *, device: FaissDevice | None = None, verify: bool = False) -> "VectorIndex":
-        """Map what `save` wrote, and with `verify` read all of it.
+        """Map what `save` wrote, and with `verify` check every byte of it.
 
         Raises VectorFileError when it is missing, damaged or of another format.
         """
-        parts = _read(path, verify=verify)
-        header, ids = parts.header, parts.base_ids
+        stored = read_sections(path, verify=verify)
+        header, ids = stored.header, stored.base_ids
         try:
-            base = ApproximateIndex.from_buffer(parts.base, kind=parts.kind, device=device) if parts.base.size else None
+            base = None
+            if stored.base.size:
+                base = ApproximateIndex.from_buffer(stored.base, kind=stored.kind, device=device)
         except (RuntimeError, ValueError) as error:
             raise VectorFileError(f"{path}: {error}") from error
         if (len(base) if base is not None else 0) != len(ids) or (base is not None and base.dim != header.dim):
-            raise VectorFileError(f"{path}: its parts do not go together")
+            raise VectorFileError(f"{path}: its sections do not belong together")
         vectors = cls(header.dim, stamp=header.stamp, base=base, base_ids=ids, built=header.built, device=device)
-        vectors._recent.add_with_ids(parts.recent, parts.recent_ids)
-        vectors._largest = int(parts.recent_ids.max(initial=vectors._largest))
+        vectors._recent.add_with_ids(stored.recent, stored.recent_ids)
+        vectors._largest = int(stored.recent_ids.max(initial=vectors._largest))
         return vectors
 
     def _search_recent(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -194,86 +183,16 @@ class VectorIndex:
             scores, ids = self._recent.search(queries, k)
         return scores, ids
 
-    def _search_base(self, queries: NDArray[np.float32], k: int, effort: int) -> NDArray[np.int64]:
+    def _search_base(self, queries: NDArray[np.float32], k: int, nprobe: int) -> NDArray[np.int64]:
         """Find ids (m, k' >= k) near queries (m, dim), -1 where there are fewer."""
         assert self._base is not None
-        depth = k
+        count = k
         while True:
-            positions = self._base.search(queries, min(depth, len(self._base_ids)), effort=effort)
-            # A position that a damaged file makes up is none.
+            positions = self._base.search(queries, min(count, len(self._base_ids)), nprobe=nprobe)
+            # A damaged file may lead to positions that do not exist.
             known = (positions >= 0) & (positions < len(self._base_ids))
             ids = np.where(known, self._base_ids[np.where(known, positions, 0)], REMOVED)
             crowded_out = known & (ids == REMOVED)
-            if depth >= len(self._base_ids) or not (crowded_out.any(axis=1) & ((ids >= 0).sum(axis=1) < k)).any():
+            if count >= len(self._base_ids) or not (crowded_out.any(axis=1) & ((ids >= 0).sum(axis=1) < k)).any():
                 return ids
-            depth *= 4
-
-
-def save_exact(
-    path: Path,
-    ids: NDArray[np.int64],
-    batches: Iterable[NDArray[np.float32]],
-    *,
-    dim: int,
-    stamp: Stamp,
-    built: Built,
-) -> None:
-    """Write vectors, in batches (m, dim) in the order of their ids (n,), as `save` would, without FAISS.
-
-    Raises OSError.
-    """
-    sections = _sections(NOTHING, ids, batches)
-    write_vector_file(path, sections, dim=dim, stamp=stamp, built=built)
-
-
-def read_exact(path: Path) -> Header | None:
-    """Read the header of a file, looking for damage in all of it, without FAISS; None where there are lists in it.
-
-    Raises VectorFileError when it is missing, damaged or of another format.
-    """
-    parts = _read(path)
-    return None if parts.base.size or len(parts.base_ids) else parts.header
-
-
-@dataclass(frozen=True, eq=False)
-class _Parts:
-    """What a file has: ids (n,) of the base, the base as FAISS writes it, ids (m,) and vectors (m, dim) of the rest."""
-
-    header: Header
-    base_ids: NDArray[np.int64]
-    recent_ids: NDArray[np.int64]
-    recent: NDArray[np.float32]
-    kind: str
-    base: NDArray[np.uint8]
-
-
-def _sections(
-    base_ids: NDArray[np.int64],
-    ids: NDArray[np.int64],
-    batches: Iterable[NDArray[np.float32]],
-    *,
-    base: Section | None = None,
-) -> list[Section]:
-    return [
-        Section("ids", partial(_pour, [base_ids])),
-        Section("recent ids", partial(_pour, [ids])),
-        Section("recent", partial(_pour, batches)),
-        base or Section(EXACT, partial(_pour, [])),
-    ]
-
-
-def _pour(arrays: Iterable[NDArray[Any]], write: Write) -> None:
-    for array in arrays:
-        write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-
-
-def _read(path: Path, *, verify: bool = False) -> _Parts:
-    header, sections = read_vector_file(path, verify=verify)
-    try:
-        (_, base_ids), (_, recent_ids), (_, recent), (kind, base) = sections
-        ids = np.array(recent_ids).view(np.int64)
-        # Files of earlier versions have them anywhere.
-        vectors = np.require(recent.view(np.float32).reshape(len(ids), header.dim), requirements="A")
-        return _Parts(header, np.array(base_ids).view(np.int64), ids, vectors, kind, base)
-    except ValueError as error:
-        raise VectorFileError(f"{path}: {error}") from error
+            count *= 4

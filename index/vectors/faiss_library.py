@@ -7,9 +7,9 @@ from typing import Any
 
 from index.errors import MissingPackageError
 
-# Some milliseconds of one thread.
+# One thread needs some milliseconds for this many multiplications.
 WORTH_THREADS = 20_000_000
-# No more neighbours, and no more lists, can be asked for on a GPU.
+# FAISS on a GPU can be asked for this many neighbours, and this many lists, at most.
 MOST_ON_GPU = 2048
 
 
@@ -38,7 +38,7 @@ def faiss_gpus() -> int:
 
 @contextmanager
 def threads_for(multiplications: int) -> Iterator[None]:
-    """Let FAISS use one thread where that is done before others have been woken, which takes long on a busy machine."""
+    """Let FAISS use one thread for little work: on a busy machine it takes longer to wake other threads."""
     faiss = import_faiss()
     threads = faiss.omp_get_max_threads()
     if multiplications < WORTH_THREADS:
@@ -50,7 +50,7 @@ def threads_for(multiplications: int) -> Iterator[None]:
 
 
 class FaissDevice:
-    """Where FAISS runs: the CPU, or with `cuda` the first GPU; `warn` is told, once, if something cannot run there."""
+    """Where FAISS runs: the CPU, or with `cuda` the first GPU. `warn` is called if that cannot be done."""
 
     def __init__(self, device: str = "cpu", *, warn: Callable[[str], None] | None = None) -> None:
         self.wants_gpu = device == "cuda"
@@ -63,11 +63,11 @@ class FaissDevice:
         return "GPU" if self._resources is not None and self.wants_gpu else "CPU"
 
     def to_gpu(self, index: Any) -> Any | None:
-        """Copy a FAISS index to the GPU; None where it is to stay on the CPU."""
+        """Copy a FAISS index to the GPU; None where it stays on the CPU."""
         if not self.wants_gpu:
             return None
         if not faiss_gpus():
-            self._stay("FAISS finds no GPU here")
+            self._stay_on_cpu("FAISS finds no GPU here")
             return None
         faiss = import_faiss()
         try:
@@ -75,14 +75,14 @@ class FaissDevice:
                 self._resources = faiss.StandardGpuResources()
             return faiss.index_cpu_to_gpu(self._resources, 0, index)
         except RuntimeError as error:
-            self._stay(f"FAISS cannot have this index on the GPU ({str(error).strip().splitlines()[-1]})")
+            self._stay_on_cpu(f"FAISS cannot have this index on the GPU ({str(error).strip().splitlines()[-1]})")
             return None
 
     def to_cpu(self, index: Any) -> Any:
         """Copy a FAISS index back from the GPU."""
         return import_faiss().index_gpu_to_cpu(index)
 
-    def _stay(self, reason: str) -> None:
+    def _stay_on_cpu(self, reason: str) -> None:
         self.wants_gpu = False
         if self._warn is not None:
             self._warn(f"{reason}: the vectors are searched on the CPU.")

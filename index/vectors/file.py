@@ -1,8 +1,9 @@
-"""The file of the vectors: a header with checksums, and parts that are mapped rather than read.
+"""The format of vectors.faiss: a header with checksums, and sections that are mapped into memory.
 
-Layout: magic (8 bytes), length of the header and its CRC-32 (4 bytes each, little-endian), header (JSON), the parts.
-Of each part the header has two checksums: of what has to be whole before FAISS sees it, and of the rest, which is
-looked at only when somebody asks: wrong bytes there are wrong numbers in vectors that rank nothing by themselves.
+Layout: magic (8 bytes), length of the header and its CRC-32 (4 bytes each, little-endian), header (JSON), sections.
+The header has two checksums for each section. The first is of the guarded bytes: damage to these could crash FAISS, so
+they are checked before it sees them. The second is of the rest, which is checked only on request: damage there changes
+numbers of vectors, and these only propose candidates.
 """
 
 import json
@@ -16,21 +17,23 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from index.catalog.catalog import CatalogState
 from index.files import replacing
-from index.vectors.kinds import EXACT, Quality
+from index.vectors.kinds import Built, Quality
 
-# Ends like the signature of PNG, so that a transfer as text is noticed too.
+# A transfer in text mode changes the end, and is noticed. The signature of PNG does the same.
 MAGIC = b"fc7vec\r\n"
 FORMAT = 2
 PREFIX = struct.Struct("<8sII")
 LONGEST_HEADER = 1 << 16
-# The parts of vectors lie where FAISS can use them: their lengths are multiples of 4 and 8.
+# The first section begins at a multiple of this. All but the last have a length that is a multiple of 4 or 8. So FAISS
+# can use their numbers where they lie.
 ALIGNMENT = 64
 AT_ONCE = 1 << 20
 
 
 class VectorFileError(Exception):
-    """The file is missing, damaged or of another format; its owner rebuilds it, so no user ever sees this."""
+    """The file is missing, damaged or of another format. Its owner rebuilds it, so no user sees this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +43,21 @@ class Stamp:
     catalog: str = ""
     generation: int = 0
 
-
-@dataclass(frozen=True, slots=True)
-class Built:
-    """What was to be built, of how many vectors, how well it finds them, and where; Flat if they were too few."""
-
-    wanted: str = EXACT
-    size: int = 0
-    quality: Quality | None = None
-    device: str = "CPU"
-
-    @property
-    def kind(self) -> str:
-        """The kind that it is."""
-        return EXACT if self.quality is None else self.wanted
+    @classmethod
+    def of(cls, state: CatalogState) -> "Stamp":
+        """Return the stamp of vectors in this state of a catalogue."""
+        return cls(state.identity, state.generation)
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the file says of the vectors in it."""
+    """What the file says about the vectors in it."""
 
     dim: int
     stamp: Stamp
     built: Built
-    parts: tuple[tuple[str, int, int, int, int], ...]
-    """Name, size, size of what is guarded, checksum of that, checksum of the rest."""
+    sections: tuple[tuple[str, int, int, int, int], ...]
+    """Name, size in bytes, number of guarded bytes, their checksum, checksum of the rest."""
 
 
 Write = Callable[[bytes | memoryview], object]
@@ -72,23 +65,23 @@ Write = Callable[[bytes | memoryview], object]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Section:
-    """A part of the file."""
+    """A section of the file."""
 
     name: str
-    pour: Callable[[Write], None]
-    """Hands over all bytes of it, piece by piece, so that they never have to be in memory together."""
+    serialize: Callable[[Write], None]
+    """Writes all its bytes, piece by piece, so that they are never in memory together."""
     guarded: int | None = None
-    """How many of them, from the first on, have to be whole; None: all. The rest is harmless if it is wrong."""
+    """How many bytes, from the first on, are guarded; None for all."""
 
 
 def write_vector_file(path: Path, sections: Sequence[Section], *, dim: int, stamp: Stamp, built: Built) -> None:
-    """Write parts with their stamp, whole or not at all; what is guarded is taken as it is written. Raises OSError."""
+    """Write sections with their stamp, whole or not at all. Raises OSError."""
 
     def header_of(parts: Sequence[tuple[str, int, int, int, int]]) -> bytes:
-        fields = {"format": FORMAT, "dim": dim, "stamp": asdict(stamp), "built": asdict(built), "parts": parts}
+        fields = {"format": FORMAT, "dim": dim, "stamp": asdict(stamp), "built": _built_fields(built), "parts": parts}
         return json.dumps(fields).encode()
 
-    # The header comes first and is known last: it gets the room that the largest numbers take.
+    # The header comes first, but the checksums in it are known last. So it gets the room that the largest numbers take.
     longest = len(header_of([(section.name, 2**63, 2**63, 2**32, 2**32) for section in sections]))
     start = -(-(PREFIX.size + longest) // ALIGNMENT) * ALIGNMENT
     with replacing(path) as file:
@@ -109,21 +102,21 @@ def _write_section(file: BinaryIO, section: Section) -> tuple[str, int, int, int
             sizes[place] += len(part)
             checksums[place] = zlib.crc32(part, checksums[place])
 
-    section.pour(write)
+    section.serialize(write)
     return section.name, sum(sizes), sizes[0], checksums[0], checksums[1]
 
 
 def read_vector_file(path: Path, *, verify: bool = False) -> tuple[Header, list[tuple[str, NDArray[np.uint8]]]]:
-    """Map the parts (n,), and look for damage in what is guarded, or in all of it. Raises VectorFileError."""
+    """Map the sections (n,), by name, and check the guarded bytes, or with `verify` all. Raises VectorFileError."""
     sections = []
     try:
         with path.open("rb") as file:
             header = _read_header(file)
             start = file.tell()
             data = np.memmap(file, dtype=np.uint8, mode="r")
-            if len(data) != start + sum(size for _, size, *_ in header.parts):
+            if len(data) != start + sum(size for _, size, *_ in header.sections):
                 raise VectorFileError(f"{path}: the file is truncated")
-            for name, size, guarded, *checksums in header.parts:
+            for name, size, guarded, *checksums in header.sections:
                 file.seek(start)
                 for length, checksum in zip(
                     (guarded, size - guarded) if verify else (guarded,), checksums, strict=False
@@ -138,7 +131,8 @@ def read_vector_file(path: Path, *, verify: bool = False) -> tuple[Header, list[
 
 
 def _checksum(file: BinaryIO, length: int) -> int:
-    """Read on, rather than in the map, all of which would count as memory of this process."""
+    """Compute the checksum of the next bytes of a file."""
+    # Read from the file: what is read from the map would count as memory of this process.
     checksum = 0
     while length > 0 and (read := file.read(min(length, AT_ONCE))):
         checksum = zlib.crc32(read, checksum)
@@ -147,7 +141,7 @@ def _checksum(file: BinaryIO, length: int) -> int:
 
 
 def read_header(path: Path) -> Header:
-    """Read the header alone, without looking for damage further on. Raises VectorFileError."""
+    """Read the header alone, and check no section. Raises VectorFileError."""
     try:
         with path.open("rb") as file:
             return _read_header(file)
@@ -164,7 +158,7 @@ def _read_header(file: BinaryIO) -> Header:
         raise VectorFileError("the file is not one of ours")
     header = file.read(length)
     if zlib.crc32(header) != checksum:
-        # So it is with files of the first format too, whose checksum is that of all that follows.
+        # The checksum differs in files of the first format too: there it was of the whole rest of the file.
         raise VectorFileError("the header is damaged or of another format")
     try:
         return _parse_header(json.loads(header))
@@ -172,12 +166,22 @@ def _read_header(file: BinaryIO) -> Header:
         raise VectorFileError("the header is of another format") from error
 
 
+def _built_fields(built: Built) -> dict[str, Any]:
+    quality = built.quality
+    return {
+        "wanted": built.wanted,
+        "size": built.size,
+        "quality": quality and {"depth": quality.rerank_factor, "recalls": quality.recalls, "sampled": quality.sampled},
+        "device": built.device,
+    }
+
+
 def _parse_header(fields: dict[str, Any]) -> Header:
     if fields["format"] != FORMAT:
         raise VectorFileError("the file is of another format")
     built, quality = fields["built"], fields["built"]["quality"]
     if quality is not None:
-        pairs = tuple((int(effort), float(recall)) for effort, recall in quality["recalls"])
+        pairs = tuple((int(nprobe), float(recall)) for nprobe, recall in quality["recalls"])
         quality = Quality(quality["depth"], pairs, quality["sampled"])
     return Header(
         fields["dim"],

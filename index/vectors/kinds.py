@@ -5,13 +5,14 @@ from math import log2, sqrt
 
 AUTO = "auto"
 EXACT = "Flat"
-# As many numbers as one thread compares with a query in a few milliseconds.
+# One thread compares this many numbers with a query in a few milliseconds.
 EXACT_NUMBERS = 10_000_000
-# What a search aims at where --recall does not say.
+# The recall of a search without --recall.
 RECALL = 0.97
-# A kind that was the right one for a collection up to this many times larger is kept, so that none goes to and fro.
+# A kind is kept while it suits a collection up to this many times larger. So photos that come and go do not cause a
+# rebuild each time.
 SLACK = 2
-# A tenth of a collection in vectors that were removed but are still walked over.
+# An index is rebuilt when removed vectors, which are still in its lists, are more than this share of the collection.
 WORN = 0.1
 
 
@@ -19,36 +20,54 @@ WORN = 0.1
 class Quality:
     """How well an index finds the 10 nearest of `sampled` stored photos, measured against an exact search.
 
-    `depth` candidates are taken for each result that is asked for, and ranked by the catalogue's exact vectors.
-    `recalls` are pairs: the effort of a search, nprobe for inverted lists and efSearch for graphs, and the recall@10 at
-    that.
+    For each result that is asked for `rerank_factor` candidates are ranked by the catalogue's exact vectors. `recalls`
+    are pairs of nprobe and the recall@10 with it, the least nprobe first. Here and elsewhere nprobe stands for what
+    FAISS calls efSearch where the kind is a graph, and is 0 where a kind has neither.
     """
 
-    depth: int
+    rerank_factor: int
     recalls: tuple[tuple[int, float], ...]
     sampled: int
 
-    def effort_for(self, recall: float) -> tuple[int, float] | None:
-        """Find the least effort that reaches a recall, and what it reaches; None where none does."""
+    def nprobe_for(self, recall: float) -> tuple[int, float] | None:
+        """Find the least nprobe that reaches a recall, and the recall with it; None where none does."""
         return next((pair for pair in self.recalls if pair[1] >= recall), None)
 
     @property
     def best(self) -> tuple[int, float]:
-        """The effort with the best recall, and that recall."""
+        """The least nprobe with the best recall, and that recall."""
         return max(self.recalls, key=lambda pair: (pair[1], -pair[0]))
 
     def usual(self) -> tuple[int, float]:
-        """Find the effort of a search that does not say, and its recall."""
-        return self.effort_for(RECALL) or self.best
+        """Find the nprobe of a search for which no recall is given, and its recall."""
+        return self.nprobe_for(RECALL) or self.best
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What was built: the kind that was `wanted`, from `size` vectors, how well it finds them, and on which device.
+
+    `quality` is None where all vectors are compared, also because there were too few for the kind.
+    """
+
+    wanted: str = EXACT
+    size: int = 0
+    quality: Quality | None = None
+    device: str = "CPU"
+
+    @property
+    def kind(self) -> str:
+        """The kind that it is, which is Flat where there were too few vectors."""
+        return EXACT if self.quality is None else self.wanted
 
 
 def kind_for(vectors: int, dim: int) -> str:
-    """Choose a kind, as a FAISS factory string: exact while that is quick, then inverted lists of 8-bit numbers."""
+    """Choose a kind, as a FAISS factory string: exact while that is fast, then inverted lists of 8-bit numbers."""
     return _kind_of(_lists_for(vectors, dim))
 
 
 def fits(kind: str, vectors: int, dim: int) -> bool:
-    """Tell whether a kind that was chosen once still suits so many vectors."""
+    """Tell whether a kind that was chosen earlier still suits this number of vectors."""
     least, most = _lists_for(vectors, dim), _lists_for(SLACK * vectors, dim)
     powers = (2**n for n in range(most.bit_length()))
     return kind in {_kind_of(lists) for lists in (least, *powers) if least <= lists <= most}
@@ -57,7 +76,7 @@ def fits(kind: str, vectors: int, dim: int) -> bool:
 def _lists_for(vectors: int, dim: int) -> int:
     if vectors * dim <= EXACT_NUMBERS:
         return 0
-    # About 4√n: to find the nearest lists then takes about as long as to search some of them.
+    # With about 4√n lists, finding the nearest lists takes about as long as searching some of them.
     return int(2 ** round(log2(4 * sqrt(vectors))))
 
 

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from index.errors import PhotoError
-from index.sync.plan import FileStamp
+from index.records import FileStamp
 
 MAX_BYTES = 1 << 30
 """Size in bytes of the largest file that is read."""

@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from index.records import SkippedPhoto
-from index.sync.plan import FileStamp
+from index.records import FileStamp, SkippedPhoto
 from retrieval.photos.files import file_error_reason, stamp_of
 from retrieval.photos.formats import PHOTO_SUFFIXES
 

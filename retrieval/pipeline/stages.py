@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from index.catalog.rows import has_direction
 from index.errors import PhotoError
-from index.records import NewPhoto
-from index.sync.plan import FileStamp
+from index.records import FileStamp, NewPhoto
 from retrieval.models.model import Model
 from retrieval.photos.decode import load_photo
 from retrieval.photos.files import content_hash, read_stamped

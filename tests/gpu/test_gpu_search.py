@@ -7,8 +7,7 @@ import pytest
 
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
-from index.records import NewPhoto
-from index.sync.plan import FileStamp
+from index.records import FileStamp, NewPhoto
 from index.vectors.faiss_library import FaissDevice, faiss_gpus
 from retrieval.facts import index_facts
 
