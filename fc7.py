@@ -39,7 +39,7 @@ from retrieval.indexing.model_of_index import load_index_model
 from retrieval.models.model import Model as _Model
 from retrieval.photos.decode import open_photo, upright
 from retrieval.photos.scan import expand_paths
-from retrieval.pipeline.executor import Pace, run_in_batches
+from retrieval.pipeline.executor import Concurrency, run_in_batches
 from retrieval.searching.search import Query, search_index
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Model:
         """Run the network on photos a batch at a time, so that memory does not grow with their number."""
         noted: list[SkippedPhoto] = [] if skipped is None else skipped
         jobs = list(_jobs(self._model, photos, noted))
-        for batch in run_in_batches(jobs, self._of_batch, Pace.chosen(self._model), at_most=len(jobs)):
+        for batch in run_in_batches(jobs, self._of_batch, Concurrency.chosen(self._model), at_most=len(jobs)):
             failed, paths, outputs = batch
             noted += failed
             if skipped is None and noted:

@@ -24,7 +24,7 @@ from sample_photos import LARGE, SMALL, write_photos
 
 from retrieval.evaluation.speed import Measured, measure
 from retrieval.models.model import Model
-from retrieval.pipeline.executor import Pace
+from retrieval.pipeline.executor import Concurrency
 
 TINY = (64, 64)
 FEW = 1_000
@@ -61,7 +61,9 @@ def main() -> None:
         found = {}
         for name, folder, count, size in kinds:
             photos = write_photos(place / folder, count, size)
-            found[name] = measure(model, photos, paces=[Pace.chosen(model)], rounds=arguments.rounds, work=place)
+            found[name] = measure(
+                model, photos, concurrencies=[Concurrency.chosen(model)], rounds=arguments.rounds, work=place
+            )
         write_photos(place / "few", FEW, TINY)
         write_photos(place / "many", arguments.memory, TINY)
         peaks = [

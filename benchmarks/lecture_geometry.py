@@ -15,7 +15,7 @@ from index.errors import PhotoError
 from retrieval.models.model import Model
 from retrieval.photos.decode import open_photo
 from retrieval.photos.scan import expand_paths
-from training.pretrained.weights import read_start
+from training.pretrained.weights import read_pretrained
 
 LAYERS = {"conv1": "relu1", "pool1": "pool1", "conv3": "relu3", "conv5": "relu5", "pool5": "pool5"}
 """Layers that are compared, and the module whose output is meant."""
@@ -114,7 +114,7 @@ def relative_difference(maps: Tensor, shifted: Tensor, places: float, *, edge: i
 @torch.inference_mode()
 def equivariance(model: Path, images: Sequence[Image.Image]) -> dict[str, Values]:
     """Return by layer its stride and the relative difference for each shift, with and without the borders."""
-    start = read_start(model)
+    start = read_pretrained(model)
     network = start.network(start.config, 2).eval()
     pixels = torch.stack([torch.from_numpy(np.array(seen(image))) for image in images])
     x = (pixels.permute(0, 3, 1, 2).float() - start.normalisation.mean) / start.normalisation.deviation

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from statistics import median
 
 from retrieval.evaluation.speed import Measured, Speed
-from retrieval.pipeline.executor import Pace
+from retrieval.pipeline.executor import Concurrency
 
 STAGES = ("reading", "decoding", "network")
 WORTH_TELLING = 0.01
@@ -31,10 +31,14 @@ def format_measured(measured: Measured, format: str, *, source: str, width: int 
             "share_of_bound": median(measured.ratios),
             "limit": limit,
             "speeds": [
-                {"workers": speed.pace.workers, "batch_size": speed.pace.batch_size, "photos_a_second": speed.rate}
+                {
+                    "workers": speed.concurrency.workers,
+                    "batch_size": speed.concurrency.batch_size,
+                    "photos_a_second": speed.rate,
+                }
                 for speed in measured.speeds
             ],
-            "best": {"workers": best.pace.workers, "batch_size": best.pace.batch_size},
+            "best": {"workers": best.concurrency.workers, "batch_size": best.concurrency.batch_size},
         }
         yield json.dumps(record, ensure_ascii=False, indent=2) + "\n"
         return
@@ -50,12 +54,12 @@ def format_measured(measured: Measured, format: str, *, source: str, width: int 
     yield f"{'workers':>7}  {'batch':>5}  {'photos/s':>9}\n"
     for speed in measured.speeds:
         mark = "  best" if speed is best else ""
-        yield f"{speed.pace.workers:>7}  {speed.pace.batch_size:>5}  {speed.rate:>9,.1f}{mark}\n"
+        yield f"{speed.concurrency.workers:>7}  {speed.concurrency.batch_size:>5}  {speed.rate:>9,.1f}{mark}\n"
     yield "\n"
     advice = (
         "the usual --workers and --batch-size are best"
         if best is usual
-        else f"fastest is fc7 index {flags(best, usual.pace)}"
+        else f"fastest is fc7 index {flags(best, usual.concurrency)}"
     )
     taken = (
         f", less the {measured.taken:.0%} of their time that this virtual machine's host gave to others"
@@ -79,13 +83,13 @@ def limiting(measured: Measured) -> str:
     return max(STAGES, key=lambda name: float(getattr(costs, name)))
 
 
-def flags(speed: Speed, usual: Pace) -> str:
-    """Return the options that choose a pace."""
+def flags(speed: Speed, usual: Concurrency) -> str:
+    """Return the options that choose a concurrency."""
     words = []
-    if speed.pace.workers != usual.workers:
-        words.append(f"--workers {speed.pace.workers}")
-    if speed.pace.batch_size != usual.batch_size:
-        words.append(f"--batch-size {speed.pace.batch_size}")
+    if speed.concurrency.workers != usual.workers:
+        words.append(f"--workers {speed.concurrency.workers}")
+    if speed.concurrency.batch_size != usual.batch_size:
+        words.append(f"--batch-size {speed.concurrency.batch_size}")
     return " ".join(words)
 
 

@@ -12,10 +12,10 @@ import click
 from commands.model_options import index_model_options
 from commands.options import (
     PATH,
+    concurrency_options,
     format_option,
     index_option,
     null_wants_paths,
-    pace_options,
     query_options,
     strict_option,
 )
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from index.records import SkippedPhoto
     from retrieval.indexing.index_folders import FolderReport
     from retrieval.models.model import Model
-    from retrieval.pipeline.executor import Pace
+    from retrieval.pipeline.executor import Concurrency
     from retrieval.searching.search import Query
 
 
 @click.command("index", epilog="Example: fc7 index ~/Pictures")
 @click.argument("folders", metavar="[FOLDER]...", nargs=-1, type=PATH)
-@index_model_options
-@pace_options
+@index_model_options(begins=True)
+@concurrency_options
 @click.option(
     "--rebuild", is_flag=True, help="Make the index anew, of all its folders, with the built-in model or that of -m."
 )
@@ -50,7 +50,7 @@ def index_command(
     folders: Sequence[Path],
     *,
     model: "Model",
-    pace: "Pace",
+    concurrency: "Concurrency",
     index: Path,
     rebuild: bool,
     kind: str | None,
@@ -92,7 +92,16 @@ def index_command(
         if rebuild:
             say = progress.say
             runs = [
-                rebuild_index(index, model, folders, kind=kind, pace=pace, progress=progress, warn=warn, building=say)
+                rebuild_index(
+                    index,
+                    model,
+                    folders,
+                    kind=kind,
+                    concurrency=concurrency,
+                    progress=progress,
+                    warn=warn,
+                    building=say,
+                )
             ]
         else:
             # Before there is an index.
@@ -112,7 +121,7 @@ def index_command(
             photo_index = resources.enter_context(opened)
             if kind is not None:
                 photo_index.set_kind(kind)
-            how: dict[str, Any] = {"retry_skipped": retry_skipped, "pace": pace, "progress": progress}
+            how: dict[str, Any] = {"retry_skipped": retry_skipped, "concurrency": concurrency, "progress": progress}
             if watch:
                 runs = keep_in_step(photo_index, model, folders, **how)
             else:
@@ -131,7 +140,7 @@ def index_command(
 
 @click.command("search", epilog="Example: fc7 search photo.jpg -k 20 -0 | xargs -0 cp -t found")
 @query_options
-@index_model_options
+@index_model_options(few=True)
 @format_option("table", "json", "jsonl", "csv", "paths")
 @click.option("-0", "--null", is_flag=True, help="Print paths, each ended by a NUL, as xargs -0 takes them.")
 @strict_option
@@ -266,7 +275,7 @@ def forget_command(paths: Sequence[Path], *, index: Path) -> None:
 
 
 @click.command("check", epilog="Example: fc7 check --repair")
-@index_model_options
+@index_model_options()
 @click.option("--sample", type=click.IntRange(min=0), default=64, help="Photos to embed again, drawn at random.")
 @click.option("--repair", is_flag=True, help="Mend what is wrong.")
 def check_command(*, model: "Model", index: Path, sample: int, repair: bool) -> None:

@@ -4,12 +4,9 @@ Whatever is heavy is imported inside, as in commands/options.py.
 """
 
 import functools
-import inspect
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import click
@@ -19,16 +16,6 @@ from commands.output import starting
 
 FEW = 8
 """Photos that take less time than loading a model for many."""
-
-
-def may_get_few(command: Command) -> bool:
-    """Whether a command is given photos one by one, which can be few, and not only folders of them."""
-    return not inspect.signature(command).parameters.keys().isdisjoint(("photos", "query"))
-
-
-def may_begin(command: Command) -> bool:
-    """Whether a command is given folders, without which there is nothing to begin an index with."""
-    return "folders" in inspect.signature(command).parameters
 
 
 def threads_option(*, few: bool) -> Callable[[Command], Command]:
@@ -55,26 +42,6 @@ def model_option(
     )
 
 
-@contextmanager
-def while_loading() -> Iterator[None]:
-    """While a model is loaded, import in a thread what commands need beside: loading leaves the GIL to others."""
-
-    def load() -> None:
-        import commands.formats
-        import commands.progress_bar  # noqa: F401
-        from retrieval.photos.decode import load_decoders
-
-        load_decoders()
-
-    thread = Thread(target=load, name="fc7-imports")
-    with starting():
-        thread.start()
-        try:
-            yield
-        finally:
-            thread.join()  # Python cannot end well either while it imports
-
-
 def are_few(photos: Sequence[Path]) -> bool:
     """Whether a model is worth more the sooner it is loaded."""
     return len(photos) <= FEW and not any(os.path.isdir(photo) for photo in photos)
@@ -89,73 +56,92 @@ def threads_or_default(threads: int | None, *, few: bool) -> int | None:
 
 
 def model_options(command: Command) -> Command:
-    """Add -m, --device and --threads; the command is called with the loaded `model` in their stead."""
+    """Add -m, --device and --threads; the command, which has `photos`, is called with the loaded `model` instead."""
 
     @model_option("Model file (.onnx), builtin, or the name of an imported one.")
     @device_option
-    @threads_option(few=may_get_few(command))
+    @threads_option(few=True)
     @functools.wraps(command)
     def with_model(*args: Any, model: Path | None, device: Any, threads: int | None, **options: Any) -> Any:
-        with while_loading():
+        with starting():
             from retrieval.models.model import Model
 
             few = are_few(options["photos"])
             threads = threads_or_default(threads, few=few)
-            loaded = Model.load(model, device=device, threads=threads, few=few, cache=cache_folder())
+            loaded = Model.load(model, device=device, threads=threads, fast_start=few, cache=cache_folder())
         return command(*args, model=loaded, **options)
 
     return with_model
 
 
-def ensemble_options(command: Command) -> Command:
-    """As `model_options`, for commands that can average over several models and over crops."""
+def ensemble_options(*, few: bool) -> Callable[[Command], Command]:
+    """As `model_options`, for commands that can average over several models and over crops.
 
-    @model_option("Model file (.onnx), builtin, or the name of an imported one; several are averaged.", several=True)
-    @click.option("--crops", type=click.Choice([1, 10]), default=1, help="Crops to average over, or the middle alone.")
-    @device_option
-    @threads_option(few=may_get_few(command))
-    @functools.wraps(command)
-    def with_ensemble(
-        *args: Any, model: Sequence[Path], crops: Any, device: Any, threads: int | None, **options: Any
-    ) -> Any:
-        with while_loading():
-            from retrieval.models.ensemble import Ensemble
+    `few`: the command has `photos`, which may be few.
+    """
 
-            few = "photos" in options and are_few(options["photos"])
-            threads = threads_or_default(threads, few=few)
-            loaded = Ensemble.load(model, crops=crops, device=device, threads=threads, few=few, cache=cache_folder())
-        return command(*args, model=loaded, **options)
+    def add(command: Command) -> Command:
+        @model_option(
+            "Model file (.onnx), builtin, or the name of an imported one; several are averaged.", several=True
+        )
+        @click.option(
+            "--crops", type=click.Choice([1, 10]), default=1, help="Crops to average over, or the middle alone."
+        )
+        @device_option
+        @threads_option(few=few)
+        @functools.wraps(command)
+        def with_ensemble(
+            *args: Any, model: Sequence[Path], crops: Any, device: Any, threads: int | None, **options: Any
+        ) -> Any:
+            with starting():
+                from retrieval.models.ensemble import Ensemble
 
-    return with_ensemble
+                fast_start = few and are_few(options["photos"])
+                threads = threads_or_default(threads, few=fast_start)
+                loaded = Ensemble.load(
+                    model, crops=crops, device=device, threads=threads, fast_start=fast_start, cache=cache_folder()
+                )
+            return command(*args, model=loaded, **options)
+
+        return with_ensemble
+
+    return add
 
 
-def index_model_options(command: Command) -> Command:
-    """As `model_options`, and --index; where no model is named it is the one that the index was made with."""
+def index_model_options(*, few: bool = False, begins: bool = False) -> Callable[[Command], Command]:
+    """As `model_options`, and --index; where no model is named it is the one that the index was made with.
 
-    begins = ", or the built-in one for a new index" if may_begin(command) else ""
+    `few`: the command has a `query`, whose photos may be few; `begins`: it has `folders`, to begin an index with.
+    """
 
-    @model_option("Model file (.onnx), builtin, or the name of an imported one.", default=f"that of the index{begins}")
-    @device_option
-    @threads_option(few=may_get_few(command))
-    @index_option
-    @functools.wraps(command)
-    def with_model(
-        *args: Any, model: Path | None, device: Any, threads: int | None, index: Path, **options: Any
-    ) -> Any:
-        with while_loading():
-            from retrieval.indexing.model_of_index import load_index_model
+    default = "that of the index, or the built-in one for a new index" if begins else "that of the index"
 
-            few = "query" in options and are_few(options["query"].photos)
-            loaded = load_index_model(
-                index,
-                model,
-                begin=bool(options.get("folders")),
-                anew=options.get("rebuild", False),
-                device=device,
-                threads=threads_or_default(threads, few=few),
-                few=few,
-                cache=cache_folder(),
-            )
-        return command(*args, model=loaded, index=index, **options)
+    def add(command: Command) -> Command:
 
-    return with_model
+        @model_option("Model file (.onnx), builtin, or the name of an imported one.", default=default)
+        @device_option
+        @threads_option(few=few)
+        @index_option
+        @functools.wraps(command)
+        def with_model(
+            *args: Any, model: Path | None, device: Any, threads: int | None, index: Path, **options: Any
+        ) -> Any:
+            with starting():
+                from retrieval.indexing.model_of_index import load_index_model
+
+                fast_start = few and are_few(options["query"].photos)
+                loaded = load_index_model(
+                    index,
+                    model,
+                    begin=bool(options.get("folders")),
+                    anew=options.get("rebuild", False),
+                    device=device,
+                    threads=threads_or_default(threads, few=fast_start),
+                    fast_start=fast_start,
+                    cache=cache_folder(),
+                )
+            return command(*args, model=loaded, index=index, **options)
+
+        return with_model
+
+    return add

@@ -221,7 +221,7 @@ def bench_command(model: Path | None, *, photos: Path | None, device: Any, forma
 
     from commands.bench_table import format_measured
     from commands.progress_bar import ProgressBar
-    from retrieval.evaluation.speed import enough_photos, measure, paces_to_try
+    from retrieval.evaluation.speed import concurrencies_to_try, enough_photos, measure
     from retrieval.evaluation.speed_photos import photos_to_measure
     from retrieval.models.model import Model
 
@@ -229,5 +229,5 @@ def bench_command(model: Path | None, *, photos: Path | None, device: Any, forma
     with TemporaryDirectory(prefix="fc7-bench-") as work, ProgressBar("Measuring", sys.stderr) as progress:
         source, found = photos_to_measure(photos, default_index(), Path(work))
         chosen = enough_photos(loaded, found)
-        measured = measure(loaded, chosen, paces=paces_to_try(loaded), progress=progress)
+        measured = measure(loaded, chosen, concurrencies=concurrencies_to_try(loaded), progress=progress)
     write(format_measured(measured, format, source=source, width=table_width()))

@@ -84,8 +84,8 @@ def index_option(command: Command) -> Command:
     )(command)
 
 
-def pace_options(command: Command) -> Command:
-    """Add --workers and --batch-size, after a `model`; the command is called with `pace` in their stead."""
+def concurrency_options(command: Command) -> Command:
+    """Add --workers and --batch-size, after a `model`; the command is called with `concurrency` in their stead."""
 
     @click.option(
         "--workers",
@@ -101,10 +101,10 @@ def pace_options(command: Command) -> Command:
     )
     @functools.wraps(command)
     def with_pace(*args: Any, model: Any, workers: int | None, batch_size: int | None, **options: Any) -> Any:
-        from retrieval.pipeline.executor import Pace
+        from retrieval.pipeline.executor import Concurrency
 
-        pace = Pace.chosen(model, workers=workers, batch_size=batch_size)
-        return command(*args, model=model, pace=pace, **options)
+        concurrency = Concurrency.chosen(model, workers=workers, batch_size=batch_size)
+        return command(*args, model=model, concurrency=concurrency, **options)
 
     return with_pace
 

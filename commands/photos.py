@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.command("classify", epilog="Example: fc7 classify ~/Pictures --format jsonl | head")
 @photos_argument("PHOTO...")
-@ensemble_options
+@ensemble_options(few=True)
 @top_option(5, "names for each photo")
 @format_option("table", "json", "jsonl", "csv")
 @strict_option
@@ -36,11 +36,11 @@ def classify_command(photos: Sequence[Path], *, model: "Ensemble", top: int, for
     """
     from commands.formats import format_predictions
     from commands.progress_bar import ProgressBar
-    from retrieval.pipeline.embed import describe_photos
+    from retrieval.pipeline.embed import embed_paths
 
     skipped: list[SkippedPhoto] = []
     with ProgressBar("Classifying", sys.stderr, hidden=sys.stdout.isatty()) as progress:
-        described = describe_photos(model, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
+        described = embed_paths(model, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
         answers = ((str(photo.path), model.top_predictions(photo.probabilities, top)) for photo in described)
         write(format_predictions(answers, format, width=table_width()))
     report_skipped(skipped, named=photos, strict=strict)
@@ -58,12 +58,12 @@ def embed_command(photos: Sequence[Path], *, model: "Model", out: Path, output: 
     PATH is a photo, a folder, searched with the folders below it, or - for a picture on standard input.
     """
     from commands.progress_bar import ProgressBar
-    from retrieval.pipeline.embed import describe_photos
+    from retrieval.pipeline.embed import embed_paths
     from retrieval.pipeline.embeddings_file import NothingEmbeddedError, write_embeddings
 
     skipped: list[SkippedPhoto] = []
     with ProgressBar("Embedding", sys.stderr) as progress:
-        described = describe_photos(model, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
+        described = embed_paths(model, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
         try:
             write_embeddings(out, ((str(photo.path), getattr(photo, output)) for photo in described))
         except NothingEmbeddedError:

@@ -133,7 +133,7 @@ def train_command(
         from training.loop.report import SilentReport
         from training.loop.run import first_recipe, train
         from training.loop.run import resume as resume_run
-        from training.pretrained.weights import read_start
+        from training.pretrained.weights import read_pretrained
 
     times = dict(weights)
     if strange := [str(folder) for folder in times if folder not in (*data, *unlabelled)]:
@@ -142,14 +142,14 @@ def train_command(
     sources += [Source(folder, times.get(folder, 1.0), labelled=False) for folder in unlabelled]
     with (
         joined_processes(device) as processes,
-        errors_told_by(processes.first),
-        TerminalReport(sys.stderr) if processes.first else nullcontext(SilentReport()) as report,
+        errors_told_by(processes.is_main),
+        TerminalReport(sys.stderr) if processes.is_main else nullcontext(SilentReport()) as report,
     ):
         hardware = processes.together(lambda: choose_hardware(device, processes=processes, compiled=compile))
         if resume:
             result = resume_run(sources, out, hardware=hardware, report=report, epochs=values["epochs"])
         else:
-            initial = processes.together(lambda: read_start(start) if start else None)
+            initial = processes.together(lambda: read_pretrained(start) if start else None)
             recipe = first_recipe(arch=arch, start=initial, teacher=teacher is not None).changed(arch=arch, **values)
             if values["head_epochs"] is None:
                 recipe = recipe.with_all_learning()
@@ -172,13 +172,13 @@ def train_command(
         command = shlex.join(["fc7", "train", *map(str, data), *more, "-o", str(out), "--resume"])
         report.note(f"Stopped and saved. Go on with: {command}")
         raise click.exceptions.Exit(INTERRUPTED)
-    if processes.first:
+    if processes.is_main:
         write(f"{line}\n" for line in summary(result))
 
 
 @click.command("evaluate", epilog="Example: fc7 evaluate tiny-imagenet-200/val -m model.onnx --crops 10")
 @click.argument("data", type=PATH)
-@ensemble_options
+@ensemble_options(few=False)
 @click.option(
     "--csv",
     "pictures",

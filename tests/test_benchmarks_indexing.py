@@ -8,7 +8,7 @@ from report import Goal
 from sample_photos import write_photos
 
 from retrieval.evaluation.speed import Costs, Measured, Speed
-from retrieval.pipeline.executor import Pace
+from retrieval.pipeline.executor import Concurrency
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ def test_memory_does_not_grow_with_photos(tmp_path: Path) -> None:
 
 def test_the_table_has_the_statistic_of_the_goals() -> None:
     costs = (Costs(0.001, 0.004, 0.005),) * 3
-    measured = Measured("model", 10, 2, costs, (Speed(Pace(2, 16, 2), (100.0, 200.0, 90.0), (2.0,) * 3),))
+    measured = Measured("model", 10, 2, costs, (Speed(Concurrency(2, 16, 2), (100.0, 200.0, 90.0), (2.0,) * 3),))
     _, _, middle, span, rounds, _ = Goal("share of the bound", 0.9, measured.ratios).row()
     assert (middle, span, rounds) == ("0.5", "0.45 to 1", "3")
     assert speed_row("10", measured) == ["10", rounds, "1.00", "4.00", "5.00", "200", "100", "0.50", "0.45 to 1.00"]

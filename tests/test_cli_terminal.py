@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.model_options import while_loading
+from commands.output import starting
 
 pty = pytest.importorskip("pty", reason="terminals of this kind are there on Unix only")
 
@@ -149,13 +149,12 @@ def test_progress_fits_a_narrow_terminal_while_results_go_elsewhere(
 
 
 def test_ctrl_c_while_a_command_starts_ends_it_at_once() -> None:
-    """Also where a thread imports, and the signal comes in the middle of an import."""
     program = """
 import os, signal, time
-from commands.model_options import while_loading
+from commands.output import starting
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
-    with while_loading():
+    with starting():
         import numpy
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(60)
@@ -168,7 +167,7 @@ finally:
 
 def test_ctrl_c_is_an_exception_again_once_a_model_is_loaded() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with while_loading():
+    with starting():
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
 

@@ -13,13 +13,13 @@ from cli import main
 from commands.bench_table import format_measured
 from index.errors import UserError
 from index.index_writer import IndexWriter
-from retrieval.evaluation.speed import Costs, Measured, Speed, enough_photos, measure, paces_to_try
+from retrieval.evaluation.speed import Costs, Measured, Speed, concurrencies_to_try, enough_photos, measure
 from retrieval.evaluation.speed_photos import make_photos, photos_to_measure
 from retrieval.indexing.index_folders import index_folders
 from retrieval.models.model import Model
-from retrieval.pipeline.executor import Pace
+from retrieval.pipeline.executor import Concurrency
 
-USUAL, WIDER = Pace(2, 16, 2), Pace(4, 16, 4)
+USUAL, WIDER = Concurrency(2, 16, 2), Concurrency(4, 16, 4)
 
 
 @pytest.fixture
@@ -61,9 +61,9 @@ def test_the_bound_is_less_by_what_the_host_took() -> None:
 
 
 def test_another_pace_is_best_only_if_clearly_faster() -> None:
-    assert measured(200, 205).best.pace == USUAL
+    assert measured(200, 205).best.concurrency == USUAL
     assert "the usual --workers and --batch-size are best" in text_of(measured(200, 205))
-    assert measured(200, 230).best.pace == WIDER
+    assert measured(200, 230).best.concurrency == WIDER
     assert "fastest is fc7 index --workers 4" in text_of(measured(200, 230))
 
 
@@ -91,16 +91,16 @@ def test_stages_and_indexing_are_measured(model: Model, photos: Path, tmp_path: 
     work = tmp_path / "work"
     work.mkdir()
     calls: list[tuple[int, int]] = []
-    paces = [Pace.chosen(model, workers=1), Pace.chosen(model, workers=2, batch_size=4)]
+    concurrencies = [Concurrency.chosen(model, workers=1), Concurrency.chosen(model, workers=2, batch_size=4)]
     found = measure(
         model,
         sorted(photos.iterdir()),
-        paces=paces,
+        concurrencies=concurrencies,
         rounds=2,
         work=work,
         progress=lambda done, total: calls.append((done, total)),
     )
-    assert [speed.pace for speed in found.speeds] == paces
+    assert [speed.concurrency for speed in found.speeds] == concurrencies
     assert [len(speed.rates) for speed in found.speeds] == [2, 2]
     assert len(found.costs) == 2
     assert all(min(costs.reading, costs.decoding, costs.network) > 0 for costs in found.costs)
@@ -112,7 +112,7 @@ def test_stages_and_indexing_are_measured(model: Model, photos: Path, tmp_path: 
 def test_a_bad_photo_is_named(model: Model, photos: Path) -> None:
     (photos / "bad.jpg").write_bytes(b"\xff\xd8\xff no picture")
     with pytest.raises(UserError, match=r"bad\.jpg"):
-        measure(model, sorted(photos.iterdir()), paces=[Pace.chosen(model)], rounds=1)
+        measure(model, sorted(photos.iterdir()), concurrencies=[Concurrency.chosen(model)], rounds=1)
     assert photos / "bad.jpg" not in enough_photos(model, sorted(photos.iterdir()))
 
 
@@ -123,9 +123,9 @@ def test_photos_that_cannot_be_read_are_no_measure(model: Model, tmp_path: Path)
 
 
 def test_the_usual_pace_is_tried_first(model: Model) -> None:
-    paces = paces_to_try(model)
-    assert paces[0] == Pace.chosen(model)
-    assert len(set(paces)) == len(paces) >= 4
+    concurrencies = concurrencies_to_try(model)
+    assert concurrencies[0] == Concurrency.chosen(model)
+    assert len(set(concurrencies)) == len(concurrencies) >= 4
 
 
 def test_where_photos_come_from(model: Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from index.vectors.faiss_index import VectorIndex
 from index.vectors.file import Stamp, read_header
 from retrieval.indexing.check import check_index
 from retrieval.models.model import Model, Outputs
-from retrieval.pipeline.executor import Pace
+from retrieval.pipeline.executor import Concurrency
 
 Fc7 = Callable[..., Result]
 NUMBER = 12
@@ -187,7 +187,7 @@ def test_a_large_sample_is_embedded_in_batches_side_by_side(index: Path, tiny_mo
     with PhotoIndex.open(index) as opened, pytest.MonkeyPatch.context() as patch:
         patch.setattr(model, "run", counted)
         report = check_index(
-            opened, model, sample=NUMBER, progress=lambda *call: calls.append(call), pace=Pace(2, 4, 2)
+            opened, model, sample=NUMBER, progress=lambda *call: calls.append(call), concurrency=Concurrency(2, 4, 2)
         )
     assert (report.photos, report.embedded) == (NUMBER, NUMBER - 2)
     assert [problem.photo for problem in report.problems] == [path]

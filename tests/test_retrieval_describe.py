@@ -8,8 +8,8 @@ import pytest
 from index.records import SkippedPhoto
 from retrieval.models.model import Model
 from retrieval.photos.decode import open_photo
-from retrieval.pipeline.embed import STANDARD_INPUT, describe_photos
-from retrieval.pipeline.executor import Pace
+from retrieval.pipeline.embed import STANDARD_INPUT, embed_paths
+from retrieval.pipeline.executor import Concurrency
 
 MakePhoto = Callable[..., Path]
 
@@ -25,7 +25,7 @@ def test_batches_change_nothing(model: Model, make_photo: MakePhoto, tmp_path: P
     bad = tmp_path / "2a.png"
     bad.write_bytes(b"")
     paths, skipped = [*photos[:3], bad, *photos[3:]], list[SkippedPhoto]()
-    described = list(describe_photos(model, paths, skipped=skipped, pace=Pace(2, batch_size, 2)))
+    described = list(embed_paths(model, paths, skipped=skipped, concurrency=Concurrency(2, batch_size, 2)))
     assert [photo.path for photo in described] == photos
     assert skipped == [SkippedPhoto(bad, "empty file")]
     alone = np.stack([model.run(model.prepare(open_photo(path))[None]).embedding[0] for path in photos])
@@ -35,14 +35,18 @@ def test_batches_change_nothing(model: Model, make_photo: MakePhoto, tmp_path: P
 def test_progress_counts_what_was_skipped_too(model: Model, make_photo: MakePhoto, tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     paths = [make_photo("a.png"), tmp_path / "none.png", make_photo("b.png")]
-    list(describe_photos(model, paths, skipped=[], pace=Pace(1, 2, 1), progress=lambda *call: calls.append(call)))
+    list(
+        embed_paths(
+            model, paths, skipped=[], concurrency=Concurrency(1, 2, 1), progress=lambda *call: calls.append(call)
+        )
+    )
     assert calls == [(2, 3), (3, 3)]
 
 
 def test_standard_input_is_read_where_it_is_named(model: Model, make_photo: MakePhoto) -> None:
     photo = make_photo("a.png", "blue")
     paths, stream = [photo, STANDARD_INPUT], io.BytesIO(photo.read_bytes())
-    first, second = describe_photos(model, paths, skipped=[], standard_input=stream)
+    first, second = embed_paths(model, paths, skipped=[], standard_input=stream)
     assert second.path == STANDARD_INPUT
     np.testing.assert_array_equal(first.embedding, second.embedding)
 
@@ -53,10 +57,10 @@ def test_standard_input_is_read_no_further_than_a_photo_may_be_long(
     monkeypatch.setattr("retrieval.pipeline.embed.MAX_BYTES", 1 << 20)
     monkeypatch.setattr("retrieval.photos.files.MAX_BYTES", 1 << 20)
     stream, skipped = io.BytesIO(bytes(3 << 20)), list[SkippedPhoto]()
-    assert list(describe_photos(model, [STANDARD_INPUT], skipped=skipped, standard_input=stream)) == []
+    assert list(embed_paths(model, [STANDARD_INPUT], skipped=skipped, standard_input=stream)) == []
     assert skipped == [SkippedPhoto(STANDARD_INPUT, "more than 1 MiB")]
     assert stream.tell() == (1 << 20) + 1
 
 
 def test_an_empty_folder_has_no_photos(model: Model, tmp_path: Path) -> None:
-    assert list(describe_photos(model, [tmp_path], skipped=[])) == []
+    assert list(embed_paths(model, [tmp_path], skipped=[])) == []

@@ -18,8 +18,8 @@ from retrieval.models.ensemble import Ensemble
 from retrieval.models.model import Model
 from retrieval.models.spec import ClassName
 from retrieval.photos.preprocess import ten_crops
-from retrieval.pipeline.embed import describe_photos
-from retrieval.pipeline.executor import Pace
+from retrieval.pipeline.embed import embed_paths
+from retrieval.pipeline.executor import Concurrency
 
 MakePhoto = Callable[..., Path]
 
@@ -91,7 +91,7 @@ def test_several_models_are_averaged_each_with_its_own_crops(models: list[Model]
 def test_photos_are_described_in_batches(models: list[Model], make_photo: MakePhoto) -> None:
     photos = [make_photo(f"{number}.png", "blue", seed=number) for number in range(3)]
     several = Ensemble(models, crops=10)
-    described = list(describe_photos(several, photos, skipped=[], pace=Pace(2, 2, 2)))
+    described = list(embed_paths(several, photos, skipped=[], concurrency=Concurrency(2, 2, 2)))
     for photo, path in zip(described, photos, strict=True):
         expected = several.run([several.prepare(Image.open(path))])
         np.testing.assert_allclose(photo.probabilities, expected.probabilities[0], rtol=1e-5)

@@ -75,10 +75,10 @@ def test_answers_are_those_of_the_model_file(
     tiny_model: Path, cache: Path, opened: Opened, few: bool, built_in: bool
 ) -> None:
     path = None if built_in else tiny_model
-    plain = Model.load(path, device="cpu", few=few)
-    first = Model.load(path, device="cpu", few=few, cache=cache)
+    plain = Model.load(path, device="cpu", fast_start=few)
+    first = Model.load(path, device="cpu", fast_start=few, cache=cache)
     opened.clear()
-    second = Model.load(path, device="cpu", few=few, cache=cache)
+    second = Model.load(path, device="cpu", fast_start=few, cache=cache)
     [entry] = entries(cache)
     assert opened == [entry / "graph.onnx"]
     for loaded in (first, second):
@@ -87,7 +87,7 @@ def test_answers_are_those_of_the_model_file(
 
 
 def test_a_graph_made_for_a_few_pictures_is_that_for_many(model: Path, cache: Path, opened: Opened) -> None:
-    Model.load(model, few=True, cache=cache)
+    Model.load(model, fast_start=True, cache=cache)
     opened.clear()
     Model.load(model, threads=1, cache=cache)
     assert opened == [entries(cache)[0] / "graph.onnx"]

@@ -22,7 +22,7 @@ from retrieval.models.model import Model, Outputs
 from retrieval.photos.decode import open_photo
 from retrieval.photos.files import read_stamped
 from retrieval.photos.scan import scan_folder
-from retrieval.pipeline.executor import Pace
+from retrieval.pipeline.executor import Concurrency
 
 
 class WatchedModel(Model):
@@ -64,7 +64,9 @@ def photos(make_photo: Callable[..., Path], tmp_path: Path) -> Path:
 
 
 def run(index: IndexWriter, model: Model, folder: Path, *, batch_size: int = 32, workers: int = 1) -> FolderReport:
-    (report,) = index_folders(index, model, [folder], pace=Pace.chosen(model, workers=workers, batch_size=batch_size))
+    (report,) = index_folders(
+        index, model, [folder], concurrency=Concurrency.chosen(model, workers=workers, batch_size=batch_size)
+    )
     return report
 
 
@@ -263,7 +265,7 @@ def test_progress_adds_up_over_folders(
         index,
         model,
         [photos, tmp_path / "others"],
-        pace=Pace.chosen(model, batch_size=4),
+        concurrency=Concurrency.chosen(model, batch_size=4),
         progress=lambda done, total: calls.append((done, total)),
     )
     assert calls == sorted(calls)

@@ -49,7 +49,7 @@ def test_outputs_are_what_the_graph_says(tiny_model: Path, model: Model) -> None
 
 def test_a_model_loaded_for_a_few_pictures_says_the_same(tiny_model: Path, model: Model) -> None:
     given = pixels(5)
-    few, many = Model.load(tiny_model, device="cpu", few=True).run(given), model.run(given)
+    few, many = Model.load(tiny_model, device="cpu", fast_start=True).run(given), model.run(given)
     np.testing.assert_allclose(few.probabilities, many.probabilities, atol=1e-6)
     np.testing.assert_allclose(few.embedding, many.embedding, atol=1e-6)
 

@@ -20,7 +20,7 @@ from index.records import FileStamp
 from retrieval.models.model import Model
 from retrieval.pipeline.executor import (
     SMALL_BATCH,
-    Pace,
+    Concurrency,
     compute_ahead,
     even_sizes,
     in_batches,
@@ -111,7 +111,7 @@ class Unfinished(Executor):
 def test_files_are_read_ahead_by_their_number_and_their_bytes(tiny_model: Path, size: int, most: int) -> None:
     """16 files or 16 MiB, the last of which may be more than that by itself."""
     model, readers = Model.load(tiny_model), Unfinished()
-    stages = Stages(model, Pace(1, 1, 1), readers=readers, threads=readers)
+    stages = Stages(model, Concurrency(1, 1, 1), readers=readers, threads=readers)
     paths = [b"%d.jpg" % number for number in range(100)]
     next(stages.read(Path(), paths, dict.fromkeys(paths, FileStamp(size, 0))))
     assert readers.taken == most
@@ -228,26 +228,26 @@ def test_one_worker_has_full_batches() -> None:
     assert list(even_sizes(40, 16, 2)) == [16, 12, 6, 5, 1]
 
 
-@given(count=st.integers(0, 60), workers=st.integers(1, 4), batch_size=st.integers(1, 20), at_once=st.integers(1, 4))
+@given(count=st.integers(0, 60), workers=st.integers(1, 4), batch_size=st.integers(1, 20), parallel=st.integers(1, 4))
 def test_batches_are_computed_in_order_and_as_large_as_may_be(
-    count: int, workers: int, batch_size: int, at_once: int
+    count: int, workers: int, batch_size: int, parallel: int
 ) -> None:
     def compute(batch: list[int]) -> list[int]:
         time.sleep(0.0005 * (batch[0] % 3))
         return [number**2 for number in batch]
 
-    pace = Pace(workers, batch_size, at_once)
+    concurrency = Concurrency(workers, batch_size, parallel)
     with photo_threads(workers) as threads:
-        found = list(compute_ahead(range(count), compute, threads, pace, at_most=count))
+        found = list(compute_ahead(range(count), compute, threads, concurrency, at_most=count))
     assert [number for batch in found for number in batch] == [number**2 for number in range(count)]
-    assert [len(batch) for batch in found] == list(even_sizes(count, batch_size, at_once))
+    assert [len(batch) for batch in found] == list(even_sizes(count, batch_size, parallel))
 
 
 def test_few_batches_wait() -> None:
     """What is prepared is not taken further ahead than for one batch more than are computed at once."""
     items = Counted(1000)
     with photo_threads(2) as threads:
-        for done, batch in enumerate(compute_ahead(items, list, threads, Pace(2, 10, 2), at_most=1000), 1):
+        for done, batch in enumerate(compute_ahead(items, list, threads, Concurrency(2, 10, 2), at_most=1000), 1):
             assert len(batch) == 10
             assert items.taken <= 10 * (done + 2)
             if done == 20:

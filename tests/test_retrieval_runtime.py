@@ -31,7 +31,10 @@ def test_onnx_runtime_reports_nothing(tiny_model: Path, make_photo: MakePhoto, t
 
 
 def test_whoever_wants_it_to_report_can_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    program = "import retrieval.models.runtime, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    program = (
+        "import os; from retrieval.models.runtime import load_onnxruntime; load_onnxruntime(); "
+        "print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
     for said, heard in ((None, "1"), ("0", "0")):
         monkeypatch.delenv(QUIET, raising=False)
         if said is not None:

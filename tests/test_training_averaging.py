@@ -16,7 +16,7 @@ from training.loop.checkpoint import Checkpoint
 from training.loop.trainer import Trainer
 from training.loop.validation import evaluate
 from training.networks.alexnet import AlexNet
-from training.pretrained.weights import read_start
+from training.pretrained.weights import read_pretrained
 
 RECIPE = TINY_RECIPE.changed(ema=0.9, batch_size=4, epochs=2, precision="float32")
 
@@ -81,7 +81,7 @@ def test_a_checkpoint_builds_and_starts_from_the_average(make_trainer: Callable[
     averaged = trainer.average.network.state_dict()
     for name, value in Checkpoint.load(tmp_path / "last.pt").build().state_dict().items():
         assert torch.equal(value, averaged[name]), name
-    for name, value in read_start(tmp_path / "last.pt").weights.items():
+    for name, value in read_pretrained(tmp_path / "last.pt").weights.items():
         assert torch.equal(value, averaged[name]), name
 
 

@@ -187,7 +187,7 @@ def test_names_come_from_words_txt_or_the_file_that_is_given(tmp_path: Path) -> 
 
 
 def test_folders_named_by_wordnet_ids_alone_get_names_from_wordnet(tmp_path: Path) -> None:
-    spec = Model.load(few=True).spec
+    spec = Model.load(fast_start=True).spec
     ids = {known.id for known in spec.classes if known.id}
     for id in ids:
         touch(tmp_path / id, "a.jpg", "b.jpg")

@@ -25,7 +25,7 @@ from training.loop.checkpoint import Checkpoint
 from training.loop.recipe import RECIPES
 from training.loop.run import TrainResult, resume, train
 from training.networks.architectures import CONFIGS
-from training.pretrained.weights import read_start
+from training.pretrained.weights import read_pretrained
 
 Change = Callable[[onnx.ModelProto], None]
 
@@ -53,7 +53,7 @@ def exported(
 
 def fc7_of(path: Path, pictures: MemoryPictures) -> torch.Tensor:
     """What a network that begins with the weights of a file makes of the pictures, for two new classes."""
-    start = read_start(path)
+    start = read_pretrained(path)
     network = start.network(start.config, 2).eval()
     pixels, _ = next(pictures.batches(torch.arange(6), 6))
     with torch.inference_mode():
@@ -71,8 +71,8 @@ def test_a_checkpoint_and_its_model_file_start_alike(
         expected = checkpoint.build().forward_features(crops)
     assert torch.equal(fc7_of(tmp_path / "best.pt", pictures), expected)
     torch.testing.assert_close(fc7_of(tmp_path / "model.onnx", pictures), expected, atol=1e-4, rtol=1e-4)
-    assert not any(name.startswith("fc8") for name in read_start(tmp_path / "best.pt").weights)
-    assert not read_start(tmp_path / "model.onnx").config.batch_norm, "it is part of the weights"
+    assert not any(name.startswith("fc8") for name in read_pretrained(tmp_path / "best.pt").weights)
+    assert not read_pretrained(tmp_path / "model.onnx").config.batch_norm, "it is part of the weights"
 
 
 def test_terms_of_use_go_on_to_what_is_made_of_the_weights(
@@ -86,13 +86,13 @@ def test_terms_of_use_go_on_to_what_is_made_of_the_weights(
     data = write_shapes(tmp_path / "shapes", each=12)
     recipe = RECIPES["alexnet-64"].for_fine_tuning().changed(epochs=1, head_epochs=1)
     report = TerminalReport(io.StringIO())
-    start = read_start(tmp_path / "model.onnx")
+    start = read_pretrained(tmp_path / "model.onnx")
     result = train(data, tmp_path / "run", recipe, hardware=CPU, report=report, start=start)
     assert result.spec is not None
     assert result.spec.licence == "for research"
     assert result.spec.training["recipe"]["mean"] == "colour"
-    assert read_start(tmp_path / "run" / "best.pt").licence == "for research"
-    assert read_start(tmp_path / "run" / "model.onnx").licence == "for research"
+    assert read_pretrained(tmp_path / "run" / "best.pt").licence == "for research"
+    assert read_pretrained(tmp_path / "run" / "model.onnx").licence == "for research"
 
 
 def test_pictures_that_the_start_learned_from_are_not_set_aside(checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_pictures_that_the_start_learned_from_are_not_set_aside(checkpoint: Chec
 
     def go_on(place: str, **changes: Any) -> tuple[TrainResult, str]:
         stream = io.StringIO()
-        start = read_start(tmp_path / "best.pt")
+        start = read_pretrained(tmp_path / "best.pt")
         chosen = recipe.changed(**changes)
         report = TerminalReport(stream)
         return train(data, tmp_path / place, chosen, hardware=CPU, report=report, start=start), stream.getvalue()
@@ -160,26 +160,26 @@ def test_a_model_file_that_cannot_be_started_from(
     change(model)
     onnx.save(model, tmp_path / "model.onnx")
     with pytest.raises(ModelError, match=message):
-        read_start(tmp_path / "model.onnx")
+        read_pretrained(tmp_path / "model.onnx")
 
 
 def test_a_model_file_without_all_its_weights(exported: onnx.ModelProto, tmp_path: Path) -> None:
     model = onnx.ModelProto.FromString(exported.SerializeToString())
     without_fc7(model)
     onnx.save(model, tmp_path / "model.onnx")
-    start = read_start(tmp_path / "model.onnx")
+    start = read_pretrained(tmp_path / "model.onnx")
     with pytest.raises(CheckpointError, match=r"model.onnx does not hold all weights of the architecture alexnet-64"):
         start.network(start.config, 2)
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"there is no model file .*none.onnx; leave out --from"):
-        read_start(tmp_path / "none.onnx")
+        read_pretrained(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("Dear reader")
     with pytest.raises(ModelError, match="is not a readable ONNX model"):
-        read_start(tmp_path / "text.onnx")
+        read_pretrained(tmp_path / "text.onnx")
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
-        read_start(tmp_path / "none.pt")
+        read_pretrained(tmp_path / "none.pt")
     checkpoint_of(lively(TINY, 2)).save(tmp_path / "tiny.pt")
     with pytest.raises(CheckpointError, match="tiny is none of the architectures"):
-        read_start(tmp_path / "tiny.pt")
+        read_pretrained(tmp_path / "tiny.pt")

@@ -44,19 +44,19 @@ def test_without_torchrun_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with joined_processes() as processes:
         assert processes is ALONE
-    assert processes.first
+    assert processes.is_main
     assert processes.gather("a") == ["a"]
     assert processes.sum([1.5, 2]) == [1.5, 2]
     assert processes.any(True)
     assert not processes.any(False)
-    assert processes.on_first(lambda: 3) == 3
+    assert processes.on_main(lambda: 3) == 3
     with pytest.raises(DatasetError, match="too few"):
         processes.together(lambda: (_ for _ in ()).throw(DatasetError("too few")))
 
 
 def test_each_takes_its_share_of_every_batch() -> None:
     batches = torch.arange(12).view(2, 6)
-    shares = [Processes(number, 3).share(batches) for number in range(3)]
+    shares = [Processes(number, 3).shard(batches) for number in range(3)]
     assert [share.shape for share in shares] == [(2, 2)] * 3
     for row, batch in enumerate(batches):
         assert sorted(torch.cat([share[row] for share in shares]).tolist()) == batch.tolist()

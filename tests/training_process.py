@@ -36,7 +36,7 @@ def learn(folder: Path, processes: Processes = ALONE, *, read_anew: bool = False
             processes=processes,
         )
 
-    split, last = as_split(folder), processes.number == processes.count - 1
+    split, last = as_split(folder), processes.rank == processes.world_size - 1
     pictures = (
         FolderPictures(split, CONFIG.resize, device=CPU.device, workers=0)
         if read_anew
@@ -59,6 +59,6 @@ if __name__ == "__main__":
     with joined_processes("cpu") as joined:
         whole = learn(Path(sys.argv[1]), joined, read_anew="--read-anew" in sys.argv)
         stopped = learn(Path(sys.argv[1]), joined, read_anew="--read-anew" in sys.argv, stop_at=2)
-        if joined.first:
+        if joined.is_main:
             whole.save(Path(sys.argv[2]) / "whole.pt")
             stopped.save(Path(sys.argv[2]) / "stopped.pt")

@@ -113,7 +113,7 @@ def find_duplicates(
 
 
 class _Search:
-    """Photos are numbered by their place in `ids`, sorted; `stands` (n + 1,) says which photo stands for each.
+    """Photos are numbered by their place in `ids`, sorted; `representative` (n + 1,) says which photo stands for each.
 
     That is itself at first, then the best of its group, and nothing, n, once it is left out.
     """
@@ -131,7 +131,7 @@ class _Search:
         taken = side >= 0
         self.ids, self._content, self._reference = ids[taken], content[taken], side[taken] == 1
         self._two_sides = bool(against)
-        self._stands = np.arange(len(self.ids) + 1)
+        self._representative = np.arange(len(self.ids) + 1)
         self._done = 0
         self.left_out = 0
 
@@ -151,12 +151,12 @@ class _Search:
 
     def group(self, likeness: Likeness, pairs: NDArray[np.int64]) -> list[DuplicateGroup]:
         """Group photos that pairs (m, 2) connect."""
-        groups = connected_groups(map(tuple, self._across(self._stands[pairs]).tolist()))
+        groups = connected_groups(map(tuple, self._across(self._representative[pairs]).tolist()))
         return self._settle(likeness, (self._look_at(np.array(members, dtype=np.int64)) for members in groups))
 
     def neighbours(self, least: float, progress: Progress | None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Pair photos with their nearest: pairs (m, 2), each once, and scores (m,) of at least `least`."""
-        asking = np.flatnonzero((self._stands[:-1] == np.arange(len(self.ids))) & ~self._reference)
+        asking = np.flatnonzero((self._representative[:-1] == np.arange(len(self.ids))) & ~self._reference)
         found = [(np.empty((0, 2), dtype=np.int64), np.empty(0))]
         for start in range(0, len(asking), AT_ONCE):
             found.append(self._nearest(asking[start : start + AT_ONCE], least))
@@ -184,21 +184,21 @@ class _Search:
         depth = 2 * NEIGHBOURS
         while len(asking):
             scores, ids = self._index.neighbours(self.ids[asking], depth)
-            others = self._stands[self._places(ids)]
+            others = self._representative[self._places(ids)]
             near = (scores >= least) & (others < len(self.ids)) & (others != asking[:, None])
             if self._two_sides:
                 near &= np.append(self._reference, False)[others]
-            hungry = []
+            needs_more = []
             for row, photo in enumerate(asking.tolist()):
                 columns = np.flatnonzero(near[row])
                 distinct, first = np.unique(others[row, columns], return_index=True)
                 if len(distinct) < NEIGHBOURS and scores[row, -1] >= least and depth < MOST_NEIGHBOURS:
-                    hungry.append(row)
+                    needs_more.append(row)
                     continue
                 for column in columns[np.sort(first)][:NEIGHBOURS]:
                     pairs.append((min(photo, others[row, column]), max(photo, others[row, column])))
                     best.append(scores[row, column])
-            asking = asking[hungry]
+            asking = asking[needs_more]
             depth *= 4
         return np.array(pairs, dtype=np.int64).reshape(-1, 2), np.array(best)
 
@@ -209,8 +209,8 @@ class _Search:
             if self._is_group(photos):
                 numbers = sorted(photos, key=lambda number: photos[number].rank())
                 settled.append(DuplicateGroup(likeness, tuple(photos[number] for number in numbers)))
-                self._stands[numbers] = numbers[0]
-        self._stands = self._stands[self._stands]
+                self._representative[numbers] = numbers[0]
+        self._representative = self._representative[self._representative]
         return settled
 
     def _is_group(self, photos: Mapping[int, DuplicatePhoto]) -> bool:
@@ -240,7 +240,7 @@ class _Search:
             photos[kept] = replace(photos[kept], names=len(several))
             for number in others:
                 del photos[number]
-                self._stands[number] = kept
+                self._representative[number] = kept
         return photos
 
     def _across(self, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -249,7 +249,7 @@ class _Search:
         return pairs[self._reference[pairs].sum(axis=1) == 1] if self._two_sides else pairs
 
     def _leave_out(self, numbers: NDArray[np.int64]) -> None:
-        self._stands[numbers] = len(self.ids)
+        self._representative[numbers] = len(self.ids)
         self.left_out += len(numbers)
 
     def _places(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:

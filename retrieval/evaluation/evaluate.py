@@ -13,7 +13,7 @@ from index.errors import DatasetError
 from index.records import Prediction, SkippedPhoto
 from retrieval.evaluation.metrics import mean_average_precision, precision_at_k, top_k_accuracy
 from retrieval.models.spec import ModelSpec
-from retrieval.pipeline.embed import Describer, describe_photos
+from retrieval.pipeline.embed import Embedder, embed_paths
 from retrieval.pipeline.progress import Progress
 
 
@@ -47,7 +47,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: Describer[Any], paths: Sequence[Path], labels: Sequence[int], *, progress: Progress | None = None
+    model: Embedder[Any], paths: Sequence[Path], labels: Sequence[int], *, progress: Progress | None = None
 ) -> Evaluation:
     """Measure top-1 and top-5 accuracy, P@1, P@10 and mAP on pictures whose labels number `model.spec.classes`.
 
@@ -58,7 +58,7 @@ def evaluate(
     # Without fc7, which is not needed and the longest by far.
     described = [
         (photo.path, photo.probabilities, photo.embedding)
-        for photo in describe_photos(model, list(paths), skipped=skipped, progress=progress)
+        for photo in embed_paths(model, list(paths), skipped=skipped, progress=progress)
     ]
     if len(described) < 2:
         raise DatasetError(f"{len(described)} readable pictures are too few to evaluate; give a folder with more")
@@ -94,7 +94,7 @@ def within_groups(
     return found
 
 
-def _result(model: Describer[Any], path: Path, probabilities: NDArray[np.float32], target: int) -> PictureResult:
+def _result(model: Embedder[Any], path: Path, probabilities: NDArray[np.float32], target: int) -> PictureResult:
     known = model.spec.classes[target]
     rank = int((~(probabilities < probabilities[target])).sum())  # NaN is a mistake, as in `top_k_accuracy`
     return PictureResult(path, known.name, known.id, model.top_predictions(probabilities, 1)[0], rank)

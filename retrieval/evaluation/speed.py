@@ -16,7 +16,14 @@ from index.errors import PhotoError, UserError
 from index.index_writer import IndexWriter
 from retrieval.indexing.index_folders import index_folders
 from retrieval.models.model import Model
-from retrieval.pipeline.executor import Pace, compute_ahead, photo_threads, run_ahead, taken_by_host, usable_cores
+from retrieval.pipeline.executor import (
+    Concurrency,
+    compute_ahead,
+    photo_threads,
+    run_ahead,
+    taken_by_host,
+    usable_cores,
+)
 from retrieval.pipeline.progress import Progress
 from retrieval.pipeline.stages import prepare_photo, read_content
 
@@ -25,7 +32,7 @@ MOST_PHOTOS = 1_000
 SECONDS_A_RUN = 0.7
 """What is over sooner is repeated."""
 WORTH_CHANGING = 1.05
-"""How much faster another pace must be to be recommended: less is chance."""
+"""How much faster another concurrency must be to be recommended: less is chance."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +52,9 @@ class Costs:
 
 @dataclass(frozen=True)
 class Speed:
-    """Photos a second in each round of indexing at a pace, and how many cores the host left for it meanwhile."""
+    """Photos a second in each round of indexing at a concurrency, and how many cores the host left for it meanwhile."""
 
-    pace: Pace
+    concurrency: Concurrency
     rates: tuple[float, ...]
     cores: tuple[float, ...]
 
@@ -59,7 +66,7 @@ class Speed:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured, in turn, in each round; the first of `speeds` is that of the usual pace.
+    """What was measured, in turn, in each round; the first of `speeds` is that of the usual concurrency.
 
     The bound knows of what a host takes away from a virtual machine, and not of other work that goes on in it.
     """
@@ -72,17 +79,17 @@ class Measured:
 
     @property
     def bounds(self) -> tuple[float, ...]:
-        """What the cores allowed that were there at the usual pace, in photos a second, by round."""
+        """What the cores allowed that were there at the usual concurrency, in photos a second, by round."""
         return tuple(costs.bound(cores) for costs, cores in zip(self.costs, self.speeds[0].cores, strict=True))
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """What share of the bound is reached at the usual pace, by round."""
+        """What share of the bound is reached at the usual concurrency, by round."""
         return tuple(rate / bound for rate, bound in zip(self.speeds[0].rates, self.bounds, strict=True))
 
     @property
     def taken(self) -> float:
-        """What share of all cores the host took away at the usual pace: the median."""
+        """What share of all cores the host took away at the usual concurrency: the median."""
         return 1 - median(self.speeds[0].cores) / self.cores
 
     @cached_property
@@ -93,7 +100,7 @@ class Measured:
 
     @property
     def best(self) -> Speed:
-        """The fastest pace, or the usual one where no other is clearly faster."""
+        """The fastest concurrency, or the usual one where no other is clearly faster."""
         fastest = max(self.speeds, key=lambda speed: speed.rate)
         return fastest if fastest.rate > WORTH_CHANGING * self.speeds[0].rate else self.speeds[0]
 
@@ -102,7 +109,7 @@ def measure(
     model: Model,
     photos: Sequence[Path],
     *,
-    paces: Sequence[Pace],
+    concurrencies: Sequence[Concurrency],
     rounds: int = ROUNDS,
     work: Path | None = None,
     progress: Progress | None = None,
@@ -113,13 +120,16 @@ def measure(
     cannot be read.
     """
     costs: list[Costs] = []
-    rates: list[list[tuple[float, float]]] = [[] for _ in paces]
-    steps, done = (rounds + 1) * (1 + len(paces)), 0
+    rates: list[list[tuple[float, float]]] = [[] for _ in concurrencies]
+    steps, done = (rounds + 1) * (1 + len(concurrencies)), 0
     with TemporaryDirectory(prefix="fc7-bench-", dir=work) as temporary:
         folder = _linked(photos, Path(temporary) / "photos")
         for number in range(rounds + 1):
-            tasks: list[Callable[[], None]] = [lambda: costs.append(costs_alone(model, photos, paces[0]))]
-            tasks += [partial(_append_rate, rates[place], model, folder, pace) for place, pace in enumerate(paces)]
+            tasks: list[Callable[[], None]] = [lambda: costs.append(costs_alone(model, photos, concurrencies[0]))]
+            tasks += [
+                partial(_append_rate, rates[place], model, folder, concurrency)
+                for place, concurrency in enumerate(concurrencies)
+            ]
             for task in tasks:
                 if progress is not None:
                     progress(done, steps)
@@ -129,11 +139,13 @@ def measure(
                 costs.clear()
                 for found in rates:
                     found.clear()
-    speeds = tuple(Speed(pace, *zip(*found, strict=True)) for pace, found in zip(paces, rates, strict=True))
+    speeds = tuple(
+        Speed(concurrency, *zip(*found, strict=True)) for concurrency, found in zip(concurrencies, rates, strict=True)
+    )
     return Measured(model.spec.name, len(photos), usable_cores(), tuple(costs), speeds)
 
 
-def costs_alone(model: Model, photos: Sequence[Path], pace: Pace) -> Costs:
+def costs_alone(model: Model, photos: Sequence[Path], concurrency: Concurrency) -> Costs:
     """Measure each stage with nothing beside it: one thread a core, and the time of the processor in each thread."""
     with photo_threads() as threads:
         found = [
@@ -142,7 +154,7 @@ def costs_alone(model: Model, photos: Sequence[Path], pace: Pace) -> Costs:
         ]
         prepared = [pixels for _, _, pixels in found]
         started = time.perf_counter()
-        spent = list(compute_ahead(prepared, partial(_computed, model), threads, pace, at_most=len(prepared)))
+        spent = list(compute_ahead(prepared, partial(_computed, model), threads, concurrency, at_most=len(prepared)))
         elapsed = time.perf_counter() - started
     reading, decoding = (sum(times) / len(photos) for times in zip(*[row[:2] for row in found], strict=True))
     if model.on_gpu:
@@ -150,7 +162,7 @@ def costs_alone(model: Model, photos: Sequence[Path], pace: Pace) -> Costs:
     return Costs(reading, decoding, sum(spent) / len(photos))
 
 
-def indexing_rate(model: Model, folder: Path, pace: Pace) -> tuple[float, float]:
+def indexing_rate(model: Model, folder: Path, concurrency: Concurrency) -> tuple[float, float]:
     """Index a folder into new indexes, again and again if it is small; return photos a second, and cores left for it.
 
     What the host takes is counted in hundredths of a second: a single run may be too short to tell.
@@ -158,12 +170,12 @@ def indexing_rate(model: Model, folder: Path, pace: Pace) -> tuple[float, float]
     photos, elapsed, taken = 0, 0.0, 0.0
     while elapsed < SECONDS_A_RUN:
         before = taken_by_host()
-        found, seconds = _index_once(model, folder, pace)
+        found, seconds = _index_once(model, folder, concurrency)
         photos, elapsed, taken = photos + found, elapsed + seconds, taken + taken_by_host() - before
     return photos / elapsed, usable_cores() - taken / elapsed
 
 
-def _index_once(model: Model, folder: Path, pace: Pace) -> tuple[int, float]:
+def _index_once(model: Model, folder: Path, concurrency: Concurrency) -> tuple[int, float]:
     """Return how many photos were indexed, and the seconds it took."""
     with (
         TemporaryDirectory(prefix="fc7-bench-", dir=folder.parent) as temporary,
@@ -172,20 +184,20 @@ def _index_once(model: Model, folder: Path, pace: Pace) -> tuple[int, float]:
         ) as index,
     ):
         started = time.perf_counter()
-        [report] = index_folders(index, model, [folder], pace=pace)
+        [report] = index_folders(index, model, [folder], concurrency=concurrency)
         elapsed = time.perf_counter() - started
     assert report.counts is not None
     return report.counts.new + report.counts.copied, elapsed
 
 
-def paces_to_try(model: Model) -> list[Pace]:
-    """List the usual pace, then others that differ from it in one thing."""
-    usual = Pace.chosen(model)
+def concurrencies_to_try(model: Model) -> list[Concurrency]:
+    """List the usual concurrency, then others that differ from it in one thing."""
+    usual = Concurrency.chosen(model)
     workers = sorted({1, max(1, usual.workers // 2), usual.workers, 2 * usual.workers} - {usual.workers})
     sizes = [size for size in (4, 16, 64) if size != usual.batch_size]
     return [
         usual,
-        *(Pace.chosen(model, workers=number) for number in workers),
+        *(Concurrency.chosen(model, workers=number) for number in workers),
         *(replace(usual, batch_size=size) for size in sizes),
     ]
 
@@ -215,8 +227,8 @@ def _linked(photos: Sequence[Path], folder: Path) -> Path:
     return folder
 
 
-def _append_rate(rates: list[tuple[float, float]], model: Model, folder: Path, pace: Pace) -> None:
-    rates.append(indexing_rate(model, folder, pace))
+def _append_rate(rates: list[tuple[float, float]], model: Model, folder: Path, concurrency: Concurrency) -> None:
+    rates.append(indexing_rate(model, folder, concurrency))
 
 
 def _prepared(model: Model, photo: Path) -> tuple[float, float, NDArray[np.uint8]]:

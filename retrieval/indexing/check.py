@@ -15,7 +15,7 @@ from index.records import IndexProblem, SkippedPhoto, StoredPhoto
 from retrieval.models.model import Model
 from retrieval.photos.decode import open_photo
 from retrieval.photos.files import content_hash, current_stamp, read_photo
-from retrieval.pipeline.executor import Pace, run_in_batches
+from retrieval.pipeline.executor import Concurrency, run_in_batches
 from retrieval.pipeline.progress import Progress
 
 # Other versions of the decoders and of the runtime change a vector by less than this; another picture by far more.
@@ -33,21 +33,26 @@ class CheckReport:
 
 
 def check_index(
-    index: PhotoIndex, model: Model, *, sample: int, progress: Progress | None = None, pace: Pace | None = None
+    index: PhotoIndex,
+    model: Model,
+    *,
+    sample: int,
+    progress: Progress | None = None,
+    concurrency: Concurrency | None = None,
 ) -> CheckReport:
     """Check an index, and embed again a random sample of its photos whose files are as they were.
 
-    `pace` is by default that of `Pace.chosen`, which a model suits best that was loaded with one thread. A photo that
-    cannot be read now is no problem of the index, which may be all that is left of it.
+    `concurrency` is by default that of `Concurrency.chosen`, which suits a model best that was loaded with one thread.
+    A photo that cannot be read now is no problem of the index, which may be all that is left of it.
     """
     problems = index.problems()
     bad = {problem.photo for problem in problems}
     paths = [path for path in index.photo_paths(sample, random.Random()) if path not in bad]
     jobs = ((photo, partial(_pixels, photo, model)) for path in paths if (photo := index.photo(path)) is not None)
-    pace = pace or Pace.chosen(model)
+    concurrency = concurrency or Concurrency.chosen(model)
     skipped: list[SkippedPhoto] = []
     done = embedded = 0
-    for batch in run_in_batches(jobs, partial(_compared, model), pace, at_most=len(paths)):
+    for batch in run_in_batches(jobs, partial(_compared, model), concurrency, at_most=len(paths)):
         for photo, found in batch:
             embedded += isinstance(found, float)
             if isinstance(found, PhotoError):

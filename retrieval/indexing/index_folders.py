@@ -16,7 +16,7 @@ from index.sync.run import Sync
 from retrieval.models.model import Model
 from retrieval.photos.formats import NEEDED_PACKAGES
 from retrieval.photos.scan import FolderScan, scan_folder
-from retrieval.pipeline.executor import Pace
+from retrieval.pipeline.executor import Concurrency
 from retrieval.pipeline.progress import Progress
 from retrieval.pipeline.stages import ReadPhoto, Stages
 
@@ -38,7 +38,7 @@ def index_folders(
     model: Model,
     folders: Sequence[Path],
     *,
-    pace: Pace | None = None,
+    concurrency: Concurrency | None = None,
     retry_skipped: bool = False,
     progress: Progress | None = None,
 ) -> list[FolderReport]:
@@ -46,7 +46,7 @@ def index_folders(
 
     A batch is one transaction: what was stored before an interruption stays, and the next run goes on from there. A
     folder that was indexed and is gone (an unplugged drive), or empty (its mount point), keeps its photos in the index.
-    `pace` is by default that of `Pace.chosen`, which a model suits best that was loaded with one thread.
+    `concurrency` is by default that of `Concurrency.chosen`, which a model suits best that was loaded with one thread.
     Photos skipped before are tried again with `retry_skipped`, or when a package they needed has been installed.
     Raises UserError, before anything is done, for a folder that never was there, and if there is nothing to do.
     """
@@ -58,7 +58,7 @@ def index_folders(
     runs = [run for run in begun if isinstance(run, _FolderRun)]
     Sync.join([run.sync for run in runs])
     meter.add(total=sum(len(run.sync.to_read) for run in runs))
-    with Stages.begun(model, pace or Pace.chosen(model)) as stages:
+    with Stages.begun(model, concurrency or Concurrency.chosen(model)) as stages:
         for run in runs:
             _look_at_photos(run, stages, meter)
     return [run.finish() if isinstance(run, _FolderRun) else run for run in begun]

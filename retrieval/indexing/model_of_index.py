@@ -19,7 +19,7 @@ def load_index_model(
     anew: bool = False,
     device: Device = "auto",
     threads: int | None = None,
-    few: bool = False,
+    fast_start: bool = False,
     cache: Path | None = None,
 ) -> Model:
     """Load the model file that is `named`, otherwise the one that the index in `folder` was made with.
@@ -27,7 +27,7 @@ def load_index_model(
     The built-in model begins an index: with `begin` where there is none yet, with `anew` always. Raises
     IndexNotFoundError, ModelMismatchError if the model is no longer where it was, and what `Model.load` raises.
     """
-    load = partial(Model.load, device=device, threads=threads, few=few, cache=cache)
+    load = partial(Model.load, device=device, threads=threads, fast_start=fast_start, cache=cache)
     if named is not None or anew:
         return load(named)
     try:

@@ -13,7 +13,7 @@ from retrieval.indexing.index_folders import FolderReport, folders_at, index_fol
 from retrieval.models.model import Model
 from retrieval.photos.files import current_stamp
 from retrieval.photos.scan import scan_folder
-from retrieval.pipeline.executor import Pace
+from retrieval.pipeline.executor import Concurrency
 from retrieval.pipeline.progress import Progress
 
 NAMED = 10
@@ -26,7 +26,7 @@ def rebuild_index(
     folders: Sequence[Path],
     *,
     kind: str | None = None,
-    pace: Pace | None = None,
+    concurrency: Concurrency | None = None,
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
     building: Callable[[str], None] | None = None,
@@ -62,7 +62,7 @@ def rebuild_index(
     ) as index:
         # A run that was broken off may have had others.
         index.forget([root for root in index.roots() if not any(root.is_relative_to(folder) for folder in folders)])
-        reports = index_folders(index, model, folders, pace=pace, progress=progress)
+        reports = index_folders(index, model, folders, concurrency=concurrency, progress=progress)
         # A drive can also go away meanwhile.
         if known:
             _check_that_all_can_be_seen(place, known)

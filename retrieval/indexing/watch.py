@@ -16,7 +16,7 @@ from index.records import SyncCounts
 from retrieval.indexing.index_folders import FolderReport, index_folders
 from retrieval.models.model import Model
 from retrieval.photos.scan import has_photo_suffix, is_left_out
-from retrieval.pipeline.executor import Pace
+from retrieval.pipeline.executor import Concurrency
 from retrieval.pipeline.progress import Progress
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def keep_in_step(
     folders: Sequence[Path],
     *,
     retry_skipped: bool = False,
-    pace: Pace | None = None,
+    concurrency: Concurrency | None = None,
     progress: Progress | None = None,
 ) -> Iterator[list[FolderReport]]:
     """Bring an index up to date with folders, or all that it knows, again after each burst of changes, for ever.
@@ -44,7 +44,7 @@ def keep_in_step(
     first = True
     for changed in _watch([Path(absolute(folder)) for folder in folders] or index.roots()):
         retry = retry_skipped and first
-        reports = index_folders(index, model, changed, retry_skipped=retry, pace=pace, progress=progress)
+        reports = index_folders(index, model, changed, retry_skipped=retry, concurrency=concurrency, progress=progress)
         if first or any(_did_something(report) for report in reports):
             yield reports
         first = False

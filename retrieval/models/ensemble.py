@@ -41,11 +41,14 @@ class Ensemble:
         crops: Crops = 1,
         device: Device = "auto",
         threads: int | None = None,
-        few: bool = False,
+        fast_start: bool = False,
         cache: Path | None = None,
     ) -> "Ensemble":
         """Load model files, or the built-in one if there is no path, as `Model.load` does. Raises what that does."""
-        models = [Model.load(path, device=device, threads=threads, few=few, cache=cache) for path in paths or (None,)]
+        models = [
+            Model.load(path, device=device, threads=threads, fast_start=fast_start, cache=cache)
+            for path in paths or (None,)
+        ]
         return cls(models, crops=crops)
 
     @property

@@ -1,7 +1,7 @@
 """A model file at work: prepared pictures in, probabilities, fc7 and embeddings out."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from index.records import Prediction
 from retrieval.models.runtime import Device, open_session, require_onnxruntime
 from retrieval.models.spec import ModelSpec
 from retrieval.photos.preprocess import resize_and_crop
+from retrieval.pipeline.executor import BATCH_SIZE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -75,16 +76,17 @@ class Model:
         *,
         device: Device = "auto",
         threads: int | None = None,
-        few: bool = False,
+        fast_start: bool = False,
         cache: Path | None = None,
     ) -> "Model":
         """Load a model file, or one by name: see `model_file`.
 
         `device` auto takes a GPU where ONNX Runtime has one; `threads` is how many a run uses, by default one a
-        core. With `few` it is loaded sooner, for a few pictures, and takes a little longer for each. In the folder
-        `cache` its optimised graph is kept, which is loaded sooner still the next time. Raises ModelError (missing,
-        damaged, foreign or newer file), MissingPackageError (no ONNX Runtime) and UserError (no CUDA device where one
-        is asked for).
+        core. With `fast_start` it is loaded sooner and takes a little longer for each picture, which suits a few. In
+        the folder `cache` its optimised graph is kept, which is loaded sooner still the next time.
+
+        Raises ModelError (missing, damaged, foreign or newer file), MissingPackageError (no ONNX Runtime) and UserError
+        (no CUDA device where one is asked for).
         """
         word, path = path, model_file(path)
         named = None if path == BUILTIN else path
@@ -97,7 +99,7 @@ class Model:
                 f"there is no model file {path}; make one with `fc7 train DATA -o RUN` or `fc7 import` (--list tells "
                 f"which there are), or {other}"
             )
-        session = open_session(path, device=device, threads=threads, few=few, cache=cache)
+        session = open_session(path, device=device, threads=threads, fast_start=fast_start, cache=cache)
         spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path=str(path))
         _check_graph(session, spec, path)
         return cls(session, spec, path=named, device=device)
@@ -137,16 +139,17 @@ class Model:
 
     def embed(self, images: Sequence["Image"]) -> NDArray[np.float32]:
         """Return the embeddings (n, dim) of pictures, each of unit length."""
-        if not images:
-            return np.empty((0, self.spec.dim), np.float32)
-        return self.run(np.stack([self.prepare(image) for image in images])).embedding
+        batches = [outputs.embedding for outputs in self._in_batches(images)]
+        return np.concatenate([np.empty((0, self.spec.dim), np.float32), *batches])
 
     def classify(self, images: Sequence["Image"], *, k: int = 5) -> list[tuple[Prediction, ...]]:
         """Return the k most probable classes of each picture, best first."""
-        if not images:
-            return []
-        probabilities = self.run(np.stack([self.prepare(image) for image in images])).probabilities
-        return [self.top_predictions(row, k) for row in probabilities]
+        return [self.top_predictions(row, k) for outputs in self._in_batches(images) for row in outputs.probabilities]
+
+    def _in_batches(self, images: "Sequence[Image]") -> Iterator[Outputs]:
+        """Run pictures 16 at a time: the maps of the first layers of all together would take a megabyte each."""
+        for start in range(0, len(images), BATCH_SIZE):
+            yield self.run([self.prepare(image) for image in images[start : start + BATCH_SIZE]])
 
     def top_predictions(self, probabilities: NDArray[np.float32], k: int = 5) -> tuple[Prediction, ...]:
         """Return the k most probable classes of one picture's probabilities (classes,), best first."""

@@ -17,9 +17,6 @@ from index.errors import MissingPackageError, ModelError, UserError
 from retrieval.models.graph_cache import WEIGHTS, CachedGraph
 from retrieval.pipeline.executor import usable_cores
 
-# From 1.29 on it tells its makers what models it is used with, unless this is set before it is imported.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -32,16 +29,27 @@ def require_onnxruntime() -> None:
         )
 
 
+def load_onnxruntime() -> Any:
+    """Return the module, imported so that it reports nothing to anyone.
+
+    From 1.29 on it tells its makers what models it is used with, unless this is set before it is imported.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
+
+
 def open_session(
     path: Path,
     *,
     device: Device = "auto",
     threads: int | None = None,
-    few: bool = False,
+    fast_start: bool = False,
     cache: Path | None = None,
 ) -> Any:
     """Open a model file, as `Model.load` says. Raises ModelError (unreadable) and UserError (no CUDA)."""
-    import onnxruntime as ort
+    ort = load_onnxruntime()
 
     ort.set_default_logger_severity(3)
     available = ort.get_available_providers()
@@ -52,9 +60,11 @@ def open_session(
         wanted.insert(0, "CUDAExecutionProvider")
     session = None
     if cache is not None and device != "cuda" and len(wanted) == 1:
-        session = _open_cached(path, cache, _options(threads, few=few))
+        session = _open_cached(path, cache, _options(threads, fast_start=fast_start))
     try:
-        session = session or ort.InferenceSession(_source(path), _options(threads, few=few), providers=wanted)
+        session = session or ort.InferenceSession(
+            _source(path), _options(threads, fast_start=fast_start), providers=wanted
+        )
     except Exception as error:  # ONNX Runtime's own exceptions have no common base but this one
         raise ModelError(_unreadable(path, str(error))) from error
     if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
@@ -86,7 +96,7 @@ def _unreadable(path: Path, said: str) -> str:
 
 def _open_cached(path: Path, cache: Path, options: Any) -> Any:
     """Open a model file's optimised graph, which is put into the cache where it is not; None where it cannot be."""
-    import onnxruntime as ort
+    ort = load_onnxruntime()
 
     place = CachedGraph.of(path, cache=cache, runtime=f"onnxruntime {ort.__version__}, {ort.get_build_info()}")
     graph = place and (place.find() or place.make(partial(_write_optimised, path)))
@@ -102,9 +112,9 @@ def _open_cached(path: Path, cache: Path, options: Any) -> Any:
 
 def _write_optimised(path: Path, graph: Path) -> bool:
     """Write a model file's graph as this processor is to run it, and WEIGHTS beside it; return whether it could."""
-    import onnxruntime as ort
+    ort = load_onnxruntime()
 
-    options = _options(1, few=True)
+    options = _options(1, fast_start=True)
     try:
         options.optimized_model_filepath = str(graph)
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)
@@ -115,13 +125,13 @@ def _write_optimised(path: Path, graph: Path) -> bool:
     return True
 
 
-def _options(threads: int | None, *, few: bool = False) -> Any:
+def _options(threads: int | None, *, fast_start: bool = False) -> Any:
     """Return the settings of a session in which a run uses `threads`, by default one a core."""
-    import onnxruntime as ort
+    ort = load_onnxruntime()
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or usable_cores()
-    if few:
+    if fast_start:
         # Rearranging the weights, and threads that wait awake for the next piece of work, pay over many pictures.
         options.add_session_config_entry("session.disable_prepacking", "1")
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -147,7 +157,7 @@ def profile(path: Path, *, runs: int, optimised: bool, threads: int | None = Non
     Without `optimised` the nodes are those of the file; with it they are what production runs: some merged, which then
     bear the name of one of them, and some added.
     """
-    import onnxruntime as ort
+    ort = load_onnxruntime()
 
     options = _options(threads)
     if not optimised:

@@ -2,7 +2,7 @@
 
 from io import BytesIO
 
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, JpegImagePlugin, TiffImagePlugin
 
 from index.errors import PhotoError
 from retrieval.photos.formats import NEEDED_PACKAGES
@@ -34,7 +34,7 @@ def open_preview(data: bytes) -> Image.Image:
     except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
         raise PhotoError("a camera RAW without a preview") from None
     if isinstance(preview.data, bytes):
-        return Image.open(BytesIO(preview.data), formats=["JPEG"])
+        return JpegImagePlugin.jpeg_factory(BytesIO(preview.data))
     image = Image.fromarray(preview.data)
     image.getexif()[ExifTags.Base.Orientation] = _ORIENTATIONS.get(flip, 1)
     return image

@@ -20,10 +20,6 @@ from retrieval.photos.formats import HEIF, NEEDED_PACKAGES, RAW, photo_format
 MAX_PIXELS = 200_000_000
 """Pixels of the largest photo that is decoded where nothing else is said: some phones have 200 megapixels."""
 
-# Pillow's own limit holds for the whole process, and changing it around each photo would race with other threads. It
-# refuses twice this; what lies between is refused below.
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-
 _DECODERS = re.compile(r"(PIL|pillow_heif|rawpy)\.")
 _PLUGINS = {"JPEG2000": "Jpeg2K", "TIFF": "Tiff", "WEBP": "WebP", "AVIF": "Avif"}
 # Of these there are more kinds than the decoders know, and they say the same of an unknown one as of a damaged one.
@@ -74,8 +70,6 @@ def load_photo(source: Path | bytes, *, shorter_side: int | None = None, max_pix
             return _decode(image, shorter_side, max_pixels)
     except PhotoError:
         raise
-    except Image.DecompressionBombError:
-        raise PhotoError(f"more than {max_pixels:,} pixels") from None
     except MemoryError:
         raise PhotoError("too large for the memory of this machine") from None
     except Exception as error:  # over damaged bytes a decoder may raise anything
@@ -122,7 +116,18 @@ def _open(data: bytes, format: str) -> Image.Image:
         raise PhotoError("truncated JPEG2000")  # cut between two headers, OpenJPEG takes it for a grey picture
     if format in _PLUGINS:
         import_module(f"PIL.{_PLUGINS[format]}ImagePlugin")
-    return Image.open(BytesIO(data), formats=[format])
+    return open_as(format, data)
+
+
+def open_as(format: str, data: bytes) -> Image.Image:
+    """Open a picture of a known format, not yet decoded.
+
+    `Image.open` would refuse what has more pixels than a limit of its own, which holds for the whole process: a program
+    that uses fc7 may have set it. The limit here is checked before anything is decoded.
+    """
+    Image.preinit()
+    factory, _ = Image.OPEN[format]
+    return factory(BytesIO(data), "")
 
 
 def _decode(image: Image.Image, shorter_side: int | None, max_pixels: int) -> Photo:

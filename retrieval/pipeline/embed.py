@@ -16,7 +16,7 @@ from retrieval.models.spec import ModelSpec
 from retrieval.photos.decode import open_photo
 from retrieval.photos.files import MAX_BYTES, check_size
 from retrieval.photos.scan import expand_paths
-from retrieval.pipeline.executor import Pace, run_in_batches
+from retrieval.pipeline.executor import Concurrency, run_in_batches
 from retrieval.pipeline.progress import Progress
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ STANDARD_INPUT = Path("-")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DescribedPhoto:
+class EmbeddedPhoto:
     """A photo and what a model says of it: probabilities (classes,), fc7 (fc7_dim,), embedding (dim,)."""
 
     path: Path
@@ -38,7 +38,7 @@ class DescribedPhoto:
 Prepared = TypeVar("Prepared")
 
 
-class Describer(Protocol[Prepared]):
+class Embedder(Protocol[Prepared]):
     """A `Model`, or several as one: an `Ensemble`."""
 
     @property
@@ -57,18 +57,18 @@ class Describer(Protocol[Prepared]):
     def top_predictions(self, probabilities: NDArray[np.float32], k: int) -> tuple[Prediction, ...]: ...
 
 
-def describe_photos(
-    model: Describer[Prepared],
+def embed_paths(
+    model: Embedder[Prepared],
     paths: Sequence[Path],
     *,
     skipped: list[SkippedPhoto],
     standard_input: BinaryIO | None = None,
     progress: Progress | None = None,
-    pace: Pace | None = None,
-) -> Iterator[DescribedPhoto]:
+    concurrency: Concurrency | None = None,
+) -> Iterator[EmbeddedPhoto]:
     """Yield the photos that can be read, in order, those in folders included; the others are appended to `skipped`.
 
-    `pace` is by default that of `Pace.chosen`, which a model suits best that was loaded with one thread.
+    `concurrency` is by default that of `Concurrency.chosen`, which a model suits best that was loaded with one thread.
     """
 
     def prepare(source: Path | bytes) -> Prepared:
@@ -82,9 +82,9 @@ def describe_photos(
 
     photos = expand_paths(paths, skipped=skipped)
     jobs = ((path, partial(prepare, source_of(path))) for path in photos)
-    pace = pace or Pace.chosen(model)
+    concurrency = concurrency or Concurrency.chosen(model)
     done = 0
-    for batch in run_in_batches(jobs, partial(_described, model), pace, at_most=len(photos)):
+    for batch in run_in_batches(jobs, partial(_embedded_photos, model), concurrency, at_most=len(photos)):
         for path, photo in batch:
             if isinstance(photo, PhotoError):
                 skipped.append(SkippedPhoto(path, str(photo)))
@@ -95,9 +95,9 @@ def describe_photos(
             progress(done, len(photos))
 
 
-def _described(
-    model: Describer[Prepared], batch: Sequence[tuple[Path, Prepared | PhotoError]]
-) -> list[tuple[Path, DescribedPhoto | PhotoError]]:
+def _embedded_photos(
+    model: Embedder[Prepared], batch: Sequence[tuple[Path, Prepared | PhotoError]]
+) -> list[tuple[Path, EmbeddedPhoto | PhotoError]]:
     """Run a model on those photos of a batch that could be prepared."""
     readable = [pixels for _, pixels in batch if not isinstance(pixels, PhotoError)]
     rows: Iterator[tuple[NDArray[np.float32], ...]] = iter(())
@@ -105,6 +105,5 @@ def _described(
         outputs = model.run(readable)
         rows = zip(outputs.probabilities, outputs.fc7, outputs.embedding, strict=True)
     return [
-        (path, pixels if isinstance(pixels, PhotoError) else DescribedPhoto(path, *next(rows)))
-        for path, pixels in batch
+        (path, pixels if isinstance(pixels, PhotoError) else EmbeddedPhoto(path, *next(rows))) for path, pixels in batch
     ]

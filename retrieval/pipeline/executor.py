@@ -32,15 +32,15 @@ class OnDevice(Protocol):
 
 
 @dataclass(frozen=True)
-class Pace:
+class Concurrency:
     """How many threads decode and compute, photos a batch has at most, and batches are computed at once."""
 
     workers: int
     batch_size: int
-    at_once: int
+    parallel: int
 
     @classmethod
-    def chosen(cls, model: OnDevice, *, workers: int | None = None, batch_size: int | None = None) -> "Pace":
+    def chosen(cls, model: OnDevice, *, workers: int | None = None, batch_size: int | None = None) -> "Concurrency":
         """Choose what is not given: a thread a core, each with batches of its own; a GPU has large ones, in turn."""
         workers = workers or usable_cores()
         if model.on_gpu:
@@ -106,17 +106,22 @@ def run_ahead(
 
 
 def compute_ahead(
-    prepared: Iterable[Item], compute: Callable[[list[Item]], Result], threads: Executor, pace: Pace, *, at_most: int
+    prepared: Iterable[Item],
+    compute: Callable[[list[Item]], Result],
+    threads: Executor,
+    concurrency: Concurrency,
+    *,
+    at_most: int,
 ) -> Iterator[Result]:
     """Yield what `compute` makes of each batch of items, of which there are `at_most` so many, in order.
 
     A batch is computed in one of the threads that prepare the items, so that none of these waits for another: faster
     than a network in several threads, which wait for each other at every layer and for those that decode.
     """
-    batches = in_batches(prepared, even_sizes(at_most, pace.batch_size, pace.at_once))
+    batches = in_batches(prepared, even_sizes(at_most, concurrency.batch_size, concurrency.parallel))
     # While all threads compute, or a GPU does, one more waits.
     for _, result in run_ahead(
-        ((None, partial(compute, batch)) for batch in batches), threads, look_ahead=pace.at_once + 1
+        ((None, partial(compute, batch)) for batch in batches), threads, look_ahead=concurrency.parallel + 1
     ):
         assert not isinstance(result, PhotoError)
         yield result
@@ -125,13 +130,13 @@ def compute_ahead(
 def run_in_batches(
     jobs: Iterable[tuple[Source, Callable[[], Item]]],
     compute: Callable[[list[tuple[Source, Item | PhotoError]]], Result],
-    pace: Pace,
+    concurrency: Concurrency,
     *,
     at_most: int,
 ) -> Iterator[Result]:
     """As `compute_ahead`, of what `run_ahead` makes of the jobs, in threads that end with the generator."""
-    with photo_threads(pace.workers) as threads:
-        yield from compute_ahead(run_ahead(jobs, threads), compute, threads, pace, at_most=at_most)
+    with photo_threads(concurrency.workers) as threads:
+        yield from compute_ahead(run_ahead(jobs, threads), compute, threads, concurrency, at_most=at_most)
 
 
 def in_batches(items: Iterable[Item], sizes: int | Iterable[int]) -> Iterator[list[Item]]:

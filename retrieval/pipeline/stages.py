@@ -17,7 +17,7 @@ from index.records import FileStamp, NewPhoto
 from retrieval.models.model import Model
 from retrieval.photos.decode import load_photo
 from retrieval.photos.files import content_hash, read_stamped
-from retrieval.pipeline.executor import Pace, compute_ahead, photo_threads, run_ahead
+from retrieval.pipeline.executor import Concurrency, compute_ahead, photo_threads, run_ahead
 
 LABELS = 5
 # A plain white picture, for a model whose units all stay silent at it.
@@ -59,20 +59,20 @@ class PreparedPhoto:
 class Stages:
     """Threads that wait for disks, and threads that decode and compute alike: no more of these than there are cores."""
 
-    def __init__(self, model: Model, pace: Pace, *, readers: Executor, threads: Executor) -> None:
+    def __init__(self, model: Model, concurrency: Concurrency, *, readers: Executor, threads: Executor) -> None:
         """Use `begun`."""
         self._model = model
-        self._pace = pace
+        self._pace = concurrency
         self._readers = readers
         self._threads = threads
-        self._decode_ahead = max(_DECODE_AHEAD, _DECODE_AHEAD_PER_WORKER * pace.workers)
+        self._decode_ahead = max(_DECODE_AHEAD, _DECODE_AHEAD_PER_WORKER * concurrency.workers)
 
     @classmethod
     @contextmanager
-    def begun(cls, model: Model, pace: Pace) -> Iterator["Stages"]:
+    def begun(cls, model: Model, concurrency: Concurrency) -> Iterator["Stages"]:
         """Start the threads; they end with the block, and what has not begun by then is cancelled."""
-        with photo_threads(pace.workers) as readers, photo_threads(pace.workers) as threads:
-            yield cls(model, pace, readers=readers, threads=threads)
+        with photo_threads(concurrency.workers) as readers, photo_threads(concurrency.workers) as threads:
+            yield cls(model, concurrency, readers=readers, threads=threads)
 
     def read(
         self, folder: Path, paths: Sequence[bytes], stamps: Mapping[bytes, FileStamp]
@@ -86,12 +86,14 @@ class Stages:
 
         There are `at_most` so many. With more than 8 cores, 8 for each can wait.
         """
-        pace = self._pace
+        concurrency = self._pace
         to_prepare = ((photo, partial(prepare_photo, self._model, data)) for photo, data in photos)
         prepared = run_ahead(
             to_prepare, self._threads, look_ahead=self._decode_ahead, weigh=lambda photo: _weight(photo.stamp)
         )
-        yield from compute_ahead(prepared, partial(embed_photos, self._model), self._threads, pace, at_most=at_most)
+        yield from compute_ahead(
+            prepared, partial(embed_photos, self._model), self._threads, concurrency, at_most=at_most
+        )
 
 
 def read_content(path: Path) -> Content:

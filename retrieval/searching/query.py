@@ -18,7 +18,7 @@ from retrieval.photos.decode import load_photo
 from retrieval.photos.files import MAX_BYTES, check_size, current_stamp
 from retrieval.photos.scan import expand_paths
 from retrieval.pipeline.embed import STANDARD_INPUT
-from retrieval.pipeline.executor import Pace, run_in_batches
+from retrieval.pipeline.executor import Concurrency, run_in_batches
 from retrieval.pipeline.stages import NOTHING_FOUND
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ def embed_query_photos(
                 yield _Source(path, stored), partial(_no_views, model)
 
     photos = expand_paths(paths, skipped=skipped)
-    for batch in run_in_batches(jobs(photos), partial(_embedded, model), Pace.chosen(model), at_most=len(photos)):
+    for batch in run_in_batches(
+        jobs(photos), partial(_embedded, model), Concurrency.chosen(model), at_most=len(photos)
+    ):
         for path, embedding in batch:
             if isinstance(embedding, PhotoError):
                 skipped.append(SkippedPhoto(path, str(embedding)))

@@ -128,7 +128,9 @@ class Checkpoint:
         except (OSError, RuntimeError) as error:
             # What torch's own writer says when the disk is full ("unexpected pos 768 vs 662") helps nobody.
             reason = error.strerror if isinstance(error, OSError) else "the disk may be full"
-            raise CheckpointError(f"{path} could not be written ({reason}); {way_on(path.parent, error)}") from error
+            raise CheckpointError(
+                f"{path} could not be written ({reason}); {recovery_hint(path.parent, error)}"
+            ) from error
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
@@ -208,7 +210,7 @@ class Checkpoint:
         return network.eval()
 
 
-def way_on(run: Path, error: Exception | None = None) -> str:
+def recovery_hint(run: Path, error: Exception | None = None) -> str:
     """Return what to do where a file could not be written into a run's folder.
 
     That is for want of room, unless an OSError says otherwise.

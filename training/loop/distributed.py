@@ -21,23 +21,23 @@ LONGEST_WAIT = timedelta(hours=4)
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's number among `count`, and among the `local_count` on this machine; each call is made by all."""
+    """This process's rank among all, and among those on this machine, as torchrun has it; each call is made by all."""
 
-    number: int = 0
-    count: int = 1
-    local_number: int = 0
-    local_count: int = 1
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    local_world_size: int = 1
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that reports and writes files."""
-        return self.number == 0
+        return self.rank == 0
 
     def gather(self, value: T) -> list[T]:
         """Return each process's value."""
-        if self.count == 1:
+        if self.world_size == 1:
             return [value]
-        found: list[T | None] = [None] * self.count
+        found: list[T | None] = [None] * self.world_size
         dist.all_gather_object(found, value)
         return found  # type: ignore[return-value]
 
@@ -47,20 +47,20 @@ class Processes:
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """Return the sums over all processes."""
-        if self.count == 1:
+        if self.world_size == 1:
             return list(values)
         total = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(total)
         found: list[float] = total.tolist()
         return found
 
-    def share(self, order: Tensor) -> Tensor:
+    def shard(self, order: Tensor) -> Tensor:
         """Return those of a batch's pictures (..., n) that this process takes."""
-        return order[..., self.number :: self.count]
+        return order[..., self.rank :: self.world_size]
 
-    def spread(self, values: Iterable[Tensor]) -> None:
+    def broadcast(self, values: Iterable[Tensor]) -> None:
         """Set tensors to what they are in the first process."""
-        if self.count > 1:
+        if self.world_size > 1:
             for value in values:
                 dist.broadcast(value, src=0)
 
@@ -76,17 +76,17 @@ class Processes:
                 raise raised_anywhere from error
         return result  # type: ignore[return-value]
 
-    def on_first(self, work: Callable[[], T]) -> T:
+    def on_main(self, work: Callable[[], T]) -> T:
         """Return what `work` does in the first process alone; a UserError there is raised in all."""
-        return self.gather(self.together(lambda: work() if self.first else None))[0]  # type: ignore[return-value]
+        return self.gather(self.together(lambda: work() if self.is_main else None))[0]  # type: ignore[return-value]
 
     def in_turn(self, work: Callable[[], T]) -> T:
         """Return what `work` does here, after the first process has done it alone and left its files."""
-        if self.count == 1:
+        if self.world_size == 1:
             return work()
-        first = self.together(lambda: work() if self.first else None)
-        rest = self.together(lambda: None if self.first else work())
-        return first if self.first else rest  # type: ignore[return-value]
+        first = self.together(lambda: work() if self.is_main else None)
+        rest = self.together(lambda: None if self.is_main else work())
+        return first if self.is_main else rest  # type: ignore[return-value]
 
 
 ALONE = Processes()
@@ -107,15 +107,17 @@ def joined_processes(device: str = "auto") -> Iterator[Processes]:
     processes = Processes(int(os.environ["RANK"]), count, *local)
     cuda = device != "cpu" and torch.cuda.is_available()
     if cuda:
-        if processes.local_count > torch.cuda.device_count():
+        if processes.local_world_size > torch.cuda.device_count():
             raise UserError(
-                f"{processes.local_count} processes are too many for {torch.cuda.device_count()} GPUs; give torchrun "
-                f"--nproc-per-node {torch.cuda.device_count()}"
+                f"{processes.local_world_size} processes are too many for {torch.cuda.device_count()} GPUs; give "
+                f"torchrun --nproc-per-node {torch.cuda.device_count()}"
             )
-        torch.cuda.set_device(processes.local_number)
+        torch.cuda.set_device(processes.local_rank)
     # Gloo beside NCCL: what is agreed upon between steps lies in the machine's memory.
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=LONGEST_WAIT)
     try:
         yield processes
+        # Gloo ends with SIGABRT in a process that leaves while another is still in its last call to it.
+        dist.barrier()
     finally:
         dist.destroy_process_group()

@@ -37,12 +37,12 @@ def choose_hardware(device: str = "auto", *, processes: Processes = ALONE, compi
     if device == "cuda" and not available:
         raise UserError("PyTorch finds no CUDA device here; leave out --device, or give --device cpu")
     chosen = torch.device("cpu")
-    memory = machine_memory() // processes.local_count
+    memory = machine_memory() // processes.local_world_size
     if available and device != "cpu":
-        chosen = torch.device("cuda", processes.local_number)
+        chosen = torch.device("cuda", processes.local_rank)
         # Decoded on the machine first, so they have to fit into both.
         memory = min(memory, torch.cuda.mem_get_info(chosen)[0])
-    workers = max(usable_cores() // processes.local_count, 1)
+    workers = max(usable_cores() // processes.local_world_size, 1)
     return Hardware(chosen, memory=memory // 2, workers=workers, processes=processes, compiled=compiled)
 
 

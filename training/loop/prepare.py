@@ -16,7 +16,7 @@ from training.loop.recipe import Recipe
 from training.loop.report import Report, tell_skipped
 from training.networks.alexnet import feature_grid
 from training.networks.architectures import AlexNetConfig
-from training.pretrained.weights import Start
+from training.pretrained.weights import PretrainedWeights
 
 
 def check_crops(recipe: Recipe, config: AlexNetConfig) -> None:
@@ -79,7 +79,7 @@ def fitted_recipe(
     batch_size = recipe.batch_size
     if fit_batch:
         fewer = max(min(batch_size, pictures // 8), min(pictures, 4))
-        batch_size = max(fewer - fewer % processes.count, min(2 * processes.count, batch_size))
+        batch_size = max(fewer - fewer % processes.world_size, min(2 * processes.world_size, batch_size))
     if pictures < batch_size:
         raise DatasetError(
             f"{pictures} pictures to learn from are fewer than one batch of {batch_size}; give a smaller --batch-size"
@@ -92,7 +92,7 @@ def fitted_recipe(
     return replace(recipe, batch_size=batch_size, lr=lr)
 
 
-def tell_known(dataset: Dataset, start: Start, report: Report) -> None:
+def tell_known(dataset: Dataset, start: PretrainedWeights, report: Report) -> None:
     """Note how many pictures to check with the start has learned from: where all are known, or a validation set is."""
     if learned := unpack_marks(start.learned):
         known = sum(mark_of(path) in learned for path in dataset.validation.paths)
@@ -103,7 +103,7 @@ def tell_known(dataset: Dataset, start: Start, report: Report) -> None:
             )
 
 
-def describe_data(dataset: Dataset, pictures: Pictures, start: Start | None) -> dict[str, Any]:
+def describe_data(dataset: Dataset, pictures: Pictures, start: PretrainedWeights | None) -> dict[str, Any]:
     """Return what a checkpoint says of its pictures.
 
     `learned` are the marks of all that the weights have seen; `start_learned`, of what the start had, decide what is

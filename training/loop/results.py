@@ -10,7 +10,7 @@ from index.files import replacing
 from retrieval.evaluation.evaluate import Evaluation
 from retrieval.models.spec import ClassName
 from retrieval.text import csv_line
-from training.loop.checkpoint import EpochMetrics, way_on
+from training.loop.checkpoint import EpochMetrics, recovery_hint
 
 
 def write_metrics(path: Path, history: Sequence[EpochMetrics]) -> None:
@@ -44,4 +44,6 @@ def _write(path: Path, rows: Iterable[Sequence[object]]) -> None:
         with replacing(path) as file:
             file.writelines(csv_line(row).encode("utf-8", "surrogateescape") for row in rows)
     except OSError as error:
-        raise RunError(f"{path} could not be written ({error.strerror}); {way_on(path.parent, error)}") from error
+        raise RunError(
+            f"{path} could not be written ({error.strerror}); {recovery_hint(path.parent, error)}"
+        ) from error

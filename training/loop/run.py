@@ -37,7 +37,7 @@ from training.loop.schedule import stalled
 from training.loop.trainer import Trainer, drawn
 from training.networks.alexnet import AlexNet
 from training.networks.architectures import CONFIGS, AlexNetConfig
-from training.pretrained.weights import Start
+from training.pretrained.weights import PretrainedWeights
 
 SECONDS_BETWEEN_CHECKPOINTS = 300
 
@@ -53,7 +53,7 @@ class TrainResult:
     evaluation: Evaluation | None = None
 
 
-def first_recipe(*, arch: str | None, start: Start | None, teacher: bool = False) -> Recipe:
+def first_recipe(*, arch: str | None, start: PretrainedWeights | None, teacher: bool = False) -> Recipe:
     """Return the recipe to change from: that of fine-tuning, or else the default of an architecture."""
     if start is not None and not teacher:
         return RECIPES[start.config.arch].for_fine_tuning()
@@ -68,7 +68,7 @@ def train(
     hardware: Hardware,
     report: Report,
     config: AlexNetConfig | None = None,
-    start: Start | None = None,
+    start: PretrainedWeights | None = None,
     fit_batch: bool = True,
     fit_rate: bool = True,
     names: Path | None = None,
@@ -131,7 +131,7 @@ def train(
 
     processes = hardware.processes
     with ExitStack() as held:
-        processes.on_first(lambda: make_folder(out, [source.root for source in sources], held, cache=cache))
+        processes.on_main(lambda: make_folder(out, [source.root for source in sources], held, cache=cache))
         return _learn(*processes.together(prepare), out, report=report, embedding=embedding)
 
 
@@ -193,7 +193,7 @@ def resume(
     processes = hardware.processes
     with ExitStack() as held:
         # Where there is no folder, it says more that there is no checkpoint.
-        processes.on_first(lambda: take_folder(out, held) if os.path.isdir(out) else None)
+        processes.on_main(lambda: take_folder(out, held) if os.path.isdir(out) else None)
         return _learn(*processes.together(prepare), out, report=report, embedding=embedding)
 
 
@@ -238,7 +238,7 @@ def _learn(
     recipe, processes = trainer.recipe, trainer.processes
     skipped: list[SkippedPhoto] = []
     _tell_skipped(skipped, trainer, report)
-    several = f" in {processes.count} processes" if processes.count > 1 else ""
+    several = f" in {processes.world_size} processes" if processes.world_size > 1 else ""
     report.note(
         f"{recipe.arch}, {name_of(trainer.precision)} on {trainer.device}{several}, "
         f"{recipe.epochs} epochs of {trainer.steps} batches"
@@ -261,7 +261,7 @@ def _learn(
         write_mistakes(out / MISTAKES, evaluation)
         return spec, evaluation
 
-    return TrainResult(out, tuple(trainer.history), tuple(skipped), *processes.on_first(finish))
+    return TrainResult(out, tuple(trainer.history), tuple(skipped), *processes.on_main(finish))
 
 
 def _run_epochs(
@@ -287,7 +287,7 @@ def _run_epochs(
             whole = trainer.train_epoch(stop=stop, report=tell)
             _tell_skipped(skipped, trainer, report)
             trainer.save_into(checkpoint)
-            trainer.processes.on_first(partial(_save, trainer, checkpoint, out, whole=whole))
+            trainer.processes.on_main(partial(_save, trainer, checkpoint, out, whole=whole))
             saved = time.monotonic()
             if whole:
                 report.epoch(trainer.history[-1], recipe.epochs)

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from index.errors import RunError
-from training.loop.checkpoint import LAST, way_on
+from training.loop.checkpoint import LAST, recovery_hint
 
 MODEL = "model.onnx"
 METRICS, CONFUSION, MISTAKES = "metrics.csv", "confusion.csv", "mistakes.csv"
@@ -56,7 +56,7 @@ def take_folder(out: Path, held: ExitStack) -> None:
         with TemporaryFile(dir=out):
             pass
     except OSError as error:
-        raise RunError(f"no file can be written into {out} ({error.strerror}); {way_on(out, error)}") from error
+        raise RunError(f"no file can be written into {out} ({error.strerror}); {recovery_hint(out, error)}") from error
     for path in (out / name for name in (MODEL, CONFUSION, MISTAKES)):  # what is written only at the end
         if os.path.isdir(path):
             raise RunError(

@@ -51,17 +51,17 @@ class Trainer:
         groups: Sequence[slice] = (),
     ) -> None:
         self.processes = processes
-        if recipe.batch_size % processes.count:
+        if recipe.batch_size % processes.world_size:
             raise OptionError(
-                f"--batch-size {recipe.batch_size} cannot be shared by {processes.count} processes; "
-                f"give a multiple of {processes.count}"
+                f"--batch-size {recipe.batch_size} cannot be shared by {processes.world_size} processes; "
+                f"give a multiple of {processes.world_size}"
             )
-        if recipe.batch_size < 2 * processes.count:
+        if recipe.batch_size < 2 * processes.world_size:
             raise OptionError(
-                f"--batch-size {recipe.batch_size} leaves each of {processes.count} processes one picture; "
-                f"give {2 * processes.count} or more"
+                f"--batch-size {recipe.batch_size} leaves each of {processes.world_size} processes one picture; "
+                f"give {2 * processes.world_size} or more"
             )
-        if processes.count > 1 and device.type == "cuda":
+        if processes.world_size > 1 and device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         self.network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe, self.device = recipe, device
@@ -81,7 +81,7 @@ class Trainer:
         self.epoch, self.step = 0, 0
         self.history: list[EpochMetrics] = []
         self._totals = EpochTotals()
-        torch.manual_seed(recipe.seed + SEEDS_APART * processes.number)
+        torch.manual_seed(recipe.seed + SEEDS_APART * processes.rank)
 
     @property
     def steps(self) -> int:
@@ -108,7 +108,7 @@ class Trainer:
         loss_sum, right = (torch.tensor(value, device=self.device) for value in (before.loss, before.right))
         seen, waited = before.pictures, before.waited
         start = reported = time.perf_counter()
-        batches = self.pictures.batches(processes.share(order).flatten(), recipe.batch_size // processes.count)
+        batches = self.pictures.batches(processes.shard(order).flatten(), recipe.batch_size // processes.world_size)
         self._set_learning()
         while whole:
             asked = time.perf_counter()
@@ -123,7 +123,7 @@ class Trainer:
             total, idle = processes.sum([n, n == 0])
             # A process with nothing to learn from would spoil the others' statistics.
             if not idle:
-                loss, right_here = self._learn(pixels, labels, side, weight=n * processes.count / total)
+                loss, right_here = self._learn(pixels, labels, side, weight=n * processes.world_size / total)
                 loss_sum += loss * n
                 right += right_here
                 seen += n
@@ -131,7 +131,7 @@ class Trainer:
             now = time.perf_counter()
             if report is not None and seen and (now - reported > SECONDS_BETWEEN_REPORTS or self.step == self.steps):
                 reported = now
-                rate = processes.count * seen / (before.seconds + now - start)
+                rate = processes.world_size * seen / (before.seconds + now - start)
                 report(self.step, self.steps, loss_sum.item() / seen, right.item() / seen, rate)
             whole = not processes.any(stop())
         # Only then has a GPU done what was asked of it.
@@ -154,7 +154,7 @@ class Trainer:
                 f"start a new run with an --lr below {self.recipe.lr:g}"
             )
         # Without SyncBatchNorm each process has statistics of its own; those of the first are saved.
-        self.processes.spread(self.judged.buffers())
+        self.processes.broadcast(self.judged.buffers())
         loss, top1, top5 = evaluate(
             self.judged,
             self.validation,
@@ -202,7 +202,7 @@ class Trainer:
     def _wrapped(self) -> nn.Module:
         """Return the network as a step calls it: its gradients averaged over all processes, and compiled."""
         model = self.learner
-        if self.processes.count > 1:
+        if self.processes.world_size > 1:
             model = DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
         return torch.compile(model, dynamic=False) if self._compiled else model  # type: ignore[return-value]
 
@@ -254,11 +254,11 @@ class Trainer:
             ) from error
         self.epoch, self.step, self.history = checkpoint.epoch, checkpoint.step, list(checkpoint.history)
         # The sums are of all processes, so one alone goes on from them.
-        self._totals = checkpoint.totals if self.processes.first else EpochTotals()
-        if (state := checkpoint.random.get(_of_process("cpu", self.processes.number))) is not None:
+        self._totals = checkpoint.totals if self.processes.is_main else EpochTotals()
+        if (state := checkpoint.random.get(_of_process("cpu", self.processes.rank))) is not None:
             torch.set_rng_state(state)
         if self.device.type == "cuda":
-            state = checkpoint.random.get(_of_process("cuda", self.processes.number))
+            state = checkpoint.random.get(_of_process("cuda", self.processes.rank))
             if state is not None:
                 torch.cuda.set_rng_state(state, self.device)
 

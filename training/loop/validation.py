@@ -65,7 +65,7 @@ def within_groups(logits: Tensor, labels: Tensor, groups: Sequence[slice]) -> Te
 def _centres(
     network: AlexNet, pictures: Pictures, normalisation: Normalisation, side: int, processes: Processes
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    for pixels, labels in pictures.batches(processes.share(torch.arange(len(pictures))), 500):
+    for pixels, labels in pictures.batches(processes.shard(torch.arange(len(pictures))), 500):
         if not len(labels):
             continue
         x = centre_crops(pixels, network.config.crop, normalisation)

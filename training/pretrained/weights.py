@@ -22,7 +22,7 @@ from training.networks.architectures import AlexNetConfig
 
 
 @dataclass(frozen=True)
-class Start:
+class PretrainedWeights:
     """The shape of a network, its weights by name without fc8, and how its pictures are normalised."""
 
     name: str
@@ -46,7 +46,7 @@ class Start:
         return network
 
 
-def read_start(path: Path) -> Start:
+def read_pretrained(path: Path) -> PretrainedWeights:
     """Read a checkpoint (.pt), a model file (.onnx) or, by the word `builtin`, the model that comes with fc7.
 
     Raises CheckpointError and ModelError.
@@ -56,7 +56,9 @@ def read_start(path: Path) -> Start:
         checkpoint = Checkpoint.load(path)
         weights = {name: values for name, values in checkpoint.weights.items() if not name.startswith("fc8.")}
         licence, learned = (checkpoint.data.get(key, "") for key in ("licence", "learned"))
-        return Start(path.name, _known(checkpoint.config), weights, checkpoint.normalisation, licence, learned)
+        return PretrainedWeights(
+            path.name, _known(checkpoint.config), weights, checkpoint.normalisation, licence, learned
+        )
     if not os.path.isfile(path):
         raise ModelError(f"there is no model file {path}; leave out --from to start from nothing")
     try:
@@ -80,7 +82,7 @@ def read_start(path: Path) -> Start:
     deviation = (
         torch.from_numpy(stored["deviation"].astype(np.float32))[0] if "deviation" in stored else torch.ones(3, 1, 1)
     )
-    return Start(path.name, config, weights, Normalisation(mean, deviation), spec.licence, spec.learned)
+    return PretrainedWeights(path.name, config, weights, Normalisation(mean, deviation), spec.licence, spec.learned)
 
 
 def _config(spec: ModelSpec, path: Path) -> AlexNetConfig:
