@@ -28,7 +28,7 @@ from training.data.dataset import Split, scan_dataset
 from training.data.normalisation import learn_normalisation
 from training.data.pictures import FolderPictures, MemoryPictures, Pictures, square
 from training.loop.hardware import choose_hardware
-from training.loop.precision import chosen_precision, name_of
+from training.loop.optimisation import chosen_precision, name_of
 from training.loop.recipe import RECIPES, Recipe
 from training.loop.trainer import Trainer
 from training.networks.alexnet import AlexNet

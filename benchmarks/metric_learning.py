@@ -35,8 +35,7 @@ from training.data.dataset import scan_dataset
 from training.data.pictures import MemoryPictures, Pictures
 from training.export.embedding import EmbeddingRecipe, EmbeddingTransform, chosen, fit_embedding, join_layers
 from training.loop.checkpoint import Checkpoint
-from training.loop.optimizer import make_optimizer
-from training.loop.precision import chosen_precision
+from training.loop.optimisation import chosen_precision, make_optimizer
 from training.networks.alexnet import AlexNet
 
 CPU = torch.device("cpu")

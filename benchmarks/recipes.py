@@ -97,7 +97,7 @@ VARIANTS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("-o", "--out", type=Path, required=True, help="file to keep results in, and to go on with")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="file to keep results in, and to resume from")
     parser.add_argument("--classes", type=int, default=20)
     parser.add_argument("--epochs", type=int, default=RECIPES["alexnet-64"].epochs)
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each variant")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @index_model_options(begins=True)
 @concurrency_options
 @click.option(
-    "--rebuild", is_flag=True, help="Make the index anew, of all its folders, with the built-in model or that of -m."
+    "--rebuild", is_flag=True, help="Rebuild the index, of all its folders, with the built-in model or that of -m."
 )
 @click.option(
     "--kind",
@@ -64,7 +64,7 @@ def index_command(
     keeps its photos in the index. Nothing is ever written into a photo folder.
 
     --rebuild refuses while photos that are indexed cannot be seen. The old index is searched until the new one is
-    finished; one that was broken off is gone on with by the same command.
+    finished; the same command resumes an interrupted one.
 
     The vectors of up to 39,000 photos, of 256 values each, are compared one by one; of more, auto makes inverted lists,
     and measures how well they find: fc7 info tells. --kind is remembered.
@@ -72,7 +72,7 @@ def index_command(
     --watch ends by Ctrl-C, with status 0, and needs watchfiles: pip install 'fc7[watch]'.
     """
     if rebuild and watch:
-        raise click.UsageError("--watch goes on with an index that is there; run --rebuild first, without --watch")
+        raise click.UsageError("--watch keeps an existing index in step; run --rebuild first, without --watch")
 
     from commands.formats import format_reports
     from commands.progress_bar import ProgressBar
@@ -277,12 +277,12 @@ def forget_command(paths: Sequence[Path], *, index: Path) -> None:
 @click.command("check", epilog="Example: fc7 check --repair")
 @index_model_options()
 @click.option("--sample", type=click.IntRange(min=0), default=64, help="Photos to embed again, drawn at random.")
-@click.option("--repair", is_flag=True, help="Mend what is wrong.")
+@click.option("--repair", is_flag=True, help="Repair what is wrong.")
 def check_command(*, model: "Model", index: Path, sample: int, repair: bool) -> None:
     """Check that an index is whole and goes with its photos.
 
     --repair drops what is wrong of photos, so that the next fc7 index embeds them again, and makes the vectors that
-    search uses anew. No photo is touched.
+    search uses again. No photo is touched.
     """
     from commands.formats import format_check
     from commands.progress_bar import ProgressBar
@@ -298,8 +298,8 @@ def check_command(*, model: "Model", index: Path, sample: int, repair: bool) -> 
     write(format_check(report))
     report_skipped(report.skipped)
     if left and repair:
-        raise PhotoIndexError(f"{len(left)} of this could not be mended: move {index} away and run fc7 index FOLDER")
+        raise PhotoIndexError(f"{len(left)} of this could not be repaired: move {index} away and run fc7 index FOLDER")
     if left:
-        raise PhotoIndexError("something is wrong with the index: mend it with fc7 check --repair")
+        raise PhotoIndexError("something is wrong with the index: repair it with fc7 check --repair")
     if report.problems:
-        write(["Mended. Run fc7 index to embed again what was dropped.\n"])
+        write(["Repaired. Run fc7 index to embed again what was dropped.\n"])

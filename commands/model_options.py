@@ -134,7 +134,7 @@ def index_model_options(*, few: bool = False, begins: bool = False) -> Callable[
                     index,
                     model,
                     begin=bool(options.get("folders")),
-                    anew=options.get("rebuild", False),
+                    rebuild=options.get("rebuild", False),
                     device=device,
                     threads=threads_or_default(threads, few=fast_start),
                     fast_start=fast_start,

@@ -26,7 +26,7 @@ READER_GONE = 141
 def starting() -> Iterator[None]:
     """Around imports and the loading of models, Ctrl-C ends the program at once: nothing has to be ended well yet.
 
-    An import that an exception breaks off fails in ways of its own, or leaves locks behind that a thread waits for.
+    An import that an exception interrupts fails in ways of its own, or leaves locks behind that a thread waits for.
     """
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:  # neither what a program has set that calls this one, nor `nohup`

@@ -1,4 +1,4 @@
-"""A progress bar: one line of a terminal, drawn anew as the work goes on."""
+"""A progress bar: one line of a terminal, drawn again as the work goes on."""
 
 import os
 import shutil

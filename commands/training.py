@@ -47,7 +47,7 @@ def errors_told_by(first: bool) -> Iterator[None]:
     envvar="FC7_TRAIN_FROM",
     help="Model or checkpoint to fine-tune instead of starting from nothing, or builtin.",
 )
-@click.option("--resume", is_flag=True, help="Go on where the run in this folder stopped.")
+@click.option("--resume", is_flag=True, help="Resume the run in this folder where it stopped.")
 @click.option(
     "--teacher", type=PATH, envvar="FC7_TRAIN_TEACHER", help="Model to learn from: what it says of the pictures."
 )
@@ -113,7 +113,7 @@ def train_command(
     if not data and not unlabelled:
         raise click.UsageError("name DATA, the pictures to learn from")
     if resume and any(value is not None for value in fixed):
-        raise click.UsageError("--resume goes on with the recipe of the run; only --epochs may be given with it")
+        raise click.UsageError("--resume keeps the recipe of the run; only --epochs may be given with it")
     if unlabelled and not teacher and not resume:
         raise click.UsageError(
             "--unlabelled is for a teacher, who knows what is in the photos; name one with --teacher"
@@ -170,7 +170,7 @@ def train_command(
     if result.spec is None:
         more = [part for folder in unlabelled for part in ("--unlabelled", str(folder))]
         command = shlex.join(["fc7", "train", *map(str, data), *more, "-o", str(out), "--resume"])
-        report.note(f"Stopped and saved. Go on with: {command}")
+        report.note(f"Stopped and saved. Resume with: {command}")
         raise click.exceptions.Exit(INTERRUPTED)
     if processes.is_main:
         write(f"{line}\n" for line in summary(result))

@@ -11,11 +11,7 @@ UserError
 │   ├── IndexFormatError    its catalogue is newer, damaged or another program's
 │   ├── IndexStorageError   its folder cannot be read or written: disk full, read-only, no permission
 │   └── ModelMismatchError  it was made with another model
-├── DatasetError            a folder of labelled pictures is not what training needs
-├── RunError                the folder of a training run cannot be used: one is in it already, disk full, read-only
-├── CheckpointError         a checkpoint is missing, damaged or of another network
-├── DownloadError           a file cannot be fetched
-└── ExportError             an exported model does not do what the network does
+└── …                       those of training: training/errors.py
 
 Each message names the thing and the next command to run. Any other exception is a bug and keeps its traceback.
 """
@@ -63,23 +59,3 @@ class IndexStorageError(PhotoIndexError):
 
 class ModelMismatchError(PhotoIndexError):
     """The index was made with another model."""
-
-
-class DatasetError(UserError):
-    """A folder of labelled pictures is not what training needs."""
-
-
-class RunError(UserError):
-    """The folder of a training run cannot be used as asked: one is in it already, disk full, read-only."""
-
-
-class CheckpointError(UserError):
-    """A checkpoint is missing, damaged or of another network."""
-
-
-class DownloadError(UserError):
-    """A file cannot be fetched."""
-
-
-class ExportError(UserError):
-    """An exported model does not do what the network does."""

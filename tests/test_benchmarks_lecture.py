@@ -168,7 +168,15 @@ def test_a_run_goes_on_where_it_stopped_and_writes_its_tables(tmp_path: Path) ->
     small = ("--classes", "2", "--pictures", "64", "--epochs", "1", "--seeds", "2", "--threads", "1", "--page", page)
 
     def lecture(claim: str) -> str:
-        words = [sys.executable, REPOSITORY / "benchmarks" / "lecture.py", claim, data, "-o", tmp_path / "out", *small]
+        words = [
+            sys.executable,
+            REPOSITORY / "benchmarks" / "lecture" / "lecture.py",
+            claim,
+            data,
+            "-o",
+            tmp_path / "out",
+            *small,
+        ]
         subprocess.run(list(map(str, words)), check=True, capture_output=True, text=True, timeout=600, cwd=REPOSITORY)
         return (tmp_path / "out" / "results.json").read_text()
 

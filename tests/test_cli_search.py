@@ -217,7 +217,7 @@ def test_another_model_is_refused_until_the_index_is_rebuilt(fc7: Fc7, photos: P
         assert "--rebuild" in refused.stderr
     rebuilt = fc7("index", photos, "-m", other_model, "--rebuild")
     assert counts(rebuilt) == ["6 new"]
-    assert rebuilt.stderr.startswith("The index was made with the model tiny, and is made anew with other.\n")
+    assert rebuilt.stderr.startswith("The index was made with the model tiny, and is rebuilt with other.\n")
     assert fc7("search", photos / "red0.png", "-m", other_model).exit_code == 0
 
 

@@ -177,4 +177,4 @@ def test_something_has_to_be_learned_from(refused: Refused) -> None:
 @pytest.mark.parametrize("option", [("--teacher", "x.onnx"), ("--cache", "kept"), ("--weight", "photos", 2)])
 def test_a_run_goes_on_with_its_own_teacher(refused: Refused, photos: Path, option: tuple[object, ...]) -> None:
     line = refused(photos, "--resume", *option, teacher=None, status=2)
-    assert line == "--resume goes on with the recipe of the run; only --epochs may be given with it"
+    assert line == "--resume keeps the recipe of the run; only --epochs may be given with it"

@@ -1,4 +1,4 @@
-"""An index is checked and mended: whatever was damaged, afterwards it is as a fresh one."""
+"""An index is checked and repaired: whatever was damaged, afterwards it is as a fresh one."""
 
 import os
 import shutil
@@ -101,7 +101,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damage_is_found_and_mended(fc7: Fc7, index: Path, tmp_path: Path, damage: str) -> None:
+def test_damage_is_found_and_repaired(fc7: Fc7, index: Path, tmp_path: Path, damage: str) -> None:
     before = fc7("search", tmp_path / "photos", "--format", "json").stdout
     do_damage, said = DAMAGE[damage]
     do_damage(index)
@@ -109,8 +109,8 @@ def test_damage_is_found_and_mended(fc7: Fc7, index: Path, tmp_path: Path, damag
     assert done.exit_code == 1
     assert said in done.stdout
     assert "fc7 check --repair" in done.stderr
-    mended = fc7("check", "--repair")
-    assert (mended.exit_code, mended.stderr) == (0, "")
+    repaired = fc7("check", "--repair")
+    assert (repaired.exit_code, repaired.stderr) == (0, "")
     assert fc7("check").exit_code == 0
     assert fc7("index").exit_code == 0
     with PhotoIndex.open(index) as opened:

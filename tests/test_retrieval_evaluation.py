@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from commands.formats import format_facts
-from index.errors import DatasetError
+from index.errors import UserError
 from retrieval.evaluation.evaluate import _result, evaluate
 from retrieval.facts import evaluation_facts
 from retrieval.models.model import Model
@@ -82,7 +82,7 @@ def test_progress_ends_with_all(model: Model, labelled: tuple[list[Path], list[i
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_pictures_say_nothing(model: Model, labelled: tuple[list[Path], list[int]], count: int) -> None:
     paths, labels = labelled
-    with pytest.raises(DatasetError, match=rf"{count} readable pictures are too few to evaluate"):
+    with pytest.raises(UserError, match=rf"{count} readable pictures are too few to evaluate"):
         evaluate(model, paths[:count], labels[:count])
 
 

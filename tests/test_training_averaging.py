@@ -11,8 +11,8 @@ from test_training_trainer import NORMALISATION
 from training_samples import CPU, TINY, TINY_RECIPE, as_split, checkpoint_of, lively, write_shapes
 
 from training.data.pictures import MemoryPictures
-from training.loop.averaging import WeightAverage
 from training.loop.checkpoint import Checkpoint
+from training.loop.optimisation import WeightAverage
 from training.loop.trainer import Trainer
 from training.loop.validation import evaluate
 from training.networks.alexnet import AlexNet

@@ -14,8 +14,8 @@ import torch
 from permissions import locked
 from training_samples import TINY, checkpoint_of, lively
 
-from index.errors import CheckpointError
 from training.data.augment import Normalisation
+from training.errors import CheckpointError
 from training.loop.checkpoint import FORMAT_VERSION, Checkpoint, EpochMetrics, EpochTotals
 
 
@@ -251,7 +251,7 @@ def test_a_full_disk_before_there_is_any_checkpoint(checkpoint: Checkpoint, tmp_
         checkpoint.save(tmp_path / "last.pt")
     assert os.listdir(tmp_path) == []
     checkpoint.save(tmp_path / "last.pt")
-    with files_of_at_most(1000), pytest.raises(CheckpointError, match=r"best.pt could not .* go on with --resume"):
+    with files_of_at_most(1000), pytest.raises(CheckpointError, match=r"best.pt could not .* resume it with --resume"):
         checkpoint.save(tmp_path / "best.pt")
 
 
@@ -262,7 +262,7 @@ def test_a_folder_that_is_gone_is_an_error_of_the_user(checkpoint: Checkpoint, t
 
 def test_a_place_that_is_taken_is_not_for_want_of_room(checkpoint: Checkpoint, saved: Path) -> None:
     (saved.parent / "best.pt").mkdir()
-    with pytest.raises(CheckpointError, match=r"best.pt could not .* is untouched. See to that and go on with"):
+    with pytest.raises(CheckpointError, match=r"best.pt could not .* is untouched. See to that and resume it with"):
         checkpoint.save(saved.parent / "best.pt")
 
 

@@ -8,10 +8,10 @@ import pytest
 from training_samples import CPU, TINY, TINY_RECIPE, checkpoint_of, lively, write_shapes
 
 import training.export.embedding
-from index.errors import DatasetError, ExportError
 from retrieval.models.spec import ModelSpec
 from training.data.dataset import scan_dataset
 from training.data.pictures import load_dataset
+from training.errors import DatasetError, ExportError
 from training.export.checkpoint_export import accuracy_in_training, export_checkpoint
 from training.export.embedding import EmbeddingRecipe
 from training.export.export import export_model

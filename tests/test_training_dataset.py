@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from training_samples import write_shapes
 
-from index.errors import DatasetError
 from retrieval.models.model import Model
 from retrieval.models.spec import ClassGroup, ClassName, ModelSpec
 from retrieval.searching.labels import classes_called
@@ -27,6 +26,7 @@ from training.data.dataset import (
     scan_unseen,
 )
 from training.data.image_hashes import mark_of, pack_marks, unpack_marks
+from training.errors import DatasetError
 
 WORDS = "n01443537\tgoldfish, Carassius auratus\nn02123045\ttabby, tabby cat\nn04067472\treel\n"
 IDS = ("n01443537", "n02123045")

@@ -16,7 +16,7 @@ from test_training_processes import BATCH_8, done, torchrun
 from test_training_run import Record, state
 from training_samples import COLOURS, CPU, SHAPES, TINY, TINY_RECIPE, write_colours, write_shapes
 
-from index.errors import DatasetError, ModelError, OptionError, RunError
+from index.errors import ModelError, OptionError
 from retrieval.evaluation.evaluate import evaluate
 from retrieval.models.model import Model
 from retrieval.models.spec import ClassGroup, ClassName, ModelSpec
@@ -27,6 +27,7 @@ from training.data.sources import UNLABELLED, Source
 from training.distillation.lesson import Lesson, as_lesson
 from training.distillation.objective import Student, TeacherObjective, check_unmixed
 from training.distillation.teacher import Answers
+from training.errors import DatasetError, RunError
 from training.export.checkpoint_export import export_checkpoint
 from training.export.embedding import EmbeddingRecipe
 from training.loop.checkpoint import BEST, LAST, Checkpoint

@@ -13,7 +13,7 @@ from file_server import ServedFile, serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.errors import DownloadError
+from training.errors import DownloadError
 from training.pretrained.download import download
 
 CONTENT = random.Random(0).randbytes(300_000)

@@ -14,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from index.errors import CheckpointError, ExportError, MissingPackageError, OptionError
+from index.errors import MissingPackageError, OptionError
 from retrieval.models.model import Model
 from retrieval.photos.decode import open_photo
 from retrieval.photos.preprocess import resize_and_crop
 from training.data.dataset import IMAGENET, read_class_names
+from training.errors import CheckpointError, ExportError
 from training.export.onnx_graph import Graph
 from training.pretrained.catalogue import SIDES
 from training.pretrained.efficientnet import CLASSES, NETWORKS, WIDTH, Network, add_layers, weights_file

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from training_samples import CPU, TINY, as_split, lively, write_shapes
 
-from index.errors import DatasetError, ExportError, UserError
+from index.errors import UserError
 from training.data.augment import Normalisation, centre_crops
 from training.data.pictures import MemoryPictures
+from training.errors import DatasetError, ExportError
 from training.export.embedding import (
     LAYERS,
     EmbeddingRecipe,

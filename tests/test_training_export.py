@@ -16,13 +16,13 @@ from training_samples import CPU, TINY, as_split, checkpoint_of, lively, reduced
 
 import training.export.export
 import training.export.model_file
-from index.errors import DatasetError, ExportError
 from retrieval.models.model import Model
 from retrieval.models.spec import ModelSpec
 from retrieval.photos.preprocess import resize_and_crop
 from training.data.augment import Normalisation, centre_crops
 from training.data.dataset import Split
 from training.data.pictures import MemoryPictures, load_pictures
+from training.errors import DatasetError, ExportError
 from training.export.embedding import EmbeddingRecipe
 from training.export.export import export_model
 from training.export.graph import build_model

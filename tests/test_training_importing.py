@@ -8,9 +8,10 @@ import pytest
 import torch
 from file_server import ServedFile, serving
 
-from index.errors import CheckpointError, DatasetError, DownloadError, ExportError, UserError
+from index.errors import UserError
 from retrieval.models.spec import ClassName
 from training.data.dataset import IMAGENET, read_class_names
+from training.errors import CheckpointError, DatasetError, DownloadError, ExportError
 from training.networks.alexnet import AlexNet
 from training.networks.architectures import ALEXNET_OWT
 from training.pretrained.import_alexnet import ALEXNET, check_labels, import_weights, random_pictures

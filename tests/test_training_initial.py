@@ -13,11 +13,12 @@ import torch
 from training_samples import CPU, TINY, as_split, checkpoint_of, lively, reduced, write_shapes
 
 from commands.training_report import TerminalReport
-from index.errors import CheckpointError, ModelError
+from index.errors import ModelError
 from training.data.augment import centre_crops
 from training.data.dataset import scan_dataset
 from training.data.image_hashes import unpack_marks
 from training.data.pictures import MemoryPictures
+from training.errors import CheckpointError
 from training.export.checkpoint_export import export_checkpoint
 from training.export.embedding import EmbeddingRecipe
 from training.export.export import export_model

@@ -116,7 +116,7 @@ def test_ctrl_c_saves_the_run_of_the_command_and_says_how_to_go_on(tmp_path: Pat
     assert status == 130, told
     assert "Traceback" not in told
     *_, last = told.splitlines()
-    assert last == f"Stopped and saved. Go on with: fc7 train {data} -o {out} --resume"
+    assert last == f"Stopped and saved. Resume with: fc7 train {data} -o {out} --resume"
     saved = Checkpoint.load(out / "last.pt")
     assert saved.epoch >= 1
     assert not (out / "model.onnx").exists()

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from training_samples import TINY, lively, reduced
 
-from index.errors import CheckpointError
+from training.errors import CheckpointError
 from training.networks.alexnet import AlexNet, feature_grid, without_batch_norm
 from training.networks.architectures import ALEXNET, ALEXNET_64, ALEXNET_OWT, CONFIGS, AlexNetConfig
 

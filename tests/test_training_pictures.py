@@ -7,10 +7,11 @@ import torch
 from PIL import Image
 from training_samples import as_split, write_shapes
 
-from index.errors import DatasetError, UserError
+from index.errors import UserError
 from training.data.dataset import Split
 from training.data.normalisation import mean_picture
 from training.data.pictures import FolderPictures, MemoryPictures, Pictures, _Files, load_pictures, square
+from training.errors import DatasetError
 
 CPU = torch.device("cpu")
 SIZE = 24

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from index.errors import UserError
-from training.loop.precision import chosen_precision, name_of
+from training.loop.optimisation import chosen_precision, name_of
 from training.loop.recipe import PAPER
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

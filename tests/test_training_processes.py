@@ -12,8 +12,9 @@ from test_training_trainer import NORMALISATION
 from training_process import learn
 from training_samples import CPU, TINY, TINY_RECIPE, as_split, write_shapes
 
-from index.errors import DatasetError, OptionError
+from index.errors import OptionError
 from training.data.pictures import MemoryPictures
+from training.errors import DatasetError
 from training.loop.checkpoint import Checkpoint
 from training.loop.distributed import ALONE, Processes, joined_processes
 from training.loop.trainer import Trainer
@@ -91,10 +92,10 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, unreadable: bool) -
         for number, path in enumerate(sorted(data.glob("*/*"))):
             if number % 5 < 3:
                 path.write_bytes(b"")
-    options = ["--read-anew"] if unreadable else []
+    options = ["--read-again"] if unreadable else []
     code, _, err = done(torchrun(Path(__file__).with_name("training_process.py"), data, out, *options))
     assert code == 0, err
-    expected = learn(data, read_anew=unreadable)
+    expected = learn(data, read_again=unreadable)
     for name in ("whole.pt", "stopped.pt"):
         found = Checkpoint.load(out / name)
         assert len(found.history) == 2
@@ -129,7 +130,7 @@ def test_a_run_of_two_processes_speaks_once_stops_as_one_and_goes_on(tmp_path: P
     process.send_signal(signal.SIGINT)
     code, out, err = done(process)
     assert code != 0
-    assert err.count("Stopped and saved. Go on with: fc7 train ") == 1, err
+    assert err.count("Stopped and saved. Resume with: fc7 train ") == 1, err
     last = Checkpoint.load(run / "last.pt")
     assert last.epoch >= 2
 

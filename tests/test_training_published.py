@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torchvision_layout import torchvision_alexnet
 
-from index.errors import CheckpointError
 from training.data.augment import centre_crops
+from training.errors import CheckpointError
 from training.pretrained.torchvision import ALEXNET_SHA256, ALEXNET_URL, as_network, promised_digest, read_weights
 from training.pretrained.torchvision import torchvision_normalisation as normalisation
 

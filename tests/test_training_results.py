@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from index.errors import RunError
 from index.records import Prediction
 from retrieval.evaluation.evaluate import Evaluation, PictureResult
 from retrieval.models.spec import ClassName
+from training.errors import RunError
 from training.loop.results import write_confusion, write_metrics, write_mistakes
 
 CLASSES = (ClassName("crane", "n02012849"), ClassName("crane", "n03126707"), ClassName("snail", "n01944390"))
@@ -54,5 +54,5 @@ def test_a_table_that_cannot_be_written(tmp_path: Path) -> None:
         write_metrics(tmp_path / "gone" / "metrics.csv", ())
     (tmp_path / "metrics.csv").mkdir()
     (tmp_path / "last.pt").touch()
-    with pytest.raises(RunError, match=r"metrics.csv could not be written .* go on with --resume"):
+    with pytest.raises(RunError, match=r"metrics.csv could not be written .* resume it with --resume"):
         write_metrics(tmp_path / "metrics.csv", ())

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from permissions import as_an_ordinary_user
 from training_samples import as_split, write_shapes
 
-from index.errors import RunError
 from training.data.dataset import Split
 from training.data.pictures import MemoryPictures, StoredPictures
 from training.data.row_store import RowStore, split_key
+from training.errors import RunError
 
 ROWS, WIDTH, BLOCK = 20, 3, 6
 KEY = "ab" * 32

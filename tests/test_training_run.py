@@ -16,9 +16,10 @@ import torch
 from PIL import Image
 from training_samples import CPU, SHAPES, TINY, TINY_RECIPE, write_shapes
 
-from index.errors import CheckpointError, DatasetError, OptionError, RunError, UserError
+from index.errors import OptionError, UserError
 from retrieval.models.model import Model
 from training.data.dataset import scan_dataset
+from training.errors import CheckpointError, DatasetError, RunError
 from training.export.embedding import EmbeddingRecipe
 from training.loop.checkpoint import BEST, LAST, Checkpoint, EpochMetrics
 from training.loop.hardware import Hardware
@@ -274,7 +275,7 @@ def test_one_picture_is_too_few_to_check_with(tmp_path: Path) -> None:
 def test_what_is_there_is_not_written_over(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "run")
     before = (tmp_path / "run" / LAST).read_bytes()
-    with pytest.raises(RunError, match=r"there is a run in .*run already; go on with it with --resume"):
+    with pytest.raises(RunError, match=r"there is a run in .*run already; resume it with --resume"):
         run(data, tmp_path / "run")
     other = write_shapes(tmp_path / "other", each=5)
     with pytest.raises(DatasetError, match=r"other is not the set of pictures that the run in .*run learned from"):

@@ -13,7 +13,7 @@ import pytest
 from permissions import as_an_ordinary_user
 from training_samples import CPU, TINY, TINY_RECIPE, write_shapes
 
-from index.errors import ExportError, RunError
+from training.errors import ExportError, RunError
 from training.export.embedding import EmbeddingRecipe
 from training.export.model_file import check_place
 from training.loop.checkpoint import LAST
@@ -145,7 +145,7 @@ def test_a_read_only_folder_is_told_before_training(data: Path, read_only: Path)
     with as_an_ordinary_user(), pytest.raises(RunError, match=re.escape(message)):
         run(data, read_only)
     (read_only / LAST).touch()
-    with as_an_ordinary_user(), pytest.raises(RunError, match=r"is untouched. See to that and go on with --resume"):
+    with as_an_ordinary_user(), pytest.raises(RunError, match=r"is untouched. See to that and resume it with --resume"):
         go_on(data, read_only)
 
 

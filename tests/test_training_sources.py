@@ -8,13 +8,14 @@ import pytest
 import torch
 from test_training_dataset import make_classes, make_tiny_imagenet, touch
 
-from index.errors import DatasetError, OptionError
+from index.errors import OptionError
 from index.records import SkippedPhoto
 from retrieval.models.spec import ClassGroup, ClassName
 from retrieval.photos.scan import LINK
 from training.data.dataset import Dataset, Draw
 from training.data.image_hashes import mark_of, pack_marks
 from training.data.sources import UNLABELLED, Source, photos_alone, scan_sources
+from training.errors import DatasetError
 from training.loop.trainer import drawn, epoch_order
 
 CRANES = ("n02012849", "n03126707")

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index.errors import CheckpointError
+from training.errors import CheckpointError
 from training.pretrained.efficientnet import NETWORKS, weights_file
 from training.pretrained.tensor_file import MAGIC, MOST_BYTES, MOST_PICKLED, PROTOCOL, read_tensors
 

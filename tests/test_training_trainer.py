@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from training_samples import CPU, TINY, TINY_RECIPE, as_split, checkpoint_of, lively, write_shapes
 
-from index.errors import CheckpointError, DatasetError, UserError
+from index.errors import UserError
 from training.data.augment import Normalisation, centre_crops, random_crops
 from training.data.mixing import Targets
 from training.data.pictures import FolderPictures, MemoryPictures
+from training.errors import CheckpointError, DatasetError
 from training.loop.checkpoint import Checkpoint, EpochMetrics
-from training.loop.optimizer import parameter_groups
+from training.loop.optimisation import learning_rate, parameter_groups, stalled
 from training.loop.recipe import PAPER, Recipe
-from training.loop.schedule import learning_rate, stalled
 from training.loop.trainer import Trainer
 from training.loop.validation import evaluate
 from training.networks.alexnet import AlexNet

@@ -21,7 +21,7 @@ RECIPE = TINY_RECIPE.changed(
 )
 
 
-def learn(folder: Path, processes: Processes = ALONE, *, read_anew: bool = False, stop_at: int = 0) -> Checkpoint:
+def learn(folder: Path, processes: Processes = ALONE, *, read_again: bool = False, stop_at: int = 0) -> Checkpoint:
     """Train, with a stop that only the last process asks for, and going on from a checkpoint."""
 
     def trainer() -> Trainer:
@@ -39,7 +39,7 @@ def learn(folder: Path, processes: Processes = ALONE, *, read_anew: bool = False
     split, last = as_split(folder), processes.rank == processes.world_size - 1
     pictures = (
         FolderPictures(split, CONFIG.resize, device=CPU.device, workers=0)
-        if read_anew
+        if read_again
         else MemoryPictures(split, CONFIG.resize, device=CPU.device)
     )
     learning = trainer()
@@ -57,8 +57,8 @@ def learn(folder: Path, processes: Processes = ALONE, *, read_anew: bool = False
 
 if __name__ == "__main__":
     with joined_processes("cpu") as joined:
-        whole = learn(Path(sys.argv[1]), joined, read_anew="--read-anew" in sys.argv)
-        stopped = learn(Path(sys.argv[1]), joined, read_anew="--read-anew" in sys.argv, stop_at=2)
+        whole = learn(Path(sys.argv[1]), joined, read_again="--read-again" in sys.argv)
+        stopped = learn(Path(sys.argv[1]), joined, read_again="--read-again" in sys.argv, stop_at=2)
         if joined.is_main:
             whole.save(Path(sys.argv[2]) / "whole.pt")
             stopped.save(Path(sys.argv[2]) / "stopped.pt")

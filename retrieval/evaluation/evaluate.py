@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.errors import DatasetError
+from index.errors import UserError
 from index.records import Prediction, SkippedPhoto
 from retrieval.evaluation.metrics import mean_average_precision, precision_at_k, top_k_accuracy
 from retrieval.models.spec import ModelSpec
@@ -51,7 +51,7 @@ def evaluate(
 ) -> Evaluation:
     """Measure top-1 and top-5 accuracy, P@1, P@10 and mAP on pictures whose labels number `model.spec.classes`.
 
-    Pictures that cannot be read are left out and listed. Raises DatasetError if fewer than two are left.
+    Pictures that cannot be read are left out and listed. Raises UserError if fewer than two are left.
     """
     skipped: list[SkippedPhoto] = []
     label_of = dict(zip(paths, labels, strict=True))
@@ -61,7 +61,7 @@ def evaluate(
         for photo in embed_paths(model, list(paths), skipped=skipped, progress=progress)
     ]
     if len(described) < 2:
-        raise DatasetError(f"{len(described)} readable pictures are too few to evaluate; give a folder with more")
+        raise UserError(f"{len(described)} readable pictures are too few to evaluate; give a folder with more")
     targets = np.array([label_of[path] for path, _, _ in described])
     probabilities = within_groups(np.stack([row for _, row, _ in described]), targets, model.spec)
     embeddings = np.stack([row for _, _, row in described])

@@ -1,4 +1,4 @@
-"""Checks an index against itself and against the photos that it was made from, and mends it."""
+"""Checks an index against itself and against the photos that it was made from, and repairs it."""
 
 import random
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ def check_index(
 
 
 def repair_index(index: IndexWriter, problems: Sequence[IndexProblem]) -> list[IndexProblem]:
-    """Mend what can be mended, and return what is still wrong; photos that were dropped are new in the next sync."""
+    """Repair an index, and return what is still wrong; photos that were dropped are new in the next sync."""
     if problems:
         index.repair(problems)
     return index.problems()

@@ -16,7 +16,7 @@ def load_index_model(
     named: Path | None,
     *,
     begin: bool = False,
-    anew: bool = False,
+    rebuild: bool = False,
     device: Device = "auto",
     threads: int | None = None,
     fast_start: bool = False,
@@ -24,11 +24,11 @@ def load_index_model(
 ) -> Model:
     """Load the model file that is `named`, otherwise the one that the index in `folder` was made with.
 
-    The built-in model begins an index: with `begin` where there is none yet, with `anew` always. Raises
+    The built-in model begins an index: with `begin` where there is none yet, with `rebuild` always. Raises
     IndexNotFoundError, ModelMismatchError if the model is no longer where it was, and what `Model.load` raises.
     """
     load = partial(Model.load, device=device, threads=threads, fast_start=fast_start, cache=cache)
-    if named is not None or anew:
+    if named is not None or rebuild:
         return load(named)
     try:
         with PhotoIndex.open(folder) as index:
@@ -48,6 +48,6 @@ def load_index_model(
     other = f" -m {shlex.quote(str(path))}" if path is not None and os.path.isfile(path) else ""
     by = "this one" if other or path is None else "the built-in one, or another that -m names,"
     raise ModelMismatchError(
-        f"The index in {folder} was made with {problem}: say where that model is with -m, or make the index anew with "
+        f"The index in {folder} was made with {problem}: say where that model is with -m, or rebuild the index with "
         f"{by} by `fc7 index --rebuild {names}{other} --index {shlex.quote(str(folder))}`."
     )

@@ -1,4 +1,4 @@
-"""Makes an index anew, with another model or after a change of fc7, without ever losing what it holds."""
+"""Rebuilds an index, with another model or after a change of fc7, without ever losing what it holds."""
 
 import os
 import shlex
@@ -31,10 +31,10 @@ def rebuild_index(
     warn: Callable[[str], None] | None = None,
     building: Callable[[str], None] | None = None,
 ) -> list[FolderReport]:
-    """Make the index in `place` anew, of all folders that it knows and of those that are named.
+    """Rebuild the index in `place`, of all folders that it knows and of those that are named.
 
     It has the `kind` of FAISS index that it had, or the one that is named. It is searched as it was until the new one
-    is finished; a run that is broken off is gone on with by the next one. `building` is told what is made at the end,
+    is finished; an interrupted run is resumed by the next one. `building` is told what is made at the end,
     `warn` where the model is another one.
     Raises UserError where photos that are known cannot be seen or read, and would be lost.
     """
@@ -47,9 +47,7 @@ def rebuild_index(
         folders = [folder for folder in folders if folder not in known or os.path.isdir(folder)]
         with PhotoIndex.open(place) as old:
             if warn is not None and old.fingerprint != spec.fingerprint:
-                warn(
-                    f"The index was made with the model {old.summary().model_name}, and is made anew with {spec.name}."
-                )
+                warn(f"The index was made with the model {old.summary().model_name}, and is rebuilt with {spec.name}.")
     with rebuilding(
         place,
         fingerprint=spec.fingerprint,
@@ -60,7 +58,7 @@ def rebuild_index(
         device=FaissDevice(model.device, warn=warn),
         building=building,
     ) as index:
-        # A run that was broken off may have had others.
+        # An interrupted run may have had others.
         index.forget([root for root in index.roots() if not any(root.is_relative_to(folder) for folder in folders)])
         reports = index_folders(index, model, folders, concurrency=concurrency, progress=progress)
         # A drive can also go away meanwhile.
@@ -95,5 +93,5 @@ def _check_that_none_is_lost(place: Path, unread: Mapping[Path, str]) -> None:
         more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
         raise UserError(
             f"{lost[0]}{more} is in the index and cannot be read now: {unread[lost[0]]}. A rebuild would lose it. "
-            f"Mend that, or run `{command}` first; the index is as it was."
+            f"Repair that, or run `{command}` first; the index is as it was."
         )

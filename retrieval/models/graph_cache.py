@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 GRAPH, WEIGHTS, RECORD = "graph.onnx", "weights", "made-from.json"
 
 VERSION = 1
-"""Of how graphs are written; another one makes all anew."""
+"""Of how graphs are written; with another one all are made again."""
 
 LIMIT = 1 << 30
 """Bytes that all graphs may take."""

@@ -63,7 +63,7 @@ def random_crops(
     colour_noise: float = 0.0,
     side: int | None = None,
 ) -> Tensor:
-    """Return a random crop of each picture, half of them, drawn anew, mirrored, normalised (n, 3, side, side).
+    """Return a random crop of each picture, a random half of them mirrored, normalised (n, 3, side, side).
 
     Krizhevsky, Sutskever, Hinton (2012), section 4.1. The mean picture moves with the crop, as if it had been
     subtracted before. `colour_noise` shifts the colour of each picture along the principal ones, by N(0, colour_noise)

@@ -8,11 +8,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from index.errors import DatasetError
 from retrieval.models.spec import ClassGroup, ClassName, ModelSpec, group_slices
 from retrieval.photos.scan import has_photo_suffix, is_left_out, scan_folder
 from retrieval.searching.labels import read_wordnet
 from training.data.image_hashes import mark_of, pack_marks, unpack_marks
+from training.errors import DatasetError
 
 VALIDATION_NAMES = ("val", "validation", "valid", "test")
 IMAGENET = Path(__file__).with_name("imagenet-1k.tsv")

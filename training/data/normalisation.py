@@ -5,9 +5,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from index.errors import DatasetError
 from training.data.augment import Normalisation, principal_colours
 from training.data.pictures import MemoryPictures, Pictures
+from training.errors import DatasetError
 from training.loop.recipe import Recipe
 
 SAMPLE = 10_000

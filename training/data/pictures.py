@@ -198,7 +198,7 @@ class StoredPictures:
 
 
 class FolderPictures:
-    """Pictures read anew for each epoch by worker processes, a few batches ahead."""
+    """Pictures read again for each epoch by worker processes, a few batches ahead."""
 
     def __init__(self, split: Split, size: int, *, device: torch.device, workers: int) -> None:
         self.skipped: list[SkippedPhoto] = []

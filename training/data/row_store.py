@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from index.errors import RunError
 from index.files import replacing
 from retrieval.pipeline.progress import Progress
+from training.errors import RunError
 
 BLOCK = 1024
 """Rows between two notes of how far it is, which is what a kill can lose."""
@@ -70,7 +70,7 @@ class RowStore:
     ) -> None:
         """Fill the rows that are missing, in order, until `stop` says so after a block.
 
-        After a kill the next run goes on with the block that was lost.
+        After a kill the next run resumes at the block that was lost.
 
         `compute` returns the rows of a range, and why some of them are empty, by number. It is asked again for rows
         that were empty in an earlier run: a decoder may be there now. Raises RunError.

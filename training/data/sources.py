@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from index.errors import DatasetError, OptionError
+from index.errors import OptionError
 from index.records import SkippedPhoto
 from retrieval.models.spec import ClassGroup, ClassName
 from retrieval.photos.scan import scan_folder
 from training.data.dataset import Dataset, Draw, Split, holds_classes, scan_dataset
+from training.errors import DatasetError
 
 UNLABELLED = -1
 """The label of a picture that has none."""

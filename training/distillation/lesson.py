@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.errors import DatasetError, ModelError
+from index.errors import ModelError
 from index.records import SkippedPhoto
 from retrieval.models.model import Model, model_file
 from retrieval.models.spec import group_slices
 from training.data.dataset import Dataset, Split
 from training.data.sources import UNLABELLED, Source, scan_sources
 from training.distillation.teacher import Answers, kept_answers
+from training.errors import DatasetError
 from training.loop.hardware import Hardware
 from training.loop.recipe import Recipe
 from training.loop.report import ReadingReport, tell_skipped

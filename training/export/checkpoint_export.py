@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from index.errors import DatasetError
 from retrieval.models.runtime import require_onnxruntime
 from retrieval.models.spec import ClassName, ModelSpec
 from training.data.dataset import holds_classes, read_class_names, scan_dataset
 from training.data.pictures import load_dataset
 from training.data.sources import photos_alone
 from training.distillation.lesson import described_sources, find_pictures
+from training.errors import DatasetError
 from training.export.embedding import EmbeddingRecipe, chosen
 from training.export.export import export_model
 from training.export.model_file import check_place

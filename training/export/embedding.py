@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from index.errors import DatasetError, ExportError, OptionError
+from index.errors import OptionError
 from training.data.augment import Normalisation, centre_crops
 from training.data.pictures import Pictures
+from training.errors import DatasetError, ExportError
 from training.networks.alexnet import AlexNet
 
 LAYERS = ("pool5", "fc6", "fc7")

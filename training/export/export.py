@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from index.errors import DatasetError, ExportError
 from retrieval.models.model import Model
 from retrieval.models.spec import ClassGroup, ClassName, ModelSpec, group_slices
 from training.data.augment import Normalisation, centre_crops
 from training.data.pictures import Pictures
+from training.errors import DatasetError, ExportError
 from training.export.embedding import EmbeddingRecipe, EmbeddingTransform, learn_embedding
 from training.export.graph import build_model
 from training.export.model_file import fingerprint, write_model_file

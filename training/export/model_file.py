@@ -8,10 +8,11 @@ from tempfile import TemporaryFile
 
 import onnx
 
-from index.errors import ExportError, OptionError
+from index.errors import OptionError
 from index.files import replacing
 from retrieval.models.model import Model
 from retrieval.models.spec import ModelSpec
+from training.errors import ExportError
 
 
 def check_place(out: Path) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from index.errors import CheckpointError, UserError
+from index.errors import UserError
 from index.files import replacing
 from retrieval.models.spec import ClassGroup, ClassName
 from training.data.augment import Normalisation
+from training.errors import CheckpointError
 from training.loop.recipe import Recipe
 from training.networks.alexnet import AlexNet
 from training.networks.architectures import AlexNetConfig
@@ -218,5 +219,5 @@ def recovery_hint(run: Path, error: Exception | None = None) -> str:
     full = not isinstance(error, OSError) or error.errno in NO_ROOM
     if os.path.exists(run / LAST):
         first = "Make room" if full else "See to that"
-        return f"the last good checkpoint is untouched. {first} and go on with --resume"
+        return f"the last good checkpoint is untouched. {first} and resume it with --resume"
     return "make room and start again" if full else "choose another place with -o"

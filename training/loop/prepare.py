@@ -4,12 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from index.errors import DatasetError, OptionError
+from index.errors import OptionError
 from index.records import SkippedPhoto
 from training.data.dataset import Dataset, Split
 from training.data.image_hashes import mark_of, pack_marks, unpack_marks
 from training.data.pictures import Pictures, load_dataset
 from training.distillation.lesson import Lesson
+from training.errors import DatasetError
 from training.loop.distributed import Processes
 from training.loop.hardware import Hardware
 from training.loop.recipe import Recipe

@@ -58,10 +58,10 @@ class Recipe:
     patience: Annotated[int, "plateau: epochs without a better top-1 before the rate is lowered"]
     label_smoothing: Annotated[float, "share of the target spread over all classes"]
     dropout: Annotated[float, "share of fc6 and fc7 dropped while training"]
-    mean: Annotated[Mean, "subtract the mean picture, or the mean colour and divide by its deviation"]
+    mean: Annotated[Mean, "subtract the mean picture, or the mean colour and divide by the standard deviation"]
     grow: Annotated[str, "sides of the crops by share of the training done, e.g. 0:32,0.5:40,0.8:56"]
-    mirror: Annotated[bool, "mirror half of the pictures, drawn anew each time"]
-    colour_noise: Annotated[float, "deviation of the noise along the principal colours; the paper: 0.1"] = 0.0
+    mirror: Annotated[bool, "mirror a random half of the pictures"]
+    colour_noise: Annotated[float, "standard deviation of the noise along the principal colours; the paper: 0.1"] = 0.0
     mixup: Annotated[float, "two pictures added up, their shares from Beta(a, a) of this a; Zhang 2018: 0.2"] = 0.0
     cutmix: Annotated[float, "a box of one picture put over another, likewise; Yun 2019: 1"] = 0.0
     erasing: Annotated[float, "share of pictures in which a box is erased; Zhong 2020: 0.5"] = 0.0
@@ -103,7 +103,7 @@ class Recipe:
         return replace(self, **{name: value for name, value in values.items() if value is not None})
 
     def for_fine_tuning(self) -> "Recipe":
-        """Return the recipe for a network that knows pictures already: the new fc8 first, then all, slowly."""
+        """Return the recipe for a pretrained network: the new fc8 first, then all, slowly."""
         return replace(
             self,
             epochs=30,

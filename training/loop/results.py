@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from index.errors import RunError
 from index.files import replacing
 from retrieval.evaluation.evaluate import Evaluation
 from retrieval.models.spec import ClassName
 from retrieval.text import csv_line
+from training.errors import RunError
 from training.loop.checkpoint import EpochMetrics, recovery_hint
 
 

@@ -1,4 +1,4 @@
-"""A training run from a folder of pictures to a model file, and going on with one that stopped."""
+"""A training run from a folder of pictures to a model file, and resuming one that stopped."""
 
 import os
 import time
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from index.errors import CheckpointError, DatasetError, OptionError, RunError
+from index.errors import OptionError
 from index.records import SkippedPhoto
 from retrieval.evaluation.evaluate import Evaluation, evaluate
 from retrieval.models.model import Model
@@ -22,18 +22,18 @@ from training.data.pictures import Pictures
 from training.data.sources import Source
 from training.distillation.lesson import Lesson, Taught, describe_sources, described_sources, find_pictures
 from training.distillation.objective import TeacherObjective, check_unmixed
+from training.errors import CheckpointError, DatasetError, RunError
 from training.export.embedding import EmbeddingRecipe
 from training.export.export import export_model
 from training.loop.checkpoint import BEST, LAST, Checkpoint, EpochMetrics
 from training.loop.hardware import Hardware, why_not_compiled
 from training.loop.interrupt import deferred_interrupts
-from training.loop.precision import chosen_precision, name_of
+from training.loop.optimisation import chosen_precision, name_of, stalled
 from training.loop.prepare import check_crops, describe_data, fitted_recipe, load_splits, tell_known
 from training.loop.recipe import RECIPES, Recipe
 from training.loop.report import Report, tell_skipped
 from training.loop.results import write_confusion, write_metrics, write_mistakes
 from training.loop.run_folder import ANSWERS, CONFUSION, METRICS, MISTAKES, MODEL, make_folder, take_folder
-from training.loop.schedule import stalled
 from training.loop.trainer import Trainer, drawn
 from training.networks.alexnet import AlexNet
 from training.networks.architectures import CONFIGS, AlexNetConfig
@@ -144,7 +144,7 @@ def resume(
     epochs: int | None = None,
     embedding: EmbeddingRecipe | None = None,
 ) -> TrainResult:
-    """Go on exactly where the run in `out` stopped, with its own recipe, of which the number of epochs may be new.
+    """Resume exactly where the run in `out` stopped, with its own recipe, of which the number of epochs may be new.
 
     With more `epochs` the rate and the crops are those of the longer run at that place, so both may go back, and a run
     that stopped early goes on. The rest as `train`. Raises DatasetError also where `data` is not what the run learned

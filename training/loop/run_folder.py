@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from index.errors import RunError
+from training.errors import RunError
 from training.loop.checkpoint import LAST, recovery_hint
 
 MODEL = "model.onnx"
@@ -31,9 +31,7 @@ def make_folder(out: Path, roots: Sequence[Path], held: ExitStack, *, cache: Pat
         raise RunError(f"the folder {out} cannot be made ({error.strerror}); choose another with -o") from error
     take_folder(out, held)
     if os.path.exists(out / LAST):
-        raise RunError(
-            f"there is a run in {out} already; go on with it with --resume, or choose another folder with -o"
-        )
+        raise RunError(f"there is a run in {out} already; resume it with --resume, or choose another folder with -o")
 
 
 def take_folder(out: Path, held: ExitStack) -> None:

@@ -8,18 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from index.errors import CheckpointError, DatasetError, OptionError, UserError
+from index.errors import OptionError, UserError
 from training.data.augment import Normalisation, blurred, erased, random_crops
 from training.data.dataset import Draw
 from training.data.pictures import Pictures
-from training.loop.averaging import WeightAverage
+from training.errors import CheckpointError, DatasetError
 from training.loop.checkpoint import Checkpoint, EpochMetrics, EpochTotals
 from training.loop.distributed import ALONE, Processes
 from training.loop.objective import LabelObjective, Objective
-from training.loop.optimizer import make_optimizer
-from training.loop.precision import chosen_precision
+from training.loop.optimisation import WeightAverage, chosen_precision, learning_rate, make_optimizer
 from training.loop.recipe import Recipe
-from training.loop.schedule import learning_rate
 from training.loop.validation import evaluate
 from training.networks.alexnet import AlexNet
 

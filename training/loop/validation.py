@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from index.errors import DatasetError
 from training.data.augment import Normalisation, centre_crops
 from training.data.pictures import Pictures
+from training.errors import DatasetError
 from training.loop.distributed import ALONE, Processes
 from training.networks.alexnet import AlexNet
 

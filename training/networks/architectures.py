@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal
 
-from index.errors import CheckpointError
+from training.errors import CheckpointError
 from training.loop.options import Option, options_of
 
 Activation = Literal["relu", "tanh"]

@@ -1,4 +1,4 @@
-"""Fetches a file once: goes on with what an earlier attempt left, and keeps only what has the SHA-256 expected."""
+"""Fetches a file once: resumes where an earlier attempt stopped, and keeps only what has the SHA-256 expected."""
 
 import fcntl
 import hashlib
@@ -12,8 +12,8 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from index.errors import DownloadError
 from retrieval.pipeline.progress import Progress
+from training.errors import DownloadError
 
 CHUNK = 1 << 16
 TIMEOUT = 30.0

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from index.errors import CheckpointError, MissingPackageError
+from index.errors import MissingPackageError
+from training.errors import CheckpointError
 from training.export.onnx_graph import Graph
 from training.pretrained.catalogue import EXTRA
 

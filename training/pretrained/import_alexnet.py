@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from index.errors import DatasetError
 from index.records import SkippedPhoto
 from retrieval.models.runtime import require_onnxruntime
 from retrieval.models.spec import ClassName, ModelSpec
 from retrieval.photos.scan import expand_paths
 from training.data.dataset import Split, read_class_names
 from training.data.pictures import MemoryPictures
+from training.errors import DatasetError
 from training.export.embedding import EmbeddingRecipe, fc7_alone, learn_embedding
 from training.export.export import for_inference, sample_of, write_model
 from training.export.model_file import check_place

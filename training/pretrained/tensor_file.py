@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from index.errors import CheckpointError
+from training.errors import CheckpointError
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001

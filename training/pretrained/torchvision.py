@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from index.errors import CheckpointError
 from retrieval.pipeline.progress import Progress
 from training.data.augment import Normalisation
+from training.errors import CheckpointError
 from training.networks.alexnet import AlexNet
 from training.networks.architectures import ALEXNET_OWT
 from training.pretrained.download import download, file_digest, file_name

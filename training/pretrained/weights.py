@@ -11,10 +11,11 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from torch import Tensor
 
-from index.errors import CheckpointError, ModelError
+from index.errors import ModelError
 from retrieval.models.model import model_file
 from retrieval.models.spec import ModelSpec
 from training.data.augment import Normalisation
+from training.errors import CheckpointError
 from training.loop.checkpoint import Checkpoint
 from training.loop.recipe import RECIPES
 from training.networks.alexnet import AlexNet

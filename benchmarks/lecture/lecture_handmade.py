@@ -11,13 +11,14 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from index.errors import DatasetError, PhotoError
+from index.errors import PhotoError
 from retrieval.evaluation.evaluate import evaluate
 from retrieval.evaluation.metrics import top_k_accuracy
 from retrieval.models.model import Model
 from retrieval.photos.decode import open_photo
 from retrieval.pipeline.executor import prepare_photos
 from training.data.dataset import Split, scan_dataset
+from training.errors import DatasetError
 
 STRENGTHS = (0.0001, 0.001, 0.01, 0.1)
 """What scikit-learn's C is chosen from, by a tenth of the training pictures that is set aside."""

@@ -1,6 +1,6 @@
 """The claims of the lecture on convolutional networks, measured: one subcommand a claim, or `all`.
 
-    python benchmarks/lecture.py all DATA -o runs/lecture --photos PHOTOS
+    python benchmarks/lecture/lecture.py all DATA -o runs/lecture --photos PHOTOS
 
 DATA is a data set as `fc7 train` takes it, here Tiny-ImageNet-200; PHOTOS a folder of any photos of 192 pixels or more.
 What was measured is kept in OUT/results.json and not measured again, so a run that was stopped goes on when it is
@@ -14,8 +14,11 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import lecture_tables
 import torch
+
+sys.path.append(str(Path(__file__).parents[1]))  # what the benchmarks share
+
+import lecture_tables
 from lecture_geometry import move
 from lecture_handmade import classify_by_hand, find_neighbours
 from lecture_part import Part, read_part
@@ -30,7 +33,7 @@ from retrieval.models.cost import model_cost
 from retrieval.pipeline.executor import usable_cores
 from training.networks.architectures import CONFIGS
 
-PAGE = Path(__file__).parent.parent / "docs" / "lecture.md"
+PAGE = Path(__file__).parents[2] / "docs" / "lecture.md"
 TABLES: Mapping[str, Callable[[Results], str]] = {
     "summary": summary,
     "setting": lecture_tables.setting,

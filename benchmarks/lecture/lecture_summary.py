@@ -7,7 +7,7 @@ from lecture_tables import MISSING, PARTS, errors, fastest, percent, reproduced,
 from lecture_training import BASE
 from report import spread, table
 
-COMMAND = "`python benchmarks/lecture.py {}`"
+COMMAND = "`python benchmarks/lecture/lecture.py {}`"
 UNSEEN = "neighbours DATA --unseen benchmarks/unseen-classes.txt -m RUN/model.onnx"
 AVERAGED = "averaged DATA"
 """After `parts`, whose networks it takes."""

@@ -12,11 +12,12 @@ from lecture_part import CPU, Part, middles
 from lecture_results import Results, Values
 from torch import Tensor
 
-from index.errors import DatasetError, UserError
+from index.errors import UserError
 from retrieval.evaluation.evaluate import evaluate
 from retrieval.models.ensemble import Ensemble
 from retrieval.models.model import Model
 from training.data.normalisation import learn_normalisation
+from training.errors import DatasetError
 from training.export.embedding import EmbeddingRecipe
 from training.export.export import export_model
 from training.loop.checkpoint import Checkpoint, EpochMetrics
