@@ -33,6 +33,7 @@ from index.errors import UserError as Error
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import Prediction, SkippedPhoto
+from retrieval.answers import classified_photo, rounded, skipped_photo
 from retrieval.duplicates.find import ALIKE, find_duplicates
 from retrieval.indexing.index_folders import index_folders
 from retrieval.indexing.model_of_index import load_index_model
@@ -71,7 +72,7 @@ class Classification:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return {"path": _text(self.path), "predictions": [_prediction(found) for found in self.predictions]}
+        return dict(classified_photo(_text(self.path), self.predictions))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +102,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return {"path": str(self.path), "score": self.score}
+        return {"path": str(self.path), "score": rounded(self.score)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +124,7 @@ class FolderChanges:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         counts = {name: getattr(self, name) for name in ("new", "changed", "moved", "copied", "removed", "unchanged")}
-        skipped = [{"path": str(photo.path), "reason": photo.reason} for photo in self.skipped]
-        return {"folder": str(self.folder), **counts, "skipped": skipped}
+        return {"folder": str(self.folder), **counts, "skipped": [dict(skipped_photo(photo)) for photo in self.skipped]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,8 +396,3 @@ def _picture(photo: Image.Image | NDArray[np.uint8]) -> Image.Image:
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
-
-
-def _prediction(found: Prediction) -> dict[str, Any]:
-    group = {"group": found.group} if found.group else {}
-    return {"label": found.label, "id": found.id, "probability": found.probability, **group}

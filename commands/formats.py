@@ -9,12 +9,20 @@ import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from index.records import Prediction, SkippedPhoto, SyncCounts
+from retrieval.answers import (
+    Record,
+    answered_query,
+    classified_photo,
+    duplicate_group,
+    local_time,
+    rounded,
+    skipped_photo,
+)
 from retrieval.text import csv_line, file_size, printable
 
 if TYPE_CHECKING:
@@ -25,7 +33,6 @@ if TYPE_CHECKING:
     from retrieval.indexing.index_folders import FolderReport
     from retrieval.searching.search import Answer
 
-Record = Mapping[str, object]
 LIKENESS_NAMES = {"exact": "exact copies", "altered": "one picture, altered", "alike": "look-alikes"}
 LEAST_ROOM = 16  # characters of a path that are shown even if the line does not fit then
 MANY = 10  # parts of a value, of which a table shows only the first few
@@ -40,18 +47,8 @@ def format_predictions(
         tables = ((photo, [(f"{p.probability:6.1%}", _named(p)) for p in predictions]) for photo, predictions in photos)
         return _tables(tables, width)
     columns = ("label", "id", "probability", "group")
-    answers = (
-        (
-            photo,
-            [
-                {"label": p.label, "id": p.id, "probability": _rounded(p.probability)}
-                | ({"group": p.group} if p.group else {})
-                for p in predictions
-            ],
-        )
-        for photo, predictions in photos
-    )
-    return _machine_format(answers, format, ("path", "predictions"), columns)
+    records = (classified_photo(photo, predictions) for photo, predictions in photos)
+    return _machine_format(records, format, ("path", "predictions"), columns)
 
 
 def _named(prediction: Prediction) -> str:
@@ -76,7 +73,7 @@ def format_results(
     if format == "table":
         tables = ((_heading(a), [(f"{r.score:{form}}", str(r.path)) for r in a.results]) for a in answers)
         return _tables(tables, width)
-    records = ((a.query, [{"path": str(r.path), score: _rounded(r.score)} for r in a.results]) for a in answers)
+    records = (answered_query(answer, labelled=labelled) for answer in answers)
     return _machine_format(records, format, ("query", "results"), ("path", score))
 
 
@@ -100,8 +97,7 @@ def format_duplicates(
         return (f"{photo.path}{end}" for group in groups for photo in group.spare)
     if format == "table":
         return _tables(((_group_heading(group), list(map(_group_row, group.photos))) for group in groups), width)
-    answers = ((group.likeness, [_group_record(photo) for photo in group.photos]) for group in groups)
-    return _machine_format(answers, format, ("likeness", "photos"), ())
+    return _machine_format(map(duplicate_group, groups), format, ("likeness", "photos"), ())
 
 
 def format_check(report: "CheckReport") -> Iterator[str]:
@@ -119,7 +115,7 @@ def format_forgotten(counts: Iterable[tuple[Path, int]]) -> Iterator[str]:
 def format_skipped(photos: Iterable[SkippedPhoto], format: str) -> Iterator[str]:
     """Skipped photos with their reasons, as lines ("table") or one "json" array."""
     if format == "json":
-        yield _json([{"path": str(photo.path), "reason": photo.reason} for photo in photos], indent=2) + "\n"
+        yield _json([skipped_photo(photo) for photo in photos], indent=2) + "\n"
     else:
         yield from (f"{printable(f'{photo.path}: {photo.reason}')}\n" for photo in photos)
 
@@ -128,7 +124,7 @@ def format_pictures(pictures: Iterable["PictureResult"]) -> Iterator[str]:
     """The pictures of an evaluation as CSV; `rank` is the place of its own class among the predictions."""
     yield csv_line(("path", "label", "predicted", "probability", "rank"))
     for p in pictures:
-        yield csv_line((p.path, p.label, p.predicted.label, _rounded(p.predicted.probability), p.rank))
+        yield csv_line((p.path, p.label, p.predicted.label, rounded(p.predicted.probability), p.rank))
 
 
 def format_facts(facts: "Facts", format: str) -> Iterator[str]:
@@ -199,30 +195,21 @@ def _group_heading(group: "DuplicateGroup") -> str:
 
 def _group_row(photo: "DuplicatePhoto") -> tuple[str, str]:
     size = f"{photo.width:5}×{photo.height:<5} {file_size(photo.size):>9}"
-    return f"{size}  {_time(photo.mtime_ns):%Y-%m-%d}", str(photo.path)
-
-
-def _group_record(photo: "DuplicatePhoto") -> Record:
-    return {
-        "path": str(photo.path),
-        "width": photo.width,
-        "height": photo.height,
-        "bytes": photo.size,
-        "modified": _time(photo.mtime_ns).isoformat(timespec="seconds"),
-    }
+    return f"{size}  {local_time(photo.mtime_ns):%Y-%m-%d}", str(photo.path)
 
 
 def _machine_format(
-    answers: Iterable[tuple[str, Sequence[Record]]], format: str, names: tuple[str, str], columns: Sequence[str]
+    records: Iterable[Record], format: str, names: tuple[str, str], columns: Sequence[str]
 ) -> Iterator[str]:
     if format == "csv":
         yield csv_line((names[0], "rank", *columns))
-        for subject, rows in answers:
+        subject, rows = names
+        for record in records:
             yield from (
-                csv_line((subject, rank, *(row.get(name, "") for name in columns))) for rank, row in enumerate(rows, 1)
+                csv_line((record[subject], rank, *(row.get(name, "") for name in columns)))
+                for rank, row in enumerate(record[rows], 1)
             )
         return
-    records = (dict(zip(names, answer, strict=True)) for answer in answers)
     if format == "jsonl":
         yield from (_json(record) + "\n" for record in records)
     elif format == "json":
@@ -233,14 +220,6 @@ def _machine_format(
         yield "[]\n" if opening == "[\n" else "\n]\n"
     else:
         raise ValueError(f"no format is called {format!r}")
-
-
-def _time(mtime_ns: int) -> datetime:
-    return datetime.fromtimestamp(mtime_ns / 1e9).astimezone()
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), 6)
 
 
 def _json(value: object, *, indent: int | None = None) -> str:
