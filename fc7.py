@@ -37,6 +37,7 @@ from retrieval.answers import classified_photo, rounded, skipped_photo
 from retrieval.duplicates.find import ALIKE, find_duplicates
 from retrieval.indexing.index_folders import index_folders
 from retrieval.indexing.model_of_index import load_index_model
+from retrieval.indexing.update import open_for_model
 from retrieval.models.model import Model as _Model
 from retrieval.photos.decode import open_photo, upright
 from retrieval.photos.scan import expand_paths
@@ -254,7 +255,7 @@ class Index:
         `progress` is called with the photos done and in all. What was stored before an exception stays. Raises Error
         for what is no folder, and where another program writes the index or the disk is full.
         """
-        with _writer(self._folder, self._model) as index:
+        with open_for_model(self._folder, self._model) as index:
             reports = index_folders(index, self._model, [Path(folder) for folder in folders], progress=progress)
         names = ("new", "changed", "moved", "copied", "removed", "unchanged")
         return [
@@ -348,20 +349,8 @@ def open_index(
         named = None if model is None else Path(model)
         loaded = load_index_model(place, named, begin=True, device=device, threads=1)
     if not (place / "catalog.db").exists():
-        _writer(place, loaded).close()
+        open_for_model(place, loaded).close()
     return Index(place, loaded)
-
-
-def _writer(place: Path, model: _Model) -> IndexWriter:
-    spec = model.spec
-    return IndexWriter.open_for_writing(
-        place,
-        fingerprint=spec.fingerprint,
-        model_name=spec.name,
-        dim=spec.dim,
-        model_path=model.path,
-        device=model.device,
-    )
 
 
 def _jobs(

@@ -20,7 +20,8 @@ from statistics import mean, median, stdev
 from typing import Any
 
 from index.files import replacing
-from retrieval.pipeline.executor import taken_by_host, usable_cores
+from retrieval.evaluation.speed import taken_by_host
+from retrieval.pipeline.executor import usable_cores
 
 FOUND = Path("runs/bench")
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"

@@ -2,8 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,66 +76,37 @@ def index_command(
 
     from commands.formats import format_reports
     from commands.progress_bar import ProgressBar
-    from index.index_writer import IndexWriter
-    from index.vectors.approximate import check_kind
-    from retrieval.indexing.index_folders import folders_at, index_folders
-    from retrieval.indexing.rebuild import rebuild_index
-    from retrieval.indexing.watch import keep_in_step
+    from retrieval.indexing.update import update_index
 
-    spec = model.spec
-    with (
-        ExitStack() as resources,
-        ProgressBar("Indexing", sys.stderr) as progress,
-        suppress(*[KeyboardInterrupt] if watch else []),
-    ):
-        runs: Iterable[list[FolderReport]]
-        if rebuild:
-            say = progress.say
-            runs = [
-                rebuild_index(
-                    index,
-                    model,
-                    folders,
-                    kind=kind,
-                    concurrency=concurrency,
-                    progress=progress,
-                    warn=warn,
-                    building=say,
-                )
-            ]
-        else:
-            # Before there is an index.
-            folders_at(index, folders)
-            if kind is not None:
-                check_kind(kind, spec.dim)
-            opened = IndexWriter.open_for_writing(
-                index,
-                fingerprint=spec.fingerprint,
-                model_name=spec.name,
-                dim=spec.dim,
-                model_path=model.path,
-                device=model.device,
-                warn=warn,
-                building=progress.say,
-            )
-            photo_index = resources.enter_context(opened)
-            if kind is not None:
-                photo_index.set_kind(kind)
-            how: dict[str, Any] = {"retry_skipped": retry_skipped, "concurrency": concurrency, "progress": progress}
-            if watch:
-                runs = keep_in_step(photo_index, model, folders, **how)
-            else:
-                runs = [index_folders(photo_index, model, folders, **how)]
-        for reports in runs:
-            progress.clear()
-            write(format_reports(reports, width=table_width()))
-            report_skipped([photo for report in reports for photo in report.skipped], strict=strict)
-            still_skipped = sum(report.counts.still_skipped for report in reports if report.counts)
-            if strict and still_skipped:
-                command = shlex.join(["fc7", "info", str(index), "--skipped"])
-                raise PhotoError(
-                    f"{still_skipped} photos were skipped before and have not changed; `{command}` lists them"
-                )
+    with ProgressBar("Indexing", sys.stderr) as progress, suppress(*[KeyboardInterrupt] if watch else []):
+        runs = update_index(
+            index,
+            model,
+            folders,
+            rebuild=rebuild,
+            watch=watch,
+            kind=kind,
+            retry_skipped=retry_skipped,
+            concurrency=concurrency,
+            progress=progress,
+            warn=warn,
+            building=progress.say,
+        )
+        with closing(runs):
+            for reports in runs:
+                progress.clear()
+                write(format_reports(reports, width=table_width()))
+                report_skipped([photo for report in reports for photo in report.skipped], strict=strict)
+                if strict:
+                    check_still_skipped(reports, index)
+
+
+def check_still_skipped(reports: "Sequence[FolderReport]", index: Path) -> None:
+    """Raise PhotoError where photos were skipped before and still are."""
+    still_skipped = sum(report.counts.still_skipped for report in reports if report.counts)
+    if still_skipped:
+        command = shlex.join(["fc7", "info", str(index), "--skipped"])
+        raise PhotoError(f"{still_skipped} photos were skipped before and have not changed; `{command}` lists them")
 
 
 @click.command("search", epilog="Example: fc7 search photo.jpg -k 20 -0 | xargs -0 cp -t found")

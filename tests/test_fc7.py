@@ -12,8 +12,12 @@ import pytest
 from PIL import Image
 
 import fc7
+from index.errors import ModelMismatchError
 from index.index_writer import IndexWriter
 from index.records import SkippedPhoto
+from retrieval.indexing.index_folders import index_folders
+from retrieval.indexing.update import open_for_model
+from retrieval.models.model import Model
 
 MakePhoto = Callable[..., Path]
 
@@ -169,3 +173,13 @@ def test_others_may_search_and_write_while_it_is_open(tiny_model: Path, make_pho
         assert len(one.search(folder / "b.png")) == 2
         with IndexWriter.open_to_edit(place), pytest.raises(fc7.Error, match="writ"):
             one.add()
+
+
+def test_index_folders_refuses_a_model_of_another_fingerprint_too(
+    tiny_model: Path, other_model: Path, make_photo: MakePhoto, tmp_path: Path
+) -> None:
+    folder = make_photo("photos/a.png").parent
+    with open_for_model(tmp_path / "index", Model.load(tiny_model)) as index:
+        with pytest.raises(ModelMismatchError, match="made with another model than other"):
+            index_folders(index, Model.load(other_model), [folder])
+        assert index.summary().photos == 0

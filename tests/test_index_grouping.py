@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.duplicates.grouping import connected_groups
+from retrieval.duplicates.compare import connected_groups
 
 numbers = st.integers(0, 12)
 pairs_of_numbers = st.lists(st.tuples(numbers, numbers), max_size=20)

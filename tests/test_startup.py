@@ -8,7 +8,7 @@ import pytest
 OURS = {
     *("cli", "commands", "commands.options", "commands.model_options", "commands.output"),
     *("commands.photos", "commands.collection", "commands.training", "commands.models"),
-    *("index", "index.errors", "training", "training.networks", "training.networks.architectures"),
+    *("index", "index.errors", "training", "training.errors", "training.networks", "training.networks.architectures"),
     *("training.loop", "training.loop.options", "training.loop.recipe"),
 }
 HEAVY = {"numpy", "PIL", "faiss", "onnxruntime", "onnx", "torch", "rich", "sqlite3", "platformdirs", "asyncio", "ssl"}

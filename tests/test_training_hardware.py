@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from index.errors import UserError
-from retrieval.pipeline.executor import taken_by_host, usable_cores
+from retrieval.evaluation.speed import taken_by_host
+from retrieval.pipeline.executor import usable_cores
 from training.loop.distributed import Processes
 from training.loop.hardware import choose_hardware, machine_memory, why_not_compiled
 

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from index.errors import UserError
 from index.files import absolute
 from index.photo_index import PhotoIndex
-from retrieval.duplicates.compare import compare_pictures, same_bytes
-from retrieval.duplicates.grouping import connected_groups
+from retrieval.duplicates.compare import compare_pictures, connected_groups, same_bytes
 from retrieval.photos.files import stamp_of
 from retrieval.pipeline.progress import Progress
 

@@ -37,17 +37,17 @@ def likeness(picture: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[n
     """
     transform, windows = _transforms()
     parts = (transform @ picture.astype(np.float32) @ transform.T).reshape(windows, COEFFICIENTS, windows, COEFFICIENTS)
-    described = _embedded_photos(parts.transpose(0, 2, 1, 3).reshape(-1, COEFFICIENTS, COEFFICIENTS))
+    described = _descriptors(parts.transpose(0, 2, 1, 3).reshape(-1, COEFFICIENTS, COEFFICIENTS))
     # The first window is the whole; mirrored, the odd waves along a row change their sign.
     whole = transform[:COEFFICIENTS]
     wholes = whole @ others.astype(np.float32) @ whole.T
     mirrored = wholes * np.where(np.arange(COEFFICIENTS) % 2, -1, 1).astype(np.float32)
-    cosines = described @ _embedded_photos(np.concatenate([wholes, mirrored])).T
+    cosines = described @ _descriptors(np.concatenate([wholes, mirrored])).T
     best: NDArray[np.float32] = cosines.max(axis=0).reshape(2, -1).max(axis=0)
     return best
 
 
-def _embedded_photos(coefficients: NDArray[np.float32]) -> NDArray[np.float32]:
+def _descriptors(coefficients: NDArray[np.float32]) -> NDArray[np.float32]:
     """Weight and normalise coefficients (n, COEFFICIENTS, COEFFICIENTS), down then across, to (n, values)."""
     frequency = np.arange(COEFFICIENTS, dtype=np.float32)
     values = (coefficients * np.hypot(frequency[:, None], frequency)).reshape(-1, COEFFICIENTS**2)

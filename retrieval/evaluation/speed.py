@@ -21,7 +21,6 @@ from retrieval.pipeline.executor import (
     compute_ahead,
     photo_threads,
     run_ahead,
-    taken_by_host,
     usable_cores,
 )
 from retrieval.pipeline.progress import Progress
@@ -252,3 +251,15 @@ def _computed(model: Model, batch: Sequence[NDArray[np.uint8]]) -> float:
     started = time.thread_time()
     model.run(np.stack(batch))
     return time.thread_time() - started
+
+
+def taken_by_host(counted: Path = Path("/proc/stat")) -> float:
+    """Return how long the host of a virtual machine has had these cores for others, in seconds of a core.
+
+    This is `steal` in Linux's /proc/stat, proc(5); elsewhere nobody tells, and it is 0.
+    """
+    if not counted.is_file():
+        return 0.0
+    names = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    lines = [line.split() for line in counted.read_text("ascii").splitlines()]
+    return sum(int(words[8]) for words in lines if words and words[0] in names) / os.sysconf("SC_CLK_TCK")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from index.errors import IndexNotFoundError, PhotoError, UserError
+from index.errors import IndexNotFoundError, ModelMismatchError, PhotoError, UserError
 from index.files import absolute
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
@@ -48,8 +48,11 @@ def index_folders(
     folder that was indexed and is gone (an unplugged drive), or empty (its mount point), keeps its photos in the index.
     `concurrency` is by default that of `Concurrency.chosen`, which a model suits best that was loaded with one thread.
     Photos skipped before are tried again with `retry_skipped`, or when a package they needed has been installed.
-    Raises UserError, before anything is done, for a folder that never was there, and if there is nothing to do.
+    Raises, before anything is done, UserError for a folder that never was there, and if there is nothing to do, and
+    ModelMismatchError for an index that was made with another model.
     """
+    if index.fingerprint != model.spec.fingerprint:
+        raise ModelMismatchError(f"The index in {index.folder} was made with another model than {model.spec.name}.")
     folders = folders_to_index(folders, index.roots(), index.knows)
     retry_skipped = retry_skipped or _can_read_more(index)
     meter = _Meter(progress)

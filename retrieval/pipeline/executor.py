@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, repeat
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 from index.errors import PhotoError
@@ -162,15 +161,3 @@ def even_sizes(count: int, most: int, workers: int) -> Iterator[int]:
 def usable_cores() -> int:
     """Return the number of cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def taken_by_host(counted: Path = Path("/proc/stat")) -> float:
-    """Return how long the host of a virtual machine has had these cores for others, in seconds of a core.
-
-    This is `steal` in Linux's /proc/stat, proc(5); elsewhere nobody tells, and it is 0.
-    """
-    if not counted.is_file():
-        return 0.0
-    names = {f"cpu{number}" for number in os.sched_getaffinity(0)}
-    lines = [line.split() for line in counted.read_text("ascii").splitlines()]
-    return sum(int(words[8]) for words in lines if words and words[0] in names) / os.sysconf("SC_CLK_TCK")

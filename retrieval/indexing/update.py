@@ -1,0 +1,95 @@
+"""An index brought up to date: opened or made for a model, then filled, rebuilt or kept in step with its folders."""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+
+from index.index_writer import IndexWriter
+from index.vectors.approximate import check_kind
+from retrieval.indexing.index_folders import FolderReport, folders_at, index_folders
+from retrieval.indexing.rebuild import rebuild_index
+from retrieval.indexing.watch import keep_in_step
+from retrieval.models.model import Model
+from retrieval.pipeline.executor import Concurrency
+from retrieval.pipeline.progress import Progress
+
+
+def open_for_model(
+    place: Path,
+    model: Model,
+    *,
+    warn: Callable[[str], None] | None = None,
+    building: Callable[[str], None] | None = None,
+) -> IndexWriter:
+    """Open the index in a folder to add photos with a model, made there if there is none.
+
+    `warn` and `building` are as for `IndexWriter.open_for_writing`; it raises what that does, among others
+    ModelMismatchError where the index was made with another model.
+    """
+    spec = model.spec
+    return IndexWriter.open_for_writing(
+        place,
+        fingerprint=spec.fingerprint,
+        model_name=spec.name,
+        dim=spec.dim,
+        model_path=model.path,
+        device=model.device,
+        warn=warn,
+        building=building,
+    )
+
+
+def update_index(
+    place: Path,
+    model: Model,
+    folders: Sequence[Path],
+    *,
+    rebuild: bool = False,
+    watch: bool = False,
+    kind: str | None = None,
+    retry_skipped: bool = False,
+    concurrency: Concurrency | None = None,
+    progress: Progress | None = None,
+    warn: Callable[[str], None] | None = None,
+    building: Callable[[str], None] | None = None,
+) -> Generator[list[FolderReport], None, None]:
+    """Bring the index in `place` up to date with folders, or with all that it knows, and yield the reports on them.
+
+    With `rebuild` it is rebuilt, with `watch` there are reports again after each burst of changes, for ever: close the
+    generator to close the index. `kind` of FAISS index is remembered. Raises what `index_folders`, `rebuild_index`,
+    `keep_in_step` and `open_for_model` do, and OptionError for a kind that FAISS has not; where something is wrong with
+    folders or kind, before there is an index.
+    """
+    if rebuild:
+        yield rebuild_index(
+            place,
+            model,
+            folders,
+            kind=kind,
+            concurrency=concurrency,
+            progress=progress,
+            warn=warn,
+            building=building,
+        )
+        return
+    folders_at(place, folders)
+    if kind is not None:
+        check_kind(kind, model.spec.dim)
+    with open_for_model(place, model, warn=warn, building=building) as index:
+        if kind is not None:
+            index.set_kind(kind)
+        update = keep_in_step if watch else _once
+        yield from update(
+            index, model, folders, retry_skipped=retry_skipped, concurrency=concurrency, progress=progress
+        )
+
+
+def _once(
+    index: IndexWriter,
+    model: Model,
+    folders: Sequence[Path],
+    *,
+    retry_skipped: bool,
+    concurrency: Concurrency | None,
+    progress: Progress | None,
+) -> Iterator[list[FolderReport]]:
+    yield index_folders(index, model, folders, retry_skipped=retry_skipped, concurrency=concurrency, progress=progress)
