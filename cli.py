@@ -90,7 +90,7 @@ class Fc7Group(click.Group):
 
             # File names can hold what a terminal obeys.
             told = WrongUsage if isinstance(error, OptionError) else click.ClickException
-            raise told(printable(str(error))) from error
+            raise told(printable(error.with_hint)) from error
         except ModuleNotFoundError as error:
             if error.name not in ("torch", "onnx"):
                 raise

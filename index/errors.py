@@ -13,12 +13,25 @@ UserError
 │   └── ModelMismatchError  it was made with another model
 └── …                       those of training: training/errors.py
 
-Each message names the thing and the next command to run. Any other exception is a bug and keeps its traceback.
+Each message names the thing, and its hint the next command to run. Any other exception is a bug and keeps its
+traceback.
 """
 
 
 class UserError(Exception):
-    """Base of every error that is shown to the user as one sentence."""
+    """Base of every error that is shown to the user as one sentence: what happened.
+
+    `hint` is what the command line adds: which command to run next, which option to give.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    @property
+    def with_hint(self) -> str:
+        """What the command line says."""
+        return f"{self}; {self.hint}" if self.hint else str(self)
 
 
 class OptionError(UserError):

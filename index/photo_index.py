@@ -161,7 +161,7 @@ class PhotoIndex:
         if not self.knows(folder):
             place = absolute(folder)
             command = shlex.join(["fc7", "index", place, "--index", str(self.folder)])
-            raise PhotoIndexError(f"{place} is not in the index in {self.folder}: add it with `{command}`.")
+            raise PhotoIndexError(f"{place} is not in the index in {self.folder}", hint=f"add it with `{command}`")
         return ids_below(self._catalog, os.fsencode(absolute(folder)))
 
     def contents(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -280,8 +280,8 @@ class PhotoIndex:
         for path in paths:
             if not self.knows(path):
                 raise PhotoIndexError(
-                    f"{absolute(path)} is not in the index in {self.folder}; "
-                    f"its folders are listed by `fc7 info {shlex.quote(str(self.folder))}`."
+                    f"{absolute(path)} is not in the index in {self.folder}",
+                    hint=f"its folders are listed by `fc7 info {shlex.quote(str(self.folder))}`",
                 )
 
     def _state(self) -> CatalogState:
@@ -291,8 +291,8 @@ class PhotoIndex:
             roots = " ".join(shlex.quote(str(root)) for root in self.roots()) or "FOLDER"
             index = shlex.quote(str(self.folder))
             raise ModelMismatchError(
-                f"The index in {self.folder} was made with another model, {state.model_name}: name that model with -m, "
-                f"or another place with --index; `fc7 index --rebuild {roots} -m MODEL --index {index}` rebuilds it "
-                "with this model."
+                f"The index in {self.folder} was made with another model, {state.model_name}",
+                hint="name that model with -m, or another place with --index; "
+                f"`fc7 index --rebuild {roots} -m MODEL --index {index}` rebuilds it with this model",
             )
         return state

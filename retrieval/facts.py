@@ -41,8 +41,10 @@ def facts_of(path: Path) -> Facts:
     word, path = path, model_file(path)
     if not os.path.isfile(path):
         if str(word) in IMPORTABLE:
-            raise UserError(f"{word} is not imported yet; run `fc7 import {word}`")
-        raise UserError(f"there is no {path}; name a model file or the folder of an index, or run `fc7 info` alone")
+            raise UserError(f"{word} is not imported yet", hint=f"run `fc7 import {word}`")
+        raise UserError(
+            f"there is no {path}", hint="name a model file or the folder of an index, or run `fc7 info` alone"
+        )
     return model_facts(path)
 
 
@@ -186,11 +188,11 @@ def installation_facts(default_index: Path, *, cache: Path) -> Facts:
     try:
         model = Model.load()
     except UserError as error:
-        problems["built-in model"] = f"cannot be used: {error}"
+        problems["built-in model"] = f"cannot be used: {error.with_hint}"
     try:
         gpus = faiss_gpus()
     except UserError as error:
-        problems["FAISS runs on"] = f"nothing: {error}"
+        problems["FAISS runs on"] = f"nothing: {error.with_hint}"
     values = {
         "fc7": fc7,
         "python": python,

@@ -66,7 +66,7 @@ def test_a_kind_that_faiss_has_not_is_an_error_and_changes_nothing(
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == (
         "Error: FAISS has no index of kind 'Nonsense' for vectors of 16 values "
-        "(could not parse index string Nonsense): name another, IVF1024,SQ8 for instance, or --kind auto.\n"
+        "(could not parse index string Nonsense); name another, IVF1024,SQ8 for instance, or --kind auto\n"
     )
     assert facts(place)["kind"] == "IVF4,SQ8"
 

@@ -456,7 +456,7 @@ def test_a_damaged_embedding_is_told_with_what_to_do(fc7: Fc7, photos: Path, sto
     for command in commands:
         told = fc7(*command)
         assert (told.exit_code, told.stdout) == (1, "")
-        assert "Error: an embedding in the index is damaged: repair it with `fc7 check --repair`" in told.stderr
+        assert "Error: an embedding in the index is damaged; repair it with `fc7 check --repair`" in told.stderr
     assert fc7("check", "--repair").exit_code == fc7("index").exit_code == 0
     assert [fc7(*command).stdout for command in commands] == expected
 

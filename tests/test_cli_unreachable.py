@@ -57,7 +57,7 @@ def test_a_remembered_model_that_cannot_be_reached_is_told(make_photo: MakePhoto
     IndexWriter.open_for_writing(place, fingerprint="abc", model_name="mine", dim=16, model_path=model).close()
     done = CliRunner().invoke(main, ["search", str(make_photo("a.png")), "--index", str(place)])
     assert done.exit_code == 1
-    assert f"was made with {model}, which is not there: say where that model is with -m" in done.stderr
+    assert f"was made with {model}, which is not there; say where that model is with -m" in done.stderr
 
 
 def test_a_model_in_a_folder_without_permission_is_told(tiny_model: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from photo_samples import DIM, SampleFile, embed, hash_of, new_photo
+from told import told
 
 from index.catalog.catalog import Catalog, CatalogState
 from index.catalog.changes import change_photos, claim_root, known_files, remove_below, row_with_content
@@ -106,7 +107,7 @@ def test_migrations_are_done_once_each_and_keep_what_is_there(tmp_path: Path) ->
 def test_a_catalogue_that_is_not_there_or_still_empty_is_not_found(tmp_path: Path) -> None:
     path = tmp_path / "with space" / "catalog.db"
     for _ in range(2):
-        with pytest.raises(IndexNotFoundError, match=r"fc7 index FOLDER --index '.*/with space'"):
+        with told(IndexNotFoundError, match=r"fc7 index FOLDER --index '.*/with space'"):
             Catalog.open(path)
         path.parent.mkdir(exist_ok=True)
         path.touch()
@@ -123,7 +124,7 @@ def test_a_newer_catalogue_is_left_alone(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
     before = path.read_bytes()
     for open_catalog in (Catalog.open, Catalog.open_for_writing):
-        with pytest.raises(IndexFormatError, match=r"newer fc7 \(format 99.*pip install --upgrade fc7"):
+        with told(IndexFormatError, match=r"newer fc7 \(format 99.*pip install --upgrade fc7"):
             open_catalog(path)
     assert path.read_bytes() == before
 
@@ -134,11 +135,11 @@ def test_another_programs_file_is_left_alone(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE photos (id)")
     before = path.read_bytes()
     for open_catalog in (Catalog.open, Catalog.open_for_writing):
-        with pytest.raises(IndexFormatError, match="another program"):
+        with told(IndexFormatError, match="another program"):
             open_catalog(path)
     path.write_text("Not a database, but long enough to be one." * 100)
     for open_catalog in (Catalog.open, Catalog.open_for_writing):
-        with pytest.raises(IndexFormatError, match="damaged or not a catalogue"):
+        with told(IndexFormatError, match="damaged or not a catalogue"):
             open_catalog(path)
     path.write_bytes(before)
 
@@ -151,7 +152,7 @@ def test_a_damaged_catalogue_is_told_with_what_to_do(tmp_path: Path) -> None:
     damaged = bytearray(path.read_bytes())
     damaged[3 * 4096 :] = b"\xa5" * (len(damaged) - 3 * 4096)
     path.write_bytes(damaged)
-    with closing(Catalog.open(path)) as catalog, pytest.raises(IndexFormatError, match="move it away, then run"):
+    with closing(Catalog.open(path)) as catalog, told(IndexFormatError, match="move it away, then run"):
         list(vectors_since(catalog, 0, dim=DIM))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from photo_samples import SampleFile, bring_up_to_date, open_for_writing
+from told import told
 
 from index.errors import PhotoIndexError
 from index.photo_index import PhotoIndex
@@ -65,7 +66,7 @@ def test_the_photos_below_a_folder(index: PhotoIndex, folder: str, found: str) -
 
 
 def test_a_folder_that_is_not_indexed_is_named_with_the_command_that_adds_it(index: PhotoIndex) -> None:
-    with pytest.raises(PhotoIndexError, match=r"/photos/su is not in .*`fc7 index /photos/su --index '.*/an index'`"):
+    with told(PhotoIndexError, match=r"/photos/su is not in .*`fc7 index /photos/su --index '.*/an index'`"):
         index.ids_below(Path("/photos/su"))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from permissions import as_an_ordinary_user
 from photo_samples import SampleFile, bring_up_to_date, contents_of, embed, new_photo, open_for_writing
+from told import told
 
 from index.catalog.catalog import Catalog
 from index.catalog.changes import change_photos
@@ -71,7 +72,7 @@ def test_a_full_disk_undoes_the_batch_and_nothing_more(folder: Path) -> None:
         [(pages,)] = catalog.rows("PRAGMA page_count")
         catalog.rows(f"PRAGMA max_page_count = {pages + 2}")
         before = catalog.state()
-        with pytest.raises(IndexStorageError, match="no space left") as caught:
+        with told(IndexStorageError, match="no space left") as caught:
             change_photos(catalog, 1, put=[row(name) for name in range(500)])
         assert str(folder) in str(caught.value)
         assert catalog.state() == before
@@ -84,7 +85,7 @@ def test_a_full_disk_undoes_the_batch_and_nothing_more(folder: Path) -> None:
 def test_a_catalogue_that_cannot_grow_is_told_and_kept(folder: Path) -> None:
     more = FILES | {b"%04d.jpg" % name: SampleFile(b"more %d" % name) for name in range(400)}
     with open_for_writing(folder) as index:
-        with files_limited_to(16384), pytest.raises(IndexStorageError, match=r"the index in .*/index") as caught:
+        with files_limited_to(16384), told(IndexStorageError, match=r"the index in .*/index") as caught:
             bring_up_to_date(index, ROOT, more, batch_size=100)
         assert "what was stored before is kept" in str(caught.value)
     with open_for_writing(folder) as index:
@@ -97,7 +98,7 @@ def test_a_catalogue_that_cannot_grow_is_told_and_kept(folder: Path) -> None:
 def test_vectors_that_cannot_be_written_are_told_and_made_later(folder: Path) -> None:
     before = (folder / "vectors.faiss").read_bytes()
     with open_for_writing(folder) as index:
-        with files_limited_to(100), pytest.raises(IndexStorageError, match="no space left"):
+        with files_limited_to(100), told(IndexStorageError, match="no space left"):
             index.rebuild()
         assert (folder / "vectors.faiss").read_bytes() == before
         assert sorted(path.name for path in folder.glob("*vectors*")) == ["vectors.faiss"]
@@ -117,20 +118,20 @@ def test_a_reader_that_cannot_write_answers_from_memory(folder: Path) -> None:
 
 
 def test_a_writer_that_cannot_write_says_so(folder: Path) -> None:
-    with read_only(folder), pytest.raises(IndexStorageError, match=r"index in .*/index cannot be .*permissions"):
+    with read_only(folder), told(IndexStorageError, match=r"index in .*/index cannot be .*permissions"):
         open_for_writing(folder)
 
 
 def test_a_place_that_cannot_hold_a_folder_is_told(folder: Path) -> None:
     (folder.parent / "a file").touch()
     for place in (folder.parent / "a file", folder.parent / "a file" / "index"):
-        with pytest.raises(IndexStorageError, match="--index"):
+        with told(IndexStorageError, match="--index"):
             open_for_writing(place)
 
 
 def test_a_catalogue_that_may_not_be_read_is_told(folder: Path) -> None:
     (folder / "catalog.db").chmod(0)
-    with as_an_ordinary_user(), pytest.raises(IndexStorageError, match="check the permissions"):
+    with as_an_ordinary_user(), told(IndexStorageError, match="check the permissions"):
         PhotoIndex.open(folder)
 
 
@@ -144,7 +145,7 @@ def test_what_a_killed_writer_left_is_not_read_without_being_put_in_order(folder
         copy.mkdir()
         for name in ("catalog.db", "catalog.db-wal"):
             shutil.copy(folder / name, copy)
-    with read_only(copy), pytest.raises(IndexStorageError, match="cannot be read or written"):
+    with read_only(copy), told(IndexStorageError, match="cannot be read or written"):
         PhotoIndex.open(copy)
     with PhotoIndex.open(copy) as index:
         assert index.summary().photos == 21
@@ -160,7 +161,7 @@ def test_readers_leave_no_trace(folder: Path) -> None:
 def test_a_database_in_use_is_told() -> None:
     error = sqlite3.OperationalError("database is locked")
     error.sqlite_errorcode = sqlite3.SQLITE_BUSY
-    with pytest.raises(IndexLockedError, match="in use by another program"), storage_errors(Path("/index")):
+    with told(IndexLockedError, match="in use by another program"), storage_errors(Path("/index")):
         raise error
 
 
@@ -183,5 +184,5 @@ def test_a_full_disk_does_not_keep_anyone_from_reading(folder: Path) -> None:
 def test_what_a_writer_left_behind_is_not_overlooked_on_a_full_disk(folder: Path) -> None:
     """The file alone would be an older state."""
     (folder / "catalog.db-wal").write_bytes(bytes(64))
-    with files_limited_to(100), pytest.raises(IndexStorageError, match="full"), PhotoIndex.open(folder):
+    with files_limited_to(100), told(IndexStorageError, match="full"), PhotoIndex.open(folder):
         pass

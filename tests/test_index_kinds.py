@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from photo_samples import DIM, SampleFile, bring_up_to_date, embed, open_for_writing
+from told import told
 
 from index.errors import UserError
 from index.photo_index import PhotoIndex
@@ -138,7 +139,7 @@ def load_or_none(path: Path, *, verify: bool = False) -> VectorIndex | None:
 
 @pytest.mark.parametrize("kind", ["Nonsense", "", "IVF,SQ8", "PQ5", "LSH", "IDMap,Flat", "IVF8,SQ8 "])
 def test_a_kind_that_faiss_has_not_is_refused(tmp_path: Path, kind: str) -> None:
-    with open_for_writing(tmp_path) as index, pytest.raises(UserError, match=r"no index of kind .*--kind auto"):
+    with open_for_writing(tmp_path) as index, told(UserError, match=r"no index of kind .*--kind auto"):
         index.set_kind(kind)
 
 

@@ -19,6 +19,7 @@ from photo_samples import (
     new_photo,
     open_for_writing,
 )
+from told import told
 
 from index.catalog.selection import Selection
 from index.errors import IndexFormatError, IndexLockedError, IndexNotFoundError, ModelMismatchError
@@ -184,13 +185,13 @@ def test_the_summary(tmp_path: Path) -> None:
 
 
 def test_there_must_be_an_index(tmp_path: Path) -> None:
-    with pytest.raises(IndexNotFoundError, match="fc7 index FOLDER"):
+    with told(IndexNotFoundError, match="fc7 index FOLDER"):
         PhotoIndex.open(tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
-    with open_for_writing(tmp_path), pytest.raises(IndexLockedError, match=f"process {os.getpid()}"):
+    with open_for_writing(tmp_path), told(IndexLockedError, match=f"process {os.getpid()}"):
         open_for_writing(tmp_path)
     open_for_writing(tmp_path).close()
 
@@ -236,11 +237,11 @@ def test_a_reader_sees_what_was_committed_and_nothing_else(tmp_path: Path) -> No
 def test_another_model_is_refused_with_the_command_that_helps(tmp_path: Path) -> None:
     with open_for_writing(tmp_path / "an index") as index:
         bring_up_to_date(index, Path("/my photos"), {b"a.jpg": SampleFile(b"1")})
-    said = r"another model, sample: .*-m, .*`fc7 index --rebuild '/my photos' -m MODEL --index '.*/an index'`"
-    with pytest.raises(ModelMismatchError, match=said):
+    said = r"another model, sample; .*-m, .*`fc7 index --rebuild '/my photos' -m MODEL --index '.*/an index'`"
+    with told(ModelMismatchError, match=said):
         PhotoIndex.open(tmp_path / "an index", fingerprint="other")
     for _ in range(2):
-        with pytest.raises(ModelMismatchError, match=said):
+        with told(ModelMismatchError, match=said):
             IndexWriter.open_for_writing(tmp_path / "an index", fingerprint="other", model_name="other", dim=3)
     with PhotoIndex.open(tmp_path / "an index", fingerprint="abc") as index:
         assert index.summary().photos == 1

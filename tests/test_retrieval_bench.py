@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from told import told
 
 import retrieval.evaluation.speed
 from cli import main
@@ -111,14 +112,14 @@ def test_stages_and_indexing_are_measured(model: Model, photos: Path, tmp_path: 
 
 def test_a_bad_photo_is_named(model: Model, photos: Path) -> None:
     (photos / "bad.jpg").write_bytes(b"\xff\xd8\xff no picture")
-    with pytest.raises(UserError, match=r"bad\.jpg"):
+    with told(UserError, match=r"bad\.jpg"):
         measure(model, sorted(photos.iterdir()), concurrencies=[Concurrency.chosen(model)], rounds=1)
     assert photos / "bad.jpg" not in enough_photos(model, sorted(photos.iterdir()))
 
 
 def test_photos_that_cannot_be_read_are_no_measure(model: Model, tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
-    with pytest.raises(UserError, match="--photos"):
+    with told(UserError, match="--photos"):
         enough_photos(model, [tmp_path / "bad.jpg"])
 
 
@@ -145,7 +146,7 @@ def test_where_photos_come_from(model: Model, photos: Path, tmp_path: Path, monk
     assert len({path.read_bytes() for path in found}) == 24
     for wrong in (tmp_path / "nowhere", tmp_path / "empty"):
         (tmp_path / "empty").mkdir(exist_ok=True)
-        with pytest.raises(UserError, match="--photos"):
+        with told(UserError, match="--photos"):
             photos_to_measure(wrong, tmp_path / "index", tmp_path)
 
 

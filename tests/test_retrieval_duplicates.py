@@ -13,6 +13,7 @@ import skimage.data
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
+from told import told
 
 from index.errors import PhotoIndexError, UserError
 from index.index_writer import IndexWriter
@@ -247,11 +248,11 @@ def test_bytes_that_changed_without_a_trace_are_no_exact_copy(index: PhotoIndex,
 
 
 def test_folders_that_cannot_be_compared(index: PhotoIndex, photos: Path) -> None:
-    with pytest.raises(PhotoIndexError, match="fc7 index"):
+    with told(PhotoIndexError, match="fc7 index"):
         find_duplicates(index, [photos / "none"])
-    with pytest.raises(PhotoIndexError, match="fc7 index"):
+    with told(PhotoIndexError, match="fc7 index"):
         find_duplicates(index, against=[photos.parent / "elsewhere"])
-    with pytest.raises(UserError, match="itself"):
+    with told(UserError, match="itself"):
         find_duplicates(index, [photos], against=[photos])
 
 

@@ -11,6 +11,7 @@ import pytest
 from conftest import SIDE, make_model
 from onnx import numpy_helper
 from PIL import Image
+from told import told
 
 from index.errors import ModelError
 from retrieval.evaluation.evaluate import evaluate
@@ -117,11 +118,11 @@ def test_several_models_are_evaluated(models: list[Model], make_photo: MakePhoto
     ],
 )
 def test_models_of_other_classes_are_refused(models: list[Model], classes: list[ClassName], difference: str) -> None:
-    with pytest.raises(ModelError, match=rf"^1 and other cannot be averaged \({re.escape(difference)}\); "):
+    with told(ModelError, match=rf"^1 and other cannot be averaged \({re.escape(difference)}\); "):
         Ensemble([models[0], relabelled(models[0], *classes)])
 
 
 def test_loading_takes_paths(tmp_path: Path, tiny_model: Path, other_model: Path) -> None:
     assert Ensemble.load([tiny_model, other_model], device="cpu").spec.name == "tiny"
-    with pytest.raises(ModelError, match=r"none\.onnx"):
+    with told(ModelError, match=r"none\.onnx"):
         Ensemble.load([tiny_model, tmp_path / "none.onnx"], device="cpu")

@@ -70,7 +70,7 @@ def test_a_model_that_moved_is_named_again_once(
     moved = model.rename(tmp_path / "moved.onnx")
     for refused in (fc7("search", photo), fc7("index", photo.parent)):
         assert refused.exit_code == 1
-        assert f"was made with {model}, which is not there: say where that model is with -m" in refused.stderr
+        assert f"was made with {model}, which is not there; say where that model is with -m" in refused.stderr
         assert f"fc7 index --rebuild {photo.parent} --index {tmp_path / 'index'}" in refused.stderr
     assert fc7("search", photo, "-m", moved).exit_code == 0
     assert fc7("index", photo.parent, "-m", moved).exit_code == 0

@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from told import told
 
 from index.errors import ModelError, UserError
 from index.records import Prediction
@@ -110,15 +111,13 @@ def test_the_processor_is_a_provider(model: Model) -> None:
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="there is a CUDA provider")
 def test_a_gpu_that_is_not_there_is_an_error_and_not_a_slow_run(tiny_model: Path) -> None:
     assert Model.load(tiny_model, device="auto").providers == ["CPUExecutionProvider"]
-    with pytest.raises(UserError, match="no CUDA device here; leave out --device"):
+    with told(UserError, match="no CUDA device here; leave out --device"):
         Model.load(tiny_model, device="cuda")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     for path in (tmp_path / "none.onnx", tmp_path):
-        with pytest.raises(
-            ModelError, match=re.escape(f"there is no model file {path}; make one with `fc7 train DATA")
-        ):
+        with told(ModelError, match=re.escape(f"there is no model file {path}; make one with `fc7 train DATA")):
             Model.load(path)
 
 
@@ -126,20 +125,20 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_a_truncated_file(tiny_model: Path, tmp_path: Path, share: float) -> None:
     content = tiny_model.read_bytes()
     (tmp_path / "cut.onnx").write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(ModelError, match=r"cut.onnx is not a readable ONNX model \([^\[]+\); copy it again"):
+    with told(ModelError, match=r"cut.onnx is not a readable ONNX model \([^\[]+\); copy it again"):
         Model.load(tmp_path / "cut.onnx")
 
 
 def test_a_file_that_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "letter.onnx").write_text("Dear reader,\n" * 50)
-    with pytest.raises(ModelError, match=r"letter.onnx is not a readable ONNX model") as caught:
+    with told(ModelError, match=r"letter.onnx is not a readable ONNX model") as caught:
         Model.load(tmp_path / "letter.onnx")
     assert "\n" not in str(caught.value)
 
 
 def test_a_checkpoint_is_told_from_a_damaged_model(tmp_path: Path) -> None:
     (tmp_path / "best.pt").write_bytes(b"PK\x03\x04" * 50)
-    with pytest.raises(ModelError, match=r"best.pt is a checkpoint, .* `fc7 export .*best.pt -o MODEL.onnx`$"):
+    with told(ModelError, match=r"best.pt is a checkpoint, .* `fc7 export .*best.pt -o MODEL.onnx`$"):
         Model.load(tmp_path / "best.pt")
 
 
@@ -147,7 +146,7 @@ def test_a_model_of_another_program(tiny_model: Path, tmp_path: Path) -> None:
     model = onnx.load(tiny_model)
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "foreign.onnx")
-    with pytest.raises(ModelError, match=r"foreign.onnx is an ONNX file, but not a model made by fc7"):
+    with told(ModelError, match=r"foreign.onnx is an ONNX file, but not a model made by fc7"):
         Model.load(tmp_path / "foreign.onnx")
 
 
@@ -155,7 +154,7 @@ def test_a_model_of_a_newer_version(tiny_model: Path, tmp_path: Path) -> None:
     model = onnx.load(tiny_model)
     next(entry for entry in model.metadata_props if entry.key == "fc7.format_version").value = "9"
     onnx.save(model, tmp_path / "new.onnx")
-    with pytest.raises(ModelError, match=r"new.onnx has model format 9, .* upgrade it"):
+    with told(ModelError, match=r"new.onnx has model format 9, .* upgrade it"):
         Model.load(tmp_path / "new.onnx")
 
 
@@ -175,7 +174,7 @@ def test_a_model_that_is_not_what_its_metadata_say(
     model = onnx.load(tiny_model)
     next(entry for entry in model.metadata_props if entry.key == f"fc7.{key}").value = value
     onnx.save(model, tmp_path / "odd.onnx")
-    with pytest.raises(ModelError, match=rf"odd.onnx .*{message}"):
+    with told(ModelError, match=rf"odd.onnx .*{message}"):
         Model.load(tmp_path / "odd.onnx")
 
 
@@ -183,5 +182,5 @@ def test_a_model_without_an_output(tiny_model: Path, tmp_path: Path) -> None:
     model = onnx.load(tiny_model)
     model.graph.output.remove(next(value for value in model.graph.output if value.name == "fc7"))
     onnx.save(model, tmp_path / "odd.onnx")
-    with pytest.raises(ModelError, match=r"odd.onnx says that fc7 is of shape .*, and its graph has none; export"):
+    with told(ModelError, match=r"odd.onnx says that fc7 is of shape .*, and its graph has none; export"):
         Model.load(tmp_path / "odd.onnx")

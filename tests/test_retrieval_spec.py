@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from told import told
 
 from index.errors import ModelError
 from retrieval.models.spec import FORMAT_VERSION, KEY_PREFIX, ClassName, ModelSpec
@@ -80,13 +81,13 @@ def test_entries_with_a_default_may_be_missing() -> None:
     ],
 )
 def test_a_file_of_another_program(metadata: dict[str, str]) -> None:
-    with pytest.raises(ModelError, match=r"some.onnx is an ONNX file, but not a model made by fc7; make one with"):
+    with told(ModelError, match=r"some.onnx is an ONNX file, but not a model made by fc7; make one with"):
         read(metadata)
 
 
 def test_a_file_of_a_newer_version_asks_for_an_upgrade() -> None:
     metadata = {"fc7.format_version": str(FORMAT_VERSION + 1), "fc7.classes": '"in a new way"'}
-    with pytest.raises(ModelError, match=r"some.onnx has model format 2, this fc7 reads up to 1; upgrade it with"):
+    with told(ModelError, match=r"some.onnx has model format 2, this fc7 reads up to 1; upgrade it with"):
         read(metadata)
 
 
@@ -94,17 +95,17 @@ def test_a_file_of_a_newer_version_asks_for_an_upgrade() -> None:
 def test_a_file_that_lacks_something(key: str) -> None:
     metadata = SPEC.to_metadata()
     del metadata[KEY_PREFIX + key]
-    with pytest.raises(ModelError, match=r"some.onnx has incomplete metadata \(.*\); export it again"):
+    with told(ModelError, match=r"some.onnx has incomplete metadata \(.*\); export it again"):
         read(metadata)
 
 
 @pytest.mark.parametrize("classes", ["3", '[["cat"]]', '[["cat", null, 3]]', "null"])
 def test_malformed_classes(classes: str) -> None:
-    with pytest.raises(ModelError, match="incomplete metadata"):
+    with told(ModelError, match="incomplete metadata"):
         read({**SPEC.to_metadata(), "fc7.classes": classes})
 
 
 @pytest.mark.parametrize(("key", "value"), [("crop", "65"), ("crop", "0"), ("resize", '"64"'), ("dim", "2.5")])
 def test_sizes_that_cannot_be(key: str, value: str) -> None:
-    with pytest.raises(ModelError, match=r"some.onnx cannot be used as its metadata say"):
+    with told(ModelError, match=r"some.onnx cannot be used as its metadata say"):
         read({**SPEC.to_metadata(), KEY_PREFIX + key: value})

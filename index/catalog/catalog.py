@@ -65,7 +65,7 @@ class Catalog:
             if version == 0:
                 place = shlex.quote(str(path.parent))
                 raise IndexNotFoundError(
-                    f"There is no index in {path.parent}: make one with `fc7 index FOLDER --index {place}`."
+                    f"There is no index in {path.parent}", hint=f"make one with `fc7 index FOLDER --index {place}`"
                 )
             with WriterLock(path.parent):
                 cls.open_for_writing(path).close()

@@ -79,17 +79,19 @@ def storage_errors(folder: Path) -> Iterator[None]:
             raise _not_allowed(folder, str(error)) from error
         if code == sqlite3.SQLITE_IOERR:
             raise IndexStorageError(
-                f"Reading or writing the index in {folder} failed ({error}): check that the disk is neither full nor "
-                "faulty, then run the same command again; what was stored before is kept."
+                f"Reading or writing the index in {folder} failed ({error}); what was stored before is kept",
+                hint="check that the disk is neither full nor faulty, then run the same command again",
             ) from error
         if code in _BUSY:
             raise IndexLockedError(
-                f"The index in {folder} is in use by another program; run the same command again in a moment."
+                f"The index in {folder} is in use by another program",
+                hint="run the same command again in a moment",
             ) from error
         if code in _DAMAGED:
             raise IndexFormatError(
-                f"{folder / 'catalog.db'} is damaged or not a catalogue of fc7 ({error}): move it away, then run "
-                f"`fc7 index FOLDER --index {shlex.quote(str(folder))}`, or choose another place with --index."
+                f"{folder / 'catalog.db'} is damaged or not a catalogue of fc7 ({error})",
+                hint=f"move it away, then run `fc7 index FOLDER --index {shlex.quote(str(folder))}`, or choose another "
+                "place with --index",
             ) from error
         raise
     except OSError as error:
@@ -110,13 +112,13 @@ def _primary_code(error: sqlite3.Error) -> int:
 
 def _no_space(folder: Path) -> IndexStorageError:
     return IndexStorageError(
-        f"There is no space left for the index in {folder}: free some, then run the same command again; "
-        "what was stored before is kept."
+        f"There is no space left for the index in {folder}; what was stored before is kept",
+        hint="free some, then run the same command again",
     )
 
 
 def _not_allowed(folder: Path, reason: str) -> IndexStorageError:
     return IndexStorageError(
-        f"The index in {folder} cannot be read or written ({reason}): check the permissions of this folder, "
-        "or choose another with --index."
+        f"The index in {folder} cannot be read or written ({reason})",
+        hint="check the permissions of this folder, or choose another with --index",
     )

@@ -80,7 +80,9 @@ def unpack_embeddings(stored: Sequence[bytes], dim: int) -> NDArray[np.float32]:
         if not (np.isfinite(lengths) & (lengths > 0)).all():
             raise ValueError("not all are finite and not zero")
     except (TypeError, ValueError) as error:
-        raise IndexFormatError("an embedding in the index is damaged: repair it with `fc7 check --repair`") from error
+        raise IndexFormatError(
+            "an embedding in the index is damaged", hint="repair it with `fc7 check --repair`"
+        ) from error
     embeddings /= lengths
     return embeddings
 
@@ -99,4 +101,4 @@ def unpack_labels(stored: str | None) -> tuple[Prediction, ...] | None:
     try:
         return tuple(Prediction(str(label), id, float(score)) for label, id, score in json.loads(stored))
     except (TypeError, ValueError) as error:
-        raise IndexFormatError("labels in the index are damaged: repair it with `fc7 check --repair`") from error
+        raise IndexFormatError("labels in the index are damaged", hint="repair it with `fc7 check --repair`") from error

@@ -93,12 +93,13 @@ def read_version(connection: sqlite3.Connection, path: Path, *, newest: int = le
         if application_id == version == tables == 0:
             return 0
         raise IndexFormatError(
-            f"{path} belongs to another program: choose another folder with --index, or move that file away."
+            f"{path} belongs to another program",
+            hint="choose another folder with --index, or move that file away",
         )
     if version > newest:
         raise IndexFormatError(
-            f"{path} was written by a newer fc7 (format {version}, this one knows formats up to {newest}): "
-            "run `pip install --upgrade fc7`, or choose another folder with --index."
+            f"{path} was written by a newer fc7 (format {version}, this one knows formats up to {newest})",
+            hint="run `pip install --upgrade fc7`, or choose another folder with --index",
         )
     return int(version)
 

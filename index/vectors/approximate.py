@@ -68,8 +68,8 @@ class ApproximateIndex:
             else:
                 return cls(index, kind=kind, device=device)
         raise OptionError(
-            f"FAISS has no index of kind {kind!r} for vectors of {dim} values ({reason}): "
-            "name another, IVF1024,SQ8 for instance, or --kind auto."
+            f"FAISS has no index of kind {kind!r} for vectors of {dim} values ({reason})",
+            hint="name another, IVF1024,SQ8 for instance, or --kind auto",
         )
 
     @property

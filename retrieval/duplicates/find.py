@@ -124,7 +124,9 @@ class _Search:
         sides = {absolute(folder): 0 for folder in folders}
         for folder in against:
             if sides.setdefault(absolute(folder), 1) == 0:
-                raise UserError(f"{folder} cannot be compared with itself; leave out --against to find copies in it")
+                raise UserError(
+                    f"{folder} cannot be compared with itself", hint="leave out --against to find copies in it"
+                )
         for place in sorted(sides, key=len):
             side[np.isin(ids, index.ids_below(Path(place)))] = sides[place]
         taken = side >= 0

@@ -215,7 +215,7 @@ def enough_photos(model: Model, photos: Sequence[Path]) -> list[Path]:
         if time.perf_counter() - started > SECONDS_A_RUN:
             break
     if not readable:
-        raise UserError("none of these photos can be read; name a folder of others with --photos")
+        raise UserError("none of these photos can be read", hint="name a folder of others with --photos")
     return readable
 
 

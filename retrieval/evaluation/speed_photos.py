@@ -24,10 +24,10 @@ def photos_to_measure(folder: Path | None, index: Path, work: Path) -> tuple[str
     """
     if folder is not None:
         if not os.path.isdir(folder):
-            raise UserError(f"{folder} is not a folder; name one that holds photos with --photos")
+            raise UserError(f"{folder} is not a folder", hint="name one that holds photos with --photos")
         photos = expand_paths([folder])
         if not photos:
-            raise UserError(f"there are no photos in {folder} or below it; name another folder with --photos")
+            raise UserError(f"there are no photos in {folder} or below it", hint="name another folder with --photos")
         return f"of {folder}", photos
     try:
         with PhotoIndex.open(index) as opened:

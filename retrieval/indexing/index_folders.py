@@ -20,6 +20,8 @@ from retrieval.pipeline.executor import Concurrency
 from retrieval.pipeline.progress import Progress
 from retrieval.pipeline.stages import ReadPhoto, Stages
 
+EXAMPLE = "name a folder that holds photos, for example: fc7 index ~/Pictures"
+
 
 @dataclass(frozen=True)
 class FolderReport:
@@ -83,11 +85,11 @@ def folders_to_index(folders: Sequence[Path], roots: Sequence[Path], knows: Call
     """Return folders as absolute paths, or all `roots` where none is named. Raises UserError, as `index_folders`."""
     chosen = list(dict.fromkeys(Path(absolute(folder)) for folder in folders)) or list(roots)
     if not chosen:
-        raise UserError("nothing is indexed yet; name a folder that holds photos, for example: fc7 index ~/Pictures")
+        raise UserError("nothing is indexed yet", hint=EXAMPLE)
     for folder in chosen:
         # A folder that was indexed may be gone, for good or until its drive is plugged in.
         if not os.path.isdir(folder) and (os.path.exists(folder) or not knows(folder)):
-            raise UserError(f"{folder} is not a folder; name one that holds photos, for example: fc7 index ~/Pictures")
+            raise UserError(f"{folder} is not a folder", hint=EXAMPLE)
     return chosen
 
 

@@ -48,6 +48,7 @@ def load_index_model(
     other = f" -m {shlex.quote(str(path))}" if path is not None and os.path.isfile(path) else ""
     by = "this one" if other or path is None else "the built-in one, or another that -m names,"
     raise ModelMismatchError(
-        f"The index in {folder} was made with {problem}: say where that model is with -m, or rebuild the index with "
-        f"{by} by `fc7 index --rebuild {names}{other} --index {shlex.quote(str(folder))}`."
+        f"The index in {folder} was made with {problem}",
+        hint=f"say where that model is with -m, or rebuild the index with {by} by "
+        f"`fc7 index --rebuild {names}{other} --index {shlex.quote(str(folder))}`",
     )

@@ -79,7 +79,8 @@ def _check_that_all_can_be_seen(place: Path, roots: Iterable[Path]) -> None:
                     command = shlex.join(["fc7", "forget", str(path), "--index", str(place)])
                     raise UserError(
                         f"{path} cannot be seen now, or has no photos any more: a rebuild would lose those of it that "
-                        f"are indexed. Plug in its drive, or run `{command}` first; the index is as it was."
+                        f"are indexed. The index is as it was",
+                        hint=f"plug in its drive, or run `{command}` first",
                     )
 
 
@@ -93,5 +94,6 @@ def _check_that_none_is_lost(place: Path, unread: Mapping[Path, str]) -> None:
         more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
         raise UserError(
             f"{lost[0]}{more} is in the index and cannot be read now: {unread[lost[0]]}. A rebuild would lose it. "
-            f"Repair that, or run `{command}` first; the index is as it was."
+            "The index is as it was",
+            hint=f"repair that, or run `{command}` first",
         )

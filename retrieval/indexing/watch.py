@@ -53,7 +53,9 @@ def keep_in_step(
 def require_watchfiles() -> None:
     """Raise MissingPackageError where watchfiles is not installed."""
     if find_spec("watchfiles") is None:
-        raise MissingPackageError("--watch needs watchfiles, which is not installed: run `pip install 'fc7[watch]'`.")
+        raise MissingPackageError(
+            "watching folders needs watchfiles, which is not installed", hint="run `pip install 'fc7[watch]'`"
+        )
 
 
 def _watch(folders: Sequence[Path]) -> Iterator[Sequence[Path]]:
@@ -81,7 +83,9 @@ def _watch(folders: Sequence[Path]) -> Iterator[Sequence[Path]]:
         except FileNotFoundError:
             continue  # went away in this moment
         except (OSError, RuntimeError) as error:
-            raise UserError(f"the folders cannot be watched ({error}); run `fc7 index` from time to time") from error
+            raise UserError(
+                f"the folders cannot be watched ({error})", hint="run `fc7 index` from time to time"
+            ) from error
 
 
 def _identities(folders: Sequence[Path]) -> dict[Path, tuple[int, int]]:

@@ -100,5 +100,6 @@ def _check_classes(first: ModelSpec, other: ModelSpec) -> None:
         one, two = (", ".join(filter(None, known[number])) for known in (names, others))
         difference = f"class {number} is {one} in the one and {two} in the other"
     raise ModelError(
-        f"{first.name} and {other.name} cannot be averaged ({difference}); give models of the same classes with -m"
+        f"{first.name} and {other.name} cannot be averaged ({difference})",
+        hint="give models of the same classes with -m",
     )

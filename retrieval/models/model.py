@@ -93,11 +93,12 @@ class Model:
         require_onnxruntime()
         if not os.path.isfile(path):
             if word is not None and str(word) in IMPORTABLE:
-                raise ModelError(f"{word} is not imported yet; run `fc7 import {word}`")
+                raise ModelError(f"{word} is not imported yet", hint=f"run `fc7 import {word}`")
             other = "name another with -m" if path == BUILTIN else "take the built-in one, by the word builtin"
             raise ModelError(
-                f"there is no model file {path}; make one with `fc7 train DATA -o RUN` or `fc7 import` (--list tells "
-                f"which there are), or {other}"
+                f"there is no model file {path}",
+                hint="make one with `fc7 train DATA -o RUN` or `fc7 import` (--list tells which there are), or "
+                f"{other}",
             )
         session = open_session(path, device=device, threads=threads, fast_start=fast_start, cache=cache)
         spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path=str(path))
@@ -174,5 +175,6 @@ def _check_graph(session: Any, spec: ModelSpec, path: Path) -> None:
         if found.get(name) != shape:
             raise ModelError(
                 f"{path} says that {name} is of shape {shape} for each picture, "
-                f"and its graph has {found.get(name, 'none')}; export it again with `fc7 export`"
+                f"and its graph has {found.get(name, 'none')}",
+                hint="export it again with `fc7 export`",
             )

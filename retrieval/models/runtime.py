@@ -66,9 +66,9 @@ def open_session(
             _source(path), _options(threads, fast_start=fast_start), providers=wanted
         )
     except Exception as error:  # ONNX Runtime's own exceptions have no common base but this one
-        raise ModelError(_unreadable(path, str(error))) from error
+        raise _unreadable(path, str(error)) from error
     if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
-        raise UserError("ONNX Runtime finds no CUDA device here; leave out --device, or give --device cpu")
+        raise UserError("ONNX Runtime finds no CUDA device here", hint="leave out --device, or give --device cpu")
     return session
 
 
@@ -81,16 +81,18 @@ def _source(path: Path) -> Path | bytes:
     return path
 
 
-def _unreadable(path: Path, said: str) -> str:
+def _unreadable(path: Path, said: str) -> ModelError:
     """Tell why a file cannot be opened, of which ONNX Runtime `said` something, and what to do."""
     if path.suffix == ".pt":
         name = shlex.quote(str(path))
-        return f"{path} is a checkpoint, not a model file; make one of it with `fc7 export {name} -o MODEL.onnx`"
+        return ModelError(
+            f"{path} is a checkpoint, not a model file", hint=f"make one of it with `fc7 export {name} -o MODEL.onnx`"
+        )
     # "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from PATH failed:", which says nothing more.
     reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?", "", said.splitlines()[0])
-    return (
-        f"{path} is not a readable ONNX model ({reason.rstrip('.')}); "
-        "copy it again, or make it again with `fc7 export` or `fc7 import`"
+    return ModelError(
+        f"{path} is not a readable ONNX model ({reason.rstrip('.')})",
+        hint="copy it again, or make it again with `fc7 export` or `fc7 import`",
     )
 
 

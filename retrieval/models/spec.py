@@ -90,12 +90,13 @@ class ModelSpec:
             version = int(values["format_version"])
         except (KeyError, TypeError, ValueError):
             raise ModelError(
-                f"{path} is an ONNX file, but not a model made by fc7; make one with `fc7 train` or `fc7 export`"
+                f"{path} is an ONNX file, but not a model made by fc7",
+                hint="make one with `fc7 train` or `fc7 export`",
             ) from None
         if version > FORMAT_VERSION:
             raise ModelError(
-                f"{path} has model format {version}, this fc7 reads up to {FORMAT_VERSION}; "
-                "upgrade it with `pip install --upgrade fc7`"
+                f"{path} has model format {version}, this fc7 reads up to {FORMAT_VERSION}",
+                hint="upgrade it with `pip install --upgrade fc7`",
             )
         try:
             classes = tuple(ClassName(name, id, tuple(synonyms)) for name, id, synonyms in values.pop("classes"))
@@ -109,12 +110,15 @@ class ModelSpec:
             )
             base64.b64decode(spec.learned, validate=True)
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{path} has incomplete metadata ({error}); export it again with `fc7 export`") from error
+            raise ModelError(
+                f"{path} has incomplete metadata ({error})", hint="export it again with `fc7 export`"
+            ) from error
         sizes = (spec.crop, spec.resize, spec.dim, spec.fc7_dim)
         if any(type(size) is not int or size < 1 for size in sizes) or spec.crop > spec.resize:
             raise ModelError(
                 f"{path} cannot be used as its metadata say: a crop of {spec.crop} from {spec.resize} pixels, "
-                f"{spec.fc7_dim} values of fc7, {spec.dim} of the embedding; export it again with `fc7 export`"
+                f"{spec.fc7_dim} values of fc7, {spec.dim} of the embedding",
+                hint="export it again with `fc7 export`",
             )
         return spec
 

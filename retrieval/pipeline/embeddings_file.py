@@ -26,7 +26,7 @@ def write_embeddings(path: Path, rows: Iterable[tuple[str, NDArray[np.float32]]]
     """
     writers = {".npz": _write_npz, ".parquet": _write_parquet}
     if path.suffix.lower() not in writers:
-        raise OptionError(f"{path} is neither .npz nor .parquet; choose one of the two: -o embeddings.npz")
+        raise OptionError(f"{path} is neither .npz nor .parquet", hint="choose one of the two: -o embeddings.npz")
     if path.suffix.lower() == ".parquet":
         _check_pyarrow()
     with output_file(path) as file:

@@ -24,8 +24,10 @@ def classes_called(label: str, spec: ModelSpec) -> list[ClassName]:
     if _plain(label) in meanings:
         return list(meanings[_plain(label)])
     near = [spelled[word] for word in get_close_matches(_plain(label), meanings)]
-    advice = f"did you mean {' or '.join(near)}?" if near else "`fc7 info MODEL --format json` lists its classes"
-    raise UserError(f"the model {spec.name} has no class called {label}, nor kinds of it; {advice}")
+    what = f"the model {spec.name} has no class called {label}, nor kinds of it"
+    if near:
+        raise UserError(f"{what}; did you mean {' or '.join(near)}?")
+    raise UserError(what, hint="`fc7 info MODEL --format json` lists its classes")
 
 
 @lru_cache(maxsize=1)
