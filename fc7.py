@@ -18,11 +18,10 @@ are frozen dataclasses, and `to_dict()` gives plain values for JSON. Whatever a 
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +31,8 @@ from index.errors import PhotoError
 from index.errors import UserError as Error
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
-from index.records import Prediction, SkippedPhoto
-from retrieval.answers import classified_photo, rounded, skipped_photo
+from index.records import SkippedPhoto
+from retrieval.answers import Classification, Embeddings, FolderChanges, Group, Result
 from retrieval.duplicates.find import ALIKE, find_duplicates
 from retrieval.indexing.index_folders import index_folders
 from retrieval.indexing.model_of_index import load_index_model
@@ -62,82 +61,6 @@ __all__ = [
 
 Photo: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[np.uint8]
 Device: TypeAlias = Literal["auto", "cpu", "cuda"]
-
-
-@dataclass(frozen=True, slots=True)
-class Classification:
-    """The names of one photo, most probable first; `path` is None where an image or an array was given."""
-
-    path: Path | None
-    predictions: tuple[Prediction, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return dict(classified_photo(_text(self.path), self.predictions))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Embeddings:
-    """Vectors (n, dim) of unit length, so that an inner product is a cosine, and the path of each photo, or None."""
-
-    paths: tuple[Path | None, ...]
-    vectors: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self.vectors, dtype=dtype, copy=copy)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {"paths": [_text(path) for path in self.paths], "vectors": self.vectors.tolist()}
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A photo that was found: its cosine with the query, or with labels alone the probability of these."""
-
-    path: Path
-    score: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {"path": str(self.path), "score": rounded(self.score)}
-
-
-@dataclass(frozen=True, slots=True)
-class FolderChanges:
-    """What adding a folder did, in photos, and which could not be read and why.
-
-    All are 0 where the folder's photos cannot be seen now, as on a drive that is not plugged in: they stay indexed.
-    """
-
-    folder: Path
-    new: int
-    changed: int
-    moved: int
-    copied: int
-    removed: int
-    unchanged: int
-    skipped: tuple[SkippedPhoto, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        counts = {name: getattr(self, name) for name in ("new", "changed", "moved", "copied", "removed", "unchanged")}
-        return {"folder": str(self.folder), **counts, "skipped": [dict(skipped_photo(photo)) for photo in self.skipped]}
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Photos that are copies: "exact" by bytes, "altered" ones of one picture, or "alike"; the best one first."""
-
-    likeness: Literal["exact", "altered", "alike"]
-    paths: tuple[Path, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {"likeness": self.likeness, "paths": [str(path) for path in self.paths]}
 
 
 class Model:
@@ -381,7 +304,3 @@ def _picture(photo: Image.Image | NDArray[np.uint8]) -> Image.Image:
     if photo.dtype != np.uint8 or photo.ndim not in (2, 3) or (photo.ndim == 3 and photo.shape[2] != 3):
         raise TypeError(f"an array of {photo.dtype} {photo.shape} is no picture; give uint8 (height, width, 3), in RGB")
     return Image.fromarray(photo).convert("RGB")
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)

@@ -1,11 +1,16 @@
-"""Answers as plain values, the same wherever a program gets them: JSON of the command line, `to_dict()` in Python.
+"""Answers for programs: plain values, the same in the JSON of the command line and in Python, and classes of these.
 
 Probabilities and scores are rounded to six digits. A path that is no valid text keeps its surrogate escapes.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from index.records import Prediction, SearchResult, SkippedPhoto
 
@@ -14,6 +19,82 @@ if TYPE_CHECKING:
     from retrieval.searching.search import Answer
 
 Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """The names of one photo, most probable first; `path` is None where an image or an array was given."""
+
+    path: Path | None
+    predictions: tuple[Prediction, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return dict(classified_photo(text_of(self.path), self.predictions))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embeddings:
+    """Vectors (n, dim) of unit length, so that an inner product is a cosine, and the path of each photo, or None."""
+
+    paths: tuple[Path | None, ...]
+    vectors: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.vectors, dtype=dtype, copy=copy)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"paths": [text_of(path) for path in self.paths], "vectors": self.vectors.tolist()}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A photo that was found: its cosine with the query, or with labels alone the probability of these."""
+
+    path: Path
+    score: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"path": str(self.path), "score": rounded(self.score)}
+
+
+@dataclass(frozen=True, slots=True)
+class FolderChanges:
+    """What adding a folder did, in photos, and which could not be read and why.
+
+    All are 0 where the folder's photos cannot be seen now, as on a drive that is not plugged in: they stay indexed.
+    """
+
+    folder: Path
+    new: int
+    changed: int
+    moved: int
+    copied: int
+    removed: int
+    unchanged: int
+    skipped: tuple[SkippedPhoto, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        counts = {name: getattr(self, name) for name in ("new", "changed", "moved", "copied", "removed", "unchanged")}
+        return {"folder": str(self.folder), **counts, "skipped": [dict(skipped_photo(photo)) for photo in self.skipped]}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Photos that are copies: "exact" by bytes, "altered" ones of one picture, or "alike"; the best one first."""
+
+    likeness: Literal["exact", "altered", "alike"]
+    paths: tuple[Path, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"likeness": self.likeness, "paths": [str(path) for path in self.paths]}
 
 
 def classified_photo(path: str | None, predictions: Sequence[Prediction]) -> Record:
@@ -64,3 +145,8 @@ def _duplicate(photo: "DuplicatePhoto") -> Record:
         "bytes": photo.size,
         "modified": local_time(photo.mtime_ns).isoformat(timespec="seconds"),
     }
+
+
+def text_of(path: Path | None) -> str | None:
+    """Return a path as text, None for none."""
+    return None if path is None else str(path)
