@@ -25,7 +25,7 @@ from training.data.dataset import (
     scan_labelled,
     scan_unseen,
 )
-from training.data.image_hashes import mark_of, pack_marks, unpack_marks
+from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
 from training.errors import DatasetError
 
 WORDS = "n01443537\tgoldfish, Carassius auratus\nn02123045\ttabby, tabby cat\nn04067472\treel\n"
@@ -472,9 +472,9 @@ def test_pictures_of_one_size_and_name_are_told_apart(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_was_not_learned_from(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
-    assert [mark_of(tmp_path / name) for name in ("none.jpg", "pipe.jpg")] == [None, None]
-    assert unpack_marks(pack_marks([b"abcd", None, b"efgh", b"abcd"])) == {b"abcd", b"efgh"}
-    assert unpack_marks(pack_marks([])) == set()
+    assert [image_hash(tmp_path / name) for name in ("none.jpg", "pipe.jpg")] == [None, None]
+    assert unpack_hashes(pack_hashes([b"abcd", None, b"efgh", b"abcd"])) == {b"abcd", b"efgh"}
+    assert unpack_hashes(pack_hashes([])) == set()
 
 
 def test_a_picture_that_goes_while_a_set_is_read_is_told(tmp_path: Path) -> None:
@@ -488,16 +488,16 @@ def test_a_picture_that_goes_while_a_set_is_read_is_told(tmp_path: Path) -> None
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_pictures_that_a_start_learned_from_are_set_aside_last(tmp_path: Path, known: set[int], seed: int) -> None:
     paths = sorted(make_classes(tmp_path, each=10).rglob("*.jpg"))
-    learned = pack_marks(mark_of(paths[number]) for number in known)
+    learned = pack_hashes(image_hash(paths[number]) for number in known)
     dataset = scan_dataset(tmp_path, validation=0.4, seed=seed, learned=learned)
-    marks = unpack_marks(learned)
+    marks = unpack_hashes(learned)
     for label, name in enumerate(("cat", "dog")):
         apart = [
             path for path, own in zip(dataset.validation.paths, dataset.validation.labels, strict=True) if own == label
         ]
-        unknown = sum(mark_of(path) not in marks for path in (tmp_path / name).iterdir())
+        unknown = sum(image_hash(path) not in marks for path in (tmp_path / name).iterdir())
         assert len(apart) == 4
-        assert sum(mark_of(path) not in marks for path in apart) == min(4, unknown)
+        assert sum(image_hash(path) not in marks for path in apart) == min(4, unknown)
     assert sorted(dataset.train.paths + dataset.validation.paths) == paths
 
 

@@ -16,7 +16,7 @@ from commands.training_report import TerminalReport
 from index.errors import ModelError
 from training.data.augment import centre_crops
 from training.data.dataset import scan_dataset
-from training.data.image_hashes import unpack_marks
+from training.data.image_hashes import unpack_hashes
 from training.data.pictures import MemoryPictures
 from training.errors import CheckpointError
 from training.export.checkpoint_export import export_checkpoint
@@ -114,7 +114,7 @@ def test_pictures_that_the_start_learned_from_are_not_set_aside(checkpoint: Chec
     spec = result.spec
     assert spec is not None
     assert "pictures to check with are among those" not in told
-    assert unpack_marks(spec.learned) == unpack_marks(learned)
+    assert unpack_hashes(spec.learned) == unpack_hashes(learned)
     # The draw is the same again where a run goes on, and where it is exported.
     assert resume(data, tmp_path / "run", hardware=CPU, report=TerminalReport(io.StringIO()), epochs=2).spec
     said = io.StringIO()

@@ -13,7 +13,7 @@ from index.records import SkippedPhoto
 from retrieval.models.spec import ClassGroup, ClassName
 from retrieval.photos.scan import LINK
 from training.data.dataset import Dataset, Draw
-from training.data.image_hashes import mark_of, pack_marks
+from training.data.image_hashes import image_hash, pack_hashes
 from training.data.sources import UNLABELLED, Source, photos_alone, scan_sources
 from training.errors import DatasetError
 from training.loop.trainer import drawn, epoch_order
@@ -221,7 +221,7 @@ def test_only_pictures_of_divided_folders_are_marked(tmp_path: Path) -> None:
     found = scan(divided, given, flat(tmp_path / "photos", 4))
     of_divided = [path for path in found.train.paths if divided in path.parents]
     assert len(of_divided) == 4
-    assert found.learned == pack_marks(map(mark_of, of_divided))
+    assert found.learned == pack_hashes(map(image_hash, of_divided))
     assert scan(given, tmp_path / "photos").learned == ""
 
 

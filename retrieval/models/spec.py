@@ -55,7 +55,7 @@ class ModelSpec:
     training: Mapping[str, Any] = field(default_factory=dict)
     """Data (name, size, fingerprint), recipe, seed, time."""
     learned: str = ""
-    """Marks of the pictures that it learned from, where a part of a set was set aside (training/data/dataset.py)."""
+    """Hashes of the pictures that it learned from, where a part of a set was set aside (training/data/dataset.py)."""
     accuracy: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     date: str = ""

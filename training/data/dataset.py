@@ -11,7 +11,7 @@ from pathlib import Path
 from retrieval.models.spec import ClassGroup, ClassName, ModelSpec, group_slices
 from retrieval.photos.scan import has_photo_suffix, is_left_out, scan_folder
 from retrieval.searching.labels import read_wordnet
-from training.data.image_hashes import mark_of, pack_marks, unpack_marks
+from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
 from training.errors import DatasetError
 
 VALIDATION_NAMES = ("val", "validation", "valid", "test")
@@ -87,8 +87,8 @@ class Dataset:
 
     @property
     def learned(self) -> str:
-        """The marks of the pictures to learn from, packed; nothing where others are there to be judged by."""
-        return pack_marks(map(mark_of, self.marked or self.train.paths)) if self.divided else ""
+        """The hashes of the training pictures, packed; nothing where there is a validation set."""
+        return pack_hashes(map(image_hash, self.marked or self.train.paths)) if self.divided else ""
 
 
 def scan_dataset(
@@ -98,7 +98,7 @@ def scan_dataset(
 
     Known layouts: one folder a class; `train/` and `val/` (or `validation/`, `valid/`, `test/`) of such; the public
     tiny-imagenet-200 archive. Without a validation set, the share `validation` of each class is set aside, by `seed`;
-    of pictures whose marks are in `learned`, packed, only where there are too few others.
+    of pictures whose hashes are in `learned`, packed, only where there are too few others.
     `names` (or a `words.txt` in the folder) maps folder names that are WordNet ids to names; fc7 itself knows those of
     ImageNet. Raises DatasetError.
     """
@@ -124,7 +124,7 @@ def scan_dataset(
             "folders of both must have the same names"
         )
     train, held_out = (
-        _split(train, share=validation, seed=seed, learned=unpack_marks(learned)) if given is None else (train, given)
+        _split(train, share=validation, seed=seed, learned=unpack_hashes(learned)) if given is None else (train, given)
     )
     order = sorted(train)
     classes = tuple(known.get(name, ClassName(name)) for name in order)
@@ -180,10 +180,10 @@ def scan_unseen(root: Path, models: Sequence[ModelSpec]) -> tuple[Split, int]:
     Raises DatasetError.
     """
     found = scan_labelled(root, models[0].classes, models[0].groups)
-    learned = set[bytes]().union(*(unpack_marks(model.learned) for model in models))
+    learned = set[bytes]().union(*(unpack_hashes(model.learned) for model in models))
     if not learned:
         return found, 0
-    kept = [number for number, path in enumerate(found.paths) if mark_of(path) not in learned]
+    kept = [number for number, path in enumerate(found.paths) if image_hash(path) not in learned]
     if not kept:
         raise DatasetError(f"the models have learned from all the pictures in {root}; give a folder with others")
     return found.take(kept), len(found) - len(kept)
@@ -329,7 +329,7 @@ def _split(
         # Seeded by the class as well: adding a class moves no picture of another.
         shuffled = random.Random(os.fsencode(f"{seed}/{name}")).sample(list(paths), len(paths))
         if learned:
-            shuffled.sort(key=lambda path: mark_of(path) in learned)
+            shuffled.sort(key=lambda path: image_hash(path) in learned)
         count = min(max(round(len(paths) * share), 1), len(paths) - 1)
         held_out[name], train[name] = sorted(shuffled[:count]), sorted(shuffled[count:])
     return train, held_out

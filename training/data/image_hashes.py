@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-MARK_BYTES = 4
+HASH_BYTES = 4
 """Of the hash by which a picture is known again: among 100,000, one of 40,000 others is mistaken."""
 PIECES = 16
 PIECE_BYTES = 4096
 """Of a picture, all of which would take long to read where training reads it by workers."""
 
 
-def mark_of(picture: Path) -> bytes | None:
+def image_hash(picture: Path) -> bytes | None:
     """Return a short hash of a file's size and content, by which it is known again anywhere; None if it is unreadable.
 
     Of more than 64 kB it takes pieces from all over the file.
@@ -23,7 +23,7 @@ def mark_of(picture: Path) -> bytes | None:
             return None
         with picture.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            digest = hashlib.blake2b(b"%d\n" % size, digest_size=MARK_BYTES)
+            digest = hashlib.blake2b(b"%d\n" % size, digest_size=HASH_BYTES)
             for start in range(0, size, max(size // PIECES, PIECE_BYTES)):
                 file.seek(start)
                 digest.update(file.read(PIECE_BYTES))
@@ -32,12 +32,12 @@ def mark_of(picture: Path) -> bytes | None:
     return digest.digest()
 
 
-def pack_marks(marks: Iterable[bytes | None]) -> str:
-    """Return marks as text for metadata, sorted and in base64."""
-    return base64.b64encode(b"".join(sorted({mark for mark in marks if mark}))).decode()
+def pack_hashes(hashes: Iterable[bytes | None]) -> str:
+    """Return hashes as text for metadata, sorted and in base64."""
+    return base64.b64encode(b"".join(sorted({known for known in hashes if known}))).decode()
 
 
-def unpack_marks(packed: str) -> set[bytes]:
-    """Return the marks that `pack_marks` packed."""
-    marks = base64.b64decode(packed)
-    return {marks[start : start + MARK_BYTES] for start in range(0, len(marks), MARK_BYTES)}
+def unpack_hashes(packed: str) -> set[bytes]:
+    """Return the hashes that `pack_hashes` packed."""
+    hashes = base64.b64decode(packed)
+    return {hashes[start : start + HASH_BYTES] for start in range(0, len(hashes), HASH_BYTES)}

@@ -7,7 +7,7 @@ from typing import Any
 from index.errors import OptionError
 from index.records import SkippedPhoto
 from training.data.dataset import Dataset, Split
-from training.data.image_hashes import mark_of, pack_marks, unpack_marks
+from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
 from training.data.pictures import Pictures, load_dataset
 from training.distillation.lesson import Lesson
 from training.errors import DatasetError
@@ -95,8 +95,8 @@ def fitted_recipe(
 
 def tell_known(dataset: Dataset, start: PretrainedWeights, report: Report) -> None:
     """Note how many pictures to check with the start has learned from: where all are known, or a validation set is."""
-    if learned := unpack_marks(start.learned):
-        known = sum(mark_of(path) in learned for path in dataset.validation.paths)
+    if learned := unpack_hashes(start.learned):
+        known = sum(image_hash(path) in learned for path in dataset.validation.paths)
         if known:
             report.note(
                 f"{known} of the {len(dataset.validation)} pictures to check with are among those that {start.name} "
@@ -107,7 +107,7 @@ def tell_known(dataset: Dataset, start: PretrainedWeights, report: Report) -> No
 def describe_data(dataset: Dataset, pictures: Pictures, start: PretrainedWeights | None) -> dict[str, Any]:
     """Return what a checkpoint says of its pictures.
 
-    `learned` are the marks of all that the weights have seen; `start_learned`, of what the start had, decide what is
+    `learned` are the hashes of all that the weights have seen; `start_learned`, of what the start had, decide what is
     set aside from the same folder again.
     """
     before = start.learned if start else ""
@@ -117,7 +117,7 @@ def describe_data(dataset: Dataset, pictures: Pictures, start: PretrainedWeights
         "pictures": len(pictures) - len(pictures.skipped),
         "fingerprint": dataset.fingerprint,
         "validation_fingerprint": dataset.validation_fingerprint,
-        "learned": pack_marks(unpack_marks(before) | unpack_marks(dataset.learned)),
+        "learned": pack_hashes(unpack_hashes(before) | unpack_hashes(dataset.learned)),
         "start_learned": before,
         **({"fine_tuned_from": start.name, "licence": start.licence} if start else {}),
     }

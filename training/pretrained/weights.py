@@ -33,7 +33,7 @@ class PretrainedWeights:
     licence: str = ""
     """Terms of use, which hold for what is made of the weights too."""
     learned: str = ""
-    """The marks of the pictures that the weights learned from, packed."""
+    """The hashes of the pictures that the weights learned from, packed."""
 
     def network(self, config: AlexNetConfig, classes: int) -> AlexNet:
         """Return a network with these weights and a new fc8. Raises CheckpointError if they do not fit the shape."""
