@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,20 @@ def errors_told_by(first: bool) -> Iterator[None]:
         if first:
             raise
         raise click.exceptions.Exit(1) from None
+
+
+def check_data(
+    data: Sequence[Path], unlabelled: Sequence[Path], weights: Sequence[tuple[Path, float]], *, labels_needed: bool
+) -> None:
+    """Refuse folders that are missing, of no use, or weighted without being named. Raises UsageError."""
+    if not data and not unlabelled:
+        raise click.UsageError("name DATA, the pictures to learn from")
+    if unlabelled and labels_needed:
+        raise click.UsageError(
+            "--unlabelled is for a teacher, who knows what is in the photos; name one with --teacher"
+        )
+    if strange := [str(folder) for folder, _ in weights if folder not in (*data, *unlabelled)]:
+        raise click.UsageError(f"--weight {strange[0]} is none of the folders to learn from; name it as there")
 
 
 @click.command("train", epilog="Example: fc7 train tiny-imagenet-200 -o runs/tiny --epochs 16")
@@ -100,24 +114,11 @@ def train_command(
 
     On several GPUs: torchrun --no-python --nproc-per-node GPUS fc7 train DATA -o RUN
     """
-    fixed = [
-        arch,
-        start,
-        teacher,
-        names,
-        cache,
-        *shape,
-        *weights,
-        *(values[name] for name in values if name != "epochs"),
-    ]
-    if not data and not unlabelled:
-        raise click.UsageError("name DATA, the pictures to learn from")
+    fixed = [arch, start, teacher, names, cache, *shape, *weights]
+    fixed += [values[name] for name in values if name != "epochs"]
     if resume and any(value is not None for value in fixed):
         raise click.UsageError("--resume keeps the recipe of the run; only --epochs may be given with it")
-    if unlabelled and not teacher and not resume:
-        raise click.UsageError(
-            "--unlabelled is for a teacher, who knows what is in the photos; name one with --teacher"
-        )
+    check_data(data, unlabelled, weights, labels_needed=not teacher and not resume)
     if teacher and names:
         raise click.UsageError("a teacher brings the names of its classes; leave out --names, or give it to fc7 export")
     if start and values["mean"]:
@@ -136,8 +137,6 @@ def train_command(
         from training.pretrained.weights import read_pretrained
 
     times = dict(weights)
-    if strange := [str(folder) for folder in times if folder not in (*data, *unlabelled)]:
-        raise click.UsageError(f"--weight {strange[0]} is none of the folders to learn from; name it as there")
     sources = [Source(folder, times.get(folder, 1.0)) for folder in data]
     sources += [Source(folder, times.get(folder, 1.0), labelled=False) for folder in unlabelled]
     with (
