@@ -24,7 +24,7 @@ class UserError(Exception):
     `hint` is what the command line adds: which command to run next, which option to give.
     """
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str = "", *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
 
