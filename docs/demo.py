@@ -69,6 +69,12 @@ def main() -> None:
     (out / "results.html").write_text(page(tiles), encoding="utf-8", errors="surrogateescape")
     print(f"\nThe query and what was found, in {time.monotonic() - start:.0f} s:")
     print(f"  {(out / 'results.png').resolve()}\n  {(out / 'results.html').resolve().as_uri()}")
+    if not own:
+        of_the_cat = [path.name.startswith("chelsea") for path, _ in results]
+        first = of_the_cat.index(False) if False in of_the_cat else len(of_the_cat)
+        print(
+            f"Proven: an altered copy finds {sum(of_the_cat)} pictures of the same cat, {first} of them before any other."
+        )
 
 
 def fc7(*arguments: object, to: Path | None = None) -> str:
