@@ -72,9 +72,7 @@ def main() -> None:
     if not own:
         of_the_cat = [path.name.startswith("chelsea") for path, _ in results]
         first = of_the_cat.index(False) if False in of_the_cat else len(of_the_cat)
-        print(
-            f"Proven: an altered copy finds {sum(of_the_cat)} pictures of the same cat, {first} of them before any other."
-        )
+        print(f"Proven: an altered copy finds {sum(of_the_cat)} pictures of the same cat, {first} before any other.")
 
 
 def fc7(*arguments: object, to: Path | None = None) -> str:
