@@ -7,7 +7,7 @@ import torch
 from retrieval.models.spec import ClassName
 from training.data.augment import Normalisation
 from training.export.embedding import fc7_alone
-from training.export.export import for_inference, write_model
+from training.export.export import Description, InferenceNetwork, write_model
 from training.networks.alexnet import AlexNet
 from training.networks.architectures import AlexNetConfig
 from training.pretrained.import_alexnet import random_pictures
@@ -24,17 +24,12 @@ def untrained(config: AlexNetConfig) -> AlexNet:
 
 def write_untrained(config: AlexNetConfig, path: Path) -> Path:
     """Write the model file of that network, and return its path."""
-    network = for_inference(untrained(config), half=True)
+    network = untrained(config)
+    classes = tuple(ClassName(str(number)) for number in range(CLASSES))
     write_model(
-        network,
+        InferenceNetwork.of(network, NORMALISATION, fc7_alone(network)),
+        Description(classes, training={}, accuracy={}),
         path,
-        trained=network,
-        normalisation=NORMALISATION,
-        transform=fc7_alone(network),
         sample=random_pictures(2, config.resize),
-        half=True,
-        classes=tuple(ClassName(str(number)) for number in range(CLASSES)),
-        training={},
-        accuracy={},
     )
     return path

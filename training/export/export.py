@@ -1,7 +1,7 @@
 """From a checkpoint to the model file, and the proof that both say the same."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,44 @@ LEAST_COSINE = 0.9999
 LARGEST_DIFFERENCE = 1e-4
 
 
+@dataclass(frozen=True)
+class InferenceNetwork:
+    """A network as its graph computes it, beside the trained one that it was made from."""
+
+    network: AlexNet
+    """With batch normalisation merged, and the weights rounded where they are stored `half`."""
+    trained: AlexNet
+    normalisation: Normalisation
+    transform: EmbeddingTransform
+    half: bool
+    """Whether weights are stored as float16. Arithmetic stays float32."""
+
+    @classmethod
+    def of(
+        cls, trained: AlexNet, normalisation: Normalisation, transform: EmbeddingTransform, *, half: bool = True
+    ) -> "InferenceNetwork":
+        """Make a trained network, which lies on the CPU, ready for its model file."""
+        if half and transform.matrix is not None:
+            transform = replace(transform, matrix=transform.matrix.half().float())
+        return cls(for_inference(trained, half=half), trained, normalisation, transform, half)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model file says of its network beside the graph."""
+
+    classes: tuple[ClassName, ...]
+    training: Mapping[str, Any]
+    accuracy: Mapping[str, Any]
+    """Of the central crops; empty where none is known."""
+    learned: str = ""
+    """Hashes of the pictures that it learned from."""
+    name: str | None = None
+    """By default that of the file."""
+    licence: str = ""
+    groups: tuple[ClassGroup, ...] = ()
+
+
 def export_model(
     checkpoint: Checkpoint,
     out: Path,
@@ -50,21 +88,16 @@ def export_model(
     normalisation = checkpoint.normalisation
     on_device = normalisation.to(device)
     transform = learn_embedding(trained.to(device), pictures, on_device, embedding, seed=checkpoint.recipe.seed)
-    network = for_inference(trained.cpu(), half=half)
+    inference = InferenceNetwork.of(trained.cpu(), normalisation, transform, half=half)
+    network = inference.network
     if accuracy is None:
         groups = tuple(group_slices(checkpoint.groups, len(checkpoint.classes)).values())
         _, top1, top5 = evaluate(network.to(device), validation, on_device, side=network.config.crop, groups=groups)
+        network.cpu()
         # Those that cannot be read are known by now.
         measured = len(validation) - len(validation.skipped)
         accuracy = {"top1": round(top1, 4), "top5": round(top5, 4), "pictures": measured}
-    return write_model(
-        network.cpu(),
-        out,
-        trained=trained,
-        normalisation=normalisation,
-        transform=transform,
-        sample=sample_of(validation),
-        half=half,
+    description = Description(
         classes=checkpoint.classes,
         training=_training(checkpoint),
         learned=checkpoint.data.get("learned", ""),
@@ -73,6 +106,7 @@ def export_model(
         licence=licence or checkpoint.data.get("licence", ""),
         groups=checkpoint.groups,
     )
+    return write_model(inference, description, out, sample=sample_of(validation))
 
 
 def sample_of(pictures: Pictures) -> Tensor:
@@ -100,69 +134,50 @@ def for_inference(trained: AlexNet, *, half: bool) -> AlexNet:
     return network
 
 
-def write_model(
-    network: AlexNet,
-    out: Path,
-    *,
-    trained: AlexNet,
-    normalisation: Normalisation,
-    transform: EmbeddingTransform,
-    sample: Tensor,
-    half: bool,
-    classes: tuple[ClassName, ...],
-    training: Mapping[str, Any],
-    accuracy: Mapping[str, Any],
-    learned: str = "",
-    name: str | None = None,
-    licence: str = "",
-    groups: tuple[ClassGroup, ...] = (),
-) -> ModelSpec:
-    """Write the model file of a network made `for_inference` from `trained`, and prove that it answers as torch does.
+def write_model(inference: InferenceNetwork, description: Description, out: Path, *, sample: Tensor) -> ModelSpec:
+    """Write a network's model file, and prove that it answers as torch does.
 
-    `sample` are squares uint8 (n, resize, resize, 3) to compare on. `half` stores weights as float16 (arithmetic stays
-    float32). `accuracy` is of the central crops; empty where none is known. Raises ExportError if the model run by ONNX
-    Runtime differs from torch by a cosine below 0.9999 or by more than 1e-4 in a probability; then no file is left.
+    `sample` are squares uint8 (n, resize, resize, 3) to compare on. Raises ExportError if the model run by ONNX Runtime
+    differs from torch by a cosine below 0.9999 or by more than 1e-4 in a probability; then no file is left.
     """
-    if half and transform.matrix is not None:
-        transform = replace(transform, matrix=transform.matrix.half().float())
-    model = build_model(network, normalisation, transform, half=half, groups=groups)
-    config = trained.config
+    model = build_model(
+        inference.network, inference.normalisation, inference.transform, half=inference.half, groups=description.groups
+    )
+    config, embedding = inference.trained.config, inference.transform.recipe
+    accuracy = description.accuracy
     spec = ModelSpec(
-        name=name or out.stem,
+        name=description.name or out.stem,
         arch=config.arch,
-        classes=classes,
+        classes=description.classes,
         resize=config.resize,
         crop=config.crop,
-        dim=transform.recipe.dim,
+        dim=embedding.dim,
         fc7_dim=config.hidden[1],
         fingerprint=fingerprint(model),
         arch_config=config.to_dict(),
-        embedding={**asdict(transform.recipe), "pictures": transform.pictures},
-        training=training,
-        learned=learned,
+        embedding={**asdict(embedding), "pictures": inference.transform.pictures},
+        training=description.training,
+        learned=description.learned,
         accuracy={**accuracy, "crop": f"central {config.crop} of {config.resize} pixels"} if accuracy else {},
-        licence=licence,
+        licence=description.licence,
         date=datetime.now(UTC).date().isoformat(),
-        groups=groups,
+        groups=description.groups,
     )
 
     def prove(loaded: Model) -> None:
-        check_parity(loaded, network, normalisation, transform, sample)
-        check_rounding(loaded, trained, normalisation, sample)
+        check_parity(loaded, inference, sample)
+        check_rounding(loaded, inference, sample)
 
     write_model_file(model, spec, out, prove=prove)
     return spec
 
 
 @torch.inference_mode()
-def check_parity(
-    model: Model, network: AlexNet, normalisation: Normalisation, transform: EmbeddingTransform, pixels: Tensor
-) -> None:
+def check_parity(model: Model, inference: InferenceNetwork, pixels: Tensor) -> None:
     """Compare the outputs for squares uint8 (n, resize, resize, 3) with torch's; ExportError if they differ."""
     found = model.run(_central(pixels, model.spec.crop))
-    x = centre_crops(pixels, model.spec.crop, normalisation)
-    activations = network.activations(x)
-    logits = network.fc8(activations["fc7"])
+    activations = inference.network.activations(centre_crops(pixels, model.spec.crop, inference.normalisation))
+    logits = inference.network.fc8(activations["fc7"])
     probabilities = torch.cat([torch.softmax(logits[:, group], dim=1) for group in model.spec.slices.values()], dim=1)
     difference = float((torch.from_numpy(found.probabilities) - probabilities).abs().max())
     if not difference <= LARGEST_DIFFERENCE:
@@ -172,7 +187,7 @@ def check_parity(
         )
     for name, ours, theirs in (
         ("fc7", found.fc7, activations["fc7"]),
-        ("embedding", found.embedding, transform(activations)),
+        ("embedding", found.embedding, inference.transform(activations)),
     ):
         # A picture that leaves every neuron of fc7 silent has no direction to compare.
         cosine = _least_cosine(torch.from_numpy(ours), theirs, rows=theirs.abs().amax(1) > 0)
@@ -183,10 +198,10 @@ def check_parity(
 
 
 @torch.inference_mode()
-def check_rounding(model: Model, trained: AlexNet, normalisation: Normalisation, pixels: Tensor) -> None:
+def check_rounding(model: Model, inference: InferenceNetwork, pixels: Tensor) -> None:
     """Compare fc7 with the network before its weights were merged and rounded: 0.999 cosine."""
     ours = torch.from_numpy(model.run(_central(pixels, model.spec.crop)).fc7)
-    theirs = trained.forward_features(centre_crops(pixels, model.spec.crop, normalisation))
+    theirs = inference.trained.forward_features(centre_crops(pixels, model.spec.crop, inference.normalisation))
     cosine = _least_cosine(ours, theirs, rows=(ours.abs().amax(1) > 0) & (theirs.abs().amax(1) > 0))
     if not cosine >= 0.999:
         raise ExportError(f"rounding the weights to float16 changes fc7 (cosine {cosine:.5f}); export with --float32")

@@ -17,7 +17,7 @@ from training.data.dataset import Split, read_class_names
 from training.data.pictures import MemoryPictures
 from training.errors import DatasetError
 from training.export.embedding import EmbeddingRecipe, fc7_alone, learn_embedding
-from training.export.export import for_inference, sample_of, write_model
+from training.export.export import Description, InferenceNetwork, sample_of, write_model
 from training.export.model_file import check_place
 from training.loop.report import Notes, tell_skipped
 from training.networks.architectures import ALEXNET_OWT
@@ -93,18 +93,14 @@ def import_weights(
             "no photos to learn the embedding from (--calibrate): it is fc7 of unit length; "
             f"ONNX Runtime and torch are compared on {RANDOM_PICTURES} random pictures"
         )
-    return write_model(
-        for_inference(trained, half=half),
-        out,
-        trained=trained,
-        normalisation=normalisation,
-        transform=transform,
-        sample=sample,
-        half=half,
+    description = Description(
         classes=classes,
         training={"weights": published.name, "sha256": published.sha256},
         accuracy=published.accuracy,
         licence=published.licence,
+    )
+    return write_model(
+        InferenceNetwork.of(trained, normalisation, transform, half=half), description, out, sample=sample
     )
 
 
