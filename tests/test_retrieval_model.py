@@ -1,5 +1,5 @@
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from told import told
 
 from index.errors import ModelError, UserError
 from index.records import Prediction
-from retrieval.models.model import Model
+from retrieval.models.model import Model, Outputs
 from retrieval.photos.preprocess import resize_and_crop
 
 MakePhoto = Callable[..., Path]
@@ -82,6 +82,23 @@ def test_no_pictures_have_no_answers(model: Model) -> None:
     assert model.classify([]) == []
     assert model.embed([]).shape == (0, model.spec.dim)
     assert model.run(pixels(0)).probabilities.shape == (0, 3)
+
+
+def test_many_pictures_are_run_in_bounded_batches(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [Image.effect_noise((70, 70), 40 + number).convert("RGB") for number in range(100)]
+    each = np.concatenate([model.embed([image]) for image in images])
+    sizes: list[int] = []
+
+    def counted(pixels: Sequence[NDArray[np.uint8]]) -> Outputs:
+        sizes.append(len(pixels))
+        return run(pixels)
+
+    run = model.run
+    monkeypatch.setattr(model, "run", counted)
+    np.testing.assert_allclose(model.embed(images), each, atol=1e-5)
+    assert len(model.classify(images)) == 100
+    assert sum(sizes) == 200
+    assert max(sizes) <= 32
 
 
 def test_the_most_probable_classes_come_first(model: Model) -> None:

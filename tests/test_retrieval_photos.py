@@ -416,6 +416,39 @@ def test_decompression_bombs_are_refused_by_their_header(side: int) -> None:
     assert "more than 200,000,000" in reason_of(png_header(side, side))
 
 
+def gif_header(side: int) -> bytes:
+    """A GIF of one pixel whose only frame is larger."""
+    frame = b"," + bytes(4) + 2 * side.to_bytes(2, "little") + b"\0"
+    return b"GIF89a\x01\0\x01\0\0\0\0" + frame + b"\x02\x02\x44\x01\0;"
+
+
+def webp_header(side: int) -> bytes:
+    """A lossless WebP whose header promises more than the file holds."""
+    picture = b"\x2f" + ((side - 1) | (side - 1) << 14).to_bytes(4, "little") + bytes(41)
+    chunk = b"WEBPVP8L" + len(picture).to_bytes(4, "little") + picture
+    return b"RIFF" + len(chunk).to_bytes(4, "little") + chunk
+
+
+@pytest.mark.parametrize("data", [gif_header(60_000), webp_header(16_000)])
+def test_what_pillow_refuses_by_its_own_limit_is_not_called_damaged(data: bytes) -> None:
+    assert reason_of(data) == "more than 178,956,970 pixels"
+    assert reason_of(data, max_pixels=6000) == "more than 6,000 pixels"
+
+
+@pytest.mark.parametrize(("limit", "told"), [(2_000, 4_000), (4_000, 4_000)])
+def test_the_limit_of_a_program_that_uses_pillow_is_told(
+    monkeypatch: pytest.MonkeyPatch, limit: int, told: int
+) -> None:
+    """It is a warning from the limit on, which a program may have made an error, and an error from twice that."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        load_photo(encode(picture(), "PNG"))
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        assert reason_of(encode(picture(), "TIFF")) == f"more than {told:,} pixels"
+    assert open_photo(encode(picture(), "PNG")).size == (96, 64)
+
+
 def test_the_limit_on_pixels_can_be_lowered() -> None:
     data = encode(picture(), "PNG")
     assert reason_of(data, max_pixels=6000) == "96 × 64 pixels, more than 6,000"

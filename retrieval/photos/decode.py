@@ -58,7 +58,8 @@ def load_photo(source: Path | bytes, *, shorter_side: int | None = None, max_pix
     """Decode a file, or the bytes of one: the first frame, upright, in RGB, over white where it is transparent.
 
     A photo that will be shrunk to `shorter_side` pixels may come at a reduced size, never below twice that.
-    Raises PhotoError for anything but a whole picture of at most `max_pixels`.
+    Raises PhotoError for anything but a whole picture of at most `max_pixels`. A GIF, TIFF or WebP may also be refused
+    by Pillow's own limit, which a program can set: at first 178,956,970 pixels.
     """
     data = read_photo(source) if isinstance(source, Path) else source
     format = photo_format(data)
@@ -70,6 +71,8 @@ def load_photo(source: Path | bytes, *, shorter_side: int | None = None, max_pix
             return _decode(image, shorter_side, max_pixels)
     except PhotoError:
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PhotoError(_beyond_limit_of_pillow(error, max_pixels)) from None
     except MemoryError:
         raise PhotoError("too large for the memory of this machine") from None
     except Exception as error:  # over damaged bytes a decoder may raise anything
@@ -90,11 +93,6 @@ def upright(image: Image.Image) -> Image.Image:
     except OSError as error:
         raise PhotoError(f"damaged {image.format or 'picture'} ({error})") from error
     return rgb.transpose(_TURNS[orientation]) if orientation in _TURNS else rgb
-
-
-def load_decoders() -> None:
-    """Import the decoders of the most usual formats, which otherwise the first photo waits for."""
-    Image.preinit()
 
 
 def _open(data: bytes, format: str) -> Image.Image:
@@ -123,11 +121,18 @@ def open_as(format: str, data: bytes) -> Image.Image:
     """Open a picture of a known format, not yet decoded.
 
     `Image.open` would refuse what has more pixels than a limit of its own, which holds for the whole process: a program
-    that uses fc7 may have set it. The limit here is checked before anything is decoded.
+    that uses fc7 may have set it. The limit here is checked before anything is decoded. Pillow still checks its own
+    inside some formats (GIF, TIFF, WebP).
     """
     Image.preinit()
     factory, _ = Image.OPEN[format]
     return factory(BytesIO(data), "")
+
+
+def _beyond_limit_of_pillow(error: Exception, max_pixels: int) -> str:
+    """Return the reason for a photo that Pillow refuses: it warns from its own limit on, and raises from twice that."""
+    own = (Image.MAX_IMAGE_PIXELS or max_pixels) * (1 if isinstance(error, Warning) else 2)
+    return f"more than {min(own, max_pixels):,} pixels"
 
 
 def _decode(image: Image.Image, shorter_side: int | None, max_pixels: int) -> Photo:
