@@ -117,7 +117,9 @@ def joined_processes(device: str = "auto") -> Iterator[Processes]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=LONGEST_WAIT)
     try:
         yield processes
-        # Gloo ends with SIGABRT in a process that leaves while another is still in its last call to it.
+        # A thread of Gloo releases the tensors of the last call, and takes Python's lock for it. If Python has ended by
+        # then, the process is aborted. DDP keeps these threads alive beyond the group. While a process waits at the
+        # barrier, which has no tensors of its own, they get the lock.
         dist.barrier()
     finally:
         dist.destroy_process_group()
