@@ -118,7 +118,7 @@ def import_command(
     from training.pretrained.catalogue import EXTRA, NAMES, listed, place_of
 
     if listing:
-        from commands.formats import format_facts
+        from commands.tables import format_facts
 
         write(format_facts(listed(), "table"))
         return
@@ -183,13 +183,13 @@ def info_command(file: Path | None, *, skipped: bool, layers: bool, format: str)
     if skipped and layers:
         raise click.UsageError("--skipped is about an index, --layers about a model; leave out one of them")
     if layers:
-        from commands.layer_table import format_layers
+        from commands.tables import format_layers
         from retrieval.models.cost import model_cost
 
         write(format_layers(model_cost(file), format, width=table_width()))
         return
 
-    from commands.formats import format_facts, format_skipped
+    from commands.tables import format_facts, format_skipped
     from retrieval.facts import facts_of, installation_facts, skipped_in_index
 
     if skipped:
@@ -219,8 +219,8 @@ def bench_command(model: Path | None, *, photos: Path | None, device: Any, forma
     """
     from tempfile import TemporaryDirectory
 
-    from commands.bench_table import format_measured
     from commands.progress_bar import ProgressBar
+    from commands.tables import format_measured
     from retrieval.evaluation.speed import concurrencies_to_try, enough_photos, measure
     from retrieval.evaluation.speed_photos import photos_to_measure
     from retrieval.models.model import Model

@@ -4,9 +4,8 @@ import os
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from math import isnan
 from pathlib import Path
 
 from index.errors import UserError
@@ -14,6 +13,7 @@ from index.photo_index import PhotoIndex
 from index.records import IndexSummary, SkippedPhoto
 from index.vectors.faiss_library import faiss_gpus
 from index.vectors.kinds import AUTO
+from retrieval.answers import evaluated_model
 from retrieval.evaluation.evaluate import Evaluation
 from retrieval.models.model import BUILTIN, IMPORTABLE, Model, model_file
 from retrieval.models.spec import ModelSpec
@@ -171,10 +171,8 @@ def skipped_in_index(folder: Path) -> list[SkippedPhoto]:
 
 
 def evaluation_facts(evaluation: Evaluation) -> Facts:
-    """Return the measures of an evaluation, rounded to four digits; None where there was nothing to measure."""
-    found = {f.name: getattr(evaluation, f.name) for f in fields(evaluation) if f.name not in ("results", "skipped")}
-    measures = {name: None if isnan(value) else round(value, 4) for name, value in found.items()}
-    measures["skipped"] = len(evaluation.skipped)
+    """Return the measures of an evaluation, as `evaluated_model` does."""
+    measures = evaluated_model(evaluation)
     return Facts(measures, {name: "too few pictures" if value is None else value for name, value in measures.items()})
 
 

@@ -11,7 +11,7 @@ from told import told
 
 import retrieval.evaluation.speed
 from cli import main
-from commands.bench_table import format_measured
+from commands.tables import format_measured
 from index.errors import UserError
 from index.index_writer import IndexWriter
 from retrieval.evaluation.speed import Costs, Measured, Speed, concurrencies_to_try, enough_photos, measure

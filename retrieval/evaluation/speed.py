@@ -43,6 +43,11 @@ class Costs:
     network: float
     gpu: float = 0.0
 
+    @property
+    def of_cores(self) -> tuple[tuple[str, float], ...]:
+        """Stages by name, with the seconds of a core; 0 for a network that runs on a GPU."""
+        return ("reading", self.reading), ("decoding", self.decoding), ("network", self.network)
+
     def bound(self, cores: float) -> float:
         """Return how many photos a second all cores could do if none of them ever waited."""
         processor = cores / (self.reading + self.decoding + self.network)
@@ -85,6 +90,24 @@ class Measured:
     def ratios(self) -> tuple[float, ...]:
         """What share of the bound is reached at the usual concurrency, by round."""
         return tuple(rate / bound for rate, bound in zip(self.speeds[0].rates, self.bounds, strict=True))
+
+    @property
+    def bound(self) -> float:
+        """What the cores allowed at the usual concurrency, in photos a second: the median."""
+        return median(self.bounds)
+
+    @property
+    def ratio(self) -> float:
+        """What share of the bound is reached at the usual concurrency: the median."""
+        return median(self.ratios)
+
+    @property
+    def limit(self) -> str:
+        """The stage that takes most of the time: "reading", "decoding" or "network"."""
+        costs = self.usual_costs
+        if costs.gpu and 1 / costs.gpu <= costs.bound(self.cores):
+            return "network"
+        return max(costs.of_cores, key=lambda stage: stage[1])[0]
 
     @property
     def taken(self) -> float:
