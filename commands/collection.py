@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     help="Kind of FAISS index, as its index_factory knows it; auto chooses by the number of photos.",
 )
 @click.option("--retry-skipped", is_flag=True, help="Try again what was skipped before, though it has not changed.")
-@click.option("--watch", is_flag=True, help="Go on until Ctrl-C, keeping the index in step with its folders.")
+@click.option("--watch", is_flag=True, help="Run until Ctrl-C, and update the index whenever its folders change.")
 @strict_option
 def index_command(
     folders: Sequence[Path],
@@ -67,7 +67,7 @@ def index_command(
     finished; the same command resumes an interrupted one.
 
     The vectors of up to 39,000 photos, of 256 values each, are compared one by one; of more, auto makes inverted lists,
-    and measures how well they find: fc7 info tells. --kind is remembered.
+    and measures their recall, which fc7 info shows. --kind is remembered.
 
     --watch ends by Ctrl-C, with status 0, and needs watchfiles: pip install 'fc7[watch]'.
     """

@@ -79,7 +79,7 @@ def export_command(
     "listing",
     is_flag=True,
     envvar="FC7_IMPORT_LIST",
-    help="Tell which networks there are by name, and what each is good for.",
+    help="List the networks that can be imported by name, and what each is good for.",
 )
 @click.option("--size", type=click.IntRange(min=1), help="EfficientNet-Lite: pixels of the pictures that it takes.")
 @click.option(
@@ -214,8 +214,8 @@ def bench_command(model: Path | None, *, photos: Path | None, device: Any, forma
     """Measure how fast photos are indexed on this machine.
 
     MODEL is a model file, by default the built-in one. Each stage is measured by itself, then all of them together with
-    several numbers of --workers and sizes of a batch. Takes about a minute; nothing is written but into a temporary
-    folder.
+    several numbers of --workers and sizes of a batch. Takes about a minute; nothing is written except into a
+    temporary folder.
     """
     from tempfile import TemporaryDirectory
 

@@ -1,4 +1,4 @@
-"""What `fc7 info` tells: the facts of a model file, of an index, or of this installation."""
+"""What `fc7 info` shows: the facts of a model file, of an index, or of this installation."""
 
 import os
 import platform
@@ -100,7 +100,7 @@ def summary_line(path: Path, spec: ModelSpec) -> str:
 
 
 def index_facts(folder: Path) -> Facts:
-    """Return the state of an index. Raises IndexNotFoundError and its kin."""
+    """Return the state of an index. Raises PhotoIndexError."""
     with PhotoIndex.open(folder) as photo_index:
         summary, model_path = photo_index.summary(), photo_index.model_path
     unseen = [str(root) for root in summary.roots if not can_be_seen(root)]
@@ -165,7 +165,7 @@ def _knob(kind: str) -> str:
 
 
 def skipped_in_index(folder: Path) -> list[SkippedPhoto]:
-    """List the photos that an index has no embedding of. Raises IndexNotFoundError and its kin."""
+    """List the photos that an index has no embedding of. Raises PhotoIndexError."""
     with PhotoIndex.open(folder) as photo_index:
         return photo_index.skipped()
 

@@ -56,7 +56,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Speed:
-    """Photos a second in each round of indexing at a concurrency, and how many cores the host left for it meanwhile."""
+    """Photos a second in each round of indexing at a concurrency, and how many cores the host left for it during it."""
 
     concurrency: Concurrency
     rates: tuple[float, ...]
@@ -72,7 +72,7 @@ class Speed:
 class Measured:
     """What was measured, in turn, in each round; the first of `speeds` is that of the usual concurrency.
 
-    The bound knows of what a host takes away from a virtual machine, and not of other work that goes on in it.
+    The bound accounts for time that a host takes from a virtual machine, but not for other programs that run in it.
     """
 
     model: str
@@ -279,7 +279,7 @@ def _computed(model: Model, batch: Sequence[NDArray[np.uint8]]) -> float:
 def taken_by_host(counted: Path = Path("/proc/stat")) -> float:
     """Return how long the host of a virtual machine has had these cores for others, in seconds of a core.
 
-    This is `steal` in Linux's /proc/stat, proc(5); elsewhere nobody tells, and it is 0.
+    This is `steal` in Linux's /proc/stat, proc(5); elsewhere it is not known, and 0.
     """
     if not counted.is_file():
         return 0.0
