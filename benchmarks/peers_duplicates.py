@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from search import build, clustered, peak_memory, sizes, write_catalogue
 
 from index.photo_index import PhotoIndex
-from retrieval.duplicates.find import ALIKE, AT_ONCE, NEIGHBOURS
+from retrieval.duplicates.find import ALIKE, NEIGHBOURS, PHOTOS_PER_QUERY
 
 MATRIX, OURS = "matrix", "neighbours"
 COPIES, DISTANCE = 0.05, 0.3
@@ -81,8 +81,8 @@ def by_neighbours(place: Path) -> Pairs:
 
 
 def _near(index: PhotoIndex, ids: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    for start in range(0, len(ids), AT_ONCE):
-        asking = ids[start : start + AT_ONCE]
+    for start in range(0, len(ids), PHOTOS_PER_QUERY):
+        asking = ids[start : start + PHOTOS_PER_QUERY]
         scores, nearest = index.neighbours(asking, 2 * NEIGHBOURS)
         rows, columns = np.nonzero(scores >= ALIKE)
         ours, others = start + rows, np.searchsorted(ids, nearest[rows, columns])

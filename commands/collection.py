@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     help="Kind of FAISS index, as its index_factory knows it; auto chooses by the number of photos.",
 )
 @click.option("--retry-skipped", is_flag=True, help="Try again what was skipped before, though it has not changed.")
-@click.option("--watch", is_flag=True, help="Go on until Ctrl-C, keeping the index in step with its folders.")
+@click.option("--watch", is_flag=True, help="Run until Ctrl-C, and update the index whenever its folders change.")
 @strict_option
 def index_command(
     folders: Sequence[Path],
@@ -67,15 +67,15 @@ def index_command(
     finished; the same command resumes an interrupted one.
 
     The vectors of up to 39,000 photos, of 256 values each, are compared one by one; of more, auto makes inverted lists,
-    and measures how well they find: fc7 info tells. --kind is remembered.
+    and measures their recall, which fc7 info shows. --kind is remembered.
 
     --watch ends by Ctrl-C, with status 0, and needs watchfiles: pip install 'fc7[watch]'.
     """
     if rebuild and watch:
         raise click.UsageError("--watch keeps an existing index in step; run --rebuild first, without --watch")
 
-    from commands.formats import format_reports
     from commands.progress_bar import ProgressBar
+    from commands.tables import format_reports
     from retrieval.indexing.update import update_index
 
     with ProgressBar("Indexing", sys.stderr) as progress, suppress(*[KeyboardInterrupt] if watch else []):
@@ -128,7 +128,7 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
     """
     null_wants_paths(null, format)
 
-    from commands.formats import format_results
+    from commands.tables import format_results
     from index.photo_index import PhotoIndex
     from retrieval.searching.search import search_index
 
@@ -197,8 +197,8 @@ def duplicates_command(
     """
     null_wants_paths(null, format)
 
-    from commands.formats import format_duplicates
     from commands.progress_bar import ProgressBar
+    from commands.tables import format_duplicates
     from index.photo_index import PhotoIndex
     from retrieval.duplicates.find import LIKENESSES, find_duplicates
 
@@ -237,7 +237,7 @@ def forget_command(paths: Sequence[Path], *, index: Path) -> None:
     PATH need not be there any more. What is still there comes back when the indexed folder that it lies in is brought
     up to date; an indexed folder itself does not.
     """
-    from commands.formats import format_forgotten
+    from commands.tables import format_forgotten
     from index.index_writer import IndexWriter
 
     with IndexWriter.open_to_edit(index) as photo_index:
@@ -255,8 +255,8 @@ def check_command(*, model: "Model", index: Path, sample: int, repair: bool) -> 
     --repair drops what is wrong of photos, so that the next fc7 index embeds them again, and makes the vectors that
     search uses again. No photo is touched.
     """
-    from commands.formats import format_check
     from commands.progress_bar import ProgressBar
+    from commands.tables import format_check
     from index.index_writer import IndexWriter
     from index.photo_index import PhotoIndex
     from retrieval.indexing.check import check_index, repair_index

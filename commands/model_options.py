@@ -1,4 +1,4 @@
-"""The options that name models and how they run; a command is called with the loaded `model` in their stead.
+"""The options that name models and how they run; a command is called with the loaded `model` instead.
 
 Whatever is heavy is imported inside, as in commands/options.py.
 """
@@ -43,14 +43,15 @@ def model_option(
 
 
 def are_few(photos: Sequence[Path]) -> bool:
-    """Whether a model is worth more the sooner it is loaded."""
+    """Whether there are so few photos that loading a model quickly saves more time than running it quickly."""
     return len(photos) <= FEW and not any(os.path.isdir(photo) for photo in photos)
 
 
 def threads_or_default(threads: int | None, *, few: bool) -> int | None:
-    """Return the threads for a batch: without --threads one, for batches are computed side by side, but all for a few.
+    """Return the threads that a batch is computed on, None for one a core.
 
-    None stands for all cores.
+    Without --threads it is one thread, because batches are computed in parallel; a few photos are one batch, which has
+    all cores.
     """
     return threads if threads or few else 1
 
@@ -111,13 +112,13 @@ def ensemble_options(*, few: bool) -> Callable[[Command], Command]:
 def index_model_options(*, few: bool = False, begins: bool = False) -> Callable[[Command], Command]:
     """As `model_options`, and --index; where no model is named it is the one that the index was made with.
 
-    `few`: the command has a `query`, whose photos may be few; `begins`: it has `folders`, to begin an index with.
+    `few`: the command has a `query`, whose photos may be few. `begins`: it has `folders` and `rebuild`, and can make a
+    new index.
     """
 
     default = "that of the index, or the built-in one for a new index" if begins else "that of the index"
 
     def add(command: Command) -> Command:
-
         @model_option("Model file (.onnx), builtin, or the name of an imported one.", default=default)
         @device_option
         @threads_option(few=few)
@@ -133,8 +134,8 @@ def index_model_options(*, few: bool = False, begins: bool = False) -> Callable[
                 loaded = load_index_model(
                     index,
                     model,
-                    begin=bool(options.get("folders")),
-                    rebuild=options.get("rebuild", False),
+                    begin=begins and bool(options["folders"]),
+                    rebuild=begins and options["rebuild"],
                     device=device,
                     threads=threads_or_default(threads, few=fast_start),
                     fast_start=fast_start,

@@ -79,7 +79,7 @@ def export_command(
     "listing",
     is_flag=True,
     envvar="FC7_IMPORT_LIST",
-    help="Tell which networks there are by name, and what each is good for.",
+    help="List the networks that can be imported by name, and what each is good for.",
 )
 @click.option("--size", type=click.IntRange(min=1), help="EfficientNet-Lite: pixels of the pictures that it takes.")
 @click.option(
@@ -118,7 +118,7 @@ def import_command(
     from training.pretrained.catalogue import EXTRA, NAMES, listed, place_of
 
     if listing:
-        from commands.formats import format_facts
+        from commands.tables import format_facts
 
         write(format_facts(listed(), "table"))
         return
@@ -183,13 +183,13 @@ def info_command(file: Path | None, *, skipped: bool, layers: bool, format: str)
     if skipped and layers:
         raise click.UsageError("--skipped is about an index, --layers about a model; leave out one of them")
     if layers:
-        from commands.layer_table import format_layers
+        from commands.tables import format_layers
         from retrieval.models.cost import model_cost
 
         write(format_layers(model_cost(file), format, width=table_width()))
         return
 
-    from commands.formats import format_facts, format_skipped
+    from commands.tables import format_facts, format_skipped
     from retrieval.facts import facts_of, installation_facts, skipped_in_index
 
     if skipped:
@@ -214,13 +214,13 @@ def bench_command(model: Path | None, *, photos: Path | None, device: Any, forma
     """Measure how fast photos are indexed on this machine.
 
     MODEL is a model file, by default the built-in one. Each stage is measured by itself, then all of them together with
-    several numbers of --workers and sizes of a batch. Takes about a minute; nothing is written but into a temporary
-    folder.
+    several numbers of --workers and sizes of a batch. Takes about a minute; nothing is written except into a
+    temporary folder.
     """
     from tempfile import TemporaryDirectory
 
-    from commands.bench_table import format_measured
     from commands.progress_bar import ProgressBar
+    from commands.tables import format_measured
     from retrieval.evaluation.speed import concurrencies_to_try, enough_photos, measure
     from retrieval.evaluation.speed_photos import photos_to_measure
     from retrieval.models.model import Model

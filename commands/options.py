@@ -21,13 +21,13 @@ MOST_THREADS = 1024
 
 
 class AnyPath(click.Path):
-    """Any path: what cannot be read is told of by whoever reads it, which knows whether the rest can go on without."""
+    """Any path. Whether it can be read is checked where it is read: one unreadable photo does not stop a command."""
 
     def __init__(self, *, allow_dash: bool = False) -> None:
         super().__init__(path_type=Path, readable=False, allow_dash=allow_dash)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse no name at all, which Path takes for the current folder, and tell the file `./-` from `-`."""
+        """Refuse an empty name, which Path takes for the current folder, and distinguish the file `./-` from `-`."""
         if value == "":
             self.fail("a path is empty; is a variable of the shell not set?", param, ctx)
         path = super().convert(value, param, ctx)
@@ -55,7 +55,7 @@ def default_index() -> Path:
 
 
 def cache_folder() -> Path:
-    """Where what was fetched is kept, and what takes time to make again."""
+    """The folder for downloads, and for what takes time to compute again."""
     import platformdirs
 
     return platformdirs.user_cache_path("fc7", appauthor=False)
@@ -85,7 +85,7 @@ def index_option(command: Command) -> Command:
 
 
 def concurrency_options(command: Command) -> Command:
-    """Add --workers and --batch-size, after a `model`; the command is called with `concurrency` in their stead."""
+    """Add --workers and --batch-size, after a `model`; the command is called with `concurrency` instead."""
 
     @click.option(
         "--workers",
@@ -110,7 +110,7 @@ def concurrency_options(command: Command) -> Command:
 
 
 def query_options(command: Command) -> Command:
-    """Add the photos and options that make a `Query`; the command is called with `query` in their stead."""
+    """Add the photos and options that make a `Query`; the command is called with `query` instead."""
 
     @photos_argument("[PHOTO]...", required=False)
     @click.option("--average", is_flag=True, help="Look for what all PHOTOs have in common.")

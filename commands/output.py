@@ -24,20 +24,20 @@ READER_GONE = 141
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Around imports and the loading of models, Ctrl-C ends the program at once: nothing has to be ended well yet.
+    """Around imports and the loading of models, Ctrl-C ends the program immediately: there is nothing to clean up yet.
 
-    An import that an exception interrupts fails in ways of its own, or leaves locks behind that a thread waits for.
+    An import that is interrupted by an exception can fail in other ways, or keep a lock that a thread waits for.
     """
     before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:  # neither what a program has set that calls this one, nor `nohup`
-        signal.signal(signal.SIGINT, _end_at_once)
+    if before is signal.default_int_handler:  # a calling program may have set another, and `nohup` ignores it
+        signal.signal(signal.SIGINT, _exit_immediately)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _end_at_once(*_: object) -> None:
+def _exit_immediately(*_: object) -> None:
     with suppress(OSError):
         click.echo("\nInterrupted.", err=True)
     os._exit(INTERRUPTED)
@@ -49,13 +49,13 @@ def write(pieces: Iterable[str]) -> None:
         try:
             click.echo(piece, nl=False, color=True)  # otherwise names in a pipe lose what looks like a colour
         except BrokenPipeError:
-            raise  # who reads has had enough, which is no error
+            raise  # the reader has closed the pipe, which is no error
         except OSError as error:
             raise UserError(f"standard output cannot be written ({error.strerror}); choose another place") from error
 
 
 def warn(text: str) -> None:
-    """Say one line on stderr, with nothing left in it that a terminal would obey: file names can hold such."""
+    """Print one line on stderr, with control characters escaped, which file names can contain."""
     from retrieval.text import printable
 
     click.echo(printable(text), err=True)

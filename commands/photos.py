@@ -34,8 +34,8 @@ def classify_command(photos: Sequence[Path], *, model: "Ensemble", top: int, for
 
     PHOTO is a file, a folder, searched with the folders below it, or - for a picture on standard input.
     """
-    from commands.formats import format_predictions
     from commands.progress_bar import ProgressBar
+    from commands.tables import format_predictions
     from retrieval.pipeline.embed import embed_paths
 
     skipped: list[SkippedPhoto] = []

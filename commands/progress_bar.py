@@ -37,7 +37,7 @@ class ProgressBar:
         self._write("\r\x1b[K" + line[: self._columns() - 1])
 
     def say(self, text: str) -> None:
-        """Show what is being done where nothing can be counted, until the next call."""
+        """Show a text where nothing can be counted, until the next call."""
         if self._shown:
             self._drawn = time.monotonic()
             self._write("\r\x1b[K" + f"{self.label}: {text} …"[: self._columns() - 1])

@@ -192,8 +192,8 @@ def evaluate_command(data: Path, *, model: "Ensemble", pictures: Path | None, fo
     DATA has one folder of pictures for each class, named by class or WordNet id; or it is a data set with a folder val.
     Pictures that the model learned from are left out where a part of a set was set aside in training.
     """
-    from commands.formats import format_facts, format_pictures
     from commands.progress_bar import ProgressBar
+    from commands.tables import format_facts, format_pictures
     from index.files import output_file
     from retrieval.evaluation.evaluate import evaluate
     from retrieval.facts import evaluation_facts

@@ -4,8 +4,9 @@ Probabilities and scores are rounded to six digits. A path that is no valid text
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +17,10 @@ from index.records import Prediction, SearchResult, SkippedPhoto
 
 if TYPE_CHECKING:
     from retrieval.duplicates.find import DuplicateGroup, DuplicatePhoto
+    from retrieval.evaluation.evaluate import Evaluation
+    from retrieval.evaluation.speed import Measured, Speed
+    from retrieval.indexing.check import CheckReport
+    from retrieval.models.cost import ModelCost
     from retrieval.searching.search import Answer
 
 Record = Mapping[str, Any]
@@ -117,6 +122,61 @@ def duplicate_group(group: "DuplicateGroup") -> Record:
     return {"likeness": group.likeness, "photos": [_duplicate(photo) for photo in group.photos]}
 
 
+def evaluated_model(evaluation: "Evaluation") -> dict[str, float | int | None]:
+    """Return the measures by name, rounded to four digits, None where there was nothing to measure; "skipped" counts.
+
+    Accuracies, precisions and mean average precision are shares from 0 to 1.
+    """
+    names = [field.name for field in fields(evaluation) if field.name not in ("results", "skipped")]
+    found = {name: getattr(evaluation, name) for name in names}
+    measures = {name: None if isnan(value) else round(value, 4) for name, value in found.items()}
+    return measures | {"skipped": len(evaluation.skipped)}
+
+
+def checked_index(report: "CheckReport") -> Record:
+    """Return {"photos", "embedded", "problems": [text], "skipped": [{"path", "reason"}]}."""
+    return {
+        "photos": report.photos,
+        "embedded": report.embedded,
+        "problems": [problem.what for problem in report.problems],
+        "skipped": [skipped_photo(photo) for photo in report.skipped],
+    }
+
+
+def model_layers(cost: "ModelCost") -> Record:
+    """Return {"model", "threads", "runs", "layers": [values by name], "total": values by name}; see `LayerCost`."""
+    return {
+        "model": cost.name,
+        "threads": cost.threads,
+        "runs": cost.runs,
+        "layers": [asdict(layer) for layer in cost.layers],
+        "total": {name: value for name, value in asdict(cost.total).items() if value},
+    }
+
+
+def measured_speed(measured: "Measured", source: str) -> Record:
+    """Return what was measured, medians of all rounds; `source` says what photos they are.
+
+    Rates are photos a second, "seconds_a_photo" are those of each stage, "best" is one of "speeds" without its rate.
+    """
+    usual, best = measured.speeds[0], measured.best
+    return {
+        "model": measured.model,
+        "photos": measured.photos,
+        "source": source,
+        "cores": measured.cores,
+        "taken_by_host": measured.taken,
+        "rounds": len(measured.costs),
+        "seconds_a_photo": {name: value for name, value in asdict(measured.usual_costs).items() if value},
+        "bound": measured.bound,
+        "photos_a_second": usual.rate,
+        "share_of_bound": measured.ratio,
+        "limit": measured.limit,
+        "speeds": [{**_concurrency(speed), "photos_a_second": speed.rate} for speed in measured.speeds],
+        "best": _concurrency(best),
+    }
+
+
 def skipped_photo(photo: SkippedPhoto) -> Record:
     """Return {"path", "reason"}."""
     return {"path": str(photo.path), "reason": photo.reason}
@@ -135,6 +195,10 @@ def rounded(value: float) -> float:
 def _prediction(found: Prediction) -> Record:
     group = {"group": found.group} if found.group else {}
     return {"label": found.label, "id": found.id, "probability": rounded(found.probability), **group}
+
+
+def _concurrency(speed: "Speed") -> Record:
+    return {"workers": speed.concurrency.workers, "batch_size": speed.concurrency.batch_size}
 
 
 def _duplicate(photo: "DuplicatePhoto") -> Record:

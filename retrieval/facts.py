@@ -1,12 +1,11 @@
-"""What `fc7 info` tells: the facts of a model file, of an index, or of this installation."""
+"""What `fc7 info` shows: the facts of a model file, of an index, or of this installation."""
 
 import os
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from math import isnan
 from pathlib import Path
 
 from index.errors import UserError
@@ -14,6 +13,7 @@ from index.photo_index import PhotoIndex
 from index.records import IndexSummary, SkippedPhoto
 from index.vectors.faiss_library import faiss_gpus
 from index.vectors.kinds import AUTO
+from retrieval.answers import evaluated_model
 from retrieval.evaluation.evaluate import Evaluation
 from retrieval.models.model import BUILTIN, IMPORTABLE, Model, model_file
 from retrieval.models.spec import ModelSpec
@@ -100,7 +100,7 @@ def summary_line(path: Path, spec: ModelSpec) -> str:
 
 
 def index_facts(folder: Path) -> Facts:
-    """Return the state of an index. Raises IndexNotFoundError and its kin."""
+    """Return the state of an index. Raises PhotoIndexError."""
     with PhotoIndex.open(folder) as photo_index:
         summary, model_path = photo_index.summary(), photo_index.model_path
     unseen = [str(root) for root in summary.roots if not can_be_seen(root)]
@@ -165,16 +165,14 @@ def _knob(kind: str) -> str:
 
 
 def skipped_in_index(folder: Path) -> list[SkippedPhoto]:
-    """List the photos that an index has no embedding of. Raises IndexNotFoundError and its kin."""
+    """List the photos that an index has no embedding of. Raises PhotoIndexError."""
     with PhotoIndex.open(folder) as photo_index:
         return photo_index.skipped()
 
 
 def evaluation_facts(evaluation: Evaluation) -> Facts:
-    """Return the measures of an evaluation, rounded to four digits; None where there was nothing to measure."""
-    found = {f.name: getattr(evaluation, f.name) for f in fields(evaluation) if f.name not in ("results", "skipped")}
-    measures = {name: None if isnan(value) else round(value, 4) for name, value in found.items()}
-    measures["skipped"] = len(evaluation.skipped)
+    """Return the measures of an evaluation, as `evaluated_model` does."""
+    measures = evaluated_model(evaluation)
     return Facts(measures, {name: "too few pictures" if value is None else value for name, value in measures.items()})
 
 

@@ -10,7 +10,7 @@ from click.testing import Result
 from PIL import Image
 
 from commands.collection import duplicates_command
-from commands.formats import format_duplicates
+from commands.tables import format_duplicates
 from retrieval.duplicates.find import ALIKE
 
 Fc7 = Callable[..., Result]

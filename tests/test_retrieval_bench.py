@@ -11,7 +11,7 @@ from told import told
 
 import retrieval.evaluation.speed
 from cli import main
-from commands.bench_table import format_measured
+from commands.tables import format_measured
 from index.errors import UserError
 from index.index_writer import IndexWriter
 from retrieval.evaluation.speed import Costs, Measured, Speed, concurrencies_to_try, enough_photos, measure
@@ -61,7 +61,7 @@ def test_the_bound_is_less_by_what_the_host_took() -> None:
     assert "host" not in text_of(measured(150, 150))
 
 
-def test_another_pace_is_best_only_if_clearly_faster() -> None:
+def test_another_concurrency_is_best_only_if_clearly_faster() -> None:
     assert measured(200, 205).best.concurrency == USUAL
     assert "the usual --workers and --batch-size are best" in text_of(measured(200, 205))
     assert measured(200, 230).best.concurrency == WIDER
@@ -123,7 +123,7 @@ def test_photos_that_cannot_be_read_are_no_measure(model: Model, tmp_path: Path)
         enough_photos(model, [tmp_path / "bad.jpg"])
 
 
-def test_the_usual_pace_is_tried_first(model: Model) -> None:
+def test_the_usual_concurrency_is_tried_first(model: Model) -> None:
     concurrencies = concurrencies_to_try(model)
     assert concurrencies[0] == Concurrency.chosen(model)
     assert len(set(concurrencies)) == len(concurrencies) >= 4

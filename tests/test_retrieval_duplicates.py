@@ -19,9 +19,8 @@ from index.errors import PhotoIndexError, UserError
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from retrieval.duplicates import find as duplicates
-from retrieval.duplicates.compare import compare_pictures
+from retrieval.duplicates.compare import compare_pictures, likeness, thumbnail
 from retrieval.duplicates.find import DuplicateGroup, Likeness, find_duplicates
-from retrieval.duplicates.same_picture import likeness, thumbnail
 from retrieval.indexing.index_folders import index_folders
 from retrieval.models.model import Model
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commands.formats import format_facts
+from commands.tables import format_facts
 from index.errors import UserError
 from retrieval.evaluation.evaluate import _result, evaluate
 from retrieval.facts import evaluation_facts

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands.formats import format_facts, format_predictions, format_results, format_skipped, shorten_middle
 from commands.output import report_skipped, warn
+from commands.tables import format_facts, format_predictions, format_results, format_skipped, shorten_middle
 from index.records import Prediction, SearchResult, SkippedPhoto
 from retrieval.facts import Facts
 from retrieval.searching.search import Answer

@@ -9,8 +9,8 @@ import skimage.data
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
+from retrieval.duplicates.compare import SIDE, likeness, thumbnail
 from retrieval.duplicates.find import SAME_PICTURE
-from retrieval.duplicates.same_picture import SIDE, likeness, thumbnail
 
 NAMES = ("astronaut", "chelsea", "coffee", "rocket")
 Alteration = Callable[[Image.Image], Image.Image]

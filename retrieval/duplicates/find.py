@@ -1,9 +1,9 @@
 """Finds copies among indexed photos: of the same bytes, of the same picture altered, and look-alikes, kept apart.
 
-Three rounds, and only the best of each group goes on to the next. The first compares content hashes, and
-reads those that are equal. The second takes
-the nearest neighbours of each photo by embedding, never all pairs, and compares the pictures of these. The third takes
-the neighbours that look alike and are no copies. No file is written or removed.
+There are three rounds, and only the best photo of each group takes part in the next. The first compares content hashes,
+and reads the files whose hashes are equal. The second takes the nearest neighbours of each photo by embedding, never
+all pairs, and compares their pictures. The third takes the neighbours that look alike and are no copies. No file is
+written or removed.
 """
 
 import os
@@ -31,10 +31,10 @@ NEIGHBOURS = 8
 LEAST_SCORE = 0.55
 SAME_PICTURE = 0.88
 ALIKE = 0.88
-# A photo may have many copies, or neighbours in other folders, that are passed over: so many are asked for at most.
+# A photo may have many copies, or neighbours in other folders, that are left out: the most neighbours that are fetched.
 MOST_NEIGHBOURS = 1024
 
-AT_ONCE = 2048
+PHOTOS_PER_QUERY = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class DuplicatePhoto:
 
     def rank(self) -> tuple[object, ...]:
         """Order photos of a group: most pixels, most bytes, no link, of the reference, most names, oldest, path."""
-        # A link is not what should be left of several copies: where its file lies, nobody here knows.
+        # A link should not be what remains of several copies: its file may lie on a drive that is removed.
         worst = self.link, not self.reference
         return -self.width * self.height, -self.size, *worst, -self.names, self.mtime_ns, os.fsencode(self.path)
 
@@ -94,7 +94,7 @@ def find_duplicates(
 ) -> Duplicates:
     """Group the photos below folders, or all that are indexed; with `against`, only with those below other folders.
 
-    Of two folders inside each other the inner one says where a photo belongs. Files are looked at as they are now, and
+    Where folders are nested, a photo belongs to the innermost one. Files are looked at as they are now, and
     those of the same bytes are read; one that is there under several names (links) counts once. Rounds after the last
     of `likenesses` are left out.
     Raises PhotoIndexError for a folder that is not in the index, UserError for one on both sides.
@@ -112,9 +112,9 @@ def find_duplicates(
 
 
 class _Search:
-    """Photos are numbered by their place in `ids`, sorted; `representative` (n + 1,) says which photo stands for each.
+    """Photos are numbered by their place in `ids`, sorted; `representative` (n + 1,) has the best of each one's group.
 
-    That is itself at first, then the best of its group, and nothing, n, once it is left out.
+    At first that is the photo itself; it is n once the photo is left out.
     """
 
     def __init__(self, index: PhotoIndex, folders: Sequence[Path], against: Sequence[Path]) -> None:
@@ -159,10 +159,10 @@ class _Search:
         """Pair photos with their nearest: pairs (m, 2), each once, and scores (m,) of at least `least`."""
         asking = np.flatnonzero((self._representative[:-1] == np.arange(len(self.ids))) & ~self._reference)
         found = [(np.empty((0, 2), dtype=np.int64), np.empty(0))]
-        for start in range(0, len(asking), AT_ONCE):
-            found.append(self._nearest(asking[start : start + AT_ONCE], least))
+        for start in range(0, len(asking), PHOTOS_PER_QUERY):
+            found.append(self._nearest(asking[start : start + PHOTOS_PER_QUERY], least))
             if progress is not None:
-                progress(self._done + min(start + AT_ONCE, len(asking)), self._done + len(asking))
+                progress(self._done + min(start + PHOTOS_PER_QUERY, len(asking)), self._done + len(asking))
         self._done += len(asking)
         pairs, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
         _, first = np.unique(pairs[:, 0] * (len(self.ids) + 1) + pairs[:, 1], return_index=True)
@@ -204,7 +204,7 @@ class _Search:
         return np.array(pairs, dtype=np.int64).reshape(-1, 2), np.array(best)
 
     def _settle(self, likeness: Likeness, groups: Iterable[dict[int, DuplicatePhoto]]) -> list[DuplicateGroup]:
-        """Report groups that were looked at, and let the best of each stand for all of it."""
+        """Report groups, and make the best photo of each the representative of all of them."""
         settled = []
         for photos in groups:
             if self._is_group(photos):
@@ -218,7 +218,7 @@ class _Search:
         return len(photos) > 1 and len({photo.reference for photo in photos.values()}) > self._two_sides
 
     def _look_at(self, numbers: NDArray[np.int64]) -> dict[int, DuplicatePhoto]:
-        """Read of photos what is reported, leaving out what is not as indexed, and all but one name of a file."""
+        """Read what is reported of photos, except files that have changed, and all names of a file except one."""
         names: dict[tuple[int, int], list[tuple[bool, bool, Path, int]]] = {}
         photos: dict[int, DuplicatePhoto] = {}
         for file in self._index.files(self.ids[numbers]):

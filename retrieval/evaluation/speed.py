@@ -43,6 +43,11 @@ class Costs:
     network: float
     gpu: float = 0.0
 
+    @property
+    def of_cores(self) -> tuple[tuple[str, float], ...]:
+        """Stages by name, with the seconds of a core; 0 for a network that runs on a GPU."""
+        return ("reading", self.reading), ("decoding", self.decoding), ("network", self.network)
+
     def bound(self, cores: float) -> float:
         """Return how many photos a second all cores could do if none of them ever waited."""
         processor = cores / (self.reading + self.decoding + self.network)
@@ -51,7 +56,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Speed:
-    """Photos a second in each round of indexing at a concurrency, and how many cores the host left for it meanwhile."""
+    """Photos a second in each round of indexing at a concurrency, and how many cores the host left for it during it."""
 
     concurrency: Concurrency
     rates: tuple[float, ...]
@@ -67,7 +72,7 @@ class Speed:
 class Measured:
     """What was measured, in turn, in each round; the first of `speeds` is that of the usual concurrency.
 
-    The bound knows of what a host takes away from a virtual machine, and not of other work that goes on in it.
+    The bound accounts for time that a host takes from a virtual machine, but not for other programs that run in it.
     """
 
     model: str
@@ -85,6 +90,24 @@ class Measured:
     def ratios(self) -> tuple[float, ...]:
         """What share of the bound is reached at the usual concurrency, by round."""
         return tuple(rate / bound for rate, bound in zip(self.speeds[0].rates, self.bounds, strict=True))
+
+    @property
+    def bound(self) -> float:
+        """What the cores allowed at the usual concurrency, in photos a second: the median."""
+        return median(self.bounds)
+
+    @property
+    def ratio(self) -> float:
+        """What share of the bound is reached at the usual concurrency: the median."""
+        return median(self.ratios)
+
+    @property
+    def limit(self) -> str:
+        """The stage that takes most of the time: "reading", "decoding" or "network"."""
+        costs = self.usual_costs
+        if costs.gpu and 1 / costs.gpu <= costs.bound(self.cores):
+            return "network"
+        return max(costs.of_cores, key=lambda stage: stage[1])[0]
 
     @property
     def taken(self) -> float:
@@ -256,7 +279,7 @@ def _computed(model: Model, batch: Sequence[NDArray[np.uint8]]) -> float:
 def taken_by_host(counted: Path = Path("/proc/stat")) -> float:
     """Return how long the host of a virtual machine has had these cores for others, in seconds of a core.
 
-    This is `steal` in Linux's /proc/stat, proc(5); elsewhere nobody tells, and it is 0.
+    This is `steal` in Linux's /proc/stat, proc(5); elsewhere it is not known, and 0.
     """
     if not counted.is_file():
         return 0.0

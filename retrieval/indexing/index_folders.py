@@ -1,4 +1,4 @@
-"""Brings the photos of folders into an index: each file is read once, and only what is new is looked at."""
+"""Brings the photos of folders into an index: each file is read once, and only new or changed ones are."""
 
 import os
 import shlex
@@ -173,6 +173,6 @@ def _look_at_photos(run: _FolderRun, stages: Stages, meter: _Meter) -> None:
 
 
 def _can_read_more(index: PhotoIndex) -> bool:
-    """Whether a package is here now for want of which photos were skipped."""
+    """Whether photos were skipped for lack of a package that is installed now."""
     reasons = {photo.reason for photo in index.skipped()}
     return any(reason in reasons and find_spec(package) for package, reason in NEEDED_PACKAGES.items())

@@ -61,7 +61,7 @@ def rebuild_index(
         # An interrupted run may have had others.
         index.forget([root for root in index.roots() if not any(root.is_relative_to(folder) for folder in folders)])
         reports = index_folders(index, model, folders, concurrency=concurrency, progress=progress)
-        # A drive can also go away meanwhile.
+        # A drive can also be removed while the index is rebuilt.
         if known:
             _check_that_all_can_be_seen(place, known)
             unread = [*index.skipped(), *(photo for report in reports for photo in report.skipped)]

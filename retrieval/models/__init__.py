@@ -1,1 +1,1 @@
-"""Model files: what they say of themselves, and running them."""
+"""Model files: their metadata, and running them."""

@@ -55,7 +55,7 @@ class LayerCost:
     forward: int
     backward: int
     milliseconds: float
-    """The fastest of the runs: what else the machine does only ever adds."""
+    """The fastest of the runs: other programs can only make one slower."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def layer_of(node: str) -> str:
 def seconds_by_layer(runs: Iterable[NodeRun], known: Container[str]) -> dict[str, list[float]]:
     """Return for each layer the seconds that its nodes took in each run.
 
-    A node that ONNX Runtime merged from several bears the name of one of them, with something before or behind it; one
+    A node that ONNX Runtime merged from several has the name of one of them, with a prefix or suffix; one
     that it added counts as of the layer before it.
     """
     found: dict[str, dict[int, float]] = defaultdict(lambda: defaultdict(float))

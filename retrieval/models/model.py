@@ -31,7 +31,7 @@ IMPORTABLE = ("alexnet", "efficientnet-lite0", "efficientnet-lite1", "efficientn
 
 def models_folder() -> Path:
     """Return where imported models lie that are used by name."""
-    import platformdirs  # by most commands nobody asks
+    import platformdirs  # most commands do not need it
 
     return platformdirs.user_data_path("fc7", appauthor=False) / "models"
 
@@ -123,7 +123,7 @@ class Model:
     @cached_property
     def _labels(self) -> list[tuple[str, str | None, str]]:
         slices = self.spec.slices
-        # Where there is one group, nobody asks which.
+        # A single group needs no name.
         groups = [group if len(slices) > 1 else "" for group, place in slices.items() for _ in self.spec.classes[place]]
         return [(known.name, known.id, group) for known, group in zip(self.spec.classes, groups, strict=True)]
 

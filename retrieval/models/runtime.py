@@ -32,7 +32,7 @@ def require_onnxruntime() -> None:
 def load_onnxruntime() -> Any:
     """Return the module, imported so that it reports nothing to anyone.
 
-    From 1.29 on it tells its makers what models it is used with, unless this is set before it is imported.
+    From 1.29 on it sends telemetry about the models that it runs, unless this is set before it is imported.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
@@ -82,7 +82,7 @@ def _source(path: Path) -> Path | bytes:
 
 
 def _unreadable(path: Path, said: str) -> ModelError:
-    """Tell why a file cannot be opened, of which ONNX Runtime `said` something, and what to do."""
+    """Return the error for a file that cannot be opened, with a recovery hint; `said` is ONNX Runtime's message."""
     if path.suffix == ".pt":
         name = shlex.quote(str(path))
         return ModelError(
@@ -107,7 +107,7 @@ def _open_cached(path: Path, cache: Path, options: Any) -> Any:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception:  # as above; it was removed meanwhile, or the disk cannot read it
+    except Exception:  # as above; it was just removed, or the disk cannot read it
         place.remove()
         return None
 
@@ -122,7 +122,7 @@ def _write_optimised(path: Path, graph: Path) -> bool:
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", WEIGHTS)
         options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
         ort.InferenceSession(_source(path), options, providers=["CPUExecutionProvider"])
-    except Exception:  # as above; a full disk, or no model at all, which opening it will tell
+    except Exception:  # as above; a full disk, or no model at all, which opening it will report
         return False
     return True
 
@@ -157,7 +157,7 @@ def profile(path: Path, *, runs: int, optimised: bool, threads: int | None = Non
     """Run a model file on one black picture, on the CPU, and return what ONNX Runtime's profiler saw, in its order.
 
     Without `optimised` the nodes are those of the file; with it they are what production runs: some merged, which then
-    bear the name of one of them, and some added.
+    have the name of one of them, and some added.
     """
     ort = load_onnxruntime()
 

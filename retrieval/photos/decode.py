@@ -1,6 +1,6 @@
 """Opens photos: what cameras, phones and the web write becomes an upright RGB picture, or a PhotoError saying why not.
 
-The message of such a PhotoError is the reason alone ("truncated JPEG"): who knows what the photo is called adds that.
+The message of such a PhotoError is the reason alone ("truncated JPEG"): the caller knows the photo's name and adds it.
 """
 
 import re
@@ -182,7 +182,7 @@ def _wide_grey_to_8_bits(image: Image.Image) -> Image.Image:
     grey = np.asarray(image)
     # Pillow's mode I is 16 bits in a PNG, PPM or JPEG 2000, but 32 or signed ones in a TIFF.
     if grey.dtype.itemsize == 2 or (image.mode == "I" and image.format != "TIFF"):
-        # Pillow brings them all to 16 bits, but for a TIFF of 12.
+        # Pillow scales them all to 16 bits, except a TIFF of 12.
         bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
         return Image.fromarray((grey >> (bits - 8)).astype(np.uint8))
     finite = grey[np.isfinite(grey)]
@@ -192,10 +192,10 @@ def _wide_grey_to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def _silence_decoders() -> None:
-    """Keep what Pillow has to say about odd metadata off the screen; what matters is checked here and raised.
+    """Hide Pillow's warnings about odd metadata; errors that matter are checked here and raised.
 
-    For the whole process, since `warnings.catch_warnings` is not safe among threads; asked at every photo, since
-    somebody else's `catch_warnings` (pytest's, for one) takes such a setting back.
+    The filter holds for the whole process, because `warnings.catch_warnings` is not thread-safe. It is checked at every
+    photo, because another `catch_warnings` (for example pytest's) removes it at its end.
     """
     if not any(entry[0] == "ignore" and entry[3] == _DECODERS for entry in warnings.filters):
         warnings.filterwarnings("ignore", module=_DECODERS.pattern)

@@ -32,7 +32,8 @@ def read_photo(path: Path) -> bytes:
 def read_stamped(path: Path) -> tuple[bytes, FileStamp]:
     """Return the bytes of a regular file and its stamp, which was the same before and after they were read.
 
-    A file that changes meanwhile is read once more. Raises PhotoError, with the reason alone, also if it changes again.
+    A file that changes while it is read is read once more. Raises PhotoError, with the reason alone, if it changes
+    again too.
     """
     for _ in range(2):
         data, before, after = _read(path)
@@ -56,13 +57,13 @@ def _read(path: Path) -> tuple[bytes, FileStamp, FileStamp]:
 
 
 def content_hash(data: bytes) -> bytes:
-    """Return what tells the bytes of a file from those of others."""
+    """Return the hash (16 bytes) by which files of the same bytes are recognised."""
     return blake2b(data, digest_size=16).digest()
 
 
 def stamp_of(status: os.stat_result) -> FileStamp:
-    """Return what tells whether a file has changed."""
-    # Times that 64 bits do not hold, of before 1678 or after 2262, are brought to the nearest that they do.
+    """Return size and time of a file, by which a change is recognised."""
+    # Times that 64 bits do not hold, of before 1678 or after 2262, are clamped.
     return FileStamp(status.st_size, max(-MAX_TIME - 1, min(status.st_mtime_ns, MAX_TIME)))
 
 

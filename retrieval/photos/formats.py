@@ -13,7 +13,7 @@ NEEDED_PACKAGES = {
     "pillow_heif": "a HEIC photo, which needs: pip install 'fc7[heif]'",
     "rawpy": "a camera RAW, which needs: pip install 'fc7[raw]'",
 }
-"""Why a photo is skipped for want of an optional package, by that package."""
+"""By optional package, why a photo that needs it is skipped."""
 
 # An allow-list: a file can be named anything, and Pillow also reads formats that start other programs (EPS) or have no
 # signature at all (TGA), so that any text could be one.
@@ -43,7 +43,7 @@ _BRANDS = {
 def photo_format(data: bytes) -> str | None:
     """Return the format of a file's bytes, in Pillow's name for it, or RAW; None for what is not a photo."""
     if data[4:8] == b"ftyp":
-        # AVIF, HEIC, CR3 and most videos share one container: the major brand tells which, or a compatible one.
+        # AVIF, HEIC, CR3 and most videos share one container: the major brand or a compatible one says which.
         box = data[: int.from_bytes(data[:4], "big")][:256]
         brands = [box[8:12], *(box[start : start + 4] for start in range(16, len(box), 4))]
         formats = [_BRANDS[brand] for brand in brands if brand in _BRANDS]

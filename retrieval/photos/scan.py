@@ -28,7 +28,7 @@ class FolderScan:
     unlisted: dict[bytes, str]
     """Folders that could not be listed, photos that could not be looked at, and why."""
     empty: tuple[bytes, ...] = ()
-    """Folders with nothing in them, as is what a drive leaves behind that is not plugged in."""
+    """Empty folders, which may be mount points of unplugged drives."""
 
 
 def scan_folder(folder: Path) -> FolderScan:
@@ -61,7 +61,7 @@ def scan_folder(folder: Path) -> FolderScan:
                         something_gone = True
                         if error.errno not in _NOT_THERE:
                             unlisted[path] = file_error_reason(error)
-            # A file that is gone since it was listed is no more; on a drive that went away meanwhile, it still is.
+            # A file that is gone since it was listed was removed, unless its whole drive was.
             if something_gone and not os.path.samestat(before, os.stat(place)):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         except OSError as error:
@@ -73,13 +73,13 @@ def scan_folder(folder: Path) -> FolderScan:
 
 
 def _lies_in(place: bytes, folder: Path) -> bool:
-    """Tell whether what a link leads to is found without it."""
+    """Tell whether the target of a link is found without the link."""
     inside = os.path.relpath(os.path.realpath(place), os.path.realpath(os.fsencode(folder)))
     return inside.split(b"/")[0] != b".."
 
 
 def can_be_seen(folder: Path) -> bool:
-    """Tell whether a folder is there and not empty, as the mount point of a drive is that is not plugged in."""
+    """Tell whether a folder is there and not empty, as the mount point of an unplugged drive is."""
     try:
         with os.scandir(folder) as entries:
             return any(entries)

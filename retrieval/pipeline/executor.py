@@ -1,4 +1,4 @@
-"""Stages of work in threads, each a bounded way ahead of where its results are needed."""
+"""Stages of work in threads, each with a bounded number of results waiting."""
 
 import os
 from collections import deque
@@ -32,7 +32,7 @@ class OnDevice(Protocol):
 
 @dataclass(frozen=True)
 class Concurrency:
-    """How many threads decode and compute, photos a batch has at most, and batches are computed at once."""
+    """Threads that decode and compute, photos that a batch has at most, and batches that run in parallel."""
 
     workers: int
     batch_size: int
@@ -81,7 +81,7 @@ def run_ahead(
     """Yield each source with the result of its call, which is made in one of the threads, in the order of the jobs.
 
     A PhotoError comes in the place of a result; any other exception is raised. Jobs are taken ahead of time until they
-    weigh `look_ahead` together, or the oldest is done. What only the call holds is let go of as soon as it is done.
+    weigh `look_ahead` together, or the oldest is done. What only the call refers to is freed as soon as it is done.
     """
     ahead: deque[tuple[Source, Future[Result]]] = deque()
     weight = 0.0
@@ -112,7 +112,7 @@ def compute_ahead(
     *,
     at_most: int,
 ) -> Iterator[Result]:
-    """Yield what `compute` makes of each batch of items, of which there are `at_most` so many, in order.
+    """Yield what `compute` makes of each batch of at most `at_most` items, in order.
 
     A batch is computed in one of the threads that prepare the items, so that none of these waits for another: faster
     than a network in several threads, which wait for each other at every layer and for those that decode.

@@ -62,7 +62,7 @@ class Stages:
     def __init__(self, model: Model, concurrency: Concurrency, *, readers: Executor, threads: Executor) -> None:
         """Use `begun`."""
         self._model = model
-        self._pace = concurrency
+        self._concurrency = concurrency
         self._readers = readers
         self._threads = threads
         self._decode_ahead = max(_DECODE_AHEAD, _DECODE_AHEAD_PER_WORKER * concurrency.workers)
@@ -84,9 +84,9 @@ class Stages:
     def embed(self, photos: Iterable[tuple[ReadPhoto, bytes]], *, at_most: int) -> Iterator[list[NewPhoto]]:
         """Prepare photos, with the bytes of their files, and embed them in batches; at most 64 wait, or 64 MiB.
 
-        There are `at_most` so many. With more than 8 cores, 8 for each can wait.
+        There are at most `at_most` of them. With more than 8 cores, 8 for each can wait.
         """
-        concurrency = self._pace
+        concurrency = self._concurrency
         to_prepare = ((photo, partial(prepare_photo, self._model, data)) for photo, data in photos)
         prepared = run_ahead(
             to_prepare, self._threads, look_ahead=self._decode_ahead, weigh=lambda photo: _weight(photo.stamp)

@@ -6,6 +6,7 @@ they are escaped.
 """
 
 import json
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -17,9 +18,12 @@ from index.records import Prediction, SkippedPhoto, SyncCounts
 from retrieval.answers import (
     Record,
     answered_query,
+    checked_index,
     classified_photo,
     duplicate_group,
     local_time,
+    measured_speed,
+    model_layers,
     rounded,
     skipped_photo,
 )
@@ -28,15 +32,21 @@ from retrieval.text import csv_line, file_size, printable
 if TYPE_CHECKING:
     from retrieval.duplicates.find import DuplicateGroup, DuplicatePhoto
     from retrieval.evaluation.evaluate import PictureResult
+    from retrieval.evaluation.speed import Measured, Speed
     from retrieval.facts import Facts
     from retrieval.indexing.check import CheckReport
     from retrieval.indexing.index_folders import FolderReport
+    from retrieval.models.cost import LayerCost, ModelCost
+    from retrieval.pipeline.executor import Concurrency
     from retrieval.searching.search import Answer
 
 LIKENESS_NAMES = {"exact": "exact copies", "altered": "one picture, altered", "alike": "look-alikes"}
 LEAST_ROOM = 16  # characters of a path that are shown even if the line does not fit then
 MANY = 10  # parts of a value, of which a table shows only the first few
 FEW = 3
+LAYER_COLUMNS = ("layer", "kind", "output", "neurons", "parameters", "forward", "backward", "ms")
+LAYER_TEXTS = 3  # columns of text, which are flush left
+WORTH_TELLING = 0.01
 
 
 def format_predictions(
@@ -102,9 +112,10 @@ def format_duplicates(
 
 def format_check(report: "CheckReport") -> Iterator[str]:
     """What a check found, a line each, and what it looked at."""
-    yield from (f"{printable(problem.what)}\n" for problem in report.problems)
-    found = f"{len(report.problems):,} problems" if report.problems else "nothing is wrong"
-    yield f"{report.photos:,} photos, {report.embedded:,} of them embedded again: {found}\n"
+    found = checked_index(report)
+    yield from (f"{printable(problem)}\n" for problem in found["problems"])
+    wrong = f"{len(found['problems']):,} problems" if found["problems"] else "nothing is wrong"
+    yield f"{found['photos']:,} photos, {found['embedded']:,} of them embedded again: {wrong}\n"
 
 
 def format_forgotten(counts: Iterable[tuple[Path, int]]) -> Iterator[str]:
@@ -136,6 +147,70 @@ def format_facts(facts: "Facts", format: str) -> Iterator[str]:
     for name, value in facts.rows.items():
         for number, line in enumerate(_lines(value)):
             yield f"{name if number == 0 else '':<{column}}{printable(line)}\n"
+
+
+def format_layers(cost: "ModelCost", format: str, *, width: int | None = None) -> Iterator[str]:
+    """The layers as "table", in blocks where it does not fit into `width` columns, or as one "json" object."""
+    if format == "json":
+        yield _json(model_layers(cost), indent=2) + "\n"
+        return
+    rows = [_layer_row(layer) for layer in cost.in_table]
+    widths = [max(map(len, column)) for column in zip(LAYER_COLUMNS, *rows, strict=True)]
+    if width is None or sum(widths) + 2 * (len(widths) - 1) <= width:
+        yield from (_aligned(row, widths, texts=LAYER_TEXTS) for row in (LAYER_COLUMNS, *rows))
+    else:
+        for row in rows:
+            yield "  ".join(filter(None, row[:LAYER_TEXTS])) + "\n"
+            numbers = zip(row[LAYER_TEXTS:], LAYER_COLUMNS[LAYER_TEXTS:], strict=True)
+            yield from (f"{number:>15}  {column}\n" for number, column in numbers if number)
+    yield _paragraph(
+        f"forward, backward: millions of multiply-adds for one picture; ms: fastest of {cost.runs} runs "
+        f"of one picture on {cost.threads} {'thread' if cost.threads == 1 else 'threads'}",
+        width,
+    )
+
+
+def format_measured(measured: "Measured", format: str, *, source: str, width: int | None = None) -> Iterator[str]:
+    """A measurement as "table" or as one "json" object; `source` says what photos they are."""
+    if format == "json":
+        yield _json(measured_speed(measured, source), indent=2) + "\n"
+        return
+    costs, usual, best = measured.usual_costs, measured.speeds[0], measured.best
+    stages = [(name, measured.cores / seconds, seconds) for name, seconds in costs.of_cores if seconds]
+    if costs.gpu:
+        stages.append(("network", 1 / costs.gpu, costs.gpu))
+    rows = [(name, f"{rate:,.1f}", f"{1e3 * seconds:.2f}") for name, rate, seconds in stages]
+    rows += [("bound", f"{measured.bound:,.1f}", ""), ("indexing", f"{usual.rate:,.1f}", "")]
+    yield f"{measured.model} on {measured.photos} photos, {source}\n\n"
+    yield from (_aligned(row, (12, 9, 8), texts=1) for row in (("", "photos/s", "ms each"), *rows))
+    yield "\n"
+    speeds = [
+        (
+            str(speed.concurrency.workers),
+            str(speed.concurrency.batch_size),
+            f"{speed.rate:,.1f}",
+            "best" if speed is best else "",
+        )
+        for speed in measured.speeds
+    ]
+    yield from (_aligned(row, (7, 5, 9, 0)) for row in (("workers", "batch", "photos/s", ""), *speeds))
+    advice = (
+        "the usual --workers and --batch-size are best"
+        if best is usual
+        else f"fastest is fc7 index {_speed_options(best, usual.concurrency)}"
+    )
+    taken = (
+        f", less the {measured.taken:.0%} of their time that this virtual machine's host gave to others"
+        if measured.taken >= WORTH_TELLING
+        else ""
+    )
+    yield _paragraph(
+        f"Indexing reaches {measured.ratio:.0%} of the bound, medians of {len(measured.costs)} rounds; "
+        f"{measured.limit} limits it, and {advice}. A stage is as fast as {measured.cores} cores are that do nothing "
+        f"else; the bound is what they could do in all stages if none ever waited{taken}. Files were read before, and "
+        "lay in memory.",
+        width,
+    )
 
 
 def shorten_middle(text: str, width: int) -> str:
@@ -196,6 +271,32 @@ def _group_heading(group: "DuplicateGroup") -> str:
 def _group_row(photo: "DuplicatePhoto") -> tuple[str, str]:
     size = f"{photo.width:5}×{photo.height:<5} {file_size(photo.size):>9}"
     return f"{size}  {local_time(photo.mtime_ns):%Y-%m-%d}", str(photo.path)
+
+
+def _layer_row(layer: "LayerCost") -> tuple[str, ...]:
+    counts = (f"{count:,}" if count else "" for count in (layer.neurons, layer.parameters))
+    products = (f"{count / 1e6:,.1f}" if count else "" for count in (layer.forward, layer.backward))
+    time = f"{layer.milliseconds:.{1 if layer.milliseconds >= 100 else 2}f}"
+    return layer.name, layer.kind, "×".join(map(str, layer.output)), *counts, *products, time
+
+
+def _speed_options(speed: "Speed", usual: "Concurrency") -> str:
+    """Return the options that choose a concurrency."""
+    chosen = {"--workers": speed.concurrency.workers, "--batch-size": speed.concurrency.batch_size}
+    default = {"--workers": usual.workers, "--batch-size": usual.batch_size}
+    return " ".join(f"{option} {value}" for option, value in chosen.items() if value != default[option])
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int], *, texts: int = 0) -> str:
+    """Return a line of a table: as many `texts`, flush left, then numbers, flush right."""
+    left = (cell.ljust(width) for cell, width in zip(cells[:texts], widths[:texts], strict=True))
+    right = (cell.rjust(width) for cell, width in zip(cells[texts:], widths[texts:], strict=True))
+    return "  ".join([*left, *right]).rstrip() + "\n"
+
+
+def _paragraph(text: str, width: int | None) -> str:
+    """Return a note below a table, after an empty line."""
+    return f"\n{text if width is None else textwrap.fill(text, width)}\n"
 
 
 def _machine_format(
