@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from commands.output import INTERRUPTED, READER_GONE
+from commands.streams import INTERRUPTED, READER_GONE
 from index.errors import OptionError, UserError
 
 # At its end Python looks for garbage among all that was imported, which goes with the process anyway.

@@ -27,13 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from index.errors import PhotoError
+from index.errors import IndexNotFoundError, PhotoError
 from index.errors import UserError as Error
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import SkippedPhoto
-from retrieval.answers import Classification, Embeddings, FolderChanges, Group, Result
-from retrieval.duplicates.find import ALIKE, find_duplicates
+from retrieval.answers import Classification, Embeddings, FolderChanges, Result
+from retrieval.duplicates.find import ALIKE, LIKENESSES, Likeness, find_duplicates
+from retrieval.duplicates.find import DuplicateGroup as Group
 from retrieval.indexing.index_folders import index_folders
 from retrieval.indexing.model_of_index import load_index_model
 from retrieval.indexing.update import open_for_model
@@ -109,18 +110,21 @@ class Model:
     def _run(
         self, photos: Photo | Iterable[Photo], skipped: list[SkippedPhoto] | None
     ) -> "Iterator[tuple[list[Path | None], Outputs]]":
-        """Run the network on photos a batch at a time, so that memory does not grow with their number."""
-        noted: list[SkippedPhoto] = [] if skipped is None else skipped
+        """Run the network on photos a batch at a time: what it computes is not kept for all of them."""
+        noted: list[SkippedPhoto] = []
         jobs = list(_jobs(self._model, photos, noted))
-        for batch in run_in_batches(jobs, self._of_batch, Concurrency.chosen(self._model), at_most=len(jobs)):
-            failed, paths, outputs = batch
+        for failed, paths, outputs in run_in_batches(
+            jobs, self._of_batch, Concurrency.chosen(self._model), at_most=len(jobs)
+        ):
             noted += failed
-            if skipped is None and noted:
-                break
+            if skipped is None:
+                _check_none(noted)
             if outputs is not None:
                 yield paths, outputs
-        if skipped is None and noted:
-            raise PhotoError(f"cannot read {noted[0].path}: {noted[0].reason}")
+        if skipped is None:
+            _check_none(noted)
+        else:
+            skipped += noted
 
     def _of_batch(
         self, batch: Sequence[tuple[Path | None, NDArray[np.uint8] | PhotoError]]
@@ -221,8 +225,7 @@ class Index:
         )
         skipped: list[SkippedPhoto] = []
         answers = list(search_index(self._index, self._model, query, skipped=skipped))
-        if skipped:
-            raise PhotoError(f"cannot read {skipped[0].path}: {skipped[0].reason}")
+        _check_none(skipped)
         return [Result(found.path, found.score) for answer in answers for found in answer.results]
 
     def remove(self, *paths: str | os.PathLike[str]) -> int:
@@ -236,15 +239,14 @@ class Index:
     def duplicates(
         self,
         *,
-        likenesses: Sequence[Literal["exact", "altered", "alike"]] = ("exact", "altered", "alike"),
+        likenesses: Sequence[Likeness] = LIKENESSES,
         min_score: float = ALIKE,
     ) -> list[Group]:
         """Return groups of copies, the best photo of each first; photos whose files have changed are left out.
 
         `min_score` is the cosine from which photos are alike.
         """
-        found = find_duplicates(self._index, likenesses=likenesses, min_score=min_score)
-        return [Group(group.likeness, tuple(photo.path for photo in group.photos)) for group in found.groups]
+        return list(find_duplicates(self._index, likenesses=likenesses, min_score=min_score).groups)
 
 
 def load_model(named: str | os.PathLike[str] | None = None, *, device: Device = "auto") -> Model:
@@ -271,9 +273,16 @@ def open_index(
     else:
         named = None if model is None else Path(model)
         loaded = load_index_model(place, named, begin=True, device=device, threads=1)
-    if not (place / "catalog.db").exists():
+    try:
+        return Index(place, loaded)
+    except IndexNotFoundError:
         open_for_model(place, loaded).close()
-    return Index(place, loaded)
+        return Index(place, loaded)
+
+
+def _check_none(skipped: Sequence[SkippedPhoto]) -> None:
+    if skipped:
+        raise PhotoError(f"cannot read {skipped[0].path}: {skipped[0].reason}")
 
 
 def _jobs(

@@ -19,7 +19,7 @@ from commands.options import (
     query_options,
     strict_option,
 )
-from commands.output import report_skipped, table_width, warn, write
+from commands.streams import report_skipped, table_width, warn, write
 from index.errors import PhotoError, PhotoIndexError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from commands.options import MOST_THREADS, PATH, Command, cache_folder, device_option, index_option
-from commands.output import starting
+from commands.streams import starting
 
 FEW = 8
 """Photos that take less time than loading a model for many."""

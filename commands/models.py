@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from commands.options import PATH, cache_folder, default_index, device_option, format_option
-from commands.output import starting, table_width, write
+from commands.streams import starting, table_width, write
 from index.errors import MissingPackageError
 
 
@@ -44,7 +44,7 @@ def export_command(
     """Write a trained network as one model file, proven to answer as the network does."""
     with starting():
         from commands.training_report import TerminalReport
-        from retrieval.facts import summary_line
+        from retrieval.info import summary_line
         from training.export.checkpoint_export import export_checkpoint
         from training.export.embedding import EmbeddingRecipe
         from training.loop.hardware import choose_hardware
@@ -135,7 +135,7 @@ def import_command(
     if strange := [option for option, value in given.items() if value]:
         raise click.UsageError(f"{strange[0]} is not for {name}; leave it out")
     with starting():
-        from retrieval.facts import summary_line
+        from retrieval.info import summary_line
         from training.export.model_file import made_folder
 
     if out is None:
@@ -190,7 +190,7 @@ def info_command(file: Path | None, *, skipped: bool, layers: bool, format: str)
         return
 
     from commands.tables import format_facts, format_skipped
-    from retrieval.facts import facts_of, installation_facts, skipped_in_index
+    from retrieval.info import facts_of, installation_facts, skipped_in_index
 
     if skipped:
         write(format_skipped(skipped_in_index(file or default_index()), format))

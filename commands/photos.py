@@ -15,7 +15,7 @@ from commands.options import (
     strict_option,
     top_option,
 )
-from commands.output import report_skipped, table_width, write
+from commands.streams import report_skipped, table_width, write
 
 if TYPE_CHECKING:
     from index.records import SkippedPhoto

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from retrieval.duplicates.find import DuplicateGroup, DuplicatePhoto
     from retrieval.evaluation.evaluate import PictureResult
     from retrieval.evaluation.speed import Measured, Speed
-    from retrieval.facts import Facts
     from retrieval.indexing.check import CheckReport
     from retrieval.indexing.index_folders import FolderReport
+    from retrieval.info import Facts
     from retrieval.models.cost import LayerCost, ModelCost
     from retrieval.pipeline.executor import Concurrency
     from retrieval.searching.search import Answer

@@ -11,7 +11,7 @@ import click
 
 from commands.model_options import ensemble_options
 from commands.options import PATH, device_option, format_option, recipe_flags, shape_flags
-from commands.output import INTERRUPTED, report_skipped, starting, write
+from commands.streams import INTERRUPTED, report_skipped, starting, write
 from index.errors import UserError
 from training.loop.recipe import RECIPES
 from training.networks.architectures import CONFIGS
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def errors_told_by(first: bool) -> Iterator[None]:
-    """Let one process of several tell of the error that all of them stop for."""
+    """Let one process of several report the error that all of them stop for."""
     try:
         yield
     except UserError:
@@ -134,7 +134,7 @@ def train_command(
         from training.loop.report import SilentReport
         from training.loop.run import first_recipe, train
         from training.loop.run import resume as resume_run
-        from training.pretrained.weights import read_pretrained
+        from training.pretrained.fine_tuning import read_pretrained
 
     times = dict(weights)
     sources = [Source(folder, times.get(folder, 1.0)) for folder in data]
@@ -196,7 +196,7 @@ def evaluate_command(data: Path, *, model: "Ensemble", pictures: Path | None, fo
     from commands.tables import format_facts, format_pictures
     from index.files import output_file
     from retrieval.evaluation.evaluate import evaluate
-    from retrieval.facts import evaluation_facts
+    from retrieval.info import evaluation_facts
     from training.data.dataset import scan_unseen
 
     split, learned = scan_unseen(data, model.specs)

@@ -6,7 +6,7 @@ from typing import TextIO
 
 from commands.progress_bar import ProgressBar
 from retrieval.evaluation.evaluate import Evaluation
-from retrieval.facts import summary_line
+from retrieval.info import summary_line
 from retrieval.text import printable
 from training.loop.checkpoint import EpochMetrics
 from training.loop.run import TrainResult

@@ -30,6 +30,7 @@ from index.catalog.queries import (
 )
 from index.catalog.selection import Selection, most_probable
 from index.errors import ModelMismatchError, PhotoIndexError
+from index.exact_search import best_photos, neighbours
 from index.files import absolute
 from index.records import (
     EmbeddedPhotos,
@@ -40,7 +41,6 @@ from index.records import (
     SkippedPhoto,
     StoredPhoto,
 )
-from index.search import best_photos, neighbours
 from index.sync.verify import find_problems
 from index.vectors.cache import VectorCache
 from index.vectors.faiss_library import FaissDevice

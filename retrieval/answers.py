@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ class Classification:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return dict(classified_photo(text_of(self.path), self.predictions))
+        return dict(classified_photo(_text(self.path), self.predictions))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +53,7 @@ class Embeddings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return {"paths": [text_of(path) for path in self.paths], "vectors": self.vectors.tolist()}
+        return {"paths": [_text(path) for path in self.paths], "vectors": self.vectors.tolist()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +88,6 @@ class FolderChanges:
         """Return plain values."""
         counts = {name: getattr(self, name) for name in ("new", "changed", "moved", "copied", "removed", "unchanged")}
         return {"folder": str(self.folder), **counts, "skipped": [dict(skipped_photo(photo)) for photo in self.skipped]}
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Photos that are copies: "exact" by bytes, "altered" ones of one picture, or "alike"; the best one first."""
-
-    likeness: Literal["exact", "altered", "alike"]
-    paths: tuple[Path, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {"likeness": self.likeness, "paths": [str(path) for path in self.paths]}
 
 
 def classified_photo(path: str | None, predictions: Sequence[Prediction]) -> Record:
@@ -197,6 +185,10 @@ def _prediction(found: Prediction) -> Record:
     return {"label": found.label, "id": found.id, "probability": rounded(found.probability), **group}
 
 
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
 def _concurrency(speed: "Speed") -> Record:
     return {"workers": speed.concurrency.workers, "batch_size": speed.concurrency.batch_size}
 
@@ -209,8 +201,3 @@ def _duplicate(photo: "DuplicatePhoto") -> Record:
         "bytes": photo.size,
         "modified": local_time(photo.mtime_ns).isoformat(timespec="seconds"),
     }
-
-
-def text_of(path: Path | None) -> str | None:
-    """Return a path as text, None for none."""
-    return None if path is None else str(path)

@@ -17,7 +17,7 @@ from PIL import Image
 from torchvision_layout import TorchvisionLayout, torchvision_alexnet
 
 from cli import main
-from retrieval.facts import summary_line
+from retrieval.info import summary_line
 from retrieval.models.model import Model
 from retrieval.models.spec import ClassName, ModelSpec
 from retrieval.photos.decode import open_photo

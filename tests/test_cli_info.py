@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from cli import main
 from commands.options import cache_folder
 from index.errors import MissingPackageError
-from retrieval.facts import _card
+from retrieval.info import _card
 
 MakePhoto = Callable[..., Path]
 
@@ -61,7 +61,7 @@ def test_what_cannot_be_used_here_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     def missing() -> int:
         raise MissingPackageError("FAISS is not installed")
 
-    monkeypatch.setattr("retrieval.facts.faiss_gpus", missing)
+    monkeypatch.setattr("retrieval.info.faiss_gpus", missing)
     facts = json.loads(info("--format", "json"))
     assert (facts["faiss_gpus"], facts["problems"]) == (None, ["FAISS runs on nothing: FAISS is not installed"])
     assert "FAISS runs on   nothing: FAISS is not installed\n" in info()

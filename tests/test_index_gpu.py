@@ -10,7 +10,7 @@ from photo_samples import DIM, SampleFile, bring_up_to_date, embed
 
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
-from retrieval.facts import index_facts, installation_facts
+from retrieval.info import index_facts, installation_facts
 
 ROOT = Path("/photos")
 FILES = {b"%03d.jpg" % number: SampleFile(b"content %d" % number) for number in range(300)}

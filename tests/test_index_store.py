@@ -11,8 +11,8 @@ from photo_samples import SampleFile, bring_up_to_date, embed, open_for_writing
 
 from index.catalog.catalog import Catalog, CatalogState
 from index.catalog.queries import vectors_since
+from index.exact_search import best_photos, neighbours
 from index.photo_index import PhotoIndex
-from index.search import best_photos, neighbours
 from index.sync.run import Sync
 from index.sync.verify import find_problems
 from index.vectors.kinds import Built
@@ -43,13 +43,13 @@ class RoughStore:
         self.updates += 1
 
     def rebuild(self, state: CatalogState) -> None:
-        raise NotImplementedError
+        raise AssertionError("no search, sync or check asks for it")
 
     def save_if_far_behind(self) -> None:
-        raise NotImplementedError
+        raise AssertionError("no search, sync or check asks for it")
 
     def describe(self) -> Built:
-        raise NotImplementedError
+        raise AssertionError("no search, sync or check asks for it")
 
     def problems(self, state: CatalogState) -> Iterator[str]:
         yield "it is rough"

@@ -10,7 +10,7 @@ from PIL import Image
 from commands.tables import format_facts
 from index.errors import UserError
 from retrieval.evaluation.evaluate import _result, evaluate
-from retrieval.facts import evaluation_facts
+from retrieval.info import evaluation_facts
 from retrieval.models.model import Model
 
 MakePhoto = Callable[..., Path]

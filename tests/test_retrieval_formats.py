@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands.output import report_skipped, warn
+from commands.streams import report_skipped, warn
 from commands.tables import format_facts, format_predictions, format_results, format_skipped, shorten_middle
 from index.records import Prediction, SearchResult, SkippedPhoto
-from retrieval.facts import Facts
+from retrieval.info import Facts
 from retrieval.searching.search import Answer
 from retrieval.text import printable
 

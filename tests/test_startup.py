@@ -6,7 +6,7 @@ import sys
 import pytest
 
 OURS = {
-    *("cli", "commands", "commands.options", "commands.model_options", "commands.output"),
+    *("cli", "commands", "commands.options", "commands.model_options", "commands.streams"),
     *("commands.photos", "commands.collection", "commands.training", "commands.models"),
     *("index", "index.errors", "training", "training.errors", "training.networks", "training.networks.architectures"),
     *("training.loop", "training.loop.options", "training.loop.recipe"),
@@ -55,5 +55,5 @@ def test_no_garbage_is_looked_for_at_the_end() -> None:
 def test_the_list_of_commands_imports_none_of_them() -> None:
     program = f"import sys; sys.argv = ['fc7', '--help']\nimport cli\ntry: cli.main()\nexcept SystemExit: {REPORT}"
     loaded = loaded_modules(program)
-    assert {module for module in loaded if module.startswith("commands.")} == {"commands.output"}
+    assert {module for module in loaded if module.startswith("commands.")} == {"commands.streams"}
     assert not {module for module in loaded if module.startswith("training")}

@@ -16,7 +16,7 @@ from training.loop.optimisation import WeightAverage
 from training.loop.trainer import Trainer
 from training.loop.validation import evaluate
 from training.networks.alexnet import AlexNet
-from training.pretrained.weights import read_pretrained
+from training.pretrained.fine_tuning import read_pretrained
 
 RECIPE = TINY_RECIPE.changed(ema=0.9, batch_size=4, epochs=2, precision="float32")
 

@@ -23,9 +23,9 @@ from training.data.augment import Normalisation, centre_crops
 from training.data.dataset import Split
 from training.data.pictures import MemoryPictures, load_pictures
 from training.errors import DatasetError, ExportError
+from training.export.alexnet_graph import build_model
 from training.export.embedding import EmbeddingRecipe
 from training.export.export import export_model
-from training.export.graph import build_model
 from training.loop.checkpoint import Checkpoint
 from training.networks.architectures import ALEXNET, CONFIGS, AlexNetConfig
 

@@ -12,9 +12,9 @@ from training_samples import CPU, TINY, as_split, lively, write_shapes
 
 from training.data.augment import Normalisation, centre_crops
 from training.data.pictures import MemoryPictures
+from training.export.alexnet_graph import build_model
 from training.export.embedding import EmbeddingRecipe, EmbeddingTransform, fc7_alone, join_layers, learn_embedding
 from training.export.export import for_inference
-from training.export.graph import build_model
 from training.networks.alexnet import AlexNet
 from training.networks.architectures import AlexNetConfig, ConvLayer
 

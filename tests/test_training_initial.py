@@ -26,7 +26,7 @@ from training.loop.checkpoint import Checkpoint
 from training.loop.recipe import RECIPES
 from training.loop.run import TrainResult, resume, train
 from training.networks.architectures import CONFIGS
-from training.pretrained.weights import read_pretrained
+from training.pretrained.fine_tuning import read_pretrained
 
 Change = Callable[[onnx.ModelProto], None]
 

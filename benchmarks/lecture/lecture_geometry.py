@@ -15,7 +15,7 @@ from index.errors import PhotoError
 from retrieval.models.model import Model
 from retrieval.photos.decode import open_photo
 from retrieval.photos.scan import expand_paths
-from training.pretrained.weights import read_pretrained
+from training.pretrained.fine_tuning import read_pretrained
 
 LAYERS = {"conv1": "relu1", "pool1": "pool1", "conv3": "relu3", "conv5": "relu5", "pool5": "pool5"}
 """Layers that are compared, and the module whose output is meant."""

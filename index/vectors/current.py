@@ -57,7 +57,7 @@ class CurrentVectors:
         return vectors
 
     def header(self) -> Header | None:
-        """Read the header of the file, as it is now; None where it cannot be read."""
+        """Read the header of the file, without the vectors; None where it cannot be read."""
         with suppress(VectorFileError):
             return read_header(self.path)
         return None

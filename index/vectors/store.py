@@ -17,8 +17,8 @@ class VectorStore(Protocol):
     """The vectors of one catalogue, each under the id of its photo; everything in it can be made from the catalogue.
 
     A `state` is that of the snapshot of the catalogue around the call. The answer is of that state: the store reads by
-    itself what has changed since it last looked. It returns ids only. `index.search` computes their scores from the
-    embeddings in the catalogue, so a store may round its vectors.
+    itself what has changed since it last looked. It returns ids only. Their scores are computed from the embeddings in
+    the catalogue (`index.exact_search`), so a store may round its vectors.
     """
 
     def candidates(

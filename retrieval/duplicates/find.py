@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from index.errors import UserError
 from index.files import absolute
 from index.photo_index import PhotoIndex
+from retrieval.answers import duplicate_group
 from retrieval.duplicates.compare import compare_pictures, connected_groups, same_bytes
 from retrieval.photos.files import stamp_of
 from retrieval.pipeline.progress import Progress
@@ -67,6 +68,15 @@ class DuplicateGroup:
 
     likeness: Likeness
     photos: tuple[DuplicatePhoto, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return dict(duplicate_group(self))
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Where they lie."""
+        return tuple(photo.path for photo in self.photos)
 
     @property
     def spare(self) -> tuple[DuplicatePhoto, ...]:

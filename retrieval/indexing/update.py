@@ -1,6 +1,6 @@
 """An index brought up to date: opened or made for a model, then filled, rebuilt or kept in step with its folders."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from index.index_writer import IndexWriter
@@ -77,19 +77,11 @@ def update_index(
     with open_for_model(place, model, warn=warn, building=building) as index:
         if kind is not None:
             index.set_kind(kind)
-        update = keep_in_step if watch else _once
-        yield from update(
-            index, model, folders, retry_skipped=retry_skipped, concurrency=concurrency, progress=progress
-        )
-
-
-def _once(
-    index: IndexWriter,
-    model: Model,
-    folders: Sequence[Path],
-    *,
-    retry_skipped: bool,
-    concurrency: Concurrency | None,
-    progress: Progress | None,
-) -> Iterator[list[FolderReport]]:
-    yield index_folders(index, model, folders, retry_skipped=retry_skipped, concurrency=concurrency, progress=progress)
+        if watch:
+            yield from keep_in_step(
+                index, model, folders, retry_skipped=retry_skipped, concurrency=concurrency, progress=progress
+            )
+        else:
+            yield index_folders(
+                index, model, folders, retry_skipped=retry_skipped, concurrency=concurrency, progress=progress
+            )

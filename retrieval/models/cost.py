@@ -1,7 +1,7 @@
 """What each layer of a model has and costs, and the time that it takes: `fc7 info MODEL --layers`.
 
 Everything is read off ONNX Runtime's profiler, so it holds for any model file and needs nothing but ONNX Runtime. The
-names of nodes are those that `training.export.graph` gives: `conv1`, `relu1`, `norm1.squares`, `fc6.sum`, `fc7.unit` …
+names of nodes are those that `training.export.alexnet_graph` gives: `conv1`, `relu1`, `norm1.squares`, `fc6.sum` …
 """
 
 import os

@@ -9,7 +9,7 @@ from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import FileStamp, NewPhoto
 from index.vectors.faiss_library import FaissDevice, faiss_gpus
-from retrieval.facts import index_facts
+from retrieval.info import index_facts
 
 pytestmark = pytest.mark.skipif(faiss_gpus() == 0, reason="FAISS finds no GPU")
 

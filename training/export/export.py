@@ -16,8 +16,8 @@ from retrieval.models.spec import ClassGroup, ClassName, ModelSpec, group_slices
 from training.data.augment import Normalisation, centre_crops
 from training.data.pictures import Pictures
 from training.errors import DatasetError, ExportError
+from training.export.alexnet_graph import build_model
 from training.export.embedding import EmbeddingRecipe, EmbeddingTransform, learn_embedding
-from training.export.graph import build_model
 from training.export.model_file import fingerprint, write_model_file
 from training.loop.checkpoint import Checkpoint
 from training.loop.validation import evaluate

@@ -1,4 +1,4 @@
-"""What a step learns: labels here, a teacher's answers in distillation.py."""
+"""What a step learns: labels here, a teacher's answers in training/distillation/objective.py."""
 
 from typing import Any, NamedTuple, Protocol
 

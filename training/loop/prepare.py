@@ -17,7 +17,7 @@ from training.loop.recipe import Recipe
 from training.loop.report import Report, tell_skipped
 from training.networks.alexnet import feature_grid
 from training.networks.architectures import AlexNetConfig
-from training.pretrained.weights import PretrainedWeights
+from training.pretrained.fine_tuning import PretrainedWeights
 
 
 def check_crops(recipe: Recipe, config: AlexNetConfig) -> None:

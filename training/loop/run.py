@@ -37,7 +37,7 @@ from training.loop.run_folder import ANSWERS, CONFUSION, METRICS, MISTAKES, MODE
 from training.loop.trainer import Trainer, drawn
 from training.networks.alexnet import AlexNet
 from training.networks.architectures import CONFIGS, AlexNetConfig
-from training.pretrained.weights import PretrainedWeights
+from training.pretrained.fine_tuning import PretrainedWeights
 
 SECONDS_BETWEEN_CHECKPOINTS = 300
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrieval.facts import Facts
+from retrieval.info import Facts
 from retrieval.models.model import models_folder
 
 
