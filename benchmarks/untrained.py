@@ -7,7 +7,7 @@ import torch
 from retrieval.models.spec import ClassName
 from training.data.augment import Normalisation
 from training.export.embedding import fc7_alone
-from training.export.export import Description, InferenceNetwork, write_model
+from training.export.export import Description, InferenceNetwork, for_inference, write_model
 from training.networks.alexnet import AlexNet
 from training.networks.architectures import AlexNetConfig
 from training.pretrained.import_alexnet import random_pictures
@@ -24,7 +24,8 @@ def untrained(config: AlexNetConfig) -> AlexNet:
 
 def write_untrained(config: AlexNetConfig, path: Path) -> Path:
     """Write the model file of that network, and return its path."""
-    network = untrained(config)
+    # Rounded before: untrained, its answers are almost nothing, and rounding would change them.
+    network = for_inference(untrained(config), half=True)
     classes = tuple(ClassName(str(number)) for number in range(CLASSES))
     write_model(
         InferenceNetwork.of(network, NORMALISATION, fc7_alone(network)),

@@ -15,7 +15,7 @@ from retrieval.models.runtime import NodeRun
 from retrieval.models.spec import ClassName
 from training.data.augment import Normalisation
 from training.export.embedding import fc7_alone
-from training.export.export import Description, InferenceNetwork, write_model
+from training.export.export import Description, InferenceNetwork, for_inference, write_model
 from training.networks.alexnet import AlexNet
 from training.networks.architectures import ALEXNET, CONFIGS, AlexNetConfig
 from training.pretrained.import_alexnet import random_pictures
@@ -29,6 +29,8 @@ SHAPES = [
 
 def write(network: AlexNet, path: Path, *, half: bool = True) -> Path:
     """Write the model file of a network whose embedding is fc7 alone."""
+    # Rounded before: what rounding does to untrained weights, whose answers are almost nothing, is not asked here.
+    network = for_inference(network, half=half)
     classes = tuple(ClassName(str(number)) for number in range(network.classes))
     write_model(
         InferenceNetwork.of(network, COLOUR, fc7_alone(network), half=half),
