@@ -123,8 +123,8 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
     score 1; it need not be there any more.
 
     --label takes a name that the model knows, a synonym, a WordNet id, or what has such kinds: goldfish, dog, vehicle.
-    Alone it lists photos by the probability that the model gave it, as far as it is among the five names that are kept
-    of each photo; with PHOTO it leaves out results of which it is less than 20 %.
+    Alone it lists photos by the probability that the model gave it, as far as it is among the names that are kept of
+    each photo, five of each group of classes; with PHOTO it leaves out results of which it is less than 20 %.
     """
     null_wants_paths(null, format)
 
