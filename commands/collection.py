@@ -122,6 +122,9 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
     for by itself, unless --average makes one query of all. A photo that is indexed finds itself and its copies, with
     score 1; it need not be there any more.
 
+    If the model of the index has a text half, as CLIP has, PHOTO can be words: "a dog on a beach". What exists, or is
+    indexed, is a photo; everything else is words, and answered after the photos. --not takes words as well.
+
     --label takes a name that the model knows, a synonym, a WordNet id, or what has such kinds: goldfish, dog, vehicle.
     Alone it lists photos by the probability that the model gave it, as far as it is among the names that are kept of
     each photo, five of each group of classes; with PHOTO it leaves out results of which it is less than 20 %.
@@ -130,15 +133,16 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
 
     from commands.tables import format_results
     from index.photo_index import PhotoIndex
-    from retrieval.searching.search import search_index
+    from retrieval.searching.search import search_index, with_texts
 
     skipped: list[SkippedPhoto] = []
     opened = PhotoIndex.open(index, fingerprint=model.spec.fingerprint, device=model.device, warn=warn)
     with opened as photo_index:
-        answers = search_index(photo_index, model, query, standard_input=sys.stdin.buffer, skipped=skipped)
+        asked = with_texts(query, photo_index, model)
+        answers = search_index(photo_index, model, asked, standard_input=sys.stdin.buffer, skipped=skipped)
         format = "paths" if null else format
         end = "\0" if null else "\n"
-        write(format_results(answers, format, labelled=not query.photos, width=table_width(), end=end))
+        write(format_results(answers, format, labelled=asked.for_labels, width=table_width(), end=end))
     report_skipped(skipped, named=query.photos + query.unlike, strict=strict)
 
 

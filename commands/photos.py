@@ -27,21 +27,39 @@ if TYPE_CHECKING:
 @photos_argument("PHOTO...")
 @ensemble_options(few=True)
 @top_option(5, "names for each photo")
+@click.option(
+    "--labels",
+    metavar="WORDS",
+    help="Name by these words, with commas between, not by the model's classes; it needs a text half.",
+)
+@click.option("--prompt", show_default="a photo of a {}", help="Sentence that each of --labels is put into, at {}.")
 @format_option("table", "json", "jsonl", "csv")
 @strict_option
-def classify_command(photos: Sequence[Path], *, model: "Ensemble", top: int, format: str, strict: bool) -> None:
+def classify_command(
+    photos: Sequence[Path],
+    *,
+    model: "Ensemble",
+    top: int,
+    labels: str | None,
+    prompt: str | None,
+    format: str,
+    strict: bool,
+) -> None:
     """Name what is in photos.
 
     PHOTO is a file, a folder, searched with the folders below it, or - for a picture on standard input.
     """
     from commands.progress_bar import ProgressBar
     from commands.tables import format_predictions
+    from retrieval.models.zero_shot import naming
     from retrieval.pipeline.embed import embed_paths
 
+    words = () if labels is None else tuple(label.strip() for label in labels.split(","))
+    namer = naming(model, words, prompt=prompt)
     skipped: list[SkippedPhoto] = []
     with ProgressBar("Classifying", sys.stderr, hidden=sys.stdout.isatty()) as progress:
-        described = embed_paths(model, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
-        answers = ((str(photo.path), model.top_predictions(photo.probabilities, top)) for photo in described)
+        described = embed_paths(namer, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
+        answers = ((str(photo.path), namer.top_predictions(photo.probabilities, top)) for photo in described)
         write(format_predictions(answers, format, width=table_width()))
     report_skipped(skipped, named=photos, strict=strict)
 

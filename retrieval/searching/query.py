@@ -1,5 +1,6 @@
-"""The photos of a query as embeddings: those that the index has are not decoded again."""
+"""The photos and words of a query as embeddings: photos that the index has are not decoded again."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -48,11 +49,16 @@ class Box:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QueryPhoto:
-    """A photo to look for: embedding (dim,) of unit length."""
+    """A photo, or words, to look for: embedding (dim,) of unit length."""
 
-    path: Path
-    """`image` for one that is no file."""
+    path: Path | str
+    """`image` for a picture that is no file; the text of words."""
     embedding: NDArray[np.float32]
+
+    @property
+    def name(self) -> str:
+        """What is asked for, as a user wrote it."""
+        return str(self.path)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +113,30 @@ def embed_query_images(model: Model, images: "Sequence[Image]") -> Iterator[Quer
         if not has_direction(embedding):
             raise PhotoError(f"cannot look for an image: {NOTHING_FOUND}")
         yield QueryPhoto(Path("image"), unit(embedding))
+
+
+def embed_query_texts(model: Model, texts: Sequence[str]) -> Iterator[QueryPhoto]:
+    """Yield words as the model's text half embeds them. Raises UserError where it has none, and what that raises."""
+    if not texts:
+        return
+    if model.text is None:
+        raise UserError(
+            f"the model {model.spec.name} knows no words but its classes",
+            hint="look for these with --label, or make the index with a model that has a text half: docs/models.md",
+        )
+    for text, embedding in zip(texts, model.text.embed(texts), strict=True):
+        yield QueryPhoto(text, unit(embedding))
+
+
+def is_text(path: Path, index: PhotoIndex, model: Model) -> bool:
+    """Tell whether what is to be looked for is words and no photo.
+
+    What exists is a photo or a folder, and so is what the index knows, though it may not be there now. All else is
+    words if the model has a text half, and otherwise a photo that is missing.
+    """
+    if not model.spec.text or path == STANDARD_INPUT or os.path.lexists(path):
+        return False
+    return index.photo(path) is None
 
 
 def _embedded(
