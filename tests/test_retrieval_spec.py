@@ -81,7 +81,7 @@ def test_entries_with_a_default_may_be_missing() -> None:
     ],
 )
 def test_a_file_of_another_program(metadata: dict[str, str]) -> None:
-    with told(ModelError, match=r"some.onnx is an ONNX file, but not a model made by fc7; make one of it with `fc7 import"):
+    with told(ModelError, match=r"some.onnx is an ONNX file, but not a model made by fc7; make one of it with"):
         read(metadata)
 
 

@@ -73,7 +73,7 @@ def open_session(
 
 
 def open_graph(graph: bytes | Path) -> Any:
-    """Open an ONNX graph that is no model file yet, on the CPU; what fails is raised and not logged. Raises ModelError."""
+    """Open an ONNX graph that is no model file yet, on the CPU, that logs nothing. Raises ModelError."""
     ort = load_onnxruntime()
 
     options = _options(None, fast_start=True)

@@ -5,7 +5,7 @@ Radford et al. (2021), "Learning Transferable Visual Models From Natural Languag
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from retrieval.models.text import TextHalf
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from retrieval.pipeline.embed import Embedder
 
 PROMPT = "a photo of a {}"
 """What a label is put into, in place of {}: the network learned from captions, not from single words."""
@@ -78,7 +80,7 @@ def embed_labels(half: TextHalf, labels: Sequence[str], *, prompt: str = PROMPT)
     return half.embed([prompt.replace("{}", label) for label in labels])
 
 
-def naming(model: Ensemble, labels: Sequence[str] = (), *, prompt: str | None = None) -> "Ensemble | ZeroShot":
+def naming(model: Ensemble, labels: Sequence[str] = (), *, prompt: str | None = None) -> "Embedder[Any]":
     """Return what names photos: a model by its classes, or by `labels`. Raises ModelError where it can do neither."""
     if not labels:
         if prompt is not None:

@@ -61,9 +61,7 @@ def write_model_file(model: onnx.ModelProto, spec: ModelSpec, out: Path, *, prov
     write_proven(model, spec.to_metadata(), out, prove=lambda path: prove(Model.load(path, device="cpu")))
 
 
-def write_proven(
-    model: onnx.ModelProto, metadata: dict[str, str], out: Path, *, prove: Callable[[Path], None]
-) -> None:
+def write_proven(model: onnx.ModelProto, metadata: dict[str, str], out: Path, *, prove: Callable[[Path], None]) -> None:
     """As `write_model_file`, for a graph of others, which ONNX Runtime alone judges; `prove` opens the file itself."""
     onnx.helper.set_model_props(model, metadata)
     try:

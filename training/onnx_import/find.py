@@ -127,7 +127,8 @@ def choose(
             f"which tensor of {path} has the scores of its classes cannot be told; name it with --logits"
             f"{_listed(vectors, shapes)}"
         )
-    share = scores in heads and heads[scores].probabilities not in (None, "LogSoftmax")
+    head = None if scores is None else heads.get(scores)
+    share = head is not None and head.probabilities not in (None, "LogSoftmax")
     if embedding is None:
         embedding = _embedding(path, vectors, heads, shapes, outputs, scores)
     return Found(embedding, scores, share)
@@ -167,10 +168,12 @@ def _embedding(
     named = [name for wanted in EMBEDDINGS for name in outputs if name.lower() == wanted]
     if named:
         return named[0]
-    if scores in heads:
+    if scores is not None and scores in heads:
         return heads[scores].features
     # A product without a bias may be the classes' or a projection of what goes into it.
-    both = dict.fromkeys(chain.from_iterable((name, heads[name].features) if name in heads else (name,) for name in vectors))
+    both = dict.fromkeys(
+        chain.from_iterable((name, heads[name].features) if name in heads else (name,) for name in vectors)
+    )
     rest = [name for name in both if name != scores]
     if len(rest) == 1:
         return rest[0]
@@ -182,8 +185,7 @@ def _embedding(
             f"{_listed(rest, shapes)}"
         )
     raise OptionError(
-        f"which tensor of {path} is the embedding cannot be told; name one with --embedding"
-        f"{_listed(outputs, shapes)}"
+        f"which tensor of {path} is the embedding cannot be told; name one with --embedding{_listed(outputs, shapes)}"
     )
 
 
@@ -207,5 +209,3 @@ def check_named(path: Path, model: onnx.ModelProto, option: str, name: str | Non
     if name not in there:
         shown = ", ".join(output.name for output in model.graph.output)
         raise OptionError(f"{path} has no tensor {name}, as {option} says; its outputs are {shown}")
-
-

@@ -1,11 +1,12 @@
 """`fc7 import DIR`: the folder of a transformers-style ONNX export, of CLIP, SigLIP or an image network alone."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+from onnx import numpy_helper
 
 from retrieval.models.runtime import require_onnxruntime
 from retrieval.models.spec import ClassName
@@ -37,7 +38,7 @@ def import_folder(
     out: Path,
     *,
     wishes: Wishes,
-    tensors: Tensors = Tensors(),  # noqa: B008 a frozen value
+    tensors: Tensors | None = None,
     classes: Sequence[ClassName] = (),
     prompt: str = PROMPT,
     name: str | None = None,
@@ -64,7 +65,7 @@ def import_folder(
         text_path = image_path
     words = text_path is not None
     wishes = _filled(wishes, folder)
-    wrapping = decide(network, wishes=wishes, tensors=tensors, classes=0 if words else len(classes))
+    wrapping = decide(network, wishes=wishes, tensors=tensors or Tensors(), classes=0 if words else len(classes))
     spec = specify(wrapping, name or out.stem, classes, text=words)
     spec = replace(spec, licence=licence)
     if keep_other:
@@ -126,23 +127,7 @@ def _filled(wishes: Wishes, folder: Path) -> Wishes:
 
 def _scale(network: Network) -> float | None:
     """Return what a joint model multiplies cosines with, None where the file does not tell."""
-    import numpy as np
-    from onnx import numpy_helper
-
     for weight in network.model.graph.initializer:
         if weight.name.endswith("logit_scale"):
             return float(np.exp(numpy_helper.to_array(weight)).reshape(()))
     return None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file, nothing where there is no such file. Raises ExportError."""
-    try:
-        values = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ExportError(f"{path} cannot be read ({error}); copy it there again") from error
-    if not isinstance(values, dict):
-        raise ExportError(f"{path} is not as transformers writes it; copy it there again")
-    return values

@@ -54,7 +54,7 @@ def import_network(
     out: Path,
     *,
     wishes: Wishes,
-    tensors: Tensors = Tensors(),  # noqa: B008 a frozen value
+    tensors: Tensors | None = None,
     classes: Sequence[ClassName] = (),
     name: str | None = None,
     keep_other: bool = False,
@@ -68,7 +68,7 @@ def import_network(
     require_onnxruntime()
     check_place(out)
     network = read_network(path)
-    wrapping = decide(network, wishes=wishes, tensors=tensors, classes=len(classes))
+    wrapping = decide(network, wishes=wishes, tensors=tensors or Tensors(), classes=len(classes))
     spec = specify(wrapping, name or out.stem, classes)
     if keep_other:
         check_same(out, spec)
@@ -97,7 +97,9 @@ def decide(network: Network, *, wishes: Wishes, tensors: Tensors, classes: int =
             "image half alone"
         )
     heads = candidates(graph, outputs)
-    wanted = dict.fromkeys([*outputs, *(head.features for head in heads.values()), *filter(None, (tensors.embedding, tensors.logits))])
+    wanted = dict.fromkeys(
+        [*outputs, *(head.features for head in heads.values()), *filter(None, (tensors.embedding, tensors.logits))]
+    )
     wrapping = Wrapping(network, image, preparation, Found(""), {}, pooling=tensors.pooling, classes=classes)
     answers = by_hand(wrapping, list(wanted), pictures(preparation.side)[:1])
     shapes = {name: answer.shape for name, answer in zip(wanted, answers, strict=True)}
@@ -114,8 +116,8 @@ def decide(network: Network, *, wishes: Wishes, tensors: Tensors, classes: int =
     check_embedding(network.path, wrapping, {name: answer.dtype for name, answer in zip(wanted, answers, strict=True)})
     if classes and found.logits is not None and (width := int(np.prod(shapes[found.logits][1:]))) != classes:
         raise OptionError(
-            f"--classes names {classes} classes, and {found.logits} of {network.path} has {width}; give a file with one "
-            "line for each class, in their order"
+            f"--classes names {classes} classes, and {found.logits} of {network.path} has {width}; "
+            "give a file with one line for each class, in their order"
         )
     return wrapping
 
@@ -230,16 +232,16 @@ def write_wrapped(wrapping: Wrapping, spec: ModelSpec, out: Path) -> None:
             "name another tensor with --embedding"
         )
 
+    def check(model: Model, batch: NDArray[np.uint8]) -> None:
+        found = model.run(batch)
+        error = np.linalg.norm(found.embedding - expected[: len(batch)], axis=1).max()
+        if not error <= LARGEST_ERROR * between or not np.isfinite(found.probabilities).all():
+            raise _Differs(f"their distance is {error:.2g}, of {between:.2g} between pictures")
+
     def prove(file: Path) -> None:
-        # The first session is silent: that a network does not take batches is no news. The second is production's.
-        for open_model, batch in (
-            (lambda: Model(open_graph(file), spec), sample),
-            (lambda: Model.load(file, device="cpu"), sample[:1]),
-        ):
-            found = open_model().run(batch)
-            error = np.linalg.norm(found.embedding - expected[: len(batch)], axis=1).max()
-            if not error <= LARGEST_ERROR * between or not np.isfinite(found.probabilities).all():
-                raise _Differs(f"their distance is {error:.2g}, of {between:.2g} between pictures")
+        # This session is silent: that a network does not take batches is no news. The next one is production's.
+        check(Model(open_graph(file), spec), sample)
+        check(Model.load(file, device="cpu"), sample[:1])
 
     failure: Exception
     for one_by_one in (False, True):

@@ -130,8 +130,8 @@ def image_input(network: Network, *, layout: Layout | None = None) -> ImageInput
     told = ", ".join(f"{value.name} {_shape(value)}" for value in network.inputs) or "nothing"
     if len(rank4) != 1:
         raise ExportError(
-            f"{network.path} is no image network: it takes {told}, where a picture would be of shape [n, 3, side, side] "
-            "or [n, side, side, 3]; name another file"
+            f"{network.path} is no image network: it takes {told}, where a picture would be "
+            "[n, 3, side, side] or [n, side, side, 3]; name another file"
         )
     [value] = rank4
     batch, *sides = [dim.dim_value or None for dim in value.type.tensor_type.shape.dim]

@@ -18,7 +18,7 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Preset:
-    """What is usual for the networks of one origin; a picture becomes (pixels × scale - mean) / std, channel by channel.
+    """What is usual for the networks of one origin; each channel of a picture becomes (pixels × scale - mean) / std.
 
     `share` is the part of the resized picture that the network sees (timm's `crop_pct`).
     """
@@ -68,17 +68,19 @@ class Preparation:
     @property
     def factor(self) -> NDArray[np.float32]:
         """What each channel of the pixels (0 to 255) is multiplied with: (3,)."""
-        return np.float32(self.scale / np.array(self.std, np.float64))
+        return (self.scale / np.array(self.std, np.float64)).astype(np.float32)
 
     @property
     def offset(self) -> NDArray[np.float32]:
         """What is added to each channel then: (3,)."""
-        return np.float32(-np.array(self.mean, np.float64) / np.array(self.std, np.float64))
+        return (-np.array(self.mean, np.float64) / np.array(self.std, np.float64)).astype(np.float32)
 
     def by_hand(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Return pixels (n, side, side, 3) as the network takes them, computed apart from the graph."""
         ordered = pixels[..., ::-1] if self.bgr else pixels
-        found: NDArray[np.float64] = (ordered.astype(np.float64) * self.scale - np.array(self.mean)) / np.array(self.std)
+        found: NDArray[np.float64] = (ordered.astype(np.float64) * self.scale - np.array(self.mean)) / np.array(
+            self.std
+        )
         return found
 
 
@@ -136,8 +138,10 @@ def colour(text: str) -> Colour:
 
 def read_preprocessor(path: Path) -> Wishes:
     """Read the preprocessor_config.json of a transformers-style export. Raises ExportError."""
+    values = read_json(path)
+    if not values:
+        raise ExportError(f"there is no {path}, which tells how pictures are prepared; copy it there too")
     try:
-        values: dict[str, Any] = json.loads(path.read_text("utf-8"))
         size, crop = _sides(values.get("size")), _sides(values.get("crop_size"))
         cropped = bool(values.get("do_center_crop", crop is not None))
         normalised, rescaled = values.get("do_normalize", True), values.get("do_rescale", True)
@@ -150,11 +154,7 @@ def read_preprocessor(path: Path) -> Wishes:
             std=colour(",".join(map(str, values["image_std"]))) if normalised else None,
             scale=float(values.get("rescale_factor", 1 / 255)) if rescaled else 1.0,
         )
-    except FileNotFoundError:
-        raise ExportError(
-            f"there is no {path}, which tells how pictures are prepared; copy it there too"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ExportError(f"{path} does not tell how pictures are prepared ({error}); copy it there again") from error
 
 
@@ -171,3 +171,16 @@ def _sides(size: object) -> int | None:
         case {"height": int(height), "width": int(width)} if height == width:
             return height
     raise ValueError(f"a size of {size}")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file, nothing where there is no such file. Raises ExportError."""
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{path} cannot be read ({error}); copy it there again") from error
+    if not isinstance(values, dict):
+        raise ExportError(f"{path} is not as transformers writes it; copy it there again")
+    return values

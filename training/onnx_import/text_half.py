@@ -1,26 +1,25 @@
 """The text half of a network such as CLIP as a file of fc7's: tokens in, embeddings of unit length out."""
 
 import json
-import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from index.errors import ModelError, UserError
 from retrieval.models.runtime import open_graph, reason_of
 from retrieval.models.text import TextHalf, TextSpec, Tokens
 from training.errors import ExportError
 from training.export.model_file import write_proven
 from training.export.onnx_graph import Graph
-from training.onnx_import.find import candidates, choose
+from training.onnx_import.find import EMBEDDINGS
 from training.onnx_import.graphs import inputs_of, prune, rename
 from training.onnx_import.network_file import Network
-from training.onnx_import.wrap import THEIRS, _is_ours
+from training.onnx_import.preparation import read_json
+from training.onnx_import.wrap import THEIRS, is_ours
 
 SCALE = 100.0
 """What CLIP multiplies cosines with: its logit_scale was clipped there (Radford et al. 2021), and reached it."""
@@ -29,6 +28,9 @@ TOKENS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"
 
 ENDLESS = 100_000
 """Tokens from which on a tokenizer's model_max_length says that there is no limit."""
+
+LARGEST_DIFFERENCE = 1e-3
+"""Of a value of an embedding, between a text by itself and beside another: rounding to 8 bits differs by row."""
 
 PAIR = ("a photo of a dog", "two red boats")
 """Texts that a text half is tried with."""
@@ -82,15 +84,10 @@ def write_text_half(
 
     Raises ExportError for a network that does not take text, or that tokenizer or model do not fit.
     """
-    inputs = {value.name: value for value in network.inputs}
-    graph = network.model.graph
-    outputs = [output.name for output in graph.output if TOKENS in inputs_of(graph, output.name, inputs)]
-    outputs = [name for name in outputs if inputs_of(graph, name, inputs) <= {TOKENS, MASK, TYPES}]
-    if TOKENS not in inputs or not outputs:
-        raise ExportError(
-            f"{network.path} is no text half: it takes {', '.join(inputs) or 'nothing'}, and not {TOKENS} alone, with "
-            f"{MASK} or without; export it again"
-        )
+    text = _text_alone(network)
+    inputs = {value.name: value for value in text.inputs}
+    if len(inputs[TOKENS].type.tensor_type.shape.dim) != 2:
+        raise ExportError(f"{network.path} takes no rows of tokens as {TOKENS}; export it again")
     batch, length = [dim.dim_value or None for dim in inputs[TOKENS].type.tensor_type.shape.dim]
     context = length or tokenizer.context
     if context is None:
@@ -99,66 +96,117 @@ def write_text_half(
             "into the folder"
         )
     tokens = Tokens(tokenizer.json, context=context, pad=tokenizer.pad)
-    output = _output(network, outputs, batch=batch or 1, context=context, dim=dim, known=tokens.count)
-    takes_mask = MASK in inputs_of(graph, output, inputs)
-    fill = bool(length) or tokenizer.fill or not takes_mask
+    shapes = _try(text, batch=batch or 1, context=context, known=tokens.count)
+    output = _choose(network.path, shapes, dim)
+    masked = MASK in inputs
     spec = TextSpec(
         model=model,
         dim=dim,
         context=context,
         pad=tokenizer.pad,
-        fill=fill,
-        mask=takes_mask and not tokenizer.fill,
+        # A network without a mask was trained on texts that were filled up.
+        fill=bool(length) or tokenizer.fill or not masked,
+        mask=masked and not tokenizer.fill,
         batches=batch is None,
         scale=scale or SCALE,
     )
-    wrapped = _wrapped(network, output, spec, length=length, ones=takes_mask and tokenizer.fill)
 
     def prove(file: Path) -> None:
         half = TextHalf(file)
-        together, apart = half.embed(PAIR), np.concatenate([half.embed([text]) for text in PAIR])
+        together, apart = half.embed(PAIR), np.concatenate([half.embed([words]) for words in PAIR])
         difference = float(np.abs(together - apart).max())
-        if not difference <= 1e-3 or np.allclose(apart[0], apart[1], atol=1e-6):
+        if not difference <= LARGEST_DIFFERENCE or not np.abs(apart[0] - apart[1]).max() > 1e-6:
             raise ExportError(
-                f"{network.path} does not tell texts apart, or embeds one otherwise beside another ({difference:.1e}); "
-                "it is no text half that fc7 can use"
+                f"{network.path} does not tell texts apart, or embeds one otherwise beside another ({difference:.1e} "
+                "away); it is no text half that fc7 can use"
             )
 
-    write_proven(wrapped, spec.to_metadata(tokenizer.json), out, prove=prove)
+    write_proven(_wrapped(text, output, spec), spec.to_metadata(tokenizer.json), out, prove=prove)
     return spec
 
 
-def _output(network: Network, outputs: list[str], *, batch: int, context: int, dim: int, known: int) -> str:
-    """Return the output that embeds a text, once the network was run on as many tokens as it reads.
+def _text_alone(network: Network) -> Network:
+    """Return the part of a network that needs text alone. Raises ExportError where there is none."""
+    inputs = {value.name for value in network.inputs}
+    graph = network.model.graph
+    needs = {output.name: inputs_of(graph, output.name, inputs) for output in graph.output}
+    outputs = [name for name, taken in needs.items() if TOKENS in taken and taken <= {TOKENS, MASK, TYPES}]
+    if not outputs:
+        raise ExportError(
+            f"{network.path} is no text half: it takes {', '.join(sorted(inputs)) or 'nothing'}, where it should take "
+            f"{TOKENS}, with {MASK} or without; export it again"
+        )
+    model = onnx.ModelProto()
+    model.CopyFrom(network.model)
+    prune(model.graph, outputs)
+    return replace(network, model=model)
 
-    Raises ExportError where tokenizer or model do not fit.
+
+def _try(text: Network, *, batch: int, context: int, known: int) -> dict[str, tuple[int, ...]]:
+    """Run a network on as many tokens as it reads, the last that the tokenizer knows; return the outputs' shapes.
+
+    Raises ExportError where the tokenizer does not fit.
     """
-    session = open_graph(network.model.SerializeToString())
-    found = None
-    for token in (0, known - 1):
-        feed: dict[str, NDArray[Any]] = {}
-        for value in network.inputs:
-            tensor = value.type.tensor_type
-            dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-            shape = [batch, context]
-            if value.name not in (TOKENS, MASK, TYPES):
-                shape = [dim.dim_value or 1 for dim in tensor.shape.dim]
-            full = {TOKENS: token, TYPES: 0}.get(value.name, 1)
-            feed[value.name] = np.full(shape, full, dtype)
-        feed |= _any_picture(network, feed)
-        try:
-            found = session.run(outputs, feed)
-        except Exception as error:  # ONNX Runtime's own exceptions have no common base but this one
-            raise ExportError(
-                f"tokenizer.json does not fit {network.path}: it knows {known:,} tokens and gives {context} at most, and "
-                f"the network fails on them ({reason_of(error)}); take both from one export"
-            ) from error
-    assert found is not None
-    shapes = {name: values.shape for name, values in zip(outputs, found, strict=True)}
-    # Without candidates: a projection at the end is part of a text half.
-    del candidates, choose
-    return ""
+    session = open_graph(text.model.SerializeToString())
+    feed = {
+        value.name: np.full(
+            (batch, context),
+            {TOKENS: known - 1, TYPES: 0}.get(value.name, 1),
+            helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type),
+        )
+        for value in text.inputs
+    }
+    outputs = [output.name for output in text.model.graph.output]
+    try:
+        found = session.run(outputs, feed)
+    except Exception as error:  # ONNX Runtime's own exceptions have no common base but this one
+        raise ExportError(
+            f"tokenizer.json does not fit {text.path}, which fails on the last of its {known:,} tokens, {context} of "
+            f"them ({reason_of(error)}); take both from one export"
+        ) from error
+    return {name: values.shape for name, values in zip(outputs, found, strict=True)}
 
 
-def _any_picture(network: Network, feed: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    return {}
+def _choose(path: Path, shapes: Mapping[str, tuple[int, ...]], dim: int) -> str:
+    """Return the output that embeds a text. Raises ExportError where there is none that fits the image half."""
+    vectors = [name for name, shape in shapes.items() if len(shape) == 2]
+    named = [name for wanted in EMBEDDINGS for name in vectors if name.lower() == wanted]
+    chosen = named or vectors
+    if not chosen or (not named and len(vectors) > 1):
+        raise ExportError(f"{path} has no output that embeds a text, such as text_embeds: {', '.join(shapes)}")
+    if (values := shapes[chosen[0]][1]) != dim:
+        raise ExportError(
+            f"{path} embeds a text as {values} values, the image half a photo as {dim}: they cannot be compared; take "
+            "both from one export, with the projections"
+        )
+    return chosen[0]
+
+
+def _wrapped(text: Network, output: str, spec: TextSpec) -> onnx.ModelProto:
+    """Return the model: `tokens` and `mask` (n, length) in, `embedding` (n, dim) out. `text` is used up."""
+    model = text.model
+    types = {value.name: value.type.tensor_type.elem_type for value in text.inputs}
+    prune(model.graph, [output])
+    new = rename(model.graph, is_ours, THEIRS)
+    graph = Graph(half=False, opset=text.opset)
+    one = graph.constant("mask.one", np.array(1))
+    zeros = graph.node("Sub", "tokens", "tokens", to="tokens.zeros")
+    sources = {
+        TOKENS: "tokens",
+        TYPES: zeros,
+        MASK: "mask" if spec.mask else graph.node("Add", zeros, one, to="mask.full"),
+    }
+    for name in [value.name for value in model.graph.input]:
+        old = next((before for before, after in new.items() if after == name), name)
+        if old in sources:
+            graph.cast(sources[old], to=name, type=types[old])
+    graph.nodes += model.graph.node
+    graph.unit_length(graph.cast(new.get(output, output), to="embedding.float"), to="embedding")
+    del model.graph.input[:], model.graph.output[:], model.graph.node[:]
+    model.graph.node.extend(graph.nodes)
+    model.graph.initializer.extend(graph.weights)
+    length: int | str = spec.context if spec.fill else "length"
+    for name in ("tokens", *(["mask"] if spec.mask else [])):
+        model.graph.input.append(helper.make_tensor_value_info(name, TensorProto.INT64, ["n", length]))
+    model.graph.output.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", spec.dim]))
+    return model

@@ -26,7 +26,7 @@ FLOATS = {np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)}
 
 @dataclass(frozen=True, eq=False)
 class WordClasses:
-    """Classes that are words: embeddings (classes, dim) of unit length, and what cosines with them are multiplied with."""
+    """Classes that are words: embeddings (classes, dim) of unit length, and what their cosines are multiplied with."""
 
     embeddings: NDArray[np.float32]
     scale: float
@@ -50,7 +50,7 @@ class Wrapping:
     @property
     def dim(self) -> int:
         """How many values the embedding has."""
-        return self._described(np.zeros(self.shapes[self.found.embedding], np.float32)).shape[1]
+        return int(self._described(np.zeros(self.shapes[self.found.embedding], np.float32)).shape[1])
 
     def describe(self, features: NDArray[np.generic]) -> NDArray[np.float64]:
         """Return what the graph makes of the embedding's tensor, computed apart from it: (n, dim) of unit length."""
@@ -85,12 +85,16 @@ def check_embedding(path: object, wrapping: Wrapping, types: dict[str, np.dtype[
     if not is_vector(shape):
         told = " × ".join(map(str, shape[1:])) or "no"
         if len(shape) not in (3, 4) or 0 in shape:
-            raise OptionError(f"{found.embedding} of {path} has {told} values for a picture; name another with --embedding")
+            raise OptionError(
+                f"{found.embedding} of {path} has {told} values for a picture; name another with --embedding"
+            )
         if wrapping.pooling is None or (wrapping.pooling == "first" and len(shape) == 4):
             ways = "--pooling mean, or name a tensor with --embedding that is one vector"
             if len(shape) == 3:
                 ways = "--pooling first, which is the class token of most vision transformers, or --pooling mean"
-            raise OptionError(f"{found.embedding} of {path} has {told} values for a picture; make one vector with {ways}")
+            raise OptionError(
+                f"{found.embedding} of {path} has {told} values for a picture; make one vector with {ways}"
+            )
     if found.logits is not None and not is_vector(shapes[found.logits]):
         raise OptionError(f"{found.logits} of {path} has no single row of scores; name another with --logits")
 
@@ -106,7 +110,7 @@ def wrapped(wrapping: Wrapping, *, one_by_one: bool = False) -> onnx.ModelProto:
     model.CopyFrom(network.model)
     wanted = {found.embedding: None} | ({found.logits: None} if found.logits and wrapping.classes else {})
     prune(model.graph, wanted)
-    new = rename(model.graph, _is_ours, THEIRS)
+    new = rename(model.graph, is_ours, THEIRS)
     names = {name: new.get(name, name) for name in (*wanted, image.name)}
     graph = Graph(half=False, opset=network.opset)
     if one_by_one:
@@ -130,7 +134,8 @@ def wrapped(wrapping: Wrapping, *, one_by_one: bool = False) -> onnx.ModelProto:
     return model
 
 
-def _is_ours(name: str) -> bool:
+def is_ours(name: str) -> bool:
+    """Tell whether a name of a tensor may clash with one of ours."""
     return name.partition(".")[0] in OURS
 
 
@@ -145,7 +150,9 @@ def _prepare(graph: Graph, wrapping: Wrapping, x: str, *, to: str) -> None:
         shape = (3, 1, 1) if image.layout == "nchw" else (3,)
         x = graph.cast(x, to="pixels.float")
         if (preparation.factor != 1).any():
-            x = graph.node("Mul", x, graph.constant("pixels.factor", preparation.factor.reshape(shape)), to="pixels.scaled")
+            x = graph.node(
+                "Mul", x, graph.constant("pixels.factor", preparation.factor.reshape(shape)), to="pixels.scaled"
+            )
         if (preparation.offset != 0).any():
             offset = graph.constant("pixels.offset", preparation.offset.reshape(shape))
             x = graph.node("Add", x, offset, to="pixels.normalised")
@@ -159,7 +166,11 @@ def _scan(graph: Graph, network: onnx.GraphProto, wrapping: Wrapping, names: dic
 
     A network for batches of another size is given copies of the picture, and the first row of its answer is taken.
     """
-    inner, side, batch = Graph(half=False, opset=wrapping.network.opset), wrapping.preparation.side, wrapping.image.batch or 1
+    inner, side, batch = (
+        Graph(half=False, opset=wrapping.network.opset),
+        wrapping.preparation.side,
+        wrapping.image.batch or 1,
+    )
     one = inner.constant("pixels.shape", np.array([1, side, side, 3]))
     x = inner.node("Reshape", "pixels.picture", one, to="pixels.one")
     if batch > 1:
@@ -168,7 +179,9 @@ def _scan(graph: Graph, network: onnx.GraphProto, wrapping: Wrapping, names: dic
     inner.nodes += network.node
     results, rows = {}, []
     for number, name in enumerate(network_outputs := [value.name for value in network.output]):
-        row = inner.node("Gather", name, inner.constant(f"pixels.first.{number}", np.array(0)), to=f"pixels.row.{number}", axis=0)
+        row = inner.node(
+            "Gather", name, inner.constant(f"pixels.first.{number}", np.array(0)), to=f"pixels.row.{number}", axis=0
+        )
         rows.append(helper.make_empty_tensor_value_info(row))
         results[name] = f"{name}.rows"
     body = helper.make_graph(
@@ -198,11 +211,15 @@ def _describe(graph: Graph, wrapping: Wrapping, names: dict[str, str]) -> dict[s
     graph.unit_length(x, to="embedding")
     outputs = {"fc7": wrapping.dim, "embedding": wrapping.dim}
     if wrapping.words is not None:
-        scaled = graph.constant("labels.matrix", np.ascontiguousarray(wrapping.words.scale * wrapping.words.embeddings.T))
+        scaled = graph.constant(
+            "labels.matrix", np.ascontiguousarray(wrapping.words.scale * wrapping.words.embeddings.T)
+        )
         graph.probabilities(graph.node("MatMul", "embedding", scaled, to="labels.logits"))
         outputs["probabilities"] = len(wrapping.words.embeddings)
     elif wrapping.classes and found.logits is not None:
-        logits = graph.node("Flatten", graph.cast(names[found.logits], to="probabilities.float"), to="probabilities.flat", axis=1)
+        logits = graph.node(
+            "Flatten", graph.cast(names[found.logits], to="probabilities.float"), to="probabilities.flat", axis=1
+        )
         if found.share:
             graph.node("Identity", logits, to="probabilities")
         else:
