@@ -209,7 +209,7 @@ def _kind(weights: Path, out: Path | None, name: str | None) -> str:
         raise click.UsageError(f"say with --name what the model of {weights} is to be called")
     if name is not None and (name in (*NAMES, "builtin") or not re.fullmatch(r"[A-Za-z0-9][\w-]*", name)):
         raise click.UsageError(
-            f"--name {name} cannot be used: it is letters, digits, - and _, and not the name of a network that fc7 knows"
+            f"--name {name} cannot be used: it is letters, digits, - and _, and no name that fc7 knows already"
         )
     return kind
 

@@ -34,9 +34,9 @@ def network_code(name: str) -> Any:
     found = find_spec("torchvision")
     if found is not None and found.origin is not None and "torchvision" not in sys.modules and not _DECLARED:
         try:
-            torch.ops.load_library(str(next(Path(found.origin).parent.glob("_C*.so"))))
+            torch.ops.load_library(str(next(Path(found.origin).parent.glob("_C*.so"))))  # type: ignore[no-untyped-call]
         except OSError:
-            _DECLARED.append(torch.library.Library("torchvision", "FRAGMENT"))
+            _DECLARED.append(torch.library.Library("torchvision", "FRAGMENT"))  # type: ignore[no-untyped-call]
             for operator in ("nms", "qnms"):
                 _DECLARED[0].define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     return pytest.importorskip(name, reason=f"{name} is not installed; it comes with the extra dev")
@@ -199,4 +199,5 @@ def write_preprocessor(folder: Path, *, siglip: bool = False) -> None:
 def normalised(pixels: NDArray[np.uint8], mean: Any, std: Any) -> NDArray[np.float32]:
     """Return pixels (n, side, side, 3) as a network of torch takes them: (n, 3, side, side)."""
     scaled = (pixels / 255 - np.array(mean)) / np.array(std)
-    return scaled.transpose(0, 3, 1, 2).astype(np.float32)
+    planes: NDArray[np.float32] = scaled.transpose(0, 3, 1, 2).astype(np.float32)
+    return planes

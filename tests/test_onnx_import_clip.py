@@ -70,7 +70,8 @@ class Export:
 
 
 def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    found: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return found
 
 
 def half(hidden: int, **more: int) -> dict[str, int]:

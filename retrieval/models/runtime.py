@@ -72,8 +72,8 @@ def open_session(
     return session
 
 
-def open_graph(graph: bytes | Path) -> Any:
-    """Open an ONNX graph that is no model file yet, on the CPU, that logs nothing. Raises ModelError."""
+def open_graph(graph: bytes | Path, *, name: Path) -> Any:
+    """Open an ONNX graph that is no model file yet, on the CPU; nothing is logged. Raises ModelError."""
     ort = load_onnxruntime()
 
     options = _options(None, fast_start=True)
@@ -81,7 +81,10 @@ def open_graph(graph: bytes | Path) -> Any:
     try:
         return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # as above
-        raise ModelError(f"ONNX Runtime cannot run it ({reason_of(error)})") from error
+        raise ModelError(
+            f"ONNX Runtime cannot run {name} ({reason_of(error)})",
+            hint="export it again, as float32 and with opset 17, or with the newest ONNX Runtime",
+        ) from error
 
 
 def reason_of(error: Exception) -> str:

@@ -122,7 +122,10 @@ def _filled(wishes: Wishes, folder: Path) -> Wishes:
     path = folder / "preprocessor_config.json"
     if wishes.preset is not None and not os.path.isfile(path):
         return wishes
-    return replace(read_preprocessor(path), **given)
+    found = read_preprocessor(path)
+    if wishes.preset is not None:
+        found = replace(found, mean=None, std=None, scale=None)
+    return replace(found, **given)
 
 
 def _scale(network: Network) -> float | None:

@@ -134,7 +134,7 @@ def by_hand(wrapping: Wrapping, names: Sequence[str], pixels: NDArray[np.uint8])
     others = [value for value in network.inputs if value.name != image.name]
     del model.graph.output[:]
     model.graph.output.extend(map(onnx.helper.make_empty_tensor_value_info, names))
-    session = open_graph(model.SerializeToString())
+    session = open_graph(model.SerializeToString(), name=network.path)
     dtype = onnx.helper.tensor_dtype_to_np_dtype(image.type)
     rows: list[list[NDArray[Any]]] = []
     for picture in pixels:
@@ -240,7 +240,7 @@ def write_wrapped(wrapping: Wrapping, spec: ModelSpec, out: Path) -> None:
 
     def prove(file: Path) -> None:
         # This session is silent: that a network does not take batches is no news. The next one is production's.
-        check(Model(open_graph(file), spec), sample)
+        check(Model(open_graph(file, name=out), spec), sample)
         check(Model.load(file, device="cpu"), sample[:1])
 
     failure: Exception

@@ -149,7 +149,7 @@ def read_preprocessor(path: Path) -> Wishes:
             preset="unit",
             size=crop if cropped and crop else size,
             resize=size if cropped else None,
-            mode="crop" if cropped or "shortest_edge" in (values.get("size") or {}) else "squash",
+            mode="crop" if cropped or "shortest_edge" in str(values.get("size")) else "squash",
             mean=colour(",".join(map(str, values["image_mean"]))) if normalised else None,
             std=colour(",".join(map(str, values["image_std"]))) if normalised else None,
             scale=float(values.get("rescale_factor", 1 / 255)) if rescaled else 1.0,

@@ -147,7 +147,7 @@ def _try(text: Network, *, batch: int, context: int, known: int) -> dict[str, tu
 
     Raises ExportError where the tokenizer does not fit.
     """
-    session = open_graph(text.model.SerializeToString())
+    session = open_graph(text.model.SerializeToString(), name=text.path)
     feed = {
         value.name: np.full(
             (batch, context),
