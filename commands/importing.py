@@ -259,11 +259,11 @@ def _import_alexnet(weights: Path, out: Path, options: Mapping[str, Any]) -> "Mo
 def _import_onnx(kind: str, weights: Path, out: Path, name: str | None, options: Mapping[str, Any]) -> "Imported":
     with starting():
         from commands.progress_bar import ProgressBar
+        from training.onnx_import import published
         from training.onnx_import.class_names import read_classes
         from training.onnx_import.import_folder import import_folder
         from training.onnx_import.import_network import Tensors, import_network
         from training.onnx_import.preparation import Wishes
-        from training.onnx_import.published import CLIP_VIT_B32, fetch_folder
 
     given: dict[str, Any] = {
         "classes": () if options["classes"] is None else read_classes(options["classes"]),
@@ -280,5 +280,7 @@ def _import_onnx(kind: str, weights: Path, out: Path, name: str | None, options:
     if kind == "folder":
         return import_folder(weights, out, keep_other=name is not None, **prompt, **given)
     with ProgressBar("Fetching", sys.stderr) as progress:
-        folder = fetch_folder(CLIP_VIT_B32, cache_folder() / str(weights), url=options["url"], progress=progress)
-    return import_folder(folder, out, licence=CLIP_VIT_B32.licence, **prompt, **given)
+        folder = published.fetch_folder(
+            published.CLIP_VIT_B32, cache_folder() / str(weights), url=options["url"], progress=progress
+        )
+    return import_folder(folder, out, licence=published.CLIP_VIT_B32.licence, **prompt, **given)

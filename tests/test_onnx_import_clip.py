@@ -2,9 +2,12 @@
 
 import json
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -24,15 +27,20 @@ from foreign_networks import (
 )
 from numpy.typing import NDArray
 from PIL import Image
+from test_cli_packages import fc7_without
 
+import fc7 as fc7_module
 from cli import main
 from index.errors import UserError
 from retrieval.models.model import Model
 from retrieval.models.text import text_file
 from retrieval.models.zero_shot import ZeroShot
 from training.errors import ExportError
+from training.onnx_import import published
 from training.onnx_import.import_folder import import_folder
 from training.onnx_import.preparation import Wishes
+from training.onnx_import.published import PublishedFile
+from training.pretrained.download import file_digest
 
 pytestmark = pytest.mark.slow
 transformers = network_code("transformers")
@@ -422,3 +430,101 @@ def test_halves_of_two_networks_do_not_fit(siglip: Export, folder: Path, tmp_pat
     swap_half(folder, siglip)
     with pytest.raises(ExportError, match="embeds a text as 40 values, the image half a photo as 24"):
         import_folder(folder, tmp_path / "model.onnx", wishes=Wishes())
+
+
+@contextmanager
+def serving_folder(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """A web server on loopback with the files of a folder, and the paths that it was asked for."""
+    asked: list[str] = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(folder))
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            super().do_GET()
+
+        def log_message(self, *message: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_clip_is_fetched_by_its_name_and_each_file_checked(
+    clip: Export, photos: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {name: PublishedFile(file_digest(clip.folder / name), 1) for name in published.CLIP_VIT_B32.files}
+    monkeypatch.setattr(published, "CLIP_VIT_B32", replace(published.CLIP_VIT_B32, files=known))
+    places = {name: str(tmp_path / name) for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME", "FC7_INDEX")}
+
+    def fc7(*arguments: object) -> Result:
+        return CliRunner().invoke(main, list(map(str, arguments)), env=places)
+
+    photo = next(iter(sorted(photos.iterdir())))
+    asked_too_soon = fc7("classify", photo, "-m", "clip-vit-b32", "--labels", "dog")
+    assert asked_too_soon.stderr == "Error: clip-vit-b32 is not imported yet; run `fc7 import clip-vit-b32`\n"
+    with serving_folder(folder) as (url, asked):
+        image = folder / "onnx" / "vision_model.onnx"
+        whole = image.read_bytes()
+        image.write_bytes(whole[:-1] + b"!")
+        said = fc7("import", "clip-vit-b32", "--url", url)
+        assert said.exit_code == 1
+        assert "vision_model.onnx is not the file expected: its SHA-256 begins with" in said.stderr
+        assert not list(tmp_path.rglob("clip-vit-b32.onnx"))
+        image.write_bytes(whole)
+        asked.clear()
+        said = fc7("import", "clip-vit-b32", "--url", url)
+        assert said.exit_code == 0, said.output
+        assert asked == ["/onnx/vision_model.onnx"]  # what came whole is not fetched again
+    model = Path(places["XDG_DATA_HOME"]) / "fc7" / "models" / "clip-vit-b32.onnx"
+    assert said.stdout == f"{model}: ONNX, opset 17, no classes, a text half, embedding of 24 values\n"
+    assert Model.load(model, device="cpu").spec.licence == "MIT (OpenAI CLIP)"
+    assert "imported" in fc7("import", "--list").stdout
+    assert fc7("index", photos, "-m", "clip-vit-b32").exit_code == 0
+    assert fc7("search", "a dog on the beach").exit_code == 0
+    gone = fc7("import", "clip-vit-b32", "--url", url)  # all is in the cache, and no network is needed
+    assert gone.exit_code == 0
+
+
+def test_the_published_files_are_told_whole() -> None:
+    files = published.CLIP_VIT_B32.files
+    assert set(files) >= {"onnx/vision_model.onnx", "onnx/text_model.onnx", "tokenizer.json"}
+    assert all(len(file.sha256) == 64 and int(file.sha256, 16) for file in files.values())
+    assert sum(file.size for file in files.values()) == pytest.approx(608e6, rel=0.01)  # as the help says
+
+
+def test_from_python(clip: Export, imported: Path, photos: Path, tmp_path: Path) -> None:
+    model = fc7_module.load_model(imported)
+    np.testing.assert_allclose(model.embed_text(TEXTS), clip.texts(TEXTS), atol=CLOSE)
+    assert model.embed_text([]).shape == (0, 24)
+    paths = sorted(photos.iterdir())
+    named = model.classify(paths, labels=["dog", "boat"], k=1)
+    assert {found.predictions[0].label for found in named} <= {"dog", "boat"}
+    with pytest.raises(fc7_module.Error, match="tiny has no classes"):
+        model.classify(paths)
+    with fc7_module.open_index(tmp_path / "index", model=model) as index:
+        index.add(photos)
+        by_text = [found.path.name for found in index.search(text="a photo of a dog", k=3)]
+        scores = model.embed(photos).vectors @ clip.texts(["a photo of a dog"])[0]
+        assert by_text == [f"{number}.png" for number in np.argsort(-scores)[:3]]
+        assert index.search(paths[3], text="red", k=1)[0].score < 0.999
+        with pytest.raises(fc7_module.Error):
+            index.search("no such photo.jpg")  # a path is never words in Python
+
+
+def test_without_tokenizers_the_extra_is_named(imported: Path, photos: Path, tmp_path: Path) -> None:
+    photo = next(iter(photos.iterdir()))
+    options = ("-m", imported, "--index", tmp_path / "index")
+    assert fc7_without(("tokenizers",), "index", photos, *options).returncode == 0
+    assert fc7_without(("tokenizers",), "search", photo, *options).returncode == 0
+    done = fc7_without(("tokenizers",), "search", "red", *options)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "pip install 'fc7[text]'" in done.stderr
