@@ -9,7 +9,8 @@ from typing import Any
 import click
 import pytest
 
-from commands.models import export_command, import_command
+from commands.importing import import_command
+from commands.models import export_command
 from commands.training import train_command
 from commands.training_report import TerminalReport
 from index.errors import UserError
