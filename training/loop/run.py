@@ -148,7 +148,7 @@ def resume(
 
     With more `epochs` the rate and the crops are those of the longer run at that place, so both may go back, and a run
     that stopped early goes on. The rest as `train`. Raises DatasetError also where `data` is not what the run learned
-    from, or was judged by.
+    from, or was validated with.
     """
     require_onnxruntime()
 
@@ -167,7 +167,7 @@ def resume(
 
         def check_same(found: Dataset, key: str, done: str) -> None:
             fingerprint = getattr(found, key)
-            # Files of earlier versions do not tell what they were judged by.
+            # Files of earlier versions do not tell what they were validated with.
             if checkpoint.data.get(key, fingerprint) != fingerprint:
                 raise DatasetError(
                     f"{found.root} is not the set of pictures that the run in {out} {done}; "
@@ -183,7 +183,7 @@ def resume(
             taught=taught,
             check_found=lambda found: check_same(found, "fingerprint", "learned from"),
         )
-        check_same(dataset, "validation_fingerprint", "was judged by")
+        check_same(dataset, "validation_fingerprint", "was validated with")
         pictures, validation = load_splits(dataset, checkpoint.config, hardware, report, lesson=lesson, cache=cache)
         network = AlexNet(checkpoint.config, len(checkpoint.classes))
         trainer = _trainer(checkpoint, network, pictures, validation, hardware, report, dataset, lesson)
