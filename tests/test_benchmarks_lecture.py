@@ -1,6 +1,7 @@
 """What lecture.py computes by itself: verdicts, the reading of curves, what it keeps, shifts of maps; one whole run."""
 
 import itertools
+import re
 import json
 import math
 import subprocess
@@ -77,7 +78,7 @@ def test_the_page_says_whether_relu_was_faster_and_on_what(tmp_path: Path, tanh:
     assert ("not reproduced here" in text) == (tanh < 10)
     assert ("not reproduced here" in TABLES["summary"](results)) == (tanh < 10)
     for told in (text, TABLES["setting"](results)):
-        assert "4,000 training pictures" in told
+        assert re.search("4,000 (training )?pictures", told)
         assert "two hidden layers of 512, no normalisation, He initialisation, crops of 32" in told
 
 
