@@ -1,9 +1,9 @@
 """What lecture.py computes by itself: verdicts, the reading of curves, what it keeps, shifts of maps; one whole run."""
 
 import itertools
-import re
 import json
 import math
+import re
 import subprocess
 import sys
 from dataclasses import asdict, replace
