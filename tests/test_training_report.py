@@ -76,5 +76,5 @@ def test_an_error_of_a_command_begins_a_line(
     monkeypatch.setattr(work, fail)
     monkeypatch.setattr(sys, "stderr", stream)
     with pytest.raises(UserError, match="it went wrong"):
-        command.main([str(tmp_path), "-o", str(tmp_path / "out")], standalone_mode=False)
+        command.main([str(tmp_path / "in"), "-o", str(tmp_path / "out")], standalone_mode=False)
     assert stream.getvalue().endswith(CLEARED)
