@@ -1,5 +1,6 @@
 """The commands that keep an index of photos and find photos in it."""
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -133,12 +134,16 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
 
     from commands.tables import format_results
     from index.photo_index import PhotoIndex
+    from retrieval.photos.scan import has_photo_suffix
     from retrieval.searching.search import search_index, with_texts
 
     skipped: list[SkippedPhoto] = []
     opened = PhotoIndex.open(index, fingerprint=model.spec.fingerprint, device=model.device, warn=warn)
     with opened as photo_index:
         asked = with_texts(query, photo_index, model)
+        for text in asked.texts + asked.unlike_texts:
+            if has_photo_suffix(os.fsencode(text)):
+                warn(f"there is no photo {text}: it is looked for as words")
         answers = search_index(photo_index, model, asked, standard_input=sys.stdin.buffer, skipped=skipped)
         format = "paths" if null else format
         end = "\0" if null else "\n"

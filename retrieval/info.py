@@ -80,7 +80,7 @@ def model_facts(path: Path) -> Facts:
         "input": f"{spec.crop}×{spec.crop} pixels from the middle, the shorter side first brought to {spec.resize}"
         if spec.resize_mode == "crop"
         else f"{spec.crop}×{spec.crop} pixels, the whole picture squashed",
-        **({"text half": str(text_file(path))} if spec.text else {}),
+        **({"text half": _size_of(text_file(path))} if spec.text else {}),
         "fc7": f"{spec.fc7_dim} values",
         "embedding": f"{spec.dim} values",
         **_card("embedding", spec.embedding),
@@ -92,6 +92,10 @@ def model_facts(path: Path) -> Facts:
         "file": f"{path}, {file_size(size)}",
     }
     return Facts(values, {name: value for name, value in rows.items() if value != ""})
+
+
+def _size_of(path: Path) -> str:
+    return f"{path}, {file_size(path.stat().st_size)}" if os.path.isfile(path) else f"{path}, which is not there"
 
 
 def summary_line(path: Path, spec: ModelSpec) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import onnx
 import onnxruntime
@@ -18,6 +19,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from cli import main
+from commands.importing import import_command
 from index.errors import ModelError, OptionError, UserError
 from retrieval.models.model import Model
 from retrieval.models.spec import ClassName
@@ -409,3 +411,9 @@ def test_wrong_usage(own_fc7: Callable[..., Result], arguments: tuple[str, ...],
     said = own_fc7("import", *arguments)
     assert said.exit_code == 2
     assert expected in said.stderr
+
+
+def test_the_help_offers_all_presets() -> None:
+    [preset] = [option for option in import_command.params if option.name == "preset"]
+    assert isinstance(preset.type, click.Choice)
+    assert list(preset.type.choices) == list(PRESETS)

@@ -11,6 +11,7 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -231,6 +232,28 @@ def test_a_joint_export_has_both_halves_and_tells_its_scale(clip: Export, photos
     assert model.text.spec.scale == pytest.approx(float(clip.network.logit_scale.exp().detach()), rel=1e-5)
 
 
+def test_halves_in_8_bits_are_told_as_they_answer(clip: Export, photos: Path, tmp_path: Path) -> None:
+    from onnxruntime.quantization import quantize_dynamic
+
+    folder = tmp_path / "int8"
+    shutil.copytree(clip.folder, folder)
+    for name in ("vision_model", "text_model"):
+        quantize_dynamic(folder / "onnx" / f"{name}.onnx", folder / "onnx" / f"{name}_quantized.onnx")
+        (folder / "onnx" / f"{name}.onnx").unlink()
+    out = tmp_path / "int8.onnx"
+    import_folder(folder, out, wishes=Wishes())
+    model = Model.load(out, device="cpu")
+    assert model.text is not None
+    # Its steps are those of a whole batch: a text beside others would be embedded otherwise than alone.
+    assert not model.text.spec.batches
+    session = onnxruntime.InferenceSession(folder / "onnx" / "vision_model_quantized.onnx")
+    pixels = prepared(model, photos)
+    expected = [session.run(None, {"pixel_values": normalised(row[None], MEAN, STD)})[0][0] for row in pixels]
+    np.testing.assert_allclose(model.run(pixels).embedding, unit(np.stack(expected)), atol=0.05)
+    texts, exact = model.text.embed(TEXTS), clip.texts(TEXTS)
+    assert (texts * exact).sum(axis=1).min() > 0.9
+
+
 def test_labels_get_the_probabilities_that_transformers_gives_them(clip: Export, imported: Path, photos: Path) -> None:
     model = Model.load(imported, device="cpu")
     labels = ["dog", "boat", "sunset"]
@@ -300,6 +323,9 @@ def test_what_exists_or_is_indexed_is_a_photo_and_all_else_is_words(
     Path("1.png").unlink()
     gone = json.loads(fc7("search", "1.png", "--format", "jsonl").stdout)
     assert gone["results"][0] == {"path": str(photos / "1.png"), "score": pytest.approx(1, abs=1e-3)}
+    mistyped = fc7("search", "7.png")
+    assert mistyped.exit_code == 0
+    assert "there is no photo 7.png: it is looked for as words" in mistyped.stderr
     boxed = fc7("search", "red", "--box", "0,0,5,5")
     assert "a box is a region of one photo" in boxed.stderr
 

@@ -66,9 +66,18 @@ class Outputs:
 class Model:
     """One `.onnx` file in ONNX Runtime, with the preparation of pictures that it was trained with."""
 
-    def __init__(self, session: Any, spec: ModelSpec, *, path: Path | None = None, device: Device = "auto") -> None:
+    def __init__(
+        self,
+        session: Any,
+        spec: ModelSpec,
+        *,
+        path: Path | None = None,
+        device: Device = "auto",
+        cache: Path | None = None,
+    ) -> None:
         """Use `load`; `path` is that of its file, None for the built-in model; `device` is where it was to run."""
         self.device = device
+        self._cache = cache
         self._session = session
         self.spec = spec
         self.path = path
@@ -107,7 +116,7 @@ class Model:
         session = open_session(path, device=device, threads=threads, fast_start=fast_start, cache=cache)
         spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path=str(path))
         _check_graph(session, spec, path)
-        return cls(session, spec, path=named, device=device)
+        return cls(session, spec, path=named, device=device, cache=cache)
 
     @property
     def providers(self) -> list[str]:
@@ -129,7 +138,7 @@ class Model:
         """The half that embeds words, None where the network has none. Raises ModelError where its file is missing."""
         if not self.spec.text or self.path is None:
             return None
-        return TextHalf.beside(self.path, self.spec)
+        return TextHalf.beside(self.path, self.spec, cache=self._cache)
 
     @cached_property
     def _labels(self) -> "list[Label]":

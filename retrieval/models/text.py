@@ -110,26 +110,25 @@ class Tokens:
 class TextHalf:
     """The file of a text half; opened when the first words come."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, fingerprint: str | None = None, cache: Path | None = None) -> None:
+        """`fingerprint` is that of the model that it must go with; `cache` is as for `Model.load`."""
         self.path = path
+        self._fingerprint, self._cache = fingerprint, cache
 
     @classmethod
-    def beside(cls, model: Path, spec: ModelSpec) -> "TextHalf":
-        """Return the text half of a model file. Raises ModelError where it is not there, or another model's."""
-        half = cls(text_file(model))
+    def beside(cls, model: Path, spec: ModelSpec, *, cache: Path | None = None) -> "TextHalf":
+        """Return the text half of a model file. Raises ModelError where it is not there."""
+        half = cls(text_file(model), fingerprint=spec.fingerprint, cache=cache)
         if not os.path.isfile(half.path):
             raise ModelError(
                 f"{half.path} is not there, the text half of {spec.name}",
                 hint=f"copy it there too, or import the model again: `fc7 import DIR --name {spec.name}`",
             )
-        half._fingerprint = spec.fingerprint
         return half
-
-    _fingerprint: str | None = None
 
     @cached_property
     def _session(self) -> Any:
-        return open_session(self.path, device="cpu", fast_start=True)
+        return open_session(self.path, device="cpu", fast_start=True, cache=self._cache)
 
     @cached_property
     def spec(self) -> TextSpec:

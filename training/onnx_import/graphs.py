@@ -95,7 +95,7 @@ def open_batch(graph: onnx.GraphProto, batch: int) -> None:
         if attribute.name == "value"
     }
     for number, node in enumerate(graph.node):
-        if node.op_type != "Reshape" or node.input[1] not in constants:
+        if node.op_type != "Reshape" or node.input[1] not in constants or node.input[0] in constants:
             continue
         shape = numpy_helper.to_array(constants[node.input[1]])
         if shape.ndim == 1 and len(shape) and shape[0] == batch:
