@@ -275,12 +275,15 @@ def _import_onnx(kind: str, weights: Path, out: Path, name: str | None, options:
         "tensors": Tensors(**{key: options[key] for key in ("layout", "embedding", "pooling", "logits")}),
     }
     prompt = {"prompt": options["prompt"]} if options["prompt"] is not None else {}
-    if kind == "onnx":
-        return import_network(weights, out, keep_other=name is not None, **given)
-    if kind == "folder":
-        return import_folder(weights, out, keep_other=name is not None, **prompt, **given)
-    with ProgressBar("Fetching", sys.stderr) as progress:
-        folder = published.fetch_folder(
-            published.CLIP_VIT_B32, cache_folder() / str(weights), url=options["url"], progress=progress
-        )
-    return import_folder(folder, out, licence=published.CLIP_VIT_B32.licence, **prompt, **given)
+    known, licence = published.CLIP_VIT_B32, ""
+    if kind == "clip":
+        with ProgressBar("Fetching", sys.stderr) as progress:
+            weights = published.fetch_folder(
+                known, cache_folder() / str(weights), url=options["url"], progress=progress
+            )
+        licence = known.licence
+    with ProgressBar("Importing", sys.stderr) as progress:
+        progress.say("the model file is written, and compared with the network")
+        if kind == "onnx":
+            return import_network(weights, out, keep_other=name is not None, **given)
+        return import_folder(weights, out, keep_other=name is not None, licence=licence, **prompt, **given)

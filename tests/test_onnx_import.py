@@ -32,7 +32,7 @@ from training.onnx_import.preparation import PRESETS, Preparation, Wishes, read_
 IMAGENET = Wishes(preset="imagenet")
 NAMES = tuple(ClassName(name) for name in ("one", "two", "three", "four", "five"))
 HALF, QUARTER = (0.5,) * 3, (0.25,) * 3
-NEWEST = min(onnx.defs.onnx_opset_version(), 25)
+NEWEST = onnx.defs.onnx_opset_version()
 
 
 def pictures(count: int = 4, side: int = SIDE) -> NDArray[np.uint8]:

@@ -44,7 +44,6 @@ from training.onnx_import.published import PublishedFile
 from training.pretrained.download import file_digest
 
 pytestmark = pytest.mark.slow
-transformers = network_code("transformers")
 pytest.importorskip("tokenizers", reason="tokenizers is not installed; it comes with the extra text")
 
 CONTEXT = 16
@@ -64,7 +63,9 @@ class Export:
 
     def texts(self, texts: list[str]) -> NDArray[np.float32]:
         """What transformers says of texts, at unit length."""
-        fast = transformers.PreTrainedTokenizerFast(tokenizer_object=self.tokenizer, pad_token="<|endoftext|>")
+        fast = network_code("transformers").PreTrainedTokenizerFast(
+            tokenizer_object=self.tokenizer, pad_token="<|endoftext|>"
+        )
         settings = {"padding": "max_length" if self.siglip else True, "max_length": CONTEXT, "truncation": True}
         found = fast(texts, return_tensors="pt", **settings)
         mask = None if self.siglip else found["attention_mask"]
@@ -114,6 +115,7 @@ def write_halves(folder: Path, network: Any, *, mask: bool) -> None:
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    transformers = network_code("transformers")
     folder = tmp_path_factory.mktemp("clip")
     tokenizer = write_tokenizer(folder, context=CONTEXT)
     write_preprocessor(folder)
@@ -134,6 +136,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Export:
 
 @pytest.fixture(scope="session")
 def siglip(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    transformers = network_code("transformers")
     folder = tmp_path_factory.mktemp("siglip")
     tokenizer = write_tokenizer(folder, context=CONTEXT, siglip=True)
     write_preprocessor(folder, siglip=True)
@@ -415,6 +418,16 @@ def too_many_words(folder: Path) -> None:
     path.write_text(json.dumps(values))
 
 
+def other_ends(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text().replace("<|endoftext|>", "</s>"))
+    values = json.loads(path.read_text())
+    values["model"]["vocab"] |= {"</s>": 2, "street": values["model"]["vocab"]["</s>"]}
+    values["added_tokens"][1]["id"] = 2
+    values["post_processor"]["special_tokens"]["</s>"]["ids"] = [2]
+    path.write_text(json.dumps(values))
+
+
 def twice(folder: Path) -> None:
     image = folder / "onnx" / "vision_model.onnx"
     shutil.copy(image, folder / "onnx" / "vision_model_int8.onnx")
@@ -430,6 +443,7 @@ def twice(folder: Path) -> None:
         ),
         (lambda folder: (folder / "tokenizer.json").write_text("{}"), "is no tokenizer as transformers writes it"),
         (too_many_words, "does not fit .*text_model.onnx, which fails on the last of its 401 tokens"),
+        (other_ends, "embeds all texts alike: tokenizer.json does not fit it"),
         (lambda folder: (folder / "preprocessor_config.json").unlink(), "which tells how pictures are prepared"),
         (lambda folder: (folder / "preprocessor_config.json").write_text("[1]"), "is not as transformers writes it"),
         (lambda folder: (folder / "tokenizer_config.json").unlink(), "how many tokens .* is told nowhere"),

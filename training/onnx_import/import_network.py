@@ -221,8 +221,7 @@ def write_wrapped(wrapping: Wrapping, spec: ModelSpec, out: Path) -> None:
     Raises ExportError where it does not answer as the network by itself does; then no file is left.
     """
     sample = pictures(wrapping.preparation.side)
-    names = [wrapping.found.embedding, *([wrapping.found.logits] if wrapping.found.logits else [])]
-    expected = wrapping.describe(by_hand(wrapping, names, sample)[0])
+    expected = wrapping.describe(by_hand(wrapping, [wrapping.found.embedding], sample)[0])
     between = min(
         np.linalg.norm(expected[first] - expected[second]) for first in range(PICTURES) for second in range(first)
     )

@@ -117,7 +117,10 @@ def write_text_half(
         half = TextHalf(file)
         together, apart = half.embed(PAIR), np.concatenate([half.embed([words]) for words in PAIR])
         if not np.abs(apart[0] - apart[1]).max() > LARGEST_DIFFERENCE:
-            raise ExportError(f"{network.path} embeds all texts alike; it is no text half that fc7 can use")
+            raise ExportError(
+                f"{network.path} embeds all texts alike: tokenizer.json does not fit it, or it is no text half; "
+                "take both from one export"
+            )
         if not np.abs(together - apart).max() <= LARGEST_DIFFERENCE:
             raise _DependsOnOthersError
 
