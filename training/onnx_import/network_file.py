@@ -134,7 +134,7 @@ def image_input(network: Network, *, layout: Layout | None = None) -> ImageInput
             "[n, 3, side, side] or [n, side, side, 3]; name another file"
         )
     [value] = rank4
-    batch, *sides = [dim.dim_value or None for dim in value.type.tensor_type.shape.dim]
+    batch, *sides = fixed_sizes(value)
     found = layout or ("nhwc" if sides[2] == 3 and sides[0] != 3 else "nchw")
     channels, height, width = sides if found == "nchw" else (sides[2], sides[0], sides[1])
     if channels not in (3, None):
@@ -149,6 +149,11 @@ def image_input(network: Network, *, layout: Layout | None = None) -> ImageInput
         kind = TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
         raise ExportError(f"{network.path} takes pictures as {kind}, and fc7 gives float32, float16 or bytes")
     return ImageInput(value.name, value.type.tensor_type.elem_type, found, height or width, batch)
+
+
+def fixed_sizes(value: onnx.ValueInfoProto) -> list[int | None]:
+    """Return the sizes of a tensor's axes, None where one is open."""
+    return [dim.dim_value if dim.dim_value > 0 else None for dim in value.type.tensor_type.shape.dim]
 
 
 def _shape(value: onnx.ValueInfoProto) -> str:

@@ -17,7 +17,7 @@ from training.export.model_file import write_proven
 from training.export.onnx_graph import Graph
 from training.onnx_import.find import EMBEDDINGS
 from training.onnx_import.graphs import inputs_of, prune, rename
-from training.onnx_import.network_file import Network
+from training.onnx_import.network_file import Network, fixed_sizes
 from training.onnx_import.preparation import read_json
 from training.onnx_import.wrap import THEIRS, is_ours
 
@@ -88,7 +88,7 @@ def write_text_half(
     inputs = {value.name: value for value in text.inputs}
     if len(inputs[TOKENS].type.tensor_type.shape.dim) != 2:
         raise ExportError(f"{network.path} takes no rows of tokens as {TOKENS}; export it again")
-    batch, length = [dim.dim_value or None for dim in inputs[TOKENS].type.tensor_type.shape.dim]
+    batch, length = fixed_sizes(inputs[TOKENS])
     context = length or tokenizer.context
     if context is None:
         raise ExportError(
