@@ -13,9 +13,9 @@ from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import IndexProblem, SkippedPhoto, StoredPhoto
 from retrieval.models.model import Model
-from retrieval.photos.decode import open_photo
 from retrieval.photos.files import content_hash, current_stamp, read_photo
 from retrieval.pipeline.executor import Concurrency, run_in_batches
+from retrieval.pipeline.memory import decode_within_budget
 from retrieval.pipeline.progress import Progress
 
 # Other versions of the decoders and of the runtime change a vector by less than this; another picture by far more.
@@ -82,7 +82,7 @@ def _pixels(photo: StoredPhoto, model: Model) -> NDArray[np.uint8] | str | None:
     data = read_photo(photo.path)
     if content_hash(data) != photo.content_hash:
         return "its content is another one than was indexed, though its size and time are the same"
-    return model.prepare(open_photo(data, shorter_side=model.resize))
+    return decode_within_budget(data, lambda photo: model.prepare(photo.image), shorter_side=model.resize)
 
 
 _Found = float | str | PhotoError | None

@@ -164,12 +164,14 @@ def _look_at_photos(run: _FolderRun, stages: Stages, meter: _Meter) -> None:
                 continue
             meter.add(done=1)
 
-    for photos in stages.embed(unknown_photos(), at_most=len(sync.to_read)):
-        sync.add(photos)
-        for photo in photos:
+    for batch in stages.embed(unknown_photos(), at_most=len(sync.to_read)):
+        sync.add(batch.photos)
+        for photo in batch.photos:
             if photo.skipped is not None:
                 run.skip(photo.path, photo.skipped)
-        meter.add(done=len(photos))
+        for path, reason in batch.later:
+            run.skip(path, reason)
+        meter.add(done=len(batch.photos) + len(batch.later))
 
 
 def _can_read_more(index: PhotoIndex) -> bool:

@@ -5,6 +5,7 @@ The message of such a PhotoError is the reason alone ("truncated JPEG"): the cal
 
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from io import BytesIO
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, features
 
-from index.errors import PhotoError
+from index.errors import OutOfMemoryError, PhotoError
 from retrieval.photos.files import read_photo
 from retrieval.photos.formats import HEIF, NEEDED_PACKAGES, RAW, photo_format
 
@@ -27,6 +28,8 @@ _OR_UNKNOWN = dict.fromkeys(("TIFF", RAW), ", or of a kind that is not supported
 _END_OF_JPEG2000 = b"\xff\xd9"
 """The marker that closes a codestream (ISO/IEC 15444-1, annex A); bit stuffing keeps it out of the data before."""
 _FEATURES = {"JPEG2000": "jpg_2000", "WEBP": "webp", "AVIF": "avif"}
+_OF_DECODER = {"WEBP": 13, "JPEG2000": 16, "AVIF": 6, "HEIF": 6}
+"""Bytes of memory a pixel that decoders take beside the picture."""
 _BITS_PER_SAMPLE = 258
 """The tag of a TIFF."""
 _TURNS = {
@@ -54,12 +57,19 @@ def open_photo(source: Path | bytes, *, shorter_side: int | None = None, max_pix
     return load_photo(source, shorter_side=shorter_side, max_pixels=max_pixels).image
 
 
-def load_photo(source: Path | bytes, *, shorter_side: int | None = None, max_pixels: int = MAX_PIXELS) -> Photo:
+def load_photo(
+    source: Path | bytes,
+    *,
+    shorter_side: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    claim: Callable[[int], None] | None = None,
+) -> Photo:
     """Decode a file, or the bytes of one: the first frame, upright, in RGB, over white where it is transparent.
 
     A photo that will be shrunk to `shorter_side` pixels may come at a reduced size, never below twice that.
     Raises PhotoError for anything but a whole picture of at most `max_pixels`. A GIF, TIFF or WebP may also be refused
-    by Pillow's own limit, which a program can set: at first 178,956,970 pixels.
+    by Pillow's own limit, which a program can set: at first 178,956,970 pixels. `claim` is called with the bytes of
+    memory that decoding takes, before it begins. Raises OutOfMemoryError where there is not enough memory.
     """
     data = read_photo(source) if isinstance(source, Path) else source
     format = photo_format(data)
@@ -68,15 +78,17 @@ def load_photo(source: Path | bytes, *, shorter_side: int | None = None, max_pix
     _silence_decoders()
     try:
         with _open(data, format) as image:
-            return _decode(image, shorter_side, max_pixels)
+            return _decode(image, shorter_side, max_pixels, claim)
     except PhotoError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoError(_beyond_limit_of_pillow(error, max_pixels)) from None
     except MemoryError:
-        raise PhotoError("too large for the memory of this machine") from None
+        raise OutOfMemoryError from None
     except Exception as error:  # over damaged bytes a decoder may raise anything
         reason = str(error).lower()
+        if "memory" in reason and "limit" not in reason:  # a decoder's own word for it, which is no MemoryError
+            raise OutOfMemoryError from error
         if "truncated" in reason or "end of file" in reason:
             raise PhotoError(f"truncated {format}") from error
         raise PhotoError(f"damaged {format}{_OR_UNKNOWN.get(format, '')}") from error
@@ -135,7 +147,22 @@ def _beyond_limit_of_pillow(error: Exception, max_pixels: int) -> str:
     return f"more than {min(own, max_pixels):,} pixels"
 
 
-def _decode(image: Image.Image, shorter_side: int | None, max_pixels: int) -> Photo:
+def decoding_bytes(image: Image.Image, whole: int) -> int:
+    """Return about how many bytes it takes to decode a picture that was opened, and to make it upright RGB.
+
+    `whole` is its number of pixels before a JPEG was reduced. Measured as the growth of whole processes.
+    """
+    # A transparent picture is laid over a white one; floats are computed in 64 bits.
+    of_mode = 14 if image.has_transparency_data else 28 if image.mode in ("F", "I") else 8
+    size = image.width * image.height * (of_mode + _OF_DECODER.get(image.format or "", 0))
+    if "progressive" in image.info:
+        size += whole * 2 * len(image.getbands())  # all coefficients, of 16 bits
+    return size
+
+
+def _decode(
+    image: Image.Image, shorter_side: int | None, max_pixels: int, claim: Callable[[int], None] | None
+) -> Photo:
     width, height = image.size
     if width * height > max_pixels:
         raise PhotoError(f"{width} × {height} pixels, more than {max_pixels:,}")
@@ -145,6 +172,8 @@ def _decode(image: Image.Image, shorter_side: int | None, max_pixels: int) -> Ph
         # whole picture: decoding at twice the size wanted is right to 48-54 dB (worst photo 41), at once the size only
         # to 39-47 (worst 31), and three times gains 1-6 dB. A photo of 12 megapixels takes half the time for 64 pixels.
         drafted = image.draft(None, (2 * shorter_side, 2 * shorter_side))
+    if claim is not None:
+        claim(decoding_bytes(image, width * height))
     image.load()
     rgb = _to_rgb(image)
     if drafted and drafted[1] != (0, 0, *rgb.size):

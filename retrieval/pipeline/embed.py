@@ -13,10 +13,10 @@ from index.errors import PhotoError
 from index.records import Prediction, SkippedPhoto
 from retrieval.models.model import Outputs
 from retrieval.models.spec import ModelSpec
-from retrieval.photos.decode import open_photo
 from retrieval.photos.files import MAX_BYTES, check_size
 from retrieval.photos.scan import expand_paths
 from retrieval.pipeline.executor import Concurrency, run_in_batches
+from retrieval.pipeline.memory import decode_within_budget
 from retrieval.pipeline.progress import Progress
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def embed_paths(
     def prepare(source: Path | bytes) -> Prepared:
         if isinstance(source, bytes):
             check_size(len(source))
-        return model.prepare(open_photo(source, shorter_side=model.resize))
+        return decode_within_budget(source, lambda photo: model.prepare(photo.image), shorter_side=model.resize)
 
     def source_of(path: Path) -> Path | bytes:
         # Standard input is read here and not in a thread, which Ctrl-C could not wake from waiting for it.

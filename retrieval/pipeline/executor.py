@@ -1,6 +1,5 @@
 """Stages of work in threads, each with a bounded number of results waiting."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ from itertools import islice, repeat
 from typing import Protocol, TypeVar
 
 from index.errors import PhotoError
+from retrieval.pipeline.machine import usable_cores
 
 Source = TypeVar("Source")
 Result = TypeVar("Result")
@@ -156,8 +156,3 @@ def even_sizes(count: int, most: int, workers: int) -> Iterator[int]:
     while count > 0:
         yield (size := min(most, count, max(SMALL_BATCH, -(-count // workers))))
         count -= size
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
