@@ -1,7 +1,7 @@
 """Writing a file so that no one ever sees half of it, and paths that do not depend on the current folder."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -27,6 +27,18 @@ def path_below(path: bytes, folder: bytes) -> bytes | None:
         return b""
     prefix = folder and folder.rstrip(b"/") + b"/"
     return path[len(prefix) :] if path.startswith(prefix) else None
+
+
+def folder_around(path: bytes, folders: Container[bytes]) -> bytes | None:
+    """Return which of some folders a path is or lies in, the innermost; None for none of them.
+
+    Paths are relative to the same folder, which is b"". The time does not depend on how many folders there are.
+    """
+    while path not in folders:
+        if not path:
+            return None
+        path = path.rpartition(b"/")[0]
+    return path
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from PIL import Image
 from index.errors import PhotoError, UserError
 from index.index_writer import IndexWriter
 from index.records import NewPhoto, SkippedPhoto, SyncCounts
+from index.vectors import cache
 from retrieval.indexing.index_folders import FolderReport, index_folders
 from retrieval.models.model import Model, Outputs
 from retrieval.photos.decode import open_photo
@@ -493,3 +495,34 @@ def test_a_folder_above_a_link_is_that_of_what_it_leads_to(
     assert report.folder == photos
     assert report.counts == SyncCounts(new=10)
     assert index.knows(folder)
+
+
+def test_over_many_folders_the_vectors_are_brought_up_to_date_once(
+    index: IndexWriter,
+    model: WatchedModel,
+    make_photo: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A removal from each of many folders writes the file once, and a run without a change reads it once."""
+    read, written = list[Path](), list[Path]()
+
+    def counted(function: Callable[..., Any], calls: list[Path]) -> Callable[..., Any]:
+        return lambda path, *arguments, **options: (calls.append(path), function(path, *arguments, **options))[1]
+
+    monkeypatch.setattr("index.vectors.cache.read_exact", counted(cache.read_exact, read))
+    monkeypatch.setattr("index.vectors.cache.build_exact_file", counted(cache.build_exact_file, written))
+    folders = [tmp_path / "photos" / str(number) for number in range(12)]
+    for number, folder in enumerate(folders):
+        for name in "ab":
+            make_photo(f"photos/{folder.name}/{name}.png", seed=2 * number + (name == "b"))
+    index_folders(index, model, folders)
+    assert (len(read), len(written)) == (1, 1)
+    for folder in folders:
+        (folder / "a.png").unlink()
+    reports = index_folders(index, model, folders)
+    assert [report.counts for report in reports] == [SyncCounts(unchanged=1, removed=1)] * 12
+    assert (len(read), len(written)) == (2, 2)
+    index_folders(index, model, folders)
+    assert (len(read), len(written)) == (3, 2)
+    assert index.problems() == []

@@ -66,7 +66,8 @@ def index_folders(
     with Stages.begun(model, concurrency or Concurrency.chosen(model)) as stages:
         for run in runs:
             _look_at_photos(run, stages, meter)
-    return [run.finish() if isinstance(run, _FolderRun) else run for run in begun]
+    counts = iter(Sync.finish_all([run.sync for run in runs]))
+    return [run.report(next(counts)) if isinstance(run, _FolderRun) else run for run in begun]
 
 
 def folders_at(place: Path, folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -119,8 +120,7 @@ class _FolderRun:
     def skip(self, path: bytes, reason: str) -> None:
         self.skipped.append(SkippedPhoto(self.folder / os.fsdecode(path), reason))
 
-    def finish(self) -> FolderReport:
-        counts = self.sync.finish()
+    def report(self, counts: SyncCounts) -> FolderReport:
         kept = self.sync.kept()
         for empty, number in kept.items():
             photos = f"{number:,} photo{'s' * (number != 1)}"
