@@ -227,7 +227,7 @@ class Index:
         skipped: list[SkippedPhoto] = []
         answers = list(search_index(self._index, self._model, query, skipped=skipped))
         _check_none(skipped)
-        return [Result(found.path, found.score) for answer in answers for found in answer.results]
+        return [Result(found.path, found.score, found.missing) for answer in answers for found in answer.results]
 
     def remove(self, *paths: str | os.PathLike[str]) -> int:
         """Forget photos, and all photos below folders; no file is touched. Return how many there were.

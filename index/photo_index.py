@@ -21,6 +21,7 @@ from index.catalog.queries import (
     count_photos,
     embedded_ids,
     files_with_ids,
+    found_elsewhere,
     has_photos,
     ids_below,
     is_known,
@@ -33,6 +34,7 @@ from index.errors import ModelMismatchError, PhotoIndexError
 from index.exact_search import best_photos, neighbours
 from index.files import absolute
 from index.records import (
+    Elsewhere,
     EmbeddedPhotos,
     IndexedFile,
     IndexProblem,
@@ -219,6 +221,11 @@ class PhotoIndex:
     def has_photos(self, path: Path) -> bool:
         """Tell whether this is an indexed photo, or has one below it."""
         return has_photos(self._catalog, os.fsencode(absolute(path)))
+
+    def found_elsewhere(self, root: Path, others: Sequence[Path]) -> Elsewhere:
+        """Count the photos of a root, and those that some `others` have too. Raises KeyError for what is no root."""
+        with self._catalog.snapshot():
+            return found_elsewhere(self._catalog, os.fsencode(root), [os.fsencode(other) for other in others])
 
     def skipped(self) -> list[SkippedPhoto]:
         """List the photos that could not be used, by path, with the reason."""

@@ -12,6 +12,7 @@ from index.errors import PhotoError
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import IndexProblem, SkippedPhoto, StoredPhoto
+from retrieval.indexing.missing import MissingPhotos, missing_photos
 from retrieval.models.model import Model
 from retrieval.photos.files import content_hash, current_stamp, read_photo
 from retrieval.pipeline.executor import Concurrency, run_in_batches
@@ -24,12 +25,16 @@ LEAST_COSINE = 0.999
 
 @dataclass(frozen=True)
 class CheckReport:
-    """How many photos an index has, how many of them were embedded again, what is wrong, what cannot be read now."""
+    """How many photos an index has, how many of them were embedded again, what is wrong, what cannot be read now.
+
+    `missing` is what is not where it was: no problem of the index, which may wait for a drive.
+    """
 
     photos: int
     embedded: int
     problems: tuple[IndexProblem, ...]
     skipped: tuple[SkippedPhoto, ...] = ()
+    missing: tuple[MissingPhotos, ...] = ()
 
 
 def check_index(
@@ -62,7 +67,7 @@ def check_index(
         done += len(batch)
         if progress is not None:
             progress(done, len(paths))
-    return CheckReport(index.summary().photos, embedded, tuple(problems), tuple(skipped))
+    return CheckReport(index.summary().photos, embedded, tuple(problems), tuple(skipped), tuple(missing_photos(index)))
 
 
 def repair_index(index: IndexWriter, problems: Sequence[IndexProblem]) -> list[IndexProblem]:

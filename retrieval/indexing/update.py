@@ -6,6 +6,7 @@ from pathlib import Path
 from index.index_writer import IndexWriter
 from index.vectors.kinds import check_kind
 from retrieval.indexing.index_folders import FolderReport, folders_at, index_folders
+from retrieval.indexing.missing import gone_folders
 from retrieval.indexing.rebuild import rebuild_index
 from retrieval.indexing.watch import keep_in_step
 from retrieval.models.model import Model
@@ -85,3 +86,7 @@ def update_index(
             yield index_folders(
                 index, model, folders, retry_skipped=retry_skipped, concurrency=concurrency, progress=progress
             )
+            if warn is not None:
+                for gone in gone_folders(index):
+                    if gone.moved:
+                        warn(gone.told(place))
