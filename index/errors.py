@@ -50,8 +50,8 @@ class PhotoError(UserError):
 class OutOfMemoryError(PhotoError):
     """There is not enough memory for a photo now: it may be whole, so it is not stored as one that is not."""
 
-    def __init__(self) -> None:
-        super().__init__("there is not enough memory for it now; run the same command again when there is more")
+    def __init__(self, message: str = "there is not enough memory for it now; try it again", *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
 
 
 class ModelError(UserError):

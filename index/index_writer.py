@@ -9,7 +9,7 @@ from index.catalog.catalog import Catalog, CatalogState
 from index.catalog.changes import remove_below, rename_folder
 from index.catalog.database import storage_errors
 from index.catalog.lock import WriterLock
-from index.files import absolute
+from index.files import absolute, known_place
 from index.photo_index import CATALOG, PhotoIndex
 from index.records import FileStamp, IndexProblem
 from index.sync.run import Sync
@@ -105,7 +105,8 @@ class IndexWriter(PhotoIndex):
         No file is touched: a photo that is still in an indexed folder is new in its next sync. Raises PhotoIndexError,
         before anything is changed, for a path that is not known.
         """
-        names = [os.fsencode(absolute(path)) for path in paths]
+        paths = [known_place(Path(absolute(path)), self.roots()) for path in paths]
+        names = [os.fsencode(path) for path in paths]
         self._check_known(paths)
         forgotten = [remove_below(self._catalog, name) for name in names]
         self._vectors.update()

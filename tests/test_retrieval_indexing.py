@@ -526,3 +526,38 @@ def test_over_many_folders_the_vectors_are_brought_up_to_date_once(
     index_folders(index, model, folders)
     assert (len(read), len(written)) == (3, 2)
     assert index.problems() == []
+
+
+def test_a_folder_that_is_reached_by_two_names_is_indexed_once(
+    index: IndexWriter, model: WatchedModel, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(photos)
+    (tmp_path / "home").symlink_to(tmp_path)
+    run(index, model, photos)
+    for other in (tmp_path / "link", tmp_path / "link" / "a", tmp_path / "home" / "photos" / "b"):
+        report = run(index, model, other)
+        assert report.folder.is_relative_to(photos)
+        assert (report.counts or SyncCounts()).new == 0
+    assert index.roots() == [photos]
+    assert index.summary().photos == 10
+
+
+def test_a_folder_indexed_through_a_link_keeps_that_name(
+    index: IndexWriter, model: WatchedModel, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(photos)
+    reports = index_folders(index, model, [tmp_path / "link", photos, photos / "a"])
+    assert reports == [FolderReport(tmp_path / "link", SyncCounts(new=10), ())]
+    assert run(index, model, photos).counts == SyncCounts(unchanged=10)
+    assert index.roots() == [tmp_path / "link"]
+    assert index.forget([photos / "a"]) == [4]
+
+
+def test_a_link_to_a_folder_around_an_indexed_one_takes_it_in(
+    index: IndexWriter, model: WatchedModel, photos: Path, tmp_path: Path, make_photo: Callable[..., Path]
+) -> None:
+    make_photo("photos/top.png", seed=70)
+    (tmp_path / "link").symlink_to(photos)
+    run(index, model, photos / "a")
+    assert run(index, model, tmp_path / "link").counts == SyncCounts(new=7, unchanged=4)
+    assert index.roots() == [photos]

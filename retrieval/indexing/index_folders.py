@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from index.errors import IndexNotFoundError, ModelMismatchError, PhotoError, UserError
-from index.files import absolute
+from index.files import absolute, known_place
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import SkippedPhoto, SyncCounts
@@ -83,8 +83,17 @@ def folders_at(place: Path, folders: Sequence[Path]) -> tuple[list[Path], list[P
 
 
 def folders_to_index(folders: Sequence[Path], roots: Sequence[Path], knows: Callable[[Path], bool]) -> list[Path]:
-    """Return folders as absolute paths, or all `roots` where none is named. Raises UserError, as `index_folders`."""
-    chosen = list(dict.fromkeys(Path(absolute(folder)) for folder in folders)) or list(roots)
+    """Return folders as absolute paths, as they are known, or all `roots` where none is named.
+
+    Raises UserError, as `index_folders`.
+    """
+    chosen: list[Path] = []
+    for folder in folders:
+        # A folder that is known by another name, through a link, is not indexed twice.
+        place = known_place(Path(absolute(folder)), [*roots, *chosen])
+        if place not in chosen:
+            chosen.append(place)
+    chosen = chosen or list(roots)
     if not chosen:
         raise UserError("nothing is indexed yet", hint=EXAMPLE)
     for folder in chosen:

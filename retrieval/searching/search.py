@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from index.catalog.rows import has_direction
 from index.catalog.selection import Selection
 from index.errors import PhotoError, UserError
-from index.files import absolute
+from index.files import absolute, known_place
 from index.photo_index import PhotoIndex
 from index.records import SearchResult, SkippedPhoto
 from retrieval.models.model import Model
@@ -82,7 +82,7 @@ def search_index(
     """
     classes = dict.fromkeys(known for label in query.labels for known in classes_called(label, model.spec))
     among = Selection(
-        folders=tuple(Path(absolute(folder)) for folder in query.within),
+        folders=tuple(known_place(Path(absolute(folder)), index.roots()) for folder in query.within),
         classes=tuple(known.id or known.name for known in classes),
     )
     if not query.photos and not query.images:
