@@ -31,7 +31,8 @@ def as_queries(queries: NDArray[np.floating], dim: int) -> NDArray[np.float32]:
     bad = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
     if len(bad):
         raise ValueError(f"query {bad[0]} has no direction: it is zero, or has NaN or infinity in it")
-    return (queries / lengths).astype(np.float32)
+    unit: NDArray[np.float32] = (queries / lengths).astype(np.float32)
+    return unit
 
 
 def best_photos(

@@ -80,14 +80,14 @@ def test_a_reader_of_warnings_that_goes_away_is_no_error_either(
 ) -> None:
     """Both streams go to one pipe, as in `fc7 index … 2>&1 | head -0`; the warning is the first that is written."""
     make_photo("old/a.png")
-    index = ["--index", tmp_path / "index", "-m", tiny_model]
+    index = ["--index", str(tmp_path / "index"), "-m", str(tiny_model)]
     subprocess.run([FC7, "index", tmp_path / "old", *index], check=True, stdout=subprocess.DEVNULL)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "bad.png").write_bytes(b"no picture")
     ours, theirs = os.pipe()
     os.close(ours)
     try:
-        for command in (["index", tmp_path / "photos"], ["check"]):
+        for command in (["index", str(tmp_path / "photos")], ["check"]):
             done = subprocess.run([FC7, *command, *index], stdout=theirs, stderr=theirs, check=False)
             assert done.returncode == 141
     finally:

@@ -18,7 +18,7 @@ from PIL import Image
 from index.errors import PhotoError, UserError
 from index.index_writer import IndexWriter
 from index.records import NewPhoto, SkippedPhoto, SyncCounts
-from index.vectors import cache
+from index.vectors import building, sections
 from retrieval.indexing.index_folders import FolderReport, index_folders
 from retrieval.models.model import Model, Outputs
 from retrieval.photos.decode import open_photo
@@ -508,10 +508,14 @@ def test_over_many_folders_the_vectors_are_brought_up_to_date_once(
     read, written = list[Path](), list[Path]()
 
     def counted(function: Callable[..., Any], calls: list[Path]) -> Callable[..., Any]:
-        return lambda path, *arguments, **options: (calls.append(path), function(path, *arguments, **options))[1]
+        def call(path: Path, *arguments: Any, **options: Any) -> Any:
+            calls.append(path)
+            return function(path, *arguments, **options)
 
-    monkeypatch.setattr("index.vectors.cache.read_exact", counted(cache.read_exact, read))
-    monkeypatch.setattr("index.vectors.cache.build_exact_file", counted(cache.build_exact_file, written))
+        return call
+
+    monkeypatch.setattr("index.vectors.cache.read_exact", counted(sections.read_exact, read))
+    monkeypatch.setattr("index.vectors.cache.build_exact_file", counted(building.build_exact_file, written))
     folders = [tmp_path / "photos" / str(number) for number in range(12)]
     for number, folder in enumerate(folders):
         for name in "ab":
@@ -561,3 +565,27 @@ def test_a_link_to_a_folder_around_an_indexed_one_takes_it_in(
     run(index, model, photos / "a")
     assert run(index, model, tmp_path / "link").counts == SyncCounts(new=7, unchanged=4)
     assert index.roots() == [photos]
+
+
+def test_a_folder_inside_is_looked_at_as_within_the_whole(
+    index: IndexWriter, model: WatchedModel, photos: Path, make_photo: Callable[..., Path]
+) -> None:
+    """Its last photo is gone, and something else is left: it is no mount point."""
+    run(index, model, photos)
+    (photos / "b" / "notes.txt").write_text("no photo")
+    for path in (photos / "b").glob("*.png"):
+        path.unlink()
+    assert run(index, model, photos / "b").counts == SyncCounts(removed=3)
+    assert index.summary().photos == 7
+
+
+def test_a_file_that_is_growing_is_left_alone(
+    index: IndexWriter, model: WatchedModel, photos: Path, make_photo: Callable[..., Path]
+) -> None:
+    run(index, model, photos)
+    known, new = photos / "a" / "0.png", make_photo("photos/a/new.png", seed=50)
+    known.write_bytes(known.read_bytes()[:-30])
+    reports = index_folders(index, model, [photos], growing=[known, new])
+    assert reports == [FolderReport(photos, SyncCounts(unchanged=9), ())]
+    assert index.photo(known) is not None
+    assert index.photo(new) is None

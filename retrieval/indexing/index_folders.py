@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,13 +43,15 @@ def index_folders(
     concurrency: Concurrency | None = None,
     retry_skipped: bool = False,
     progress: Progress | None = None,
+    growing: Collection[Path] = (),
 ) -> list[FolderReport]:
     """Bring an index up to date with folders, or with all that it knows where none is named, and report on each.
 
     A batch is one transaction: what was stored before an interruption stays, and the next run goes on from there. A
     folder that was indexed and is gone (an unplugged drive), or empty (its mount point), keeps its photos in the index.
     `concurrency` is by default that of `Concurrency.chosen`, which a model suits best that was loaded with one thread.
-    Photos skipped before are tried again with `retry_skipped`, or when a package they needed has been installed.
+    Photos skipped before are tried again with `retry_skipped`, or when a package they needed has been installed. Files
+    that are `growing` (absolute paths) are left as they are known.
     Raises, before anything is done, UserError for a folder that never was there, and if there is nothing to do, and
     ModelMismatchError for an index that was made with another model.
     """
@@ -59,7 +61,7 @@ def index_folders(
     retry_skipped = retry_skipped or _can_read_more(index)
     meter = _Meter(progress)
     # All are compared before any is read, and finished when all were: what moved from one to another is recognised.
-    begun = [_begin(index, folder, retry_skipped=retry_skipped) for folder in _outermost(folders)]
+    begun = [_begin(index, folder, retry_skipped=retry_skipped, growing=growing) for folder in _outermost(folders)]
     runs = [run for run in begun if isinstance(run, _FolderRun)]
     Sync.join([run.sync for run in runs])
     meter.add(total=sum(len(run.sync.to_read) for run in runs))
@@ -149,14 +151,20 @@ def _outermost(folders: Sequence[Path]) -> list[Path]:
     return [folder for folder in kept if not any(parent in kept for parent in folder.parents)]
 
 
-def _begin(index: IndexWriter, folder: Path, *, retry_skipped: bool) -> _FolderRun | FolderReport:
+def _begin(
+    index: IndexWriter, folder: Path, *, retry_skipped: bool, growing: Collection[Path]
+) -> _FolderRun | FolderReport:
     scan = scan_folder(folder)
     skipped = [SkippedPhoto(folder / os.fsdecode(path), reason) for path, reason in scan.unlisted.items()]
     if b"" in scan.unlisted:
         reason = f"cannot be searched ({scan.unlisted[b'']}); its photos stay indexed"
         return FolderReport(folder, None, (SkippedPhoto(folder, reason),))
-    empty = scan.empty if scan.photos else [b""]
-    sync = index.begin_sync(folder, scan.photos, retry_skipped=retry_skipped, unlisted=scan.unlisted, empty=empty)
+    # A drive without a photo is one that is not there. A folder inside it is looked at as one of its other folders is.
+    empty = [b""] if not scan.photos and folder in index.roots() else scan.empty
+    later = {os.fsencode(path.relative_to(folder)) for path in growing if path.is_relative_to(folder)}
+    found = {path: stamp for path, stamp in scan.photos.items() if path not in later}
+    unlisted = [*scan.unlisted, *later]
+    sync = index.begin_sync(folder, found, retry_skipped=retry_skipped, unlisted=unlisted, empty=empty)
     return _FolderRun(index.folder, folder, scan, sync, skipped)
 
 
