@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from retrieval.indexing.index_folders import FolderReport
     from retrieval.models.model import Model
     from retrieval.pipeline.executor import Concurrency
-    from retrieval.searching.search import Query
+    from retrieval.searching.search import Answer, Query
 
 
 @click.command("index", epilog="Example: fc7 index ~/Pictures")
@@ -138,7 +138,17 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
         answers = search_index(photo_index, model, query, standard_input=sys.stdin.buffer, skipped=skipped)
         format = "paths" if null else format
         end = "\0" if null else "\n"
-        write(format_results(answers, format, labelled=not query.photos, width=table_width(), end=end))
+        found = False
+
+        def noted() -> "Iterator[Answer]":
+            nonlocal found
+            for answer in answers:
+                found = found or bool(answer.results)
+                yield answer
+
+        write(format_results(noted(), format, labelled=not query.photos, width=table_width(), end=end))
+        if not found and not photo_index.summary().photos:
+            warn(f"The index in {index} is empty: no photo in it can be found; add some with `fc7 index FOLDER`.")
     report_skipped(skipped, named=query.photos + query.unlike, strict=strict)
 
 

@@ -218,7 +218,7 @@ def test_folders_are_matched_with_the_group_that_has_all_of_them(tmp_path: Path)
         assert set(scan_labelled(root, classes, groups).labels) == expected
     for name in ("church", "goldfish", "volcano"):
         touch(tmp_path / "both" / name, "a.jpg")
-    with pytest.raises(DatasetError, match="the name of several classes of the model; .*volcano by"):
+    with pytest.raises(DatasetError, match=r"the name of several classes of the model; .*volcano by"):
         scan_labelled(tmp_path / "both", classes, groups)
 
 
@@ -364,7 +364,7 @@ def test_a_name_of_two_classes_does_not_tell_which(tmp_path: Path) -> None:
     touch(tmp_path / "n03126707", "a.jpg")
     assert listed(scan_labelled(tmp_path, classes), tmp_path) == [("n03126707/a.jpg", 1)]
     touch(tmp_path / "crane", "b.jpg")
-    with pytest.raises(DatasetError, match="several classes .*: crane by n02012849 or n03126707"):
+    with pytest.raises(DatasetError, match=r"several classes .*: crane by n02012849 or n03126707"):
         scan_labelled(tmp_path, classes)
 
 

@@ -118,7 +118,7 @@ def measure(base: ApproximateIndex, catalog: Catalog, ids: NDArray[np.int64], as
         others = np.where(found >= 0, ids[found], -1)
         hits = ((others[:, :, None] == asked.nearest[:, None, :]) & (others[:, :, None] >= 0)).any(axis=2)
         for row in np.flatnonzero(np.isfinite(asked.next) & (asked.next >= asked.last - ROUNDING)):
-            hits[row] = _near_enough(catalog, asked, row, others[row])
+            hits[row] = _near_enough(catalog, asked, int(row), others[row])
         # The photo itself, which is not among its nearest others, takes one place more.
         counts = (hits[:, : factor * NEIGHBOURS + 1].sum(axis=1) for factor in RERANK_FACTORS)
         recalls[nprobe] = [float(np.minimum(count, NEIGHBOURS).mean()) / NEIGHBOURS for count in counts]
@@ -135,4 +135,5 @@ def _near_enough(catalog: Catalog, asked: _Asked, row: int, others: NDArray[np.i
     query = asked.queries[row]
     known, embeddings = embeddings_with_ids(catalog, np.unique(others), dim=len(query))
     near = known[embeddings @ query >= asked.last[row] - ROUNDING]
-    return np.isin(others, near) & (others != asked.ids[row])
+    hits: NDArray[np.bool_] = np.isin(others, near) & (others != asked.ids[row])
+    return hits
