@@ -10,10 +10,12 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from cli import main
 from index.errors import OutOfMemoryError
 from index.index_writer import IndexWriter
 from index.records import SyncCounts
@@ -187,6 +189,65 @@ def test_large_pictures_are_decoded_one_after_the_other() -> None:
         found = list(threads.map(lambda _: decode_within_budget(data, use, budget=budget), range(12)))
     assert found == [(200, 200)] * 12
     assert most == 1
+
+
+PEAK_OF_COMMAND = """
+import sys
+from pathlib import Path
+from cli import main
+
+try:
+    main(sys.argv[1:], prog_name="fc7")
+finally:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    print(*(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), file=sys.stderr)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the peak of a process")
+def test_threads_together_take_no_more_than_one_large_picture(tiny_model: Path, tmp_path: Path) -> None:
+    peaks = []
+    for side in (64, 2500):
+        folder = tmp_path / str(side)
+        folder.mkdir()
+        for number in range(8):
+            (folder / f"{number}.png").write_bytes(encoded("RGBA", (side, side + number), "PNG"))
+        words = [
+            "index",
+            folder,
+            "--index",
+            tmp_path / f"index-{side}",
+            "-m",
+            tiny_model,
+            "--workers",
+            8,
+            "--memory",
+            1,
+        ]
+        command = [sys.executable, "-c", PEAK_OF_COMMAND, *map(str, words)]
+        peaks.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stderr.split()[-1]))
+    small, large = peaks
+    assert 0 < large - small < 2 * 14 * 2500 * 2500
+
+
+def test_a_run_has_the_budget_that_is_asked_for(
+    tiny_model: Path, make_photo: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[MemoryBudget | None] = []
+    monkeypatch.setattr(
+        "retrieval.pipeline.stages.decode_within_budget",
+        lambda *arguments, budget, **options: (
+            asked.append(budget),  # type: ignore[func-returns-value]
+            decode_within_budget(*arguments, budget=budget, **options),
+        )[1],
+    )
+    for number in range(3):
+        make_photo(f"photos/{number}.png", seed=number)
+    settings = {"FC7_MODEL": str(tiny_model), "FC7_INDEX": str(tmp_path / "index")}
+    done = CliRunner().invoke(main, ["index", str(tmp_path / "photos"), "--memory", "7"], env=settings)
+    assert done.exit_code == 0, done.output
+    assert [budget and budget._size for budget in asked] == [7 << 20] * 3
 
 
 @pytest.mark.parametrize("words", ["Out of memory", "decoder error -9 when reading: out of memory error"])

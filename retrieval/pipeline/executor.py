@@ -32,19 +32,30 @@ class OnDevice(Protocol):
 
 @dataclass(frozen=True)
 class Concurrency:
-    """Threads that decode and compute, photos that a batch has at most, and batches that run in parallel."""
+    """Threads that decode and compute, photos that a batch has at most, and batches that run in parallel.
+
+    `memory` is the bytes that pictures may take while they are decoded, None for the share that is usual.
+    """
 
     workers: int
     batch_size: int
     parallel: int
+    memory: int | None = None
 
     @classmethod
-    def chosen(cls, model: OnDevice, *, workers: int | None = None, batch_size: int | None = None) -> "Concurrency":
+    def chosen(
+        cls,
+        model: OnDevice,
+        *,
+        workers: int | None = None,
+        batch_size: int | None = None,
+        memory: int | None = None,
+    ) -> "Concurrency":
         """Choose what is not given: a thread a core, each with batches of its own; a GPU has large ones, in turn."""
         workers = workers or usable_cores()
         if model.on_gpu:
-            return cls(workers, batch_size or BATCH_SIZE_ON_GPU, 1)
-        return cls(workers, batch_size or BATCH_SIZE, workers)
+            return cls(workers, batch_size or BATCH_SIZE_ON_GPU, 1, memory)
+        return cls(workers, batch_size or BATCH_SIZE, workers, memory)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from index.records import FileStamp, NewPhoto
 from retrieval.models.model import Model
 from retrieval.photos.files import content_hash, read_stamped
 from retrieval.pipeline.executor import Concurrency, compute_ahead, photo_threads, run_ahead
-from retrieval.pipeline.memory import decode_within_budget
+from retrieval.pipeline.memory import MemoryBudget, decode_within_budget, shared_budget
 
 LABELS = 5
 # A plain white picture, for a model whose units all stay silent at it.
@@ -73,6 +73,7 @@ class Stages:
         self._concurrency = concurrency
         self._readers = readers
         self._threads = threads
+        self._budget = shared_budget() if concurrency.memory is None else MemoryBudget(concurrency.memory)
         self._decode_ahead = max(_DECODE_AHEAD, _DECODE_AHEAD_PER_WORKER * concurrency.workers)
 
     @classmethod
@@ -95,7 +96,7 @@ class Stages:
         There are at most `at_most` of them. With more than 8 cores, 8 for each can wait.
         """
         concurrency = self._concurrency
-        to_prepare = ((photo, partial(prepare_photo, self._model, data)) for photo, data in photos)
+        to_prepare = ((photo, partial(prepare_photo, self._model, data, self._budget)) for photo, data in photos)
         prepared = run_ahead(
             to_prepare, self._threads, look_ahead=self._decode_ahead, weigh=lambda photo: _weight(photo.stamp)
         )
@@ -113,12 +114,13 @@ def read_content(path: Path) -> Content:
     return Content(data, stamp, content_hash(data))
 
 
-def prepare_photo(model: Model, data: bytes) -> PreparedPhoto:
-    """Decode a photo and prepare it for a model. Raises PhotoError."""
+def prepare_photo(model: Model, data: bytes, budget: MemoryBudget | None = None) -> PreparedPhoto:
+    """Decode a photo, when the budget of memory has room for it, and prepare it for a model. Raises PhotoError."""
     return decode_within_budget(
         data,
         lambda photo: PreparedPhoto(photo.width, photo.height, model.prepare(photo.image)),
         shorter_side=model.spec.resize,
+        budget=budget,
     )
 
 
