@@ -225,7 +225,7 @@ def test_threads_together_take_no_more_than_one_large_picture(tiny_model: Path, 
             "--memory",
             1,
         ]
-        command = [sys.executable, "-c", PEAK_OF_COMMAND, *map(str, words)]
+        command = [sys.executable, "-c", PEAK_OF_COMMAND, "index", *map(str, (folder, *options))]
         peaks.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stderr.split()[-1]))
     small, large = peaks
     assert 0 < large - small < 2 * 14 * 2500 * 2500
