@@ -213,18 +213,7 @@ def test_threads_together_take_no_more_than_one_large_picture(tiny_model: Path, 
         folder.mkdir()
         for number in range(8):
             (folder / f"{number}.png").write_bytes(encoded("RGBA", (side, side + number), "PNG"))
-        words = [
-            "index",
-            folder,
-            "--index",
-            tmp_path / f"index-{side}",
-            "-m",
-            tiny_model,
-            "--workers",
-            8,
-            "--memory",
-            1,
-        ]
+        options = ["--index", tmp_path / f"index-{side}", "-m", tiny_model, "--workers", 8, "--memory", 1]
         command = [sys.executable, "-c", PEAK_OF_COMMAND, "index", *map(str, (folder, *options))]
         peaks.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stderr.split()[-1]))
     small, large = peaks

@@ -162,7 +162,9 @@ def _begin(
     # A drive without a photo is one that is not there. A folder inside it is looked at as one of its other folders is.
     empty = [b""] if not scan.photos and folder in index.roots() else scan.empty
     later = {os.fsencode(path.relative_to(folder)) for path in growing if path.is_relative_to(folder)}
-    found = {path: stamp for path, stamp in scan.photos.items() if path not in later}
+    found = scan.photos
+    if later:
+        found = {path: stamp for path, stamp in found.items() if path not in later}
     unlisted = [*scan.unlisted, *later]
     sync = index.begin_sync(folder, found, retry_skipped=retry_skipped, unlisted=unlisted, empty=empty)
     return _FolderRun(index.folder, folder, scan, sync, skipped)
