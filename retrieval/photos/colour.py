@@ -1,0 +1,76 @@
+"""Colours as a photo means them: what an ICC profile describes is brought to sRGB, which networks learn from.
+
+Adobe RGB, Display P3 and ProPhoto RGB shown as if they were sRGB look pale or of another hue, and CMYK means nothing
+without its profile. Little CMS, which is part of Pillow, computes it.
+"""
+
+from functools import lru_cache
+from io import BytesIO
+
+from PIL import Image, ImageCms
+
+MAX_PROFILE_BYTES = 16 << 20
+"""A larger one is ignored; the profiles of printing presses have up to a few megabytes."""
+
+_KINDS = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+"""Signatures of colour spaces (ICC.1:2022, table 19) and the mode of the pictures that such a profile is for."""
+_TOLERANCE = 3
+"""Levels of 255 by which colours may move under a profile that is taken for sRGB: several of these are in use."""
+_STEPS = (0, 32, 64, 96, 128, 160, 192, 224, 255)
+_MODE_WITHOUT_ALPHA = {"RGBA": "RGB", "LA": "L", "RGBX": "RGB"}
+
+
+def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Return a picture of mode L, LA, RGB, RGBA or CMYK in sRGB; of another mode, or where nothing changes, itself.
+
+    A profile that is damaged, or of other colours than the picture, is ignored, as viewers do.
+    """
+    if not isinstance(profile, bytes) or len(profile) > MAX_PROFILE_BYTES:
+        return image
+    mode = _MODE_WITHOUT_ALPHA.get(image.mode, image.mode)
+    transform = _transform(profile, mode)
+    if transform is None:
+        return image
+    try:
+        converted = transform.apply(image if image.mode == mode else image.convert(mode))
+    except (ImageCms.PyCMSError, ValueError, OSError):
+        return image
+    if image.mode in ("RGBA", "LA"):
+        converted.putalpha(image.getchannel("A"))
+    converted.info = {**image.info, "icc_profile": None}
+    return converted
+
+
+# Photos of one camera have one profile, so that a profile is looked at once. A transform can be used by many threads.
+@lru_cache(maxsize=32)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Return the transform from a profile to sRGB, None where there is none or it would change next to nothing."""
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        if _KINDS.get(source.profile.xcolor_space) != mode:
+            return None
+        transform = ImageCms.ImageCmsTransform(
+            source,
+            ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")),
+            mode,
+            "RGB",
+            ImageCms.Intent.PERCEPTUAL,
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+        return transform if _changes_colours(transform, mode) else None
+    except (ImageCms.PyCMSError, ValueError, OSError, TypeError):  # whatever Little CMS has against it
+        return None
+
+
+def _changes_colours(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    if mode == "CMYK":
+        return True
+    if mode == "L":
+        before = Image.new("L", (256, 1))
+        before.putdata(range(256))
+    else:
+        before = Image.new("RGB", (len(_STEPS) ** 2, len(_STEPS)))
+        before.putdata([(red, green, blue) for red in _STEPS for green in _STEPS for blue in _STEPS])
+    after = transform.apply(before)
+    expected = before.convert("RGB").tobytes()
+    return any(abs(old - new) > _TOLERANCE for old, new in zip(expected, after.tobytes(), strict=True))

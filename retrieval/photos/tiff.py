@@ -1,0 +1,174 @@
+"""TIFF files that Pillow decodes wrongly or not at all, read by tifffile.
+
+Pillow is right, and quicker, for up to 8 bits, for RGB and CMYK of 16 bits whose samples lie beside each other, and for
+grey whose 0 is black; `tests/test_retrieval_tiff.py` compares every variant. Of the others it mixes up bytes (planes of
+16 bits), shows a negative (white as 0), lets values overflow (unsigned 32 bits), or knows no mode for them.
+"""
+
+import logging
+import struct
+from importlib.util import find_spec
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, TiffImagePlugin
+
+from index.errors import PhotoError
+from retrieval.photos.formats import NEEDED_PACKAGES
+from retrieval.photos.limits import LEAST_ROWS, check_pixels, missing_rows
+from retrieval.photos.rgb import to_8_bits
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
+_OFFSETS, _SAMPLES, _ROWS, _COUNTS, _PLANES, _BRIGHTEST, _FORMAT, _PROFILE = 273, 277, 278, 279, 284, 281, 339, 34675
+_WHITE_IS_0, _BLACK_IS_0, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
+_LAB = {8: "L*a*b*", 9: "L*a*b*", 10: "L*a*b*"}
+_MODES = {_WHITE_IS_0: "L", _BLACK_IS_0: "L", _RGB: "RGB", _YCBCR: "RGB", _CMYK: "CMYK"}
+_PREMULTIPLIED = 1
+_ALPHA = (_PREMULTIPLIED, 2)
+"""Of the tag ExtraSamples."""
+_UNSIGNED, _FLOAT = 1, 3
+_BY_LIBTIFF = {5, 32773, 34925, 50000}
+"""LZW, PackBits, LZMA and Zstandard, which Pillow's libtiff expands, and tifffile only with imagecodecs."""
+_JPEG = (6, 7)
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+# It writes what it finds odd to standard error where the program has not said anything about logging.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+def pillow_is_right(tiff: bytes) -> bool:
+    """Whether Pillow decodes a TIFF file as it is meant, as far as its first directory tells."""
+    file = BytesIO(tiff)
+    directory = TiffImagePlugin.ImageFileDirectory_v2(file.read(16 if b"+" in (tiff[2:3], tiff[3:4]) else 8))
+    file.seek(directory.next or 0)
+    directory.load(file)
+    bits, formats = set(directory.get(_BITS, (1,))), set(directory.get(_FORMAT, (_UNSIGNED,)))
+    photometric, samples = directory.get(_PHOTOMETRIC, _BLACK_IS_0), directory.get(_SAMPLES, 1)
+    if max(bits) <= 8:
+        return formats == {_UNSIGNED}
+    if samples == 1 and photometric == _BLACK_IS_0:
+        return (*bits, *formats) not in ((32, _UNSIGNED), (64, _FLOAT), (16, _FLOAT))
+    return bits == {16} and photometric in (_RGB, _CMYK) and directory.get(_PLANES, 1) == 1
+
+
+def open_tiff(data: bytes, max_pixels: int) -> tuple[Image.Image, str | None]:
+    """Decode the first picture of a TIFF file, to 8 bits, with a warning where not all of its rows are there.
+
+    Raises PhotoError for more than `max_pixels`, less than 95 % of the rows, and what needs the package imagecodecs.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(BytesIO(data)) as tiff:
+        page = tiff.pages.first
+        check_pixels(page.imagewidth, page.imagelength, max_pixels)
+        photometric = int(page.photometric)
+        if photometric in _LAB:
+            raise PhotoError(f"colours in {_LAB[photometric]}, which are not supported")
+        samples, rows = _samples(page, data)
+        if rows < LEAST_ROWS * page.imagelength:
+            raise PhotoError("truncated TIFF")
+        image = _picture(page, samples[:rows])
+        profile, orientation = page.tags.valueof(_PROFILE), page.tags.valueof(ExifTags.Base.Orientation)
+        if isinstance(profile, bytes):
+            image.info["icc_profile"] = profile
+        if isinstance(orientation, int):
+            image.getexif()[ExifTags.Base.Orientation] = orientation
+        return image, missing_rows(rows, page.imagelength)
+
+
+def _samples(page: "TiffPage", data: bytes) -> tuple[NDArray[Any], int]:
+    """Return the samples (rows, columns, samples) of a picture, and how many rows from the top are whole."""
+    if page.dtype is None or page.shaped[1] != 1:
+        raise ValueError("no picture of two dimensions")
+    planes, _, height, width, together = page.shaped
+    out = np.zeros((planes, height, width, together), page.dtype)
+    compression, fill_order = int(page.compression), int(page.fillorder)
+    if compression in _BY_LIBTIFF:
+        page.compression, page.fillorder = 1, 1  # type: ignore[assignment]  # what `decode` below is given
+    row_bytes = -(-(page.tilewidth if page.is_tiled else width) * together * page.bitspersample // 8)
+    tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if compression in _JPEG else {}
+    whole = height
+    for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+        if not count:
+            continue  # an empty tile
+        _, (plane, _, top, left, _), (_, length, _, _) = page.decode(None, index, **tables)
+        segment, expected = data[offset : offset + count], row_bytes * length
+        try:
+            if compression in _BY_LIBTIFF:
+                segment = _expanded(segment.translate(_REVERSED) if fill_order == 2 else segment, compression, row_bytes, length)
+            elif compression == 1 and len(segment) < expected:
+                whole = min(whole, top + (0 if page.is_tiled else len(segment) // row_bytes))
+                segment = segment.ljust(expected, b"\0")
+            pixels, _, _ = page.decode(segment, index, **tables)
+        except Exception as error:
+            if find_spec("imagecodecs") is None and "imagecodecs" in str(error):
+                raise PhotoError(NEEDED_PACKAGES["imagecodecs"]) from None
+            if offset + count <= len(data):
+                raise
+            whole = min(whole, top)
+            continue
+        assert pixels is not None
+        place = out[plane, top : top + length, left : left + pixels.shape[2]]
+        place[:] = pixels[0, : place.shape[0], : place.shape[1]]
+    return np.moveaxis(out, 0, 2).reshape(height, width, -1), whole
+
+
+def _expanded(segment: bytes, compression: int, row_bytes: int, rows: int) -> bytes:
+    """Return what a strip or tile holds: libtiff decodes it as a picture of its own, in grey, a byte a pixel."""
+    padded = segment + bytes(len(segment) % 2)
+    values = {
+        _WIDTH: row_bytes,
+        _HEIGHT: rows,
+        _BITS: 8,
+        _COMPRESSION: compression,
+        _PHOTOMETRIC: _BLACK_IS_0,
+        _OFFSETS: 8,
+        _SAMPLES: 1,
+        _ROWS: rows,
+        _COUNTS: len(segment),
+    }
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values.items())
+    header = b"II*\0" + struct.pack("<I", 8 + len(padded))
+    file = header + padded + struct.pack("<H", len(values)) + entries + bytes(4)
+    with TiffImagePlugin.TiffImageFile(BytesIO(file), "") as image:
+        return image.tobytes()
+
+
+def _picture(page: "TiffPage", samples: NDArray[Any]) -> Image.Image:
+    """Make a picture of mode L, RGB or CMYK, the first two perhaps with alpha, of samples (rows, columns, samples)."""
+    photometric, bits = int(page.photometric), int(page.bitspersample)
+    extra = [int(kind) for kind in page.extrasamples]
+    if photometric == _PALETTE:
+        samples, bits, photometric = np.moveaxis(page.colormap[:, samples[:, :, 0]], 0, 2), 16, _RGB
+        extra = []
+    mode = _MODES.get(photometric)
+    count = len(mode or "")
+    if mode is None or samples.shape[2] - len(extra) < count:
+        raise PhotoError(f"a TIFF whose colours are not supported (photometric interpretation {photometric})")
+    brightest = page.tags.valueof(_BRIGHTEST)
+    colours = to_8_bits(
+        samples[:, :, :count],
+        bits,
+        brightest=int(max(np.atleast_1d(brightest))) if brightest is not None else None,
+        guess=mode != "CMYK",  # a page that is nearly white has little ink
+    )
+    if photometric == _WHITE_IS_0:
+        colours = 255 - colours
+    if extra and extra[0] in _ALPHA and mode != "CMYK":
+        alpha = samples[:, :, count : count + 1]
+        opaque = to_8_bits(alpha, bits, guess=False) if alpha.dtype.kind == "u" and bits <= 16 else _float_alpha(alpha)
+        colours = np.concatenate([colours, opaque], axis=2)
+        mode += "a" if extra[0] == _PREMULTIPLIED else "A"
+    image = Image.frombytes(mode, (samples.shape[1], samples.shape[0]), np.ascontiguousarray(colours).tobytes())
+    return image.convert(mode.replace("a", "A")) if mode.endswith("a") else image
+
+
+def _float_alpha(alpha: NDArray[Any]) -> NDArray[np.uint8]:
+    if alpha.dtype.kind != "f":
+        alpha = alpha / np.iinfo(alpha.dtype).max
+    return (np.clip(np.nan_to_num(alpha), 0, 1) * 255 + 0.5).astype(np.uint8)
