@@ -24,6 +24,8 @@ _PLUGINS = {"JPEG2000": "Jpeg2K", "TIFF": "Tiff", "WEBP": "WebP", "AVIF": "Avif"
 _OR_UNKNOWN = dict.fromkeys(("TIFF", RAW), ", or of a kind that is not supported")
 _END_OF_JPEG2000 = b"\xff\xd9"
 """The marker that closes a codestream (ISO/IEC 15444-1, annex A); bit stuffing keeps it out of the data before."""
+_BRIGHTEST_OF_12_BITS = 15
+"""The high byte of 12 bits that are stored in 16."""
 _FEATURES = {"JPEG2000": "jpg_2000", "WEBP": "webp", "AVIF": "avif"}
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -40,13 +42,13 @@ _TURNS = {
 class Photo:
     """An upright RGB picture, perhaps at a reduced size; width and height are those of the whole photo, upright.
 
-    `warning` says what is missing of a file that was cut off.
+    `missing` says which part of the file is missing, None for a whole one.
     """
 
     image: Image.Image
     width: int
     height: int
-    warning: str | None = None
+    missing: str | None = None
 
 
 def open_photo(source: Path | bytes, *, shorter_side: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -98,9 +100,9 @@ def upright(image: Image.Image) -> Image.Image:
 def _load(data: bytes, format: str, shorter_side: int | None, max_pixels: int) -> Photo:
     """Decode a file, or what can be made of one that Pillow refuses though viewers show it."""
     try:
-        image, warning = _open(data, format, max_pixels)
+        image, missing = _open(data, format, max_pixels)
         with image:
-            return _decode(image, shorter_side, max_pixels, data, warning)
+            return _decode(image, shorter_side, max_pixels, missing)
     except (PhotoError, MemoryError):
         raise
     except Exception as error:
@@ -112,9 +114,9 @@ def _load(data: bytes, format: str, shorter_side: int | None, max_pixels: int) -
             repaired = None
         if repaired is None:
             raise
-        image, warning = repaired
+        image, missing = repaired
         with image:
-            return _decode(image, shorter_side, max_pixels, data, warning)
+            return _decode(image, shorter_side, max_pixels, missing)
 
 
 def _open(data: bytes, format: str, max_pixels: int) -> tuple[Image.Image, str | None]:
@@ -148,7 +150,7 @@ def _open(data: bytes, format: str, max_pixels: int) -> tuple[Image.Image, str |
 
 
 def _repaired(data: bytes, format: str, max_pixels: int, error: Exception) -> tuple[Image.Image, str | None] | None:
-    """Open what can be made of a file that was refused with an error, with a warning where a part is missing."""
+    """Open what can be made of a file that was refused with an error, and say which part of it is missing."""
     if format == "JPEG":
         from retrieval.photos.jpeg import repaired_jpeg
 
@@ -194,9 +196,7 @@ def _beyond_limit_of_pillow(error: Exception, max_pixels: int) -> str:
     return f"more than {min(own, max_pixels):,} pixels"
 
 
-def _decode(
-    image: Image.Image, shorter_side: int | None, max_pixels: int, data: bytes, warning: str | None
-) -> Photo:
+def _decode(image: Image.Image, shorter_side: int | None, max_pixels: int, missing: str | None) -> Photo:
     width, height = image.size
     check_pixels(width, height, max_pixels)
     drafted = None
@@ -205,12 +205,7 @@ def _decode(
         # whole picture: decoding at twice the size wanted is right to 48-54 dB (worst photo 41), at once the size only
         # to 39-47 (worst 31), and three times gains 1-6 dB. A photo of 12 megapixels takes half the time for 64 pixels.
         drafted = image.draft(None, (2 * shorter_side, 2 * shorter_side))
-    raw_mode = str(image.tile[0].args) if isinstance(image, ImageFile.ImageFile) and image.tile else ""
-    image.load()
-    if ";16B" in raw_mode and image.format == "PNG":
-        from retrieval.photos.png import with_low_bytes
-
-        image = with_low_bytes(image, data, raw_mode)
+    image = _loaded(image, max_pixels)
     rgb = to_rgb(image)
     if drafted and drafted[1] != (0, 0, *rgb.size):
         # 375 pixels at 1/2 are 188, the last of them half outside: without this the picture is shifted (6 dB worse).
@@ -218,7 +213,25 @@ def _decode(
     orientation = _orientation(image)
     if orientation in _TURNS:
         rgb = rgb.transpose(_TURNS[orientation])
-    return Photo(rgb, *((height, width) if orientation >= 5 else (width, height)), warning)
+    return Photo(rgb, *((height, width) if orientation >= 5 else (width, height)), missing)
+
+
+def _loaded(image: Image.Image, max_pixels: int) -> Image.Image:
+    """Decode a picture: by all of its bits where Pillow keeps the higher 8 of 16, and these say next to nothing."""
+    file = image.fp if isinstance(image, ImageFile.ImageFile) and ";16" in str(image.tile) else None
+    data = file.getvalue() if isinstance(file, BytesIO) else None
+    image.load()
+    if data is None or image.mode not in ("RGB", "RGBA") or image.convert("L").getextrema()[1] > _BRIGHTEST_OF_12_BITS:
+        return image
+    if image.format == "PNG":
+        from retrieval.photos.png import decoded_with_16_bits
+
+        return decoded_with_16_bits(image, data)
+    if image.format == "TIFF":
+        from retrieval.photos.tiff import open_tiff
+
+        return open_tiff(data, max_pixels)[0]
+    return image
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,8 +1,6 @@
 """Which files are photos: by suffix when a folder is searched, by their first bytes when they are opened."""
 
-_CAMERA_RAW = (
-    "3fr arw cr2 cr3 crw dcr dng erf fff gpr iiq kdc mef mos mrw nef nrw orf pef raf rw2 rwl sr2 srf srw x3f"
-)
+_CAMERA_RAW = "3fr arw cr2 cr3 crw dcr dng erf fff gpr iiq kdc mef mos mrw nef nrw orf pef raf rw2 rwl sr2 srf srw x3f"
 _PICTURES = (
     "apng avif bmp dib gif heic heics heif heifs hif insp j2c j2k jfi jfif jif jp2 jpc jpe jpeg jpf jpg jps jpx jxl "
     "mpo pbm pgm png pnm ppm tif tiff webp"

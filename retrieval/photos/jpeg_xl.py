@@ -14,7 +14,7 @@ _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 
 
 
 def open_jpeg_xl(data: bytes, max_pixels: int) -> Image.Image:
-    """Return the first picture of a JPEG XL file, upright. Raises PhotoError for more pixels, or without the package."""
+    """Return the first picture of a file, upright. Raises PhotoError for more pixels, and without the package."""
     try:
         import pillow_jxl
     except ImportError:

@@ -19,8 +19,6 @@ _KEPT = (b"IHDR", b"PLTE", b"tRNS", b"eXIf")
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """By colour type."""
 _BLOCK = 1 << 16
-_BRIGHTEST_OF_12_BITS = 15
-"""The high byte of 12 bits in 16."""
 
 
 def repaired_png(data: bytes, max_pixels: int) -> tuple[bytes, str | None, bytes | None] | None:
@@ -53,22 +51,16 @@ def repaired_png(data: bytes, max_pixels: int) -> tuple[bytes, str | None, bytes
     return _SIGNATURE + written, missing_rows(rows, height), profile
 
 
-def with_low_bytes(image: Image.Image, data: bytes, raw_mode: str) -> Image.Image:
-    """Return a picture of 16 bits a sample, of which Pillow has kept the high bytes, by all of its bits if it is dark.
-
-    `raw_mode` is what Pillow called its samples before it decoded them.
-    """
-    colours = image.convert("RGB") if image.mode == "RGBA" else image
-    if raw_mode not in ("RGB;16B", "RGBA;16B") or max(high for _, high in colours.getextrema()) > _BRIGHTEST_OF_12_BITS:
-        return image
+def decoded_with_16_bits(high: Image.Image, data: bytes) -> Image.Image:
+    """Return a picture in RGB or RGBA, of 16 bits a sample, by all of its bits, of which Pillow has kept the `high`."""
     with PngImagePlugin.PngImageFile(BytesIO(data), "") as again:
-        again.tile = [tile._replace(args=raw_mode.replace("16B", "16L")) for tile in again.tile]
+        again.tile = [tile._replace(args=str(tile.args).replace("16B", "16L")) for tile in again.tile]
         low = np.asarray(again)[:, :, :3]
-    full = np.asarray(colours).astype(np.uint16) << 8 | low
-    brighter = Image.fromarray(to_8_bits(full, 16))
-    if image.mode == "RGBA":
-        brighter.putalpha(image.getchannel("A"))
-    brighter.info = image.info
+    brighter = Image.fromarray(to_8_bits(np.asarray(high)[:, :, :3].astype(np.uint16) << 8 | low, 16))
+    if high.mode == "RGBA":
+        brighter.putalpha(high.getchannel("A"))
+    brighter.info = high.info
+    brighter.getexif().update(high.getexif())
     return brighter
 
 

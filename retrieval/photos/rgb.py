@@ -22,7 +22,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     profile = image.info.get("icc_profile")
     if image.mode == "F" or image.mode.startswith("I"):
         image = _wide_grey_to_8_bits(image)
-    elif image.format == "BMP" and image.mode == "RGBA" and image.getextrema()[3] == (0, 0):
+    elif image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
         # Programs that know no transparency leave the fourth byte at 0, whatever the header says of it.
         image = image.convert("RGB")
     if image.mode == "LAB":
@@ -37,7 +37,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def to_8_bits(samples: NDArray[Any], bits: int, *, brightest: int | None = None, guess: bool = True) -> NDArray[np.uint8]:
+def to_8_bits(
+    samples: NDArray[Any], bits: int, *, brightest: int | None = None, guess: bool = True
+) -> NDArray[np.uint8]:
     """Return samples of any type as 8 bits: of more, the highest; with no agreed white, stretched.
 
     `bits` of each sample are used, or as many as `brightest` needs; 8, 10 or 12 of 16 where none needs more, unless
@@ -48,7 +50,7 @@ def to_8_bits(samples: NDArray[Any], bits: int, *, brightest: int | None = None,
     if samples.dtype.kind != "u" or bits > 16:
         return _stretched(samples)
     if bits <= 8:
-        return (samples.astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8) if bits < 8 else samples
+        return (samples.astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)
     if guess and bits == 16:
         needed = max(int(samples.max(initial=0)), brightest or 0).bit_length()
         bits = next((depth for depth in _SMALLER_DEPTHS if needed <= depth), 16)

@@ -1,8 +1,9 @@
 """TIFF files that Pillow decodes wrongly or not at all, read by tifffile.
 
 Pillow is right, and quicker, for up to 8 bits, for RGB and CMYK of 16 bits whose samples lie beside each other, and for
-grey whose 0 is black; `tests/test_retrieval_tiff.py` compares every variant. Of the others it mixes up bytes (planes of
-16 bits), shows a negative (white as 0), lets values overflow (unsigned 32 bits), or knows no mode for them.
+most grey whose 0 is black; `tests/test_retrieval_tiff.py` compares every variant. Of the others it mixes up bytes
+(planes of 16 bits, compressed floats of big-endian files), shows a negative (white as 0), lets values overflow
+(unsigned 32 bits), or knows no mode for them.
 """
 
 import logging
@@ -31,7 +32,9 @@ _MODES = {_WHITE_IS_0: "L", _BLACK_IS_0: "L", _RGB: "RGB", _YCBCR: "RGB", _CMYK:
 _PREMULTIPLIED = 1
 _ALPHA = (_PREMULTIPLIED, 2)
 """Of the tag ExtraSamples."""
-_UNSIGNED, _FLOAT = 1, 3
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+_GREY = ((12, _UNSIGNED), (16, _UNSIGNED))
+_GREY_LITTLE_ENDIAN = ((16, _SIGNED), (32, _SIGNED), (32, _FLOAT))
 _BY_LIBTIFF = {5, 32773, 34925, 50000}
 """LZW, PackBits, LZMA and Zstandard, which Pillow's libtiff expands, and tifffile only with imagecodecs."""
 _JPEG = (6, 7)
@@ -52,7 +55,8 @@ def pillow_is_right(tiff: bytes) -> bool:
     if max(bits) <= 8:
         return formats == {_UNSIGNED}
     if samples == 1 and photometric == _BLACK_IS_0:
-        return (*bits, *formats) not in ((32, _UNSIGNED), (64, _FLOAT), (16, _FLOAT))
+        # The signed ones and floats of a big-endian file it turns around twice where they are compressed.
+        return (*bits, *formats) in _GREY or (tiff[:2] == b"II" and (*bits, *formats) in _GREY_LITTLE_ENDIAN)
     return bits == {16} and photometric in (_RGB, _CMYK) and directory.get(_PLANES, 1) == 1
 
 
@@ -89,7 +93,7 @@ def _samples(page: "TiffPage", data: bytes) -> tuple[NDArray[Any], int]:
     out = np.zeros((planes, height, width, together), page.dtype)
     compression, fill_order = int(page.compression), int(page.fillorder)
     if compression in _BY_LIBTIFF:
-        page.compression, page.fillorder = 1, 1  # type: ignore[assignment]  # what `decode` below is given
+        page.compression, page.fillorder = 1, 1  # what `decode` below is given
     row_bytes = -(-(page.tilewidth if page.is_tiled else width) * together * page.bitspersample // 8)
     tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if compression in _JPEG else {}
     whole = height
@@ -98,9 +102,14 @@ def _samples(page: "TiffPage", data: bytes) -> tuple[NDArray[Any], int]:
             continue  # an empty tile
         _, (plane, _, top, left, _), (_, length, _, _) = page.decode(None, index, **tables)
         segment, expected = data[offset : offset + count], row_bytes * length
+        if len(segment) < count and compression != 1:
+            whole = min(whole, top)
+            continue
         try:
             if compression in _BY_LIBTIFF:
-                segment = _expanded(segment.translate(_REVERSED) if fill_order == 2 else segment, compression, row_bytes, length)
+                segment = _expanded(
+                    segment.translate(_REVERSED) if fill_order == 2 else segment, compression, row_bytes, length
+                )
             elif compression == 1 and len(segment) < expected:
                 whole = min(whole, top + (0 if page.is_tiled else len(segment) // row_bytes))
                 segment = segment.ljust(expected, b"\0")
@@ -108,10 +117,7 @@ def _samples(page: "TiffPage", data: bytes) -> tuple[NDArray[Any], int]:
         except Exception as error:
             if find_spec("imagecodecs") is None and "imagecodecs" in str(error):
                 raise PhotoError(NEEDED_PACKAGES["imagecodecs"]) from None
-            if offset + count <= len(data):
-                raise
-            whole = min(whole, top)
-            continue
+            raise
         assert pixels is not None
         place = out[plane, top : top + length, left : left + pixels.shape[2]]
         place[:] = pixels[0, : place.shape[0], : place.shape[1]]
@@ -143,7 +149,7 @@ def _picture(page: "TiffPage", samples: NDArray[Any]) -> Image.Image:
     """Make a picture of mode L, RGB or CMYK, the first two perhaps with alpha, of samples (rows, columns, samples)."""
     photometric, bits = int(page.photometric), int(page.bitspersample)
     extra = [int(kind) for kind in page.extrasamples]
-    if photometric == _PALETTE:
+    if photometric == _PALETTE and page.colormap is not None:
         samples, bits, photometric = np.moveaxis(page.colormap[:, samples[:, :, 0]], 0, 2), 16, _RGB
         extra = []
     mode = _MODES.get(photometric)
@@ -160,15 +166,18 @@ def _picture(page: "TiffPage", samples: NDArray[Any]) -> Image.Image:
     if photometric == _WHITE_IS_0:
         colours = 255 - colours
     if extra and extra[0] in _ALPHA and mode != "CMYK":
-        alpha = samples[:, :, count : count + 1]
-        opaque = to_8_bits(alpha, bits, guess=False) if alpha.dtype.kind == "u" and bits <= 16 else _float_alpha(alpha)
-        colours = np.concatenate([colours, opaque], axis=2)
+        colours = np.concatenate([colours, _alpha(samples[:, :, count : count + 1], bits)], axis=2)
         mode += "a" if extra[0] == _PREMULTIPLIED else "A"
     image = Image.frombytes(mode, (samples.shape[1], samples.shape[0]), np.ascontiguousarray(colours).tobytes())
     return image.convert(mode.replace("a", "A")) if mode.endswith("a") else image
 
 
-def _float_alpha(alpha: NDArray[Any]) -> NDArray[np.uint8]:
-    if alpha.dtype.kind != "f":
-        alpha = alpha / np.iinfo(alpha.dtype).max
-    return (np.clip(np.nan_to_num(alpha), 0, 1) * 255 + 0.5).astype(np.uint8)
+def _alpha(samples: NDArray[Any], bits: int) -> NDArray[np.uint8]:
+    """Return opacity as 8 bits: of all that an integer can be, or from 0 to 1."""
+    if samples.dtype.kind in "bu" and bits <= 16:
+        return to_8_bits(samples, bits, guess=False)
+    lowest, highest = (0.0, 1.0)
+    if samples.dtype.kind in "iu":
+        lowest, highest = float(np.iinfo(samples.dtype).min), float(np.iinfo(samples.dtype).max)
+    share = (np.nan_to_num(samples.astype(np.float64)) - lowest) / (highest - lowest)
+    return (np.clip(share, 0, 1) * 255 + 0.5).astype(np.uint8)

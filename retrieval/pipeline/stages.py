@@ -49,11 +49,15 @@ class ReadPhoto:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedPhoto:
-    """Pixels (crop, crop, 3) for the network, with width and height of the upright picture."""
+    """Pixels (crop, crop, 3) for the network, with width and height of the upright picture.
+
+    `missing` says which part of its file is missing, None for a whole one.
+    """
 
     width: int
     height: int
     pixels: NDArray[np.uint8]
+    missing: str | None = None
 
 
 class Stages:
@@ -105,7 +109,7 @@ def read_content(path: Path) -> Content:
 def prepare_photo(model: Model, data: bytes) -> PreparedPhoto:
     """Decode a photo and prepare it for a model. Raises PhotoError."""
     photo = load_photo(data, shorter_side=model.spec.resize)
-    return PreparedPhoto(photo.width, photo.height, model.prepare(photo.image))
+    return PreparedPhoto(photo.width, photo.height, model.prepare(photo.image), photo.missing)
 
 
 def embed_photos(model: Model, batch: Sequence[tuple[ReadPhoto, PreparedPhoto | PhotoError]]) -> list[NewPhoto]:
@@ -128,6 +132,7 @@ def embed_photos(model: Model, batch: Sequence[tuple[ReadPhoto, PreparedPhoto | 
                 height=prepared.height,
                 embedding=embedding,
                 labels=model.top_predictions(probabilities, count),
+                missing=prepared.missing,
             )
             if has_direction(embedding)
             else NewPhoto(photo.path, photo.stamp, photo.content_hash, skipped=NOTHING_FOUND)
