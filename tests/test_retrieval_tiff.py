@@ -105,7 +105,7 @@ def test_every_variant_is_right(kind: str) -> None:
         assert "jpeg" in name or np.abs(got - wanted).max() <= worst + 2, name
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["u1", "u2", "f4"])
 def test_without_imagecodecs_what_is_read_is_right_too(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tifffile.tifffile, "imagecodecs", sys.modules.get("tifffile._imagecodecs") or fallback())
     for table in (tifffile.TIFF.DECOMPRESSORS, tifffile.TIFF.UNPREDICTORS):
