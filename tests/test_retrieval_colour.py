@@ -8,7 +8,7 @@ import icc_profiles
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms
 
 from retrieval.photos import colour
 from retrieval.photos.decode import load_photo, upright
@@ -180,3 +180,16 @@ def test_pictures_of_python_programs_are_treated_alike() -> None:
     data = encode(Image.fromarray(colours()), "PNG", icc_profile=icc_profiles.profile("ProPhoto RGB"))
     with Image.open(BytesIO(data)) as image:
         assert (np.asarray(upright(image)) == opened(data)).all()
+
+
+def test_a_camera_that_says_adobe_rgb_without_a_profile() -> None:
+    def exif_with(index: str) -> Image.Exif:
+        exif = Image.Exif()
+        exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.IFD.Interop] = {ExifTags.Interop.InteropIndex: index}
+        exif[ExifTags.Base.Software] = "R03"
+        return exif
+
+    plain = opened(encode(Image.fromarray(colours()), "JPEG", quality=98))
+    said = opened(encode(Image.fromarray(colours()), "JPEG", quality=98, exif=exif_with("R03")))
+    assert np.abs(said - icc_profiles.in_srgb(plain.astype(np.uint8), "Adobe RGB")).mean() < 1
+    assert (opened(encode(Image.fromarray(colours()), "JPEG", quality=98, exif=exif_with("R98"))) == plain).all()

@@ -178,9 +178,8 @@ def test_pictures_of_kinds_that_are_not_read_are_counted_by_suffix(tmp_path: Pat
     assert list(scan.photos) == [b"e.jpg"]
 
 
-@pytest.mark.parametrize(
-    "suffix", ".mpo .rwl .crw .3fr .iiq .sr2 .jif .jfi .apng .jpx .j2c .insp .jxl .jpf .jpc .srf .mef".split()
-)
-def test_suffixes_of_photos_that_decoders_can_read(tmp_path: Path, suffix: str) -> None:
-    (tmp_path / f"photo{suffix.upper()}").touch()
-    assert len(scan_folder(tmp_path).photos) == 1
+def test_suffixes_of_photos_that_decoders_can_read(tmp_path: Path) -> None:
+    suffixes = "mpo rwl crw 3fr iiq sr2 jif jfi apng jpx j2c insp jxl jpf jpc srf mef"
+    for suffix in suffixes.split():
+        (tmp_path / f"photo.{suffix.upper()}").touch()
+    assert len(scan_folder(tmp_path).photos) == len(suffixes.split())

@@ -24,8 +24,8 @@ _PLUGINS = {"JPEG2000": "Jpeg2K", "TIFF": "Tiff", "WEBP": "WebP", "AVIF": "Avif"
 _OR_UNKNOWN = dict.fromkeys(("TIFF", RAW), ", or of a kind that is not supported")
 _END_OF_JPEG2000 = b"\xff\xd9"
 """The marker that closes a codestream (ISO/IEC 15444-1, annex A); bit stuffing keeps it out of the data before."""
-_BRIGHTEST_OF_12_BITS = 15
-"""The high byte of 12 bits that are stored in 16."""
+_AFTER_12_BITS = 16
+"""The least high byte that 12 bits, stored in 16, do not have."""
 _FEATURES = {"JPEG2000": "jpg_2000", "WEBP": "webp", "AVIF": "avif"}
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -221,7 +221,7 @@ def _loaded(image: Image.Image, max_pixels: int) -> Image.Image:
     file = image.fp if isinstance(image, ImageFile.ImageFile) and ";16" in str(image.tile) else None
     data = file.getvalue() if isinstance(file, BytesIO) else None
     image.load()
-    if data is None or image.mode not in ("RGB", "RGBA") or image.convert("L").getextrema()[1] > _BRIGHTEST_OF_12_BITS:
+    if data is None or image.mode not in ("RGB", "RGBA") or any(image.convert("L").histogram()[_AFTER_12_BITS:]):
         return image
     if image.format == "PNG":
         from retrieval.photos.png import decoded_with_16_bits

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from index.errors import PhotoError
-from retrieval.photos.colour import to_srgb
+from retrieval.photos.colour import profile_of, to_srgb
 
 _BITS_PER_SAMPLE = 258
 """The tag of a TIFF."""
@@ -17,9 +17,9 @@ _SMALLER_DEPTHS = (8, 10, 12)
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Return a decoded picture in RGB. Raises PhotoError for colours that are not supported."""
-    if image.mode == "RGB" and "icc_profile" not in image.info and "transparency" not in image.info:
+    profile = profile_of(image)
+    if image.mode == "RGB" and profile is None and "transparency" not in image.info:
         return image
-    profile = image.info.get("icc_profile")
     if image.mode == "F" or image.mode.startswith("I"):
         image = _wide_grey_to_8_bits(image)
     elif image.format == "BMP" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
@@ -50,11 +50,13 @@ def to_8_bits(
     if samples.dtype.kind != "u" or bits > 16:
         return _stretched(samples)
     if bits <= 8:
-        return (samples.astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)
+        scaled: NDArray[np.uint8] = (samples.astype(np.uint16) * 255 // (2**bits - 1)).astype(np.uint8)
+        return scaled
     if guess and bits == 16:
         needed = max(int(samples.max(initial=0)), brightest or 0).bit_length()
         bits = next((depth for depth in _SMALLER_DEPTHS if needed <= depth), 16)
-    return np.minimum(samples >> (bits - 8), 255).astype(np.uint8)
+    highest: NDArray[np.uint8] = np.minimum(samples >> (bits - 8), 255).astype(np.uint8)
+    return highest
 
 
 def _wide_grey_to_8_bits(image: Image.Image) -> Image.Image:
