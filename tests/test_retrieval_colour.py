@@ -193,3 +193,17 @@ def test_a_camera_that_says_adobe_rgb_without_a_profile() -> None:
     said = opened(encode(Image.fromarray(colours()), "JPEG", quality=98, exif=exif_with("R03")))
     assert np.abs(said - icc_profiles.in_srgb(plain.astype(np.uint8), "Adobe RGB")).mean() < 1
     assert (opened(encode(Image.fromarray(colours()), "JPEG", quality=98, exif=exif_with("R98"))) == plain).all()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("size", [(1999, 1501), (999, 1203)])
+def test_a_photo_that_is_reduced_before_its_colours_looks_like_the_whole_one(size: tuple[int, int], mode: str) -> None:
+    rows, columns = np.mgrid[0 : size[1], 0 : size[0]]
+    waves = [127 + 60 * np.sin(columns / (90 + at)) * np.cos(rows / (70 + 9 * at)) for at in (0, 20, 40)]
+    image = Image.fromarray(np.stack(waves, axis=2).astype(np.uint8)).convert(mode)
+    data = encode(image, "PNG", icc_profile=icc_profiles.profile("ProPhoto RGB"), compress_level=1)
+    whole, reduced = load_photo(data), load_photo(data, shorter_side=64)
+    assert (reduced.width, reduced.height) == (whole.width, whole.height) == whole.image.size == size
+    assert 128 <= min(reduced.image.size) < 256
+    small = [np.asarray(photo.image.resize((64, 64), Image.Resampling.BICUBIC), float) for photo in (whole, reduced)]
+    assert np.abs(small[0] - small[1]).mean() < 0.7

@@ -15,8 +15,11 @@ _SMALLER_DEPTHS = (8, 10, 12)
 """Bits that scanners, cameras and microscopes have, whose values are stored in 16."""
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Return a decoded picture in RGB. Raises PhotoError for colours that are not supported."""
+def to_rgb(image: Image.Image, *, shorter_side: int | None = None) -> Image.Image:
+    """Return a decoded picture in RGB. Raises PhotoError for colours that are not supported.
+
+    One that will be shrunk to `shorter_side` pixels may come at a reduced size, never below twice that.
+    """
     profile = profile_of(image)
     if image.mode == "RGB" and profile is None and "transparency" not in image.info:
         return image
@@ -29,7 +32,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         raise PhotoError("colours in L*a*b*, which are not supported")
     if image.mode not in ("RGB", "L", "CMYK") or image.has_transparency_data:
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    image = to_srgb(image, profile)
+    image = to_srgb(image, profile, shorter_side=shorter_side)
     if image.mode == "RGBA":
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image.getchannel("A"))
