@@ -284,3 +284,55 @@ def test_tifffile_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
         except PhotoError:
             continue
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "adobe_deflate"])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+@pytest.mark.parametrize("kind", ["u1", "u2"])
+def test_alpha_beside_grey(kind: str, planes: str, compression: str | None) -> None:
+    grey = scene(1)
+    for extra, alpha in (("unassalpha", 0.5), ("assocalpha", 0.5), ("unspecified", 1.0)):
+        first = grey * 0.5 if extra == "assocalpha" else grey
+        array = stored(np.concatenate([first, np.full_like(grey, 0.5)], axis=2), kind)
+        array = array.transpose(2, 0, 1) if planes == "separate" else array
+        options = {"planarconfig": planes, "extrasamples": [extra], "compression": compression}
+        got = np.asarray(load_photo(written(array, photometric="minisblack", **options)).image).astype(int)
+        assert np.abs(got - expected(grey * alpha + 1 - alpha, "minisblack")).max() <= 4, extra
+
+
+@pytest.mark.parametrize("compression", [None, "lzw"])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_luminance_and_colour_differences(planes: str, compression: str | None) -> None:
+    rgb = stored(scene(3), "u1")
+    array = np.asarray(Image.fromarray(rgb).convert("YCbCr"))
+    array = array.transpose(2, 0, 1) if planes == "separate" else array
+    options = {"planarconfig": planes, "compression": compression, "subsampling": (1, 1)}
+    got = np.asarray(load_photo(written(array, photometric="ycbcr", **options)).image).astype(int)
+    assert np.abs(got - rgb).max() <= 4
+
+
+def test_subsampled_colours_without_compression_are_refused() -> None:
+    array = np.asarray(Image.fromarray(stored(scene(3), "u1")).convert("YCbCr"))
+    data = written(array, photometric="ycbcr", subsampling=(1, 1))
+    whole, halved = (struct.pack("<HHIHH", 530, 3, 2, by, by) for by in (1, 2))
+    assert whole in data
+    with pytest.raises(PhotoError, match=r"^damaged TIFF, or of a kind that is not supported$"):
+        load_photo(data.replace(whole, halved))
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2"])
+def test_bits_in_the_other_order(kind: str) -> None:
+    array = stored(scene(1), kind)[:, :, 0]
+    reversed_bytes = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+    bits = array.dtype.itemsize * 8
+    for photometric, wanted in ((1, scene(1)), (0, 1 - scene(1))):
+        data = packed(array.byteswap()[:, :, None] if bits == 16 else array[:, :, None].astype(np.uint16), bits)
+        start, length = 8, array.nbytes
+        turned = data[:start] + data[start : start + length].translate(reversed_bytes) + data[start + length :]
+        place = turned.index(struct.pack("<HHII", 262, 4, 1, 1))
+        fill = struct.pack("<HHII", 262, 4, 1, photometric)
+        turned = turned[:place] + fill + turned[place + 12 :]
+        rows = struct.pack("<HHII", 278, 4, 1, HEIGHT)  # as one strip is the default, the tag can be another
+        turned = turned.replace(rows, struct.pack("<HHII", 266, 4, 1, 2))
+        got = np.asarray(load_photo(turned).image).astype(int)
+        assert np.abs(got - 255 * np.repeat(wanted, 3, axis=2)).max() <= 2

@@ -2,8 +2,8 @@
 
 Pillow is right, and quicker, for up to 8 bits, for RGB and CMYK of 16 bits whose samples lie beside each other, and for
 most grey whose 0 is black; `tests/test_retrieval_tiff.py` compares every variant. Of the others it mixes up bytes
-(planes of 16 bits, compressed floats of big-endian files), shows a negative (white as 0), lets values overflow
-(unsigned 32 bits), or knows no mode for them.
+(planes of 16 bits, compressed floats of big-endian files), planes (alpha beside grey, YCbCr) or subsampled colours
+(uncompressed YCbCr), shows a negative (white as 0), lets values overflow (unsigned 32 bits), or knows no mode for them.
 """
 
 import logging
@@ -28,7 +28,7 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _OFFSETS, _SAMPLES, _ROWS, _COUNTS, _PLANES, _BRIGHTEST, _FORMAT, _PROFILE = 273, 277, 278, 279, 284, 281, 339, 34675
 _WHITE_IS_0, _BLACK_IS_0, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _LAB = {8: "L*a*b*", 9: "L*a*b*", 10: "L*a*b*"}
-_MODES = {_WHITE_IS_0: "L", _BLACK_IS_0: "L", _RGB: "RGB", _YCBCR: "RGB", _CMYK: "CMYK"}
+_MODES = {_WHITE_IS_0: "L", _BLACK_IS_0: "L", _RGB: "RGB", _YCBCR: "YCbCr", _CMYK: "CMYK"}
 _PREMULTIPLIED = 1
 _ALPHA = (_PREMULTIPLIED, 2)
 """Of the tag ExtraSamples."""
@@ -52,12 +52,14 @@ def pillow_is_right(tiff: bytes) -> bool:
     directory.load(file)
     bits, formats = set(directory.get(_BITS, (1,))), set(directory.get(_FORMAT, (_UNSIGNED,)))
     photometric, samples = directory.get(_PHOTOMETRIC, _BLACK_IS_0), directory.get(_SAMPLES, 1)
+    planes, compression = directory.get(_PLANES, 1), directory.get(_COMPRESSION, 1)
     if max(bits) <= 8:
-        return formats == {_UNSIGNED}
+        mixed_up = planes == 2 and (samples == 2 or photometric == _YCBCR)
+        return formats == {_UNSIGNED} and not mixed_up and (photometric, compression) != (_YCBCR, 1)
     if samples == 1 and photometric == _BLACK_IS_0:
         # The signed ones and floats of a big-endian file it turns around twice where they are compressed.
         return (*bits, *formats) in _GREY or (tiff[:2] == b"II" and (*bits, *formats) in _GREY_LITTLE_ENDIAN)
-    return bits == {16} and photometric in (_RGB, _CMYK) and directory.get(_PLANES, 1) == 1
+    return bits == {16} and photometric in (_RGB, _CMYK) and planes == 1
 
 
 def open_tiff(data: bytes, max_pixels: int) -> tuple[Image.Image, str | None]:
@@ -153,7 +155,7 @@ def _picture(page: "TiffPage", samples: NDArray[Any]) -> Image.Image:
         samples, bits, photometric = np.moveaxis(page.colormap[:, samples[:, :, 0]], 0, 2), 16, _RGB
         extra = []
     mode = _MODES.get(photometric)
-    count = len(mode or "")
+    count = {"YCbCr": 3}.get(mode or "", len(mode or ""))
     if mode is None or samples.shape[2] - len(extra) < count:
         raise PhotoError(f"a TIFF whose colours are not supported (photometric interpretation {photometric})")
     brightest = page.tags.valueof(_BRIGHTEST)
@@ -165,7 +167,9 @@ def _picture(page: "TiffPage", samples: NDArray[Any]) -> Image.Image:
     )
     if photometric == _WHITE_IS_0:
         colours = 255 - colours
-    if extra and extra[0] in _ALPHA and mode != "CMYK":
+    if photometric == _YCBCR and int(page.tags.valueof(_COMPRESSION, 1)) in _JPEG:
+        mode = "RGB"  # the decoder has converted it
+    if extra and extra[0] in _ALPHA and mode in ("L", "RGB"):
         colours = np.concatenate([colours, _alpha(samples[:, :, count : count + 1], bits)], axis=2)
         mode += "a" if extra[0] == _PREMULTIPLIED else "A"
     image = Image.frombytes(mode, (samples.shape[1], samples.shape[0]), np.ascontiguousarray(colours).tobytes())
