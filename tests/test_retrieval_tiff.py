@@ -8,11 +8,14 @@ import struct
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -336,3 +339,35 @@ def test_bits_in_the_other_order(kind: str) -> None:
         turned = turned.replace(rows, struct.pack("<HHII", 266, 4, 1, 2))
         got = np.asarray(load_photo(turned).image).astype(int)
         assert np.abs(got - 255 * np.repeat(wanted, 3, axis=2)).max() <= 2
+
+
+@pytest.mark.parametrize("photometric", ["minisblack", "rgb"])
+def test_too_many_samples_are_no_photo(photometric: str) -> None:
+    array = np.zeros((40, 4, 6), np.uint16)
+    data = written(
+        array,
+        photometric=photometric,
+        planarconfig="separate",
+        extrasamples=["unspecified"] * (39 if photometric == "minisblack" else 37),
+    )
+    with pytest.raises(PhotoError, match=r"^damaged TIFF, or of a kind that is not supported$"):
+        load_photo(data)
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_damage_raises_nothing_but_photo_errors(data: st.DataObject) -> None:
+    compression = data.draw(st.sampled_from([None, "lzw", "adobe_deflate", "packbits", "zstd"]))
+    tile = data.draw(st.sampled_from([None, (16, 16)]))
+    array = stored(scene(3), data.draw(st.sampled_from(["u2", "f4"]))).transpose(2, 0, 1)
+    options: dict[str, Any] = {
+        "photometric": "rgb",
+        "planarconfig": "separate",
+        "compression": compression,
+        "tile": tile,
+    }
+    photo = bytearray(written(array, **options))
+    for _ in range(data.draw(st.integers(1, 8))):
+        photo[data.draw(st.integers(0, min(len(photo), 600) - 1))] = data.draw(st.integers(0, 255))
+    with suppress(PhotoError):
+        assert load_photo(bytes(photo), max_pixels=100_000).image.mode == "RGB"

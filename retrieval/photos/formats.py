@@ -6,8 +6,8 @@ _PICTURES = (
     "mpo pbm pgm png pnm ppm tif tiff webp"
 )
 _OTHER_PICTURES = (
-    "ai bpg cdr cin cur dds djvu dpx emf eps exr fit fits flif hdp hdr ico j2w jng jp2k jpm jxr kra miff pcd pcx pct "
-    "pfm pict psb psd qoi ras sgi svg svgz tga wdp wmf xbm xcf xpm afphoto clip cap eip mdc nksc ptx r3d sti"
+    "afphoto ai bpg cdr cin cur dds djvu dpx emf eps exr fit fits flif hdp hdr ico jng jpm jxr kra miff pcd pct pcx "
+    "pfm pict psb psd qoi ras sgi svg svgz tga wdp wmf xbm xcf xpm"
 )
 
 

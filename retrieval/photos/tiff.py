@@ -35,8 +35,10 @@ _ALPHA = (_PREMULTIPLIED, 2)
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _GREY = ((12, _UNSIGNED), (16, _UNSIGNED))
 _GREY_LITTLE_ENDIAN = ((16, _SIGNED), (32, _SIGNED), (32, _FLOAT))
-_BY_LIBTIFF = {5, 32773, 34925, 50000}
-"""LZW, PackBits, LZMA and Zstandard, which Pillow's libtiff expands, and tifffile only with imagecodecs."""
+_BY_LIBTIFF = {5, 8, 32773, 32946, 34925, 50000}
+"""LZW, Deflate, PackBits, LZMA and Zstandard: Pillow's libtiff expands them, never to more than a strip or tile has."""
+_MOST_SAMPLES = 32
+"""Of a pixel: more are no photo, and take too much memory."""
 _JPEG = (6, 7)
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
@@ -89,9 +91,9 @@ def open_tiff(data: bytes, max_pixels: int) -> tuple[Image.Image, str | None]:
 
 def _samples(page: "TiffPage", data: bytes) -> tuple[NDArray[Any], int]:
     """Return the samples (rows, columns, samples) of a picture, and how many rows from the top are whole."""
-    if page.dtype is None or page.shaped[1] != 1:
+    planes, depth, height, width, together = page.shaped
+    if page.dtype is None or depth != 1 or planes * together > _MOST_SAMPLES:
         raise ValueError("no picture of two dimensions")
-    planes, _, height, width, together = page.shaped
     out = np.zeros((planes, height, width, together), page.dtype)
     compression, fill_order = int(page.compression), int(page.fillorder)
     if compression in _BY_LIBTIFF:
