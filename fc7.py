@@ -191,6 +191,8 @@ class Index:
                 report.folder,
                 **{name: getattr(report.counts, name) if report.counts else 0 for name in names},
                 skipped=report.skipped,
+                incomplete=report.incomplete,
+                unread=report.unread,
             )
             for report in reports
         ]

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -19,11 +20,11 @@ from commands.options import (
     query_options,
     strict_option,
 )
-from commands.streams import report_skipped, table_width, warn, write
+from commands.streams import report_incomplete, report_skipped, table_width, warn, write
 from index.errors import PhotoError, PhotoIndexError
 
 if TYPE_CHECKING:
-    from index.records import SkippedPhoto
+    from index.records import IncompletePhoto, SkippedPhoto
     from retrieval.indexing.index_folders import FolderReport
     from retrieval.models.model import Model
     from retrieval.pipeline.executor import Concurrency
@@ -96,9 +97,19 @@ def index_command(
             for reports in runs:
                 progress.clear()
                 write(format_reports(reports, width=table_width()))
+                report_incomplete(photo for report in reports for photo in report.incomplete)
+                report_unread(reports)
                 report_skipped([photo for report in reports for photo in report.skipped], strict=strict)
                 if strict:
                     check_still_skipped(reports, index)
+
+
+def report_unread(reports: "Sequence[FolderReport]") -> None:
+    """Count the pictures of kinds that fc7 cannot read, in one line."""
+    unread = sum((Counter(report.unread) for report in reports), Counter())
+    if unread:
+        kinds = ", ".join(f"{suffix} {count:,}" for suffix, count in unread.most_common())
+        warn(f"Left out: {unread.total():,} file{'s' * (unread.total() > 1)} of kinds that fc7 cannot read: {kinds}")
 
 
 def check_still_skipped(reports: "Sequence[FolderReport]", index: Path) -> None:
@@ -133,9 +144,12 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
     from retrieval.searching.search import search_index
 
     skipped: list[SkippedPhoto] = []
+    incomplete: list[IncompletePhoto] = []
     opened = PhotoIndex.open(index, fingerprint=model.spec.fingerprint, device=model.device, warn=warn)
     with opened as photo_index:
-        answers = search_index(photo_index, model, query, standard_input=sys.stdin.buffer, skipped=skipped)
+        answers = search_index(
+            photo_index, model, query, standard_input=sys.stdin.buffer, skipped=skipped, incomplete=incomplete
+        )
         format = "paths" if null else format
         end = "\0" if null else "\n"
         found = False
@@ -149,6 +163,7 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
         write(format_results(noted(), format, labelled=not query.photos, width=table_width(), end=end))
         if not found and not photo_index.summary().photos:
             warn(f"The index in {index} is empty: no photo in it can be found; add some with `fc7 index FOLDER`.")
+    report_incomplete(incomplete)
     report_skipped(skipped, named=query.photos + query.unlike, strict=strict)
 
 

@@ -49,11 +49,15 @@ class ReadPhoto:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedPhoto:
-    """Pixels (crop, crop, 3) for the network, with width and height of the upright picture."""
+    """Pixels (crop, crop, 3) for the network, with width and height of the upright picture.
+
+    `missing` says which part of its file is missing, None for a whole one.
+    """
 
     width: int
     height: int
     pixels: NDArray[np.uint8]
+    missing: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +122,7 @@ def prepare_photo(model: Model, data: bytes, budget: MemoryBudget | None = None)
     """Decode a photo, when the budget of memory has room for it, and prepare it for a model. Raises PhotoError."""
     return decode_within_budget(
         data,
-        lambda photo: PreparedPhoto(photo.width, photo.height, model.prepare(photo.image)),
+        lambda photo: PreparedPhoto(photo.width, photo.height, model.prepare(photo.image), photo.missing),
         shorter_side=model.spec.resize,
         budget=budget,
     )
@@ -145,6 +149,7 @@ def embed_photos(model: Model, batch: Sequence[tuple[ReadPhoto, PreparedPhoto | 
                 height=prepared.height,
                 embedding=embedding,
                 labels=model.top_predictions(probabilities, count),
+                missing=prepared.missing,
             )
             if has_direction(embedding)
             else NewPhoto(photo.path, photo.stamp, photo.content_hash, skipped=NOTHING_FOUND)

@@ -16,7 +16,7 @@ from index.catalog.selection import Selection
 from index.errors import PhotoError, UserError
 from index.files import absolute, known_place
 from index.photo_index import PhotoIndex
-from index.records import SearchResult, SkippedPhoto
+from index.records import IncompletePhoto, SearchResult, SkippedPhoto
 from retrieval.models.model import Model
 from retrieval.pipeline.executor import in_batches
 from retrieval.searching.labels import classes_called
@@ -72,13 +72,14 @@ def search_index(
     query: Query,
     *,
     skipped: list[SkippedPhoto],
+    incomplete: list[IncompletePhoto] | None = None,
     standard_input: BinaryIO | None = None,
 ) -> Iterator[Answer]:
     """Yield the best results for each photo of a query, or for all as one, or for its labels.
 
-    Photos that cannot be read are appended to `skipped`. Raises PhotoError if that is one that is named, and is one of
-    several that make one query; UserError for a label that is none, a folder that is not indexed, a box that is not
-    inside the one photo.
+    Photos that cannot be read are appended to `skipped`, those of which a part is missing to `incomplete`.
+    Raises PhotoError if one that is named cannot be read, and is one of several that make one query; UserError for a
+    label that is none, a folder that is not indexed, a box that is not inside the one photo.
     """
     classes = dict.fromkeys(known for label in query.labels for known in classes_called(label, model.spec))
     among = Selection(
@@ -93,7 +94,7 @@ def search_index(
     among = replace(among, min_probability=LEAST_PROBABILITY)
     if query.box is not None and (len(query.photos) > 1 or os.path.isdir(query.photos[0])):
         raise UserError("a box is a region of one photo; name just that")
-    embed = partial(embed_query_photos, index, model, mirror=query.mirror, skipped=skipped)
+    embed = partial(embed_query_photos, index, model, mirror=query.mirror, skipped=skipped, incomplete=incomplete)
     away = UNLIKE_WEIGHT * _mean(list(embed(query.unlike)), query.unlike, skipped) if query.unlike else None
     photos = chain(
         embed(query.photos, box=query.box, standard_input=standard_input), embed_query_images(model, query.images)
