@@ -22,7 +22,7 @@ from retrieval.text import file_size, printable
 
 PACKAGES = (
     *("onnxruntime", "onnxruntime-gpu", "faiss-cpu", "faiss-gpu", "numpy", "pillow"),
-    *("pillow-heif", "rawpy", "pyarrow", "torch", "onnx"),
+    *("pillow-heif", "pillow-jxl-plugin", "rawpy", "tifffile", "imagecodecs", "pyarrow", "torch", "onnx"),
 )
 
 

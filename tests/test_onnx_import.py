@@ -22,6 +22,7 @@ from test_cli_packages import fc7_without
 from cli import main
 from commands.importing import import_command
 from index.errors import ModelError, OptionError, UserError
+from retrieval.models.ensemble import Ensemble
 from retrieval.models.model import Model
 from retrieval.models.spec import ClassName
 from retrieval.photos.preprocess import squash
@@ -186,6 +187,8 @@ def test_squashed_pictures_are_of_a_format_that_an_older_fc7_refuses(tmp_path: P
     prepared = model.prepare(wide)
     np.testing.assert_array_equal(prepared, squash(wide, size=SIDE))
     assert prepared[0, 0, 2] > 200  # the left end is still there
+    with pytest.raises(OptionError, match="takes whole pictures, of which there are no ten crops"):
+        Ensemble([model], crops=10)
     assert import_network(path, out, wishes=IMAGENET).spec.format_version == 1
 
 
@@ -387,6 +390,7 @@ def test_a_model_without_classes_indexes_and_searches_and_says_what_it_cannot(
         ("classify", photos[0], "-m", "mine"),
         ("search", "--label", "dog"),
         ("evaluate", tmp_path / "photos", "-m", "mine"),
+        ("train", tmp_path / "photos", "-o", tmp_path / "run", "--teacher", "mine"),
     ):
         said = own_fc7(*arguments)
         assert said.exit_code == 1
