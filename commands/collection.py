@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from retrieval.indexing.index_folders import FolderReport
     from retrieval.models.model import Model
     from retrieval.pipeline.executor import Concurrency
-    from retrieval.searching.search import Query
+    from retrieval.searching.search import Answer, Query
 
 
 @click.command("index", epilog="Example: fc7 index ~/Pictures")
@@ -152,7 +152,17 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
         )
         format = "paths" if null else format
         end = "\0" if null else "\n"
-        write(format_results(answers, format, labelled=not query.photos, width=table_width(), end=end))
+        found = False
+
+        def noted() -> "Iterator[Answer]":
+            nonlocal found
+            for answer in answers:
+                found = found or bool(answer.results)
+                yield answer
+
+        write(format_results(noted(), format, labelled=not query.photos, width=table_width(), end=end))
+        if not found and not photo_index.summary().photos:
+            warn(f"The index in {index} is empty: no photo in it can be found; add some with `fc7 index FOLDER`.")
     report_incomplete(incomplete)
     report_skipped(skipped, named=query.photos + query.unlike, strict=strict)
 
@@ -260,6 +270,24 @@ def forget_command(paths: Sequence[Path], *, index: Path) -> None:
     write(format_forgotten(zip(paths, counts, strict=True)))
 
 
+@click.command("moved", epilog="Example: fc7 moved /media/old-drive /media/new-drive")
+@click.argument("old", type=PATH)
+@click.argument("new", type=PATH)
+@index_option
+def moved_command(old: Path, new: Path, *, index: Path) -> None:
+    """Tell the index that a folder was moved or renamed; no photo is read, no file is touched.
+
+    OLD is an indexed folder, one inside it, or one that several lie in, such as a drive; NEW is where it is now. What
+    is indexed in NEW already stays.
+    """
+    from commands.tables import format_moved
+    from index.index_writer import IndexWriter
+    from retrieval.indexing.missing import move_folder
+
+    with IndexWriter.open_to_edit(index) as photo_index:
+        write(format_moved(old, new, *move_folder(photo_index, old, new)))
+
+
 @click.command("check", epilog="Example: fc7 check --repair")
 @index_model_options()
 @click.option("--sample", type=click.IntRange(min=0), default=64, help="Photos to embed again, drawn at random.")
@@ -281,7 +309,7 @@ def check_command(*, model: "Model", index: Path, sample: int, repair: bool) -> 
         with ProgressBar("Checking", sys.stderr) as progress:
             report = check_index(photo_index, model, sample=sample, progress=progress)
         left = repair_index(photo_index, report.problems) if isinstance(photo_index, IndexWriter) else report.problems
-    write(format_check(report))
+    write(format_check(report, index))
     report_skipped(report.skipped)
     if left and repair:
         raise PhotoIndexError(f"{len(left)} of this could not be repaired: move {index} away and run fc7 index FOLDER")

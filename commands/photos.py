@@ -65,6 +65,9 @@ def embed_command(photos: Sequence[Path], *, model: "Model", out: Path, output: 
     """Write the vectors of photos to a file, their names beside them.
 
     PATH is a photo, a folder, searched with the folders below it, or - for a picture on standard input.
+
+    An .npz has the array embeddings, a row for each photo, and names, the bytes of all names with a zero byte between:
+    bytes(file["names"]).decode().split("\\0") in Python. A .parquet has the columns name and embedding.
     """
     from commands.progress_bar import ProgressBar
     from retrieval.pipeline.embed import embed_paths

@@ -55,10 +55,18 @@ def write(pieces: Iterable[str]) -> None:
 
 
 def warn(text: str) -> None:
-    """Print one line on stderr, with control characters escaped, which file names can contain."""
+    """Print one line on stderr, with control characters escaped, which file names can contain.
+
+    Raises UserError where it cannot be written to, as on a full disk.
+    """
     from retrieval.text import printable
 
-    click.echo(printable(text), err=True)
+    try:
+        click.echo(printable(text), err=True)
+    except BrokenPipeError:
+        raise  # the reader has closed the pipe, which is no error
+    except OSError as error:
+        raise UserError(f"standard error cannot be written ({error.strerror}); choose another place") from error
 
 
 def table_width() -> int | None:

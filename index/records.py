@@ -34,6 +34,17 @@ class SearchResult:
 
     path: Path
     score: float
+    missing: bool = False
+    """Whether its file was not there when it was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """How many photos an indexed folder has, how many of them others have too, and where it seems to be now."""
+
+    photos: int
+    found: int
+    now: Path | None
 
 
 @dataclass(frozen=True, slots=True)

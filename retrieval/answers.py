@@ -62,10 +62,12 @@ class Result:
 
     path: Path
     score: float
+    missing: bool = False
+    """Whether its file is not there now."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return {"path": str(self.path), "score": rounded(self.score)}
+        return dict(found_photo(SearchResult(self.path, self.score, self.missing)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +112,9 @@ def answered_query(answer: "Answer", *, labelled: bool = False) -> Record:
 
 
 def found_photo(found: SearchResult, *, labelled: bool = False) -> Record:
-    """Return {"path", "score"}, or with `labelled` {"path", "probability"}."""
-    return {"path": str(found.path), "probability" if labelled else "score": rounded(found.score)}
+    """Return {"path", "score"}, or with `labelled` {"path", "probability"}; and "missing": true for a missing file."""
+    missing = {"missing": True} if found.missing else {}
+    return {"path": str(found.path), "probability" if labelled else "score": rounded(found.score), **missing}
 
 
 def duplicate_group(group: "DuplicateGroup") -> Record:
@@ -131,12 +134,18 @@ def evaluated_model(evaluation: "Evaluation") -> dict[str, float | int | None]:
 
 
 def checked_index(report: "CheckReport") -> Record:
-    """Return {"photos", "embedded", "problems": [text], "skipped": [{"path", "reason"}]}."""
+    """Return {"photos", "embedded", "problems": [text], "skipped": [{"path", "reason"}], "missing"}.
+
+    "missing" has for folders {"folder", "photos", "gone", "elsewhere", "now"}, of photos that are not where they were.
+    """
     return {
         "photos": report.photos,
         "embedded": report.embedded,
         "problems": [problem.what for problem in report.problems],
         "skipped": [skipped_photo(photo) for photo in report.skipped],
+        "missing": [
+            asdict(missing) | {"folder": str(missing.folder), "now": _text(missing.now)} for missing in report.missing
+        ],
     }
 
 

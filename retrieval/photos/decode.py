@@ -5,6 +5,7 @@ The message of such a PhotoError is the reason alone ("truncated JPEG"): the cal
 
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from io import BytesIO
@@ -12,10 +13,10 @@ from pathlib import Path
 
 from PIL import ExifTags, Image, ImageFile, features
 
-from index.errors import PhotoError
+from index.errors import OutOfMemoryError, PhotoError
 from retrieval.photos.files import read_photo
 from retrieval.photos.formats import HEIF, JPEG_XL, NEEDED_PACKAGES, RAW, photo_format
-from retrieval.photos.limits import MAX_PIXELS, check_pixels
+from retrieval.photos.limits import MAX_PIXELS, Limits
 from retrieval.photos.rgb import to_rgb
 
 _DECODERS = re.compile(r"(PIL|pillow_heif|rawpy)\.")
@@ -27,6 +28,8 @@ _END_OF_JPEG2000 = b"\xff\xd9"
 _AFTER_12_BITS = 16
 """The least high byte that 12 bits, stored in 16, do not have."""
 _FEATURES = {"JPEG2000": "jpg_2000", "WEBP": "webp", "AVIF": "avif"}
+_OF_DECODER = {"WEBP": 13, "JPEG2000": 16, "AVIF": 6, "HEIF": 6}
+"""Bytes of memory a pixel that decoders take beside the picture."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -56,13 +59,20 @@ def open_photo(source: Path | bytes, *, shorter_side: int | None = None, max_pix
     return load_photo(source, shorter_side=shorter_side, max_pixels=max_pixels).image
 
 
-def load_photo(source: Path | bytes, *, shorter_side: int | None = None, max_pixels: int = MAX_PIXELS) -> Photo:
+def load_photo(
+    source: Path | bytes,
+    *,
+    shorter_side: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    claim: Callable[[int], None] | None = None,
+) -> Photo:
     """Decode a file, or the bytes of one: the first frame, upright, in sRGB, over white where it is transparent.
 
     A photo that will be shrunk to `shorter_side` pixels may come at a reduced size, never below twice that. A JPEG, PNG
-    or TIFF that was cut off comes without the missing rows, with a warning, if at least 95 % of them are there.
+    or TIFF that was cut off comes without the missing rows, if at least 95 % of them are there.
     Raises PhotoError for anything but a picture of at most `max_pixels`. A GIF or WebP may also be refused by Pillow's
-    own limit, which a program can set: at first 178,956,970 pixels.
+    own limit, which a program can set: at first 178,956,970 pixels. `claim` is called with the bytes of memory that
+    decoding takes, before it begins. Raises OutOfMemoryError where there is not enough memory.
     """
     data = read_photo(source) if isinstance(source, Path) else source
     format = photo_format(data)
@@ -70,15 +80,17 @@ def load_photo(source: Path | bytes, *, shorter_side: int | None = None, max_pix
         raise PhotoError("not a photo" if data else "empty file")
     _silence_decoders()
     try:
-        return _load(data, format, shorter_side, max_pixels)
+        return _load(data, format, shorter_side, Limits(max_pixels, claim))
     except PhotoError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PhotoError(_beyond_limit_of_pillow(error, max_pixels)) from None
     except MemoryError:
-        raise PhotoError("too large for the memory of this machine") from None
+        raise OutOfMemoryError from None
     except Exception as error:  # over damaged bytes a decoder may raise anything
         reason = str(error).lower()
+        if "memory" in reason and "limit" not in reason:  # a decoder's own word for it, which is no MemoryError
+            raise OutOfMemoryError from error
         if "truncated" in reason or "end of file" in reason:
             raise PhotoError(f"truncated {format}") from error
         raise PhotoError(f"damaged {format}{_OR_UNKNOWN.get(format, '')}") from error
@@ -97,17 +109,17 @@ def upright(image: Image.Image) -> Image.Image:
     return rgb.transpose(_TURNS[orientation]) if orientation in _TURNS else rgb
 
 
-def _load(data: bytes, format: str, shorter_side: int | None, max_pixels: int) -> Photo:
+def _load(data: bytes, format: str, shorter_side: int | None, limits: Limits) -> Photo:
     """Decode a file, or what can be made of one that Pillow refuses though viewers show it."""
     try:
-        image, missing = _open(data, format, max_pixels)
+        image, missing = _open(data, format, limits)
         with image:
-            return _decode(image, shorter_side, max_pixels, missing)
+            return _decode(image, shorter_side, limits, missing)
     except (PhotoError, MemoryError):
         raise
     except Exception as error:
         try:
-            repaired = _repaired(data, format, max_pixels, error)
+            repaired = _repaired(data, format, limits, error)
         except (PhotoError, MemoryError):
             raise
         except Exception:  # it is damaged in other ways too
@@ -116,10 +128,10 @@ def _load(data: bytes, format: str, shorter_side: int | None, max_pixels: int) -
             raise
         image, missing = repaired
         with image:
-            return _decode(image, shorter_side, max_pixels, missing)
+            return _decode(image, shorter_side, limits, missing)
 
 
-def _open(data: bytes, format: str, max_pixels: int) -> tuple[Image.Image, str | None]:
+def _open(data: bytes, format: str, limits: Limits) -> tuple[Image.Image, str | None]:
     """Open with the one decoder that the format needs: importing all of Pillow's takes longer than decoding a photo."""
     if format in ("TIFF", RAW):
         from retrieval.photos.camera_raw import is_camera_raw, open_preview
@@ -129,11 +141,11 @@ def _open(data: bytes, format: str, max_pixels: int) -> tuple[Image.Image, str |
         from retrieval.photos.tiff import open_tiff, pillow_is_right
 
         if not pillow_is_right(data):
-            return open_tiff(data, max_pixels)
+            return open_tiff(data, limits)
     if format == JPEG_XL:
         from retrieval.photos.jpeg_xl import open_jpeg_xl
 
-        return open_jpeg_xl(data, max_pixels), None
+        return open_jpeg_xl(data, limits), None
     if format == HEIF:
         try:
             import pillow_heif
@@ -149,17 +161,17 @@ def _open(data: bytes, format: str, max_pixels: int) -> tuple[Image.Image, str |
     return open_as(format, data), None
 
 
-def _repaired(data: bytes, format: str, max_pixels: int, error: Exception) -> tuple[Image.Image, str | None] | None:
+def _repaired(data: bytes, format: str, limits: Limits, error: Exception) -> tuple[Image.Image, str | None] | None:
     """Open what can be made of a file that was refused with an error, and say which part of it is missing."""
     if format == "JPEG":
         from retrieval.photos.jpeg import repaired_jpeg
 
-        jpeg = repaired_jpeg(data, max_pixels)
+        jpeg = repaired_jpeg(data, limits)
         return jpeg and (open_as("JPEG", jpeg[0]), jpeg[1])
     if format == "PNG":
         from retrieval.photos.png import repaired_png
 
-        png = repaired_png(data, max_pixels)
+        png = repaired_png(data, limits)
         if png is None:
             return None
         image = open_as("PNG", png[0])
@@ -169,7 +181,7 @@ def _repaired(data: bytes, format: str, max_pixels: int, error: Exception) -> tu
         from retrieval.photos.tiff import open_tiff
 
         try:
-            return open_tiff(data, max_pixels)
+            return open_tiff(data, limits)
         except PhotoError as refused:
             # Pillow knows the kind: it is damaged, and no package helps.
             if str(refused) in NEEDED_PACKAGES.values() and not isinstance(error, SyntaxError):
@@ -196,16 +208,30 @@ def _beyond_limit_of_pillow(error: Exception, max_pixels: int) -> str:
     return f"more than {min(own, max_pixels):,} pixels"
 
 
-def _decode(image: Image.Image, shorter_side: int | None, max_pixels: int, missing: str | None) -> Photo:
+def decoding_bytes(image: Image.Image, whole: int) -> int:
+    """Return about how many bytes it takes to decode a picture that was opened, and to make it upright RGB.
+
+    `whole` is its number of pixels before a JPEG was reduced. Measured as the growth of whole processes.
+    """
+    # A transparent picture is laid over a white one; floats are computed in 64 bits.
+    of_mode = 14 if image.has_transparency_data else 28 if image.mode in ("F", "I") else 8
+    size = image.width * image.height * (of_mode + _OF_DECODER.get(image.format or "", 0))
+    if "progressive" in image.info:
+        size += whole * 2 * len(image.getbands())  # all coefficients, of 16 bits
+    return size
+
+
+def _decode(image: Image.Image, shorter_side: int | None, limits: Limits, missing: str | None) -> Photo:
     width, height = image.size
-    check_pixels(width, height, max_pixels)
+    limits.check_pixels(width, height)
     drafted = None
     if shorter_side is not None and image.format in ("JPEG", "MPO"):
         # A JPEG can be decoded at 1/2, 1/4 or 1/8. Measured after shrinking to 64 or 256 pixels, against shrinking the
         # whole picture: decoding at twice the size wanted is right to 48-54 dB (worst photo 41), at once the size only
         # to 39-47 (worst 31), and three times gains 1-6 dB. A photo of 12 megapixels takes half the time for 64 pixels.
         drafted = image.draft(None, (2 * shorter_side, 2 * shorter_side))
-    image = _loaded(image, max_pixels)
+    limits.claim_memory(decoding_bytes(image, width * height))
+    image = _loaded(image, limits)
     if drafted and drafted[1] != (0, 0, *image.size):
         # 375 pixels at 1/2 are 188, the last of them half outside: without this the picture is shifted (6 dB worse).
         image = image.resize(image.size, Image.Resampling.BICUBIC, box=drafted[1])
@@ -216,7 +242,7 @@ def _decode(image: Image.Image, shorter_side: int | None, max_pixels: int, missi
     return Photo(rgb, *((height, width) if orientation >= 5 else (width, height)), missing)
 
 
-def _loaded(image: Image.Image, max_pixels: int) -> Image.Image:
+def _loaded(image: Image.Image, limits: Limits) -> Image.Image:
     """Decode a picture: by all of its bits where Pillow keeps the higher 8 of 16, and these say next to nothing."""
     file = image.fp if isinstance(image, ImageFile.ImageFile) and ";16" in str(image.tile) else None
     data = file.getvalue() if isinstance(file, BytesIO) else None
@@ -230,7 +256,7 @@ def _loaded(image: Image.Image, max_pixels: int) -> Image.Image:
     if image.format == "TIFF":
         from retrieval.photos.tiff import open_tiff
 
-        return open_tiff(data, max_pixels)[0]
+        return open_tiff(data, limits)[0]
     return image
 
 

@@ -10,7 +10,7 @@ from io import BytesIO
 
 from PIL import Image, ImageChops, JpegImagePlugin
 
-from retrieval.photos.limits import LEAST_ROWS, check_pixels, missing_rows
+from retrieval.photos.limits import LEAST_ROWS, Limits, missing_rows
 
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")
 _AFTER_SCAN = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
@@ -20,21 +20,24 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _BETWEEN_SCANS = {0xC4, 0xCC, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)}
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 _END_OF_IMAGE = b"\xff\xd9"
+_BYTES_OF_PIXEL = 28
+"""Memory that two pictures take, their difference, and the coefficients of a progressive one."""
 # Data of no picture: where a decoder needs more than there is, it reads other pixels from it than from nothing.
 _NOISE = bytes(random.Random(7).choices(range(255), k=4096))
 
 
-def repaired_jpeg(data: bytes, max_pixels: int) -> tuple[bytes, str | None] | None:
+def repaired_jpeg(data: bytes, limits: Limits) -> tuple[bytes, str | None] | None:
     """Return a JPEG file that Pillow reads, with a warning where rows or detail are missing; None if too much is.
 
-    Raises PhotoError for a frame of more than `max_pixels`.
+    Raises PhotoError for too many pixels.
     """
     file = _Jpeg(data)
     if file.frame is None or not file.height or not file.scans:
         return None
-    check_pixels(file.width, file.height, max_pixels)
+    limits.check_pixels(file.width, file.height)
     if not file.has_every_coefficient():
         return None
+    limits.claim_memory(file.width * file.height * _BYTES_OF_PIXEL)
     whole = bytes(file.kept) + _END_OF_IMAGE
     rows = _rows_before_noise(whole, bytes(file.kept) + _NOISE + _END_OF_IMAGE)
     if rows < file.height and file.refines:

@@ -6,20 +6,24 @@ from PIL import Image, JpegImagePlugin
 
 from index.errors import PhotoError
 from retrieval.photos.formats import NEEDED_PACKAGES
-from retrieval.photos.limits import check_pixels
+from retrieval.photos.limits import Limits
 
 _CODESTREAM = b"\xff\x0a"
+_BYTES_OF_PIXEL = 24
+"""Memory that the decoder takes: floats of 32 bits, and the picture."""
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 """Width and height (ISO/IEC 18181-1, table of SizeHeader)."""
 
 
-def open_jpeg_xl(data: bytes, max_pixels: int) -> Image.Image:
+def open_jpeg_xl(data: bytes, limits: Limits) -> Image.Image:
     """Return the first picture of a file, upright. Raises PhotoError for more pixels, and without the package."""
     try:
         import pillow_jxl
     except ImportError:
         raise PhotoError(NEEDED_PACKAGES["pillow_jxl"]) from None
-    check_pixels(*jpeg_xl_size(data), max_pixels)
+    width, height = jpeg_xl_size(data)
+    limits.check_pixels(width, height)
+    limits.claim_memory(width * height * _BYTES_OF_PIXEL)
     is_jpeg, info, pixels, profile, _ = pillow_jxl.Decoder(num_threads=0)(data)
     if is_jpeg:
         return JpegImagePlugin.jpeg_factory(BytesIO(pixels))

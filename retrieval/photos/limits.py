@@ -1,4 +1,7 @@
-"""How large a photo may be, and how much of it may be missing."""
+"""How large a photo may be, when there is memory for it, and how much of it may be missing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from index.errors import PhotoError
 
@@ -9,13 +12,25 @@ LEAST_ROWS = 0.95
 """Share of its rows that a photo must have: one that was cut off shows the rest of them."""
 
 
-def check_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Raise PhotoError for a picture of more pixels."""
-    if width * height > max_pixels:
-        raise PhotoError(f"{width} × {height} pixels, more than {max_pixels:,}")
+@dataclass(frozen=True)
+class Limits:
+    """What one photo may take: so many pixels, and the memory that `claim` gives it, asked before it is decoded."""
+
+    max_pixels: int = MAX_PIXELS
+    claim: Callable[[int], None] | None = None
+
+    def check_pixels(self, width: int, height: int) -> None:
+        """Raise PhotoError for a picture of more pixels."""
+        if width * height > self.max_pixels:
+            raise PhotoError(f"{width} × {height} pixels, more than {self.max_pixels:,}")
+
+    def claim_memory(self, count: int) -> None:
+        """Wait until there are so many bytes for the photo."""
+        if self.claim is not None:
+            self.claim(count)
 
 
 def missing_rows(rows: int, height: int) -> str | None:
-    """Return the warning for a picture of which only so many rows are there, None where that is all."""
+    """Return which part of a picture is missing that has only so many rows, None where these are all."""
     missing = height - rows
     return f"the last {missing:,} of its {height:,} rows are missing" if missing else None

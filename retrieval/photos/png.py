@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from retrieval.photos.colour import MAX_PROFILE_BYTES
-from retrieval.photos.limits import LEAST_ROWS, check_pixels, missing_rows
+from retrieval.photos.limits import LEAST_ROWS, Limits, missing_rows
 from retrieval.photos.rgb import to_8_bits
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -21,11 +21,11 @@ _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _BLOCK = 1 << 16
 
 
-def repaired_png(data: bytes, max_pixels: int) -> tuple[bytes, str | None, bytes | None] | None:
+def repaired_png(data: bytes, limits: Limits) -> tuple[bytes, str | None, bytes | None] | None:
     """Return a PNG file that Pillow reads, a warning where rows are missing, and its ICC profile.
 
-    None where the pixels are damaged, or more than 5 % of the rows missing. Raises PhotoError for more than
-    `max_pixels`.
+    None where the pixels are damaged, or more than 5 % of the rows are missing. Raises PhotoError for too many
+    pixels.
     """
     chunks, pixels = _chunks(data)
     header = chunks.get(b"IHDR", b"")
@@ -33,13 +33,14 @@ def repaired_png(data: bytes, max_pixels: int) -> tuple[bytes, str | None, bytes
         return None
     width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
     bits, colour_type, interlaced = header[8], header[9], header[12]
-    check_pixels(width, height, max_pixels)
+    limits.check_pixels(width, height)
     profile = _profile(chunks.get(b"iCCP", b""))
     row_bytes = 1 + -(-width * bits * _SAMPLES.get(colour_type, 0) // 8)
     rows = height
     if not _is_complete(pixels, 2 * row_bytes * height):
         if interlaced:
             return None
+        limits.claim_memory(2 * row_bytes * height)
         raw = _inflated(pixels, row_bytes * height)
         rows = len(raw) // row_bytes
         if rows < max(1, LEAST_ROWS * height):

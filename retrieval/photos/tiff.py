@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 from index.errors import PhotoError
 from retrieval.photos.formats import NEEDED_PACKAGES
-from retrieval.photos.limits import LEAST_ROWS, check_pixels, missing_rows
+from retrieval.photos.limits import LEAST_ROWS, Limits, missing_rows
 from retrieval.photos.rgb import to_8_bits
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ _GREY = ((12, _UNSIGNED), (16, _UNSIGNED))
 _GREY_LITTLE_ENDIAN = ((16, _SIGNED), (32, _SIGNED), (32, _FLOAT))
 _BY_LIBTIFF = {5, 8, 32773, 32946, 34925, 50000}
 """LZW, Deflate, PackBits, LZMA and Zstandard: Pillow's libtiff expands them, never to more than a strip or tile has."""
+_BYTES_OF_SAMPLE = 24
+"""Memory that a sample takes while it is made 8 bits: floats are computed in 64."""
 _MOST_SAMPLES = 32
 """Of a pixel: more are no photo, and take too much memory."""
 _JPEG = (6, 7)
@@ -64,20 +66,20 @@ def pillow_is_right(tiff: bytes) -> bool:
     return bits == {16} and photometric in (_RGB, _CMYK) and planes == 1
 
 
-def open_tiff(data: bytes, max_pixels: int) -> tuple[Image.Image, str | None]:
+def open_tiff(data: bytes, limits: Limits) -> tuple[Image.Image, str | None]:
     """Decode the first picture of a TIFF file, to 8 bits, with a warning where not all of its rows are there.
 
-    Raises PhotoError for more than `max_pixels`, less than 95 % of the rows, and what needs the package imagecodecs.
+    Raises PhotoError for too many pixels, less than 95 % of the rows, and what needs the package imagecodecs.
     """
     import tifffile
 
     with tifffile.TiffFile(BytesIO(data)) as tiff:
         page = tiff.pages.first
-        check_pixels(page.imagewidth, page.imagelength, max_pixels)
+        limits.check_pixels(page.imagewidth, page.imagelength)
         photometric = int(page.photometric)
         if photometric in _LAB:
             raise PhotoError(f"colours in {_LAB[photometric]}, which are not supported")
-        samples, rows = _samples(page, data)
+        samples, rows = _samples(page, data, limits)
         if rows < LEAST_ROWS * page.imagelength:
             raise PhotoError("truncated TIFF")
         image = _picture(page, samples[:rows])
@@ -89,11 +91,12 @@ def open_tiff(data: bytes, max_pixels: int) -> tuple[Image.Image, str | None]:
         return image, missing_rows(rows, page.imagelength)
 
 
-def _samples(page: "TiffPage", data: bytes) -> tuple[NDArray[Any], int]:
+def _samples(page: "TiffPage", data: bytes, limits: Limits) -> tuple[NDArray[Any], int]:
     """Return the samples (rows, columns, samples) of a picture, and how many rows from the top are whole."""
     planes, depth, height, width, together = page.shaped
     if page.dtype is None or depth != 1 or planes * together > _MOST_SAMPLES:
         raise ValueError("no picture of two dimensions")
+    limits.claim_memory(height * width * planes * together * (page.dtype.itemsize + _BYTES_OF_SAMPLE))
     out = np.zeros((planes, height, width, together), page.dtype)
     compression, fill_order = int(page.compression), int(page.fillorder)
     if compression in _BY_LIBTIFF:

@@ -13,10 +13,11 @@ from index.errors import PhotoError
 from index.records import IncompletePhoto, Prediction, SkippedPhoto
 from retrieval.models.model import Outputs
 from retrieval.models.spec import ModelSpec
-from retrieval.photos.decode import load_photo
+from retrieval.photos.decode import Photo
 from retrieval.photos.files import MAX_BYTES, check_size
 from retrieval.photos.scan import expand_paths
 from retrieval.pipeline.executor import Concurrency, run_in_batches
+from retrieval.pipeline.memory import decode_within_budget
 from retrieval.pipeline.progress import Progress
 
 if TYPE_CHECKING:
@@ -76,10 +77,13 @@ def embed_paths(
     def prepare(path: Path, source: Path | bytes) -> Prepared:
         if isinstance(source, bytes):
             check_size(len(source))
-        photo = load_photo(source, shorter_side=model.resize)
-        if photo.missing is not None and incomplete is not None:
-            incomplete.append(IncompletePhoto(path, photo.missing))
-        return model.prepare(photo.image)
+
+        def use(photo: Photo) -> Prepared:
+            if photo.missing is not None and incomplete is not None:
+                incomplete.append(IncompletePhoto(path, photo.missing))
+            return model.prepare(photo.image)
+
+        return decode_within_budget(source, use, shorter_side=model.resize)
 
     def source_of(path: Path) -> Path | bytes:
         # Standard input is read here and not in a thread, which Ctrl-C could not wake from waiting for it.

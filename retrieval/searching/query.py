@@ -14,11 +14,12 @@ from index.errors import PhotoError, UserError
 from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SkippedPhoto
 from retrieval.models.model import Model
-from retrieval.photos.decode import load_photo
+from retrieval.photos.decode import Photo
 from retrieval.photos.files import MAX_BYTES, check_size, current_stamp
 from retrieval.photos.scan import expand_paths
 from retrieval.pipeline.embed import STANDARD_INPUT
 from retrieval.pipeline.executor import Concurrency, run_in_batches
+from retrieval.pipeline.memory import decode_within_budget
 from retrieval.pipeline.stages import NOTHING_FOUND
 
 if TYPE_CHECKING:
@@ -155,17 +156,22 @@ def _views(
 ) -> NDArray[np.uint8]:
     """Prepare a picture, and its mirror image after it: (1 or 2, crop, crop, 3)."""
     check_size(len(piped or b""))
+
+    def views(photo: Photo) -> NDArray[np.uint8]:
+        image = photo.image
+        if photo.missing is not None and incomplete is not None:
+            incomplete.append(IncompletePhoto(path, photo.missing))
+        if box is not None:
+            if box.x + box.width > photo.width or box.y + box.height > photo.height:
+                size = f"{photo.width} × {photo.height} pixels"
+                raise UserError(f"the box {box} does not lie inside {path}, which is {size}")
+            image = image.crop((box.x, box.y, box.x + box.width, box.y + box.height))
+        pixels = model.prepare(image)
+        return np.stack([pixels, pixels[:, ::-1]] if mirror else [pixels])
+
     # A region may be small, and then the photo is needed at its full size.
-    photo = load_photo(path if piped is None else piped, shorter_side=None if box else model.resize)
-    image = photo.image
-    if photo.missing is not None and incomplete is not None:
-        incomplete.append(IncompletePhoto(path, photo.missing))
-    if box is not None:
-        if box.x + box.width > photo.width or box.y + box.height > photo.height:
-            raise UserError(f"the box {box} does not lie inside {path}, which is {photo.width} × {photo.height} pixels")
-        image = image.crop((box.x, box.y, box.x + box.width, box.y + box.height))
-    pixels = model.prepare(image)
-    return np.stack([pixels, pixels[:, ::-1]] if mirror else [pixels])
+    side = None if box else model.resize
+    return decode_within_budget(path if piped is None else piped, views, shorter_side=side)
 
 
 def _no_views(model: Model) -> NDArray[np.uint8]:

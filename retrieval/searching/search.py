@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from index.catalog.rows import has_direction
 from index.catalog.selection import Selection
 from index.errors import PhotoError, UserError
-from index.files import absolute
+from index.files import absolute, known_place
 from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SearchResult, SkippedPhoto
 from retrieval.models.model import Model
@@ -83,13 +83,13 @@ def search_index(
     """
     classes = dict.fromkeys(known for label in query.labels for known in classes_called(label, model.spec))
     among = Selection(
-        folders=tuple(Path(absolute(folder)) for folder in query.within),
+        folders=tuple(known_place(Path(absolute(folder)), index.roots()) for folder in query.within),
         classes=tuple(known.id or known.name for known in classes),
     )
     if not query.photos and not query.images:
         among = replace(among, min_probability=query.min_score or 0.0)
         names = tuple(known.name for known in classes)
-        yield Answer(", ".join(query.labels), index.most_probable(among, query.top), names)
+        yield Answer(", ".join(query.labels), there_first(index.most_probable(among, query.top)), names)
         return
     among = replace(among, min_probability=LEAST_PROBABILITY)
     if query.box is not None and (len(query.photos) > 1 or os.path.isdir(query.photos[0])):
@@ -106,7 +106,13 @@ def search_index(
     for batch in in_batches(asked, BATCH_SIZE):
         embeddings = np.stack([embedding if away is None else unit(embedding - away) for _, embedding in batch])
         answers = index.search(embeddings, query.top, min_score=query.min_score, among=among, recall=query.recall)
-        yield from (Answer(name, results) for (name, _), results in zip(batch, answers, strict=True))
+        yield from (Answer(name, there_first(results)) for (name, _), results in zip(batch, answers, strict=True))
+
+
+def there_first(results: Sequence[SearchResult]) -> list[SearchResult]:
+    """Mark the results whose files are not there, and put them last; otherwise the order stays."""
+    marked = [replace(found, missing=not os.path.exists(found.path)) for found in results]
+    return sorted(marked, key=lambda found: found.missing)
 
 
 def _mean(photos: Sequence[QueryPhoto], named: Sequence[Path], skipped: Sequence[SkippedPhoto]) -> NDArray[np.float32]:
