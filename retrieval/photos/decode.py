@@ -5,7 +5,6 @@ The message of such a PhotoError is the reason alone ("truncated JPEG"): the cal
 
 import re
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from io import BytesIO
@@ -16,7 +15,7 @@ from PIL import ExifTags, Image, ImageFile, features
 from index.errors import OutOfMemoryError, PhotoError
 from retrieval.photos.files import read_photo
 from retrieval.photos.formats import HEIF, JPEG_XL, NEEDED_PACKAGES, RAW, photo_format
-from retrieval.photos.limits import MAX_PIXELS, Limits
+from retrieval.photos.limits import MAX_PIXELS, Claim, Limits
 from retrieval.photos.rgb import to_rgb
 
 _DECODERS = re.compile(r"(PIL|pillow_heif|rawpy)\.")
@@ -64,7 +63,7 @@ def load_photo(
     *,
     shorter_side: int | None = None,
     max_pixels: int = MAX_PIXELS,
-    claim: Callable[[int], None] | None = None,
+    claim: Claim | None = None,
 ) -> Photo:
     """Decode a file, or the bytes of one: the first frame, upright, in sRGB, over white where it is transparent.
 
@@ -223,14 +222,14 @@ def decoding_bytes(image: Image.Image, whole: int) -> int:
 
 def _decode(image: Image.Image, shorter_side: int | None, limits: Limits, missing: str | None) -> Photo:
     width, height = image.size
-    limits.check_pixels(width, height)
+    limits.check(width, height)
     drafted = None
     if shorter_side is not None and image.format in ("JPEG", "MPO"):
         # A JPEG can be decoded at 1/2, 1/4 or 1/8. Measured after shrinking to 64 or 256 pixels, against shrinking the
         # whole picture: decoding at twice the size wanted is right to 48-54 dB (worst photo 41), at once the size only
         # to 39-47 (worst 31), and three times gains 1-6 dB. A photo of 12 megapixels takes half the time for 64 pixels.
         drafted = image.draft(None, (2 * shorter_side, 2 * shorter_side))
-    limits.claim_memory(decoding_bytes(image, width * height))
+    limits.claim(decoding_bytes(image, width * height))
     image = _loaded(image, limits)
     if drafted and drafted[1] != (0, 0, *image.size):
         # 375 pixels at 1/2 are 188, the last of them half outside: without this the picture is shifted (6 dB worse).

@@ -1,6 +1,6 @@
 """JPEG files that Pillow calls damaged and viewers show: no end, a maker's data in its place, a marker that is unknown.
 
-The file is written anew with what a decoder needs, in the syntax of ITU-T T.81, annex B. Where the last rows are
+The file is written again with what a decoder needs, in the syntax of ITU-T T.81, annex B. Where the last rows are
 missing, the frame is made as many rows shorter.
 """
 
@@ -29,12 +29,12 @@ _NOISE = bytes(random.Random(7).choices(range(255), k=4096))
 def repaired_jpeg(data: bytes, limits: Limits) -> tuple[bytes, str | None] | None:
     """Return a JPEG file that Pillow reads, with a warning where rows or detail are missing; None if too much is.
 
-    Raises PhotoError for too many pixels.
+    Raises PhotoError for a frame of more than the limit of pixels.
     """
     file = _Jpeg(data)
     if file.frame is None or not file.height or not file.scans:
         return None
-    limits.check_pixels(file.width, file.height)
+    limits.check(file.width, file.height)
     if not file.has_every_coefficient():
         return None
     limits.claim_memory(file.width * file.height * _BYTES_OF_PIXEL)

@@ -8,6 +8,8 @@ from index.errors import PhotoError
 from retrieval.photos.formats import NEEDED_PACKAGES
 from retrieval.photos.limits import Limits
 
+_BYTES_OF_A_PIXEL = 32
+"""That the decoder takes, which computes in floats of four channels."""
 _CODESTREAM = b"\xff\x0a"
 _BYTES_OF_PIXEL = 24
 """Memory that the decoder takes: floats of 32 bits, and the picture."""
@@ -22,8 +24,8 @@ def open_jpeg_xl(data: bytes, limits: Limits) -> Image.Image:
     except ImportError:
         raise PhotoError(NEEDED_PACKAGES["pillow_jxl"]) from None
     width, height = jpeg_xl_size(data)
-    limits.check_pixels(width, height)
-    limits.claim_memory(width * height * _BYTES_OF_PIXEL)
+    limits.check(width, height)
+    limits.claim(_BYTES_OF_A_PIXEL * width * height)
     is_jpeg, info, pixels, profile, _ = pillow_jxl.Decoder(num_threads=0)(data)
     if is_jpeg:
         return JpegImagePlugin.jpeg_factory(BytesIO(pixels))

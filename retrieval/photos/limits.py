@@ -1,9 +1,12 @@
-"""How large a photo may be, when there is memory for it, and how much of it may be missing."""
+"""How large a photo may be, how much memory it takes, and how much of it may be missing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from index.errors import PhotoError
+
+Claim = Callable[[int], None]
+"""Takes the bytes of memory that decoding will need, and returns when there is room for them."""
 
 MAX_PIXELS = 200_000_000
 """Pixels of the largest photo that is decoded where nothing else is said: some phones have 200 megapixels."""
@@ -14,20 +17,20 @@ LEAST_ROWS = 0.95
 
 @dataclass(frozen=True)
 class Limits:
-    """What one photo may take: so many pixels, and the memory that `claim` gives it, asked before it is decoded."""
+    """The pixels that a photo may have at most, and who has to be asked for memory, if anybody."""
 
     max_pixels: int = MAX_PIXELS
-    claim: Callable[[int], None] | None = None
+    claimed: Claim | None = None
 
-    def check_pixels(self, width: int, height: int) -> None:
+    def check(self, width: int, height: int) -> None:
         """Raise PhotoError for a picture of more pixels."""
         if width * height > self.max_pixels:
             raise PhotoError(f"{width} × {height} pixels, more than {self.max_pixels:,}")
 
-    def claim_memory(self, count: int) -> None:
-        """Wait until there are so many bytes for the photo."""
-        if self.claim is not None:
-            self.claim(count)
+    def claim(self, size: int) -> None:
+        """Wait until there are so many bytes of memory for decoding."""
+        if self.claimed is not None:
+            self.claimed(size)
 
 
 def missing_rows(rows: int, height: int) -> str | None:

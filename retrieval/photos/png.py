@@ -1,7 +1,7 @@
 """PNG files that Pillow refuses for what stands beside the picture, or for its last rows.
 
 Long texts and profiles, and wrong checksums of chunks that a viewer need not know, say nothing about the pixels. The
-file is written anew with the chunks that matter (ISO/IEC 15948, clause 11).
+file is written again with the chunks that matter (ISO/IEC 15948, clause 11).
 """
 
 import zlib
@@ -24,8 +24,8 @@ _BLOCK = 1 << 16
 def repaired_png(data: bytes, limits: Limits) -> tuple[bytes, str | None, bytes | None] | None:
     """Return a PNG file that Pillow reads, a warning where rows are missing, and its ICC profile.
 
-    None where the pixels are damaged, or more than 5 % of the rows are missing. Raises PhotoError for too many
-    pixels.
+    None where the pixels are damaged, or more than 5 % of the rows missing. Raises PhotoError for more than
+    the limit of pixels.
     """
     chunks, pixels = _chunks(data)
     header = chunks.get(b"IHDR", b"")
@@ -33,7 +33,7 @@ def repaired_png(data: bytes, limits: Limits) -> tuple[bytes, str | None, bytes 
         return None
     width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
     bits, colour_type, interlaced = header[8], header[9], header[12]
-    limits.check_pixels(width, height)
+    limits.check(width, height)
     profile = _profile(chunks.get(b"iCCP", b""))
     row_bytes = 1 + -(-width * bits * _SAMPLES.get(colour_type, 0) // 8)
     rows = height

@@ -75,7 +75,10 @@ def open_tiff(data: bytes, limits: Limits) -> tuple[Image.Image, str | None]:
 
     with tifffile.TiffFile(BytesIO(data)) as tiff:
         page = tiff.pages.first
-        limits.check_pixels(page.imagewidth, page.imagelength)
+        limits.check(page.imagewidth, page.imagelength)
+        # The samples, and the floats that 8 bits are made of.
+        sample_bytes = page.dtype.itemsize if page.dtype is not None else 1
+        limits.claim(page.imagewidth * page.imagelength * int(page.samplesperpixel) * (2 * sample_bytes + 8))
         photometric = int(page.photometric)
         if photometric in _LAB:
             raise PhotoError(f"colours in {_LAB[photometric]}, which are not supported")

@@ -78,12 +78,12 @@ def embed_paths(
         if isinstance(source, bytes):
             check_size(len(source))
 
-        def use(photo: Photo) -> Prepared:
+        def pixels(photo: Photo) -> Prepared:
             if photo.missing is not None and incomplete is not None:
                 incomplete.append(IncompletePhoto(path, photo.missing))
             return model.prepare(photo.image)
 
-        return decode_within_budget(source, use, shorter_side=model.resize)
+        return decode_within_budget(source, pixels, shorter_side=model.resize)
 
     def source_of(path: Path) -> Path | bytes:
         # Standard input is read here and not in a thread, which Ctrl-C could not wake from waiting for it.
