@@ -11,8 +11,6 @@ from retrieval.photos.limits import Limits
 _BYTES_OF_A_PIXEL = 32
 """That the decoder takes, which computes in floats of four channels."""
 _CODESTREAM = b"\xff\x0a"
-_BYTES_OF_PIXEL = 24
-"""Memory that the decoder takes: floats of 32 bits, and the picture."""
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 """Width and height (ISO/IEC 18181-1, table of SizeHeader)."""
 

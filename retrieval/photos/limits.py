@@ -34,6 +34,6 @@ class Limits:
 
 
 def missing_rows(rows: int, height: int) -> str | None:
-    """Return which part of a picture is missing that has only so many rows, None where these are all."""
+    """Return the warning for a picture of which only so many rows are there, None where that is all."""
     missing = height - rows
     return f"the last {missing:,} of its {height:,} rows are missing" if missing else None

@@ -37,8 +37,6 @@ _GREY = ((12, _UNSIGNED), (16, _UNSIGNED))
 _GREY_LITTLE_ENDIAN = ((16, _SIGNED), (32, _SIGNED), (32, _FLOAT))
 _BY_LIBTIFF = {5, 8, 32773, 32946, 34925, 50000}
 """LZW, Deflate, PackBits, LZMA and Zstandard: Pillow's libtiff expands them, never to more than a strip or tile has."""
-_BYTES_OF_SAMPLE = 24
-"""Memory that a sample takes while it is made 8 bits: floats are computed in 64."""
 _MOST_SAMPLES = 32
 """Of a pixel: more are no photo, and take too much memory."""
 _JPEG = (6, 7)
@@ -82,7 +80,7 @@ def open_tiff(data: bytes, limits: Limits) -> tuple[Image.Image, str | None]:
         photometric = int(page.photometric)
         if photometric in _LAB:
             raise PhotoError(f"colours in {_LAB[photometric]}, which are not supported")
-        samples, rows = _samples(page, data, limits)
+        samples, rows = _samples(page, data)
         if rows < LEAST_ROWS * page.imagelength:
             raise PhotoError("truncated TIFF")
         image = _picture(page, samples[:rows])
@@ -94,12 +92,11 @@ def open_tiff(data: bytes, limits: Limits) -> tuple[Image.Image, str | None]:
         return image, missing_rows(rows, page.imagelength)
 
 
-def _samples(page: "TiffPage", data: bytes, limits: Limits) -> tuple[NDArray[Any], int]:
+def _samples(page: "TiffPage", data: bytes) -> tuple[NDArray[Any], int]:
     """Return the samples (rows, columns, samples) of a picture, and how many rows from the top are whole."""
     planes, depth, height, width, together = page.shaped
     if page.dtype is None or depth != 1 or planes * together > _MOST_SAMPLES:
         raise ValueError("no picture of two dimensions")
-    limits.claim_memory(height * width * planes * together * (page.dtype.itemsize + _BYTES_OF_SAMPLE))
     out = np.zeros((planes, height, width, together), page.dtype)
     compression, fill_order = int(page.compression), int(page.fillorder)
     if compression in _BY_LIBTIFF:
