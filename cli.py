@@ -22,6 +22,7 @@ atexit.register(gc.freeze)
 GROUPS = {
     "Photos": {
         "classify": ("photos", "Name what is in photos."),
+        "detect": ("detect", "Find what is where in photos."),
         "embed": ("photos", "Write the vectors of photos to a file, their names beside them."),
     },
     "Collection": {
