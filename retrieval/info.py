@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from index.errors import UserError
 from index.photo_index import PhotoIndex
@@ -19,6 +20,9 @@ from retrieval.models.spec import ModelSpec
 from retrieval.models.text import text_file
 from retrieval.photos.scan import can_be_seen
 from retrieval.text import file_size, printable
+
+if TYPE_CHECKING:
+    from retrieval.detection.localisation import Localisation
 
 PACKAGES = (
     *("onnxruntime", "onnxruntime-gpu", "faiss-cpu", "faiss-gpu", "numpy", "pillow"),
@@ -185,6 +189,12 @@ def evaluation_facts(evaluation: Evaluation) -> Facts:
     """Return the measures of an evaluation, as `evaluated_model` does."""
     measures = evaluated_model(evaluation)
     return Facts(measures, {name: "too few pictures" if value is None else value for name, value in measures.items()})
+
+
+def localisation_facts(found: "Localisation") -> Facts:
+    """Return the measures of localisation by name, rounded to four digits; "skipped" counts pictures."""
+    values = {name: round(value, 4) for name, value in vars(found).items() if name != "skipped"}
+    return Facts(values | {"skipped": len(found.skipped)}, values | {"skipped": len(found.skipped)})
 
 
 def installation_facts(default_index: Path, *, cache: Path) -> Facts:

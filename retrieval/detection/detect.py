@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 MIN_PROBABILITY = 0.2
 """Least probability of a detection, where no other is asked for."""
 TOP = 10
-THRESHOLD = 0.25
-"""What a box's heat must exceed (`best_box`); chosen on photos that localisation is not measured on."""
 APART = 0.3
 """Windows of one label that overlap less may be two things."""
 AS_PROBABLE = 0.5
@@ -78,9 +76,15 @@ def main_thing(maps: ScoreMaps, image: "Image") -> Region:
     return locate(level, label)
 
 
+def cut_out(maps: ScoreMaps, image: "Image") -> "Image":
+    """Return the part of a photo in which the main thing is."""
+    x, y, width, height = main_thing(maps, image).pixels(*image.size)
+    return image.crop((x, y, x + width, y + height))
+
+
 def locate(level: Level, label: int) -> Region:
     """Return the best box of a class, by its number, in a whole photo."""
-    return best_box(level.heat_of(label), THRESHOLD)
+    return best_box(level.heat_of(label), level.threshold)
 
 
 def objects_of(maps: ScoreMaps) -> slice:
@@ -116,7 +120,7 @@ def _candidates(
             taken.append(frame)
             if windows[row, column] < AS_PROBABLE * windows.max():
                 break
-            box = best_box(cut(heat, frame), THRESHOLD).within(frame)
+            box = best_box(cut(heat, frame), level.threshold).within(frame)
             name, id, _ = labels[number]
             yield Found(name, id, float(windows[row, column]), box)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from index.errors import PhotoError
 from index.records import IncompletePhoto, SkippedPhoto
 from retrieval.detection.convolutional import ScoreMaps
-from retrieval.detection.detect import MIN_PROBABILITY, TOP, Scene, look, main_thing
+from retrieval.detection.detect import MIN_PROBABILITY, TOP, Scene, look
 from retrieval.detection.pyramid import SCALES
 from retrieval.photos.decode import Photo
 from retrieval.photos.files import MAX_BYTES, check_size
@@ -103,11 +103,3 @@ def detect_paths(
 WORKERS = 2
 """Photos that are looked at together: while one is decoded, the network works on the other on all cores."""
 
-
-def main_box(maps: ScoreMaps, path: Path) -> Box:
-    """Return the box of the main thing in a photo, in its pixels. Raises PhotoError if it cannot be read."""
-
-    def found(photo: Photo) -> Box:
-        return Box(*main_thing(maps, photo.image).pixels(photo.width, photo.height))
-
-    return decode_within_budget(path, found, shorter_side=round(maps.spec.crop * 1.5))
