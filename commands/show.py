@@ -11,8 +11,6 @@ from commands.options import PATH, Command, cache_folder, index_option, top_opti
 from commands.streams import report_skipped, starting
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from index.records import SkippedPhoto
     from retrieval.models.model import Model
 
@@ -55,11 +53,11 @@ def filters_command(model: Path, out: Path) -> None:
 def activations_command(model: Path, photo: Path, layer: str, out: Path) -> None:
     """Draw the maps of a layer that are strongest for a photo."""
     from retrieval.figures.activations import draw_activations
-    from retrieval.figures.drawing import check_suffix, save
+    from retrieval.figures.drawing import check_suffix, open_photo_for, save
 
     check_suffix(out)
     loaded = _load(model)
-    save(draw_activations(loaded, _open(photo, loaded), layer), out)
+    save(draw_activations(loaded, open_photo_for(loaded, photo), layer), out)
 
 
 @show_command.command("attention", epilog="Example: fc7 show attention builtin photo.jpg --label dog -o dog.png")
@@ -74,13 +72,13 @@ def attention_command(model: Path, photo: Path, label: str | None, out: Path) ->
     after the other: where the label becomes less probable, there it was seen.
     """
     from retrieval.figures.attention import draw_attention
-    from retrieval.figures.drawing import check_suffix, save
+    from retrieval.figures.drawing import check_suffix, open_photo_for, save
     from retrieval.models.spec import require_classes
 
     check_suffix(out)
     loaded = _load(model)
     require_classes(loaded.spec)
-    picture = _open(photo, loaded)
+    picture = open_photo_for(loaded, photo)
     save(draw_attention(loaded, picture, label or loaded.classify([picture], k=1)[0][0].label), out)
 
 
@@ -151,12 +149,3 @@ def _load(model: Path, **options: Any) -> "Model":
 
         return Model.load(model, device="cpu", cache=cache_folder(), **options)
 
-
-def _open(photo: Path, model: "Model") -> "Image":
-    from index.errors import PhotoError
-    from retrieval.pipeline.memory import decode_within_budget
-
-    try:
-        return decode_within_budget(photo, lambda found: found.image, shorter_side=2 * model.resize)
-    except PhotoError as error:
-        raise PhotoError(f"cannot read {photo}: {error}") from error

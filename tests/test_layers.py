@@ -12,7 +12,7 @@ LAYERS = ("index", "retrieval", "fc7", "training", "commands", "cli")
 """From the lowest to the highest."""
 HOMES: dict[str, str | tuple[str, ...]] = {
     "torch": "training/",
-    "onnx": ("training/", "retrieval/models/graph_file.py"),
+    "onnx": ("training/", "retrieval/models/graph_file.py", "retrieval/detection/convolutional.py"),
     "matplotlib": "retrieval/figures/",
     "faiss": "index/vectors/faiss_library.py",
     "sqlite3": "index/",

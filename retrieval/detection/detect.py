@@ -120,7 +120,8 @@ def _candidates(
             taken.append(frame)
             if windows[row, column] < AS_PROBABLE * windows.max():
                 break
-            box = best_box(cut(heat, frame), level.threshold).within(frame)
+            within = cut(heat, frame)
+            box = best_box(within / max(float(within.max()), 1e-6), level.threshold).within(frame)
             name, id, _ = labels[number]
             yield Found(name, id, float(windows[row, column]), box)
 

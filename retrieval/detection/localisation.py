@@ -134,8 +134,7 @@ def _summary(answers: Sequence[_Answer], skipped: tuple[SkippedPhoto, ...]) -> L
 def _answer(maps: ScoreMaps, path: Path, label: int, corners: Corners) -> _Answer:
     def measured(photo: Photo) -> _Answer:
         level = next(levels(maps, photo.image))
-        # Of a picture that is no square there are several windows; a label counts by its best one.
-        windows = level.windows.max(axis=(1, 2))
+        windows = level.windows.mean(axis=(1, 2))
         group = next(place for place in maps.spec.slices.values() if place.start <= label < place.stop)
         rank = int((windows[group] > windows[label]).sum())
         right = _region(corners, photo.width, photo.height)

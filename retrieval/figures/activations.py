@@ -14,6 +14,8 @@ from retrieval.models.model import Model
 STRONGEST = 15
 SIDE = 180
 COLUMNS = 4
+BRIGHTEST = 0.995
+"""Share of the values that the scale holds."""
 
 
 def layer_maps(model: Model, photo: Image.Image, layer: str) -> NDArray[np.float32]:
@@ -40,15 +42,15 @@ def draw_activations(model: Model, photo: Image.Image, layer: str) -> Image.Imag
     """
     maps = np.maximum(layer_maps(model, photo, layer), 0)
     order = np.argsort(-maps.mean(axis=(1, 2)), kind="stable")[:STRONGEST]
-    scale = float(maps[order].max()) or 1.0
+    scale = float(np.quantile(maps[order], BRIGHTEST)) or float(maps[order].max()) or 1.0
     seen = Image.fromarray(model.prepare(photo))
     pictures = [fitted(seen, SIDE)]
     for number in order:
-        colours = Image.fromarray(heat_colours(maps[number] / scale))
+        colours = Image.fromarray(heat_colours(np.minimum(maps[number] / scale, 1)))
         pictures.append(colours.resize((SIDE, SIDE), Image.Resampling.NEAREST))
     captions = ["what the network sees", *(f"map {number}" for number in order)]
     count, rows, columns = maps.shape
-    title = f"{layer} of {model.spec.name}: the strongest of {count} maps of {rows} × {columns}"
+    title = f"{layer} of {model.spec.name}: the strongest of {count} maps of {rows} x {columns}"
     return tiles(pictures, captions, columns=COLUMNS, side=SIDE, title=title)
 
 

@@ -14,7 +14,7 @@ BLUE = "#1c7ed6"
 KINDS = {"Conv": "convolution", "Gemm": "dense", "MatMul": "dense", "MaxPool": "pooling", "AveragePool": "pooling"}
 KINDS |= {"GlobalAveragePool": "average", "ReduceMean": "average"}
 ROW = 24
-COLUMNS = (150, 210, 130, 210, 210)
+COLUMNS = (190, 240, 120, 200, 200)
 """Widths of name, kind, output, and the bars of parameters and multiply-adds."""
 BLOCKS = 210
 """Pixels of the highest block."""
@@ -67,7 +67,7 @@ def _detail(operator: str, values: dict[str, object]) -> str:
     strides = values.get("strides")
     step = strides[0] if isinstance(strides, list) else 1
     groups = values.get("group", 1)
-    parts = ["×".join(map(str, sides)), *([f"step {step}"] if step != 1 else [])]
+    parts = ["x".join(map(str, sides)), *([f"step {step}"] if step != 1 else [])]
     return ", ".join(parts + ([f"{groups} groups"] if groups != 1 else []))
 
 
@@ -96,11 +96,12 @@ def _blocks(draw: ImageDraw.ImageDraw, outputs: list[tuple[str, tuple[int, ...]]
         outputs = [one for one, before in zip(outputs, [("", ()), *outputs], strict=False) if one[1] != before[1]]
     most = max(prod(output) for _, output in outputs)
     largest = max(output[-1] for _, output in outputs if len(output) == 3)
+    widest = max(output[0] for _, output in outputs if len(output) == 3)
     room = (width - 2 * MARGIN) / len(outputs)
     for number, (kind, output) in enumerate(outputs):
         maps, side = (output[0], output[-1]) if len(output) == 3 else (output[0], 0)
         high = max(6, round(BLOCKS * side / largest)) if side else max(6, round(BLOCKS * min(maps / most, 1) ** 0.25))
-        across = max(3, min(round(room) - 6, round(2 + maps**0.5))) if side else 6
+        across = max(4, round((room - 8) * (maps / widest) ** 0.5)) if side else 8
         x = MARGIN + round(number * room + (room - across) / 2)
         y = top + BLOCKS - high
         fill = {"convolution": BLUE, "dense": ACCENT, "input": GREY}.get(kind, LINE)
@@ -122,7 +123,7 @@ def _table(draw: ImageDraw.ImageDraw, layers: tuple[Layer, ...], top: int, total
         draw.text((starts[0], y), shortened(layer.name, COLUMNS[0] - GAP, SMALL), INK, font(SMALL))
         kind = f"{layer.kind} {layer.detail}".strip()
         draw.text((starts[1], y), shortened(kind, COLUMNS[1] - GAP, SMALL), INK, font(SMALL))
-        draw.text((starts[2], y), "×".join(map(str, layer.output)), INK, font(SMALL))
+        draw.text((starts[2], y), "x".join(map(str, layer.output)), INK, font(SMALL))
         for place, count, greatest, colour in (
             (starts[3], layer.parameters, most[0], BLUE),
             (starts[4], layer.products, most[1], ACCENT),

@@ -10,7 +10,7 @@ import numpy as np
 
 from index.errors import MissingPackageError, UserError
 from index.files import output_file
-from retrieval.figures.drawing import ACCENT, GREY, INK, check_suffix
+from retrieval.figures.drawing import ACCENT, INK, check_suffix
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,16 +26,12 @@ DOTS = 150
 def new_figure(width: float, height: float) -> "Figure":
     """Return an empty figure of a size in inches. Raises MissingPackageError without matplotlib."""
     try:
-        import matplotlib
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingPackageError(
             "charts need matplotlib, which is not installed: pip install 'fc7[figures]'"
         ) from None
-    style = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY}
-    colours = {"text.color": INK, "axes.labelcolor": INK, "xtick.color": GREY, "ytick.color": GREY}
-    with matplotlib.rc_context({**style, **colours}):
-        return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def draw_curves(runs: Sequence[Path]) -> "Figure":

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from index.errors import OptionError
+from index.errors import OptionError, PhotoError
 from index.files import output_file
+from retrieval.models.model import Model
+from retrieval.pipeline.memory import decode_within_budget
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".pdf": "PDF"}
 INK, GREY, LINE, PAPER, ACCENT = "#202124", "#6b7075", "#d4d7da", "#ffffff", "#c2410c"
@@ -89,6 +91,14 @@ def tiles(
             short = shortened(caption, side, SMALL)
             draw.text((x + (side - text_width(short, SMALL)) // 2, y + side + 4), short, GREY, font(SMALL))
     return sheet
+
+
+def open_photo_for(model: Model, path: Path) -> Image.Image:
+    """Return a photo, upright, large enough for a model. Raises PhotoError, naming it, if it cannot be read."""
+    try:
+        return decode_within_budget(path, lambda found: found.image, shorter_side=2 * model.resize)
+    except PhotoError as error:
+        raise PhotoError(f"cannot read {path}: {error}") from error
 
 
 def check_suffix(path: Path) -> None:

@@ -15,6 +15,8 @@ from retrieval.models.graph_file import GraphFile, attributes
 SIDE = 66
 """Pixels that a filter is drawn in, about: each of its weights is a square of whole pixels."""
 COLUMNS = 16
+BRIGHTEST = 0.995
+"""Share of the weights that the scale holds: one large filter would make all others grey."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,17 +42,18 @@ def first_filters(path: Path | None) -> Filters:
 
 
 def draw_filters(filters: Filters, name: str) -> Image.Image:
-    """Draw the filters in a grid. All have one scale: grey is 0, and the greatest weight of all is fully bright."""
+    """Draw the filters in a grid. All have one scale, on which grey is 0; a few of the greatest weights are cut off."""
     weights = filters.weights
     count, _, rows, columns = weights.shape
     square = max(1, SIDE // max(rows, columns))
-    values = 0.5 + weights / (2 * float(np.abs(weights).max() or 1.0))
+    greatest = float(np.quantile(np.abs(weights), BRIGHTEST)) or 1.0
+    values = np.clip(0.5 + weights / (2 * greatest), 0, 1)
     pixels = (255 * values).round().astype(np.uint8).transpose(0, 2, 3, 1)
     in_row = COLUMNS if count >= COLUMNS else count
     parts = np.split(pixels, filters.halves)
     step_x, step_y = columns * square + 3, rows * square + 3
     lines = sum(-(-len(part) // in_row) for part in parts)
-    told = f"{count} filters of {rows} × {columns} pixels: {filters.layer}, {name}"
+    told = f"{count} filters of {rows} x {columns} pixels: {filters.layer}, {name}"
     width = max(in_row * step_x - 3, text_width(told))
     top = MARGIN + TEXT + GAP
     between = (filters.halves - 1) * (GAP * 2 + SMALL)

@@ -1,5 +1,6 @@
 """The graph inside a model file: read, looked into and changed. The one place in retrieval where `onnx` is imported."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,6 +46,8 @@ class GraphFile:
     def read(cls, path: Path | None) -> "GraphFile":
         """Read the model file that is named as for `Model.load`. Raises ModelError and MissingPackageError."""
         onnx, path = load_onnx(), model_file(path)
+        if not os.path.isfile(path):
+            raise ModelError(f"there is no model file {path}", hint="`fc7 import --list` tells which there are")
         try:
             return cls(path, onnx.load_model_from_string(path.read_bytes()))
         except OSError as error:
