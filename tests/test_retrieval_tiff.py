@@ -5,7 +5,6 @@ Whatever cannot be read must be refused, and what is read must be right.
 
 import itertools
 import struct
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -28,7 +27,9 @@ pytest.importorskip("imagecodecs", reason="needs imagecodecs, the extra `tiff`")
 Array = NDArray[Any]
 HEIGHT, WIDTH = 37, 52
 COMPRESSIONS = (None, "lzw", "adobe_deflate", "packbits", "zstd", "lzma", "jpeg")
-KINDS = ("u1", "u2", "u4", "i1", "i2", "i4", "f2", "f4", "f8", "bool")
+QUICK_KINDS = ("u1", "u2", "f4")
+OTHER_KINDS = ("u4", "i1", "i2", "i4", "f2", "f8", "bool")
+KINDS = [*QUICK_KINDS, *(pytest.param(kind, marks=pytest.mark.slow) for kind in OTHER_KINDS)]
 COLOURS = {"minisblack": 1, "miniswhite": 1, "palette": 1, "rgb": 3, "rgba": 4, "separated": 4}
 
 
@@ -108,12 +109,10 @@ def test_every_variant_is_right(kind: str) -> None:
         assert "jpeg" in name or np.abs(got - wanted).max() <= worst + 2, name
 
 
-@pytest.mark.parametrize("kind", ["u1", "u2", "f4"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", QUICK_KINDS)
 def test_without_imagecodecs_what_is_read_is_right_too(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tifffile.tifffile, "imagecodecs", sys.modules.get("tifffile._imagecodecs") or fallback())
-    for table in (tifffile.TIFF.DECOMPRESSORS, tifffile.TIFF.UNPREDICTORS):
-        monkeypatch.setattr(table, "_codecs", {1: lambda data: data})
-    monkeypatch.setattr("retrieval.photos.tiff.find_spec", lambda _: None)
+    take_away_imagecodecs(monkeypatch)
     right, reasons = 0, Counter[str]()
     for name, data, wanted in variants(kind):
         try:
@@ -127,10 +126,22 @@ def test_without_imagecodecs_what_is_read_is_right_too(kind: str, monkeypatch: p
     assert right > 10 * reasons.total()
 
 
-def fallback() -> Any:
+def take_away_imagecodecs(monkeypatch: pytest.MonkeyPatch) -> None:
     from tifffile import _imagecodecs
 
-    return _imagecodecs
+    monkeypatch.setattr(tifffile.tifffile, "imagecodecs", _imagecodecs)
+    for table in (tifffile.TIFF.DECOMPRESSORS, tifffile.TIFF.UNPREDICTORS):
+        monkeypatch.setattr(table, "_codecs", {1: lambda data: data})
+    monkeypatch.setattr("retrieval.photos.tiff.find_spec", lambda _: None)
+
+
+def test_what_needs_imagecodecs_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    predicted = written(stored(scene(3), "f4"), photometric="rgb", predictor="floatingpoint", compression="zlib")
+    bits = packed(np.round(scene(3) * 1023).astype(np.uint16), 10, photometric=2)
+    take_away_imagecodecs(monkeypatch)
+    for data in (predicted, bits):
+        with pytest.raises(PhotoError, match=r"^a TIFF of a rare kind, which needs: pip install 'fc7\[tiff\]'$"):
+            load_photo(data)
 
 
 @pytest.mark.parametrize("predictor", ["horizontal", "floatingpoint"])

@@ -20,6 +20,8 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _BETWEEN_SCANS = {0xC4, 0xCC, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)}
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 _END_OF_IMAGE = b"\xff\xd9"
+_BYTES_OF_A_PIXEL = 28
+"""That two pictures take, their difference, and the coefficients of a progressive one."""
 # Data of no picture: where a decoder needs more than there is, it reads other pixels from it than from nothing.
 _NOISE = bytes(random.Random(7).choices(range(255), k=4096))
 
@@ -35,6 +37,7 @@ def repaired_jpeg(data: bytes, limits: Limits) -> tuple[bytes, str | None] | Non
     limits.check(file.width, file.height)
     if not file.has_every_coefficient():
         return None
+    limits.claim(_BYTES_OF_A_PIXEL * file.width * file.height)
     whole = bytes(file.kept) + _END_OF_IMAGE
     rows = _rows_before_noise(whole, bytes(file.kept) + _NOISE + _END_OF_IMAGE)
     if rows < file.height and file.refines:

@@ -24,8 +24,8 @@ _BLOCK = 1 << 16
 def repaired_png(data: bytes, limits: Limits) -> tuple[bytes, str | None, bytes | None] | None:
     """Return a PNG file that Pillow reads, a warning where rows are missing, and its ICC profile.
 
-    None where the pixels are damaged, or more than 5 % of the rows missing. Raises PhotoError for more than
-    the limit of pixels.
+    None where the pixels are damaged, or more than 5 % of the rows are missing. Raises PhotoError for too many
+    pixels.
     """
     chunks, pixels = _chunks(data)
     header = chunks.get(b"IHDR", b"")
@@ -40,6 +40,7 @@ def repaired_png(data: bytes, limits: Limits) -> tuple[bytes, str | None, bytes 
     if not _is_complete(pixels, 2 * row_bytes * height):
         if interlaced:
             return None
+        limits.claim(2 * row_bytes * height)
         raw = _inflated(pixels, row_bytes * height)
         rows = len(raw) // row_bytes
         if rows < max(1, LEAST_ROWS * height):

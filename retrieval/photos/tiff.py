@@ -107,16 +107,15 @@ def _samples(page: "TiffPage", data: bytes) -> tuple[NDArray[Any], int]:
     for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
         if not count:
             continue  # an empty tile
-        _, (plane, _, top, left, _), (_, length, _, _) = page.decode(None, index, **tables)
-        segment, expected = data[offset : offset + count], row_bytes * length
-        if len(segment) < count and compression != 1:
-            whole = min(whole, top)
-            continue
         try:
+            _, (plane, _, top, left, _), (_, length, _, _) = page.decode(None, index, **tables)
+            segment, expected = data[offset : offset + count], row_bytes * length
+            if len(segment) < count and compression != 1:
+                whole = min(whole, top)
+                continue
             if compression in _BY_LIBTIFF:
-                segment = _expanded(
-                    segment.translate(_REVERSED) if fill_order == 2 else segment, compression, row_bytes, length
-                )
+                ordered = segment.translate(_REVERSED) if fill_order == 2 else segment
+                segment = _expanded(ordered, compression, row_bytes, length)
             elif compression == 1 and len(segment) < expected:
                 whole = min(whole, top + (0 if page.is_tiled else len(segment) // row_bytes))
                 segment = segment.ljust(expected, b"\0")
