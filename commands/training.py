@@ -45,6 +45,29 @@ def check_data(
         raise click.UsageError(f"--weight {strange[0]} is none of the folders to learn from; name it as there")
 
 
+def check_head(start: Path | None, given: Sequence[str]) -> None:
+    """Refuse what makes no sense for a last layer alone. Raises UsageError."""
+    if start is None:
+        raise click.UsageError("--head learns the last layer of a model; name the model with --from, or builtin")
+    if given:
+        raise click.UsageError(f"--head learns the last layer alone; leave out --{given[0].replace('_', '-')}")
+
+
+def train_last_layer(
+    data: Sequence[Path], out: Path, start: Path, *, names: Path | None, seed: int, device: Any
+) -> None:
+    """Learn a last layer, without torch, and tell how good it is."""
+    with starting():
+        from commands.training_report import TerminalReport, summary
+        from training.data.sources import Source
+        from training.head.train_head import train_head
+
+    with TerminalReport(sys.stderr) as report:
+        sources = [Source(folder) for folder in data]
+        result = train_head(sources, out, start, report=report, names=names, seed=seed, device=device)
+    write(f"{line}\n" for line in summary(result))
+
+
 @click.command("train", epilog="Example: fc7 train tiny-imagenet-200 -o runs/tiny --epochs 16")
 @click.argument("data", metavar="DATA...", nargs=-1, type=PATH)
 @click.option("-o", "--out", required=True, type=PATH, help="Folder of the run.")
@@ -60,6 +83,11 @@ def check_data(
     type=PATH,
     envvar="FC7_TRAIN_FROM",
     help="Model or checkpoint to fine-tune instead of starting from nothing, or builtin.",
+)
+@click.option(
+    "--head",
+    is_flag=True,
+    help="With --from: learn the last layer alone, in seconds. Any model file will do; the recipe below is not used.",
 )
 @click.option("--resume", is_flag=True, help="Resume the run in this folder where it stopped.")
 @click.option(
@@ -96,6 +124,7 @@ def train_command(
     out: Path,
     arch: str | None,
     start: Path | None,
+    head: bool,
     resume: bool,
     teacher: Path | None,
     unlabelled: tuple[Path, ...],
@@ -125,6 +154,14 @@ def train_command(
         raise click.UsageError("--from brings what is subtracted from pictures with it; leave out --mean")
     if start and shape:
         raise click.UsageError(f"--from brings the network's shape with it; leave out --{next(iter(shape))}")
+
+    if head:
+        given = {"arch": arch, "teacher": teacher, "unlabelled": unlabelled, "weight": weights, "cache": cache}
+        given |= {"resume": resume, "compile": compile, **{name.strip("-"): True for name in shape}, **values}
+        check_head(start, [name for name, value in given.items() if value and name != "seed"])
+        assert start is not None
+        train_last_layer(data, out, start, names=names, seed=values["seed"] or 0, device=device)
+        return
 
     with starting():
         from commands.training_report import TerminalReport, summary

@@ -2,22 +2,25 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from index.files import replacing
 from retrieval.evaluation.evaluate import Evaluation
 from retrieval.models.spec import ClassName
 from retrieval.text import csv_line
 from training.errors import RunError
-from training.loop.checkpoint import EpochMetrics, recovery_hint
+from training.loop.run_folder import recovery_hint
+
+if TYPE_CHECKING:
+    from training.loop.checkpoint import EpochMetrics
 
 
-def write_metrics(path: Path, history: Sequence[EpochMetrics]) -> None:
-    """Write a line an epoch. Raises RunError where the file cannot be written."""
-    names = [column.name for column in fields(EpochMetrics)]
-    rows = ([round(value, 6) for value in asdict(row).values()] for row in history)
-    _write(path, [names, *rows])
+def write_metrics(path: Path, history: "Sequence[EpochMetrics]") -> None:
+    """Write a line an epoch, of one at least. Raises RunError where the file cannot be written."""
+    rows = [{name: round(value, 6) for name, value in asdict(row).items()} for row in history]
+    _write(path, [list(rows[0]), *(list(row.values()) for row in rows)])
 
 
 def write_mistakes(path: Path, evaluation: Evaluation) -> None:

@@ -25,7 +25,7 @@ from training.distillation.objective import TeacherObjective, check_unmixed
 from training.errors import CheckpointError, DatasetError, RunError
 from training.export.embedding import EmbeddingRecipe
 from training.export.export import export_model
-from training.loop.checkpoint import BEST, LAST, Checkpoint, EpochMetrics
+from training.loop.checkpoint import Checkpoint, EpochMetrics
 from training.loop.hardware import Hardware, why_not_compiled
 from training.loop.interrupt import deferred_interrupts
 from training.loop.optimisation import chosen_precision, name_of, stalled
@@ -33,7 +33,7 @@ from training.loop.prepare import check_crops, describe_data, fitted_recipe, loa
 from training.loop.recipe import RECIPES, Recipe
 from training.loop.report import Report, tell_skipped
 from training.loop.results import write_confusion, write_metrics, write_mistakes
-from training.loop.run_folder import ANSWERS, CONFUSION, METRICS, MISTAKES, MODEL, make_folder, take_folder
+from training.loop.run_folder import ANSWERS, BEST, CONFUSION, LAST, METRICS, MISTAKES, MODEL, make_folder, take_folder
 from training.loop.trainer import Trainer, drawn
 from training.networks.alexnet import AlexNet
 from training.networks.architectures import CONFIGS, AlexNetConfig
