@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--kind",
-    metavar="FACTORY",
+    metavar="KIND",
     show_default="as before, auto at first",
-    help="Kind of FAISS index, as its index_factory knows it; auto chooses by the number of photos.",
+    help="Kind of FAISS index: auto (by the number of photos), Flat, SQ8, IVF,SQ8 or HNSW.",
 )
 @click.option("--retry-skipped", is_flag=True, help="Try again what was skipped before, though it has not changed.")
 @click.option("--watch", is_flag=True, help="Run until Ctrl-C, and update the index whenever its folders change.")

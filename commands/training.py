@@ -36,7 +36,7 @@ def check_data(
 ) -> None:
     """Refuse folders that are missing, of no use, or weighted without being named. Raises UsageError."""
     if not data and not unlabelled:
-        raise click.UsageError("name DATA, the pictures to learn from")
+        raise click.UsageError("name DATA, the training pictures")
     if unlabelled and labels_needed:
         raise click.UsageError(
             "--unlabelled is for a teacher, who knows what is in the photos; name one with --teacher"

@@ -13,8 +13,8 @@ from index.files import absolute
 from index.photo_index import CATALOG, PhotoIndex
 from index.records import FileStamp, IndexProblem
 from index.sync.run import Sync
-from index.vectors.approximate import check_kind
 from index.vectors.faiss_library import require_faiss
+from index.vectors.kinds import check_kind
 
 
 class IndexWriter(PhotoIndex):
@@ -71,12 +71,12 @@ class IndexWriter(PhotoIndex):
             return index
 
     def set_kind(self, kind: str) -> None:
-        """Choose the kind of FAISS index, a factory string or auto, from the end of the next sync on.
+        """Choose the kind of FAISS index from the end of the next sync on.
 
-        Raises OptionError for one that FAISS does not have.
+        Raises OptionError for what `check_kind` does not know.
         """
         state = self._state()
-        check_kind(kind, state.dim)
+        check_kind(kind)
         if kind != state.kind:
             self._catalog.set_kind(kind)
 

@@ -505,7 +505,7 @@ def test_a_kind_that_there_is_not_begins_no_index(fc7: Fc7, photos: Path) -> Non
 def test_the_effort_of_a_search_is_called_as_faiss_calls_it(fc7: Fc7, make_photo: MakePhoto) -> None:
     for number in range(40):
         photos = make_photo(f"photos/{number}.png", seed=number).parent
-    for kind, name, other in (("HNSW4", "efSearch", "nprobe"), ("IVF2,Flat", "nprobe", "efSearch")):
+    for kind, name, other in (("HNSW4", "efSearch", "nprobe"), ("IVF2,SQ8", "nprobe", "efSearch")):
         fc7("index", photos, "--kind", kind)
         index = photos.parent / "index"
         facts = json.loads(fc7("info", index, "--format", "json").stdout)

@@ -92,7 +92,7 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
 def test_train_and_a_validation_set_matched_by_name(tmp_path: Path, name: str) -> None:
     make_classes(tmp_path / "train")
     touch(tmp_path / name / "dog", "a.jpg")
-    with pytest.raises(DatasetError, match="has pictures of cat to learn from and none to check with; folders of both"):
+    with pytest.raises(DatasetError, match="has pictures of cat for training and none for validation; folders of both"):
         scan_dataset(tmp_path)
     touch(tmp_path / name / "cat", "b.jpg")
     dataset = scan_dataset(tmp_path)
@@ -307,7 +307,7 @@ def unreadable(root: Path) -> None:
         (one_class, "{root}/train holds 1 folder of pictures; a classifier needs two classes or more"),
         (flat, "{root} holds 0 folders of pictures; a classifier needs two classes or more"),
         (flat_train, "{root}/train holds 0 folders of pictures"),
-        (unknown_validation_class, "{root}/val has a class that is not among those learned: emu; folders to learn"),
+        (unknown_validation_class, "{root}/val has a class that is not among those learned: emu; the folders"),
         (other_validation_classes, "{root}/val has a class that is not among those learned: Cat (and 1 more)"),
         (annotations_of_no_text, "{root}/val/val_annotations.txt cannot be read ('utf-8' codec"),
         (single_picture, "class emu has one picture; it takes two at least"),

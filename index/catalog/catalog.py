@@ -23,7 +23,7 @@ class CatalogState:
     """What the catalogue stores about itself; `generation` counts the transactions that changed an embedding.
 
     `model_path` is the absolute path (os.fsencode) of the model file, b"" for the built-in model; `kind` is the kind of
-    FAISS index that was asked for, as a factory string, or auto.
+    FAISS index that was chosen (`index.vectors.kinds.check_kind`).
     """
 
     identity: str

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from index.index_writer import IndexWriter
-from index.vectors.approximate import check_kind
+from index.vectors.kinds import check_kind
 from retrieval.indexing.index_folders import FolderReport, folders_at, index_folders
 from retrieval.indexing.rebuild import rebuild_index
 from retrieval.indexing.watch import keep_in_step
@@ -73,7 +73,7 @@ def update_index(
         return
     folders_at(place, folders)
     if kind is not None:
-        check_kind(kind, model.spec.dim)
+        check_kind(kind)
     with open_for_model(place, model, warn=warn, building=building) as index:
         if kind is not None:
             index.set_kind(kind)

@@ -47,14 +47,14 @@ class Draw:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures to learn from (`train`) and to be judged by (`validation`); without a teacher all have labels."""
+    """Training pictures (`train`) and validation pictures (`validation`); without a teacher all have labels."""
 
     root: Path
     classes: tuple[ClassName, ...]
     train: Split
     validation: Split
     divided: bool = False
-    """Whether the pictures to be judged by were set aside for want of a validation set."""
+    """Whether the validation pictures were set aside for want of a validation set."""
     classless: tuple[Path, ...] = ()
     """Pictures beside the folders of classes, which are left out."""
     groups: tuple[ClassGroup, ...] = ()
@@ -71,7 +71,7 @@ class Dataset:
 
     @property
     def validation_fingerprint(self) -> str:
-        """The same of the pictures to be judged by."""
+        """The same of the validation pictures."""
         return self._fingerprint(self.validation)
 
     def _fingerprint(self, split: Split) -> str:
@@ -120,7 +120,7 @@ def scan_dataset(
     given = _validation(root, set(train)) if train_root != root else None
     if given is not None and (unchecked := sorted(set(train) - set(given))):
         raise DatasetError(
-            f"{root} has pictures of {unchecked[0]}{_more(unchecked)} to learn from and none to check with; "
+            f"{root} has pictures of {unchecked[0]}{_more(unchecked)} for training and none for validation; "
             "folders of both must have the same names"
         )
     train, held_out = (
@@ -244,13 +244,13 @@ def _is_split(root: Path) -> bool:
     for name, folder in folders.items():
         if not divided and name.casefold() in SPLIT_NAMES and _folders(folder):
             raise DatasetError(
-                f"{folder} holds folders, so it is no class: name what to learn from `train` and what to check with "
-                f"`val`, both in {root}; or move {name} elsewhere"
+                f"{folder} holds folders, so it is no class: name the training pictures `train` and the validation "
+                f"pictures `val`, both in {root}; or move {name} elsewhere"
             )
         if divided and name not in ("train", *VALIDATION_NAMES) and scan_folder(folder).photos:
             raise DatasetError(
                 f"{folder} holds pictures, but is not in {folders['train']}, where the classes are; move it there, "
-                "rename it to `val` if it is to check with, or move it elsewhere"
+                "rename it to `val` if it holds validation pictures, or move it elsewhere"
             )
     return divided
 
@@ -291,7 +291,7 @@ def _validation(root: Path, known: set[str]) -> dict[str, list[Path]] | None:
         if unknown := sorted(set(found) - known):
             raise DatasetError(
                 f"{folder} has a class that is not among those learned: {unknown[0]}{_more(unknown)}; "
-                "folders to learn from and to check with must have the same names"
+                "the folders of training and validation pictures must have the same names"
             )
         return found
     return None
@@ -324,7 +324,7 @@ def _split(
     for name, paths in found.items():
         if len(paths) < 2:
             raise DatasetError(
-                f"class {name} has one picture; it takes two at least, one to learn from and one to check with"
+                f"class {name} has one picture; it takes two at least, one for training and one for validation"
             )
         # Seeded by the class as well: adding a class moves no picture of another.
         shuffled = random.Random(os.fsencode(f"{seed}/{name}")).sample(list(paths), len(paths))

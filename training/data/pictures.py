@@ -61,7 +61,7 @@ def load_pictures(
 def load_dataset(
     dataset: Dataset, size: int, *, hardware: Hardware, progress: Progress | None = None, cache: Path | None = None
 ) -> tuple[Pictures, Pictures]:
-    """Decode the pictures to learn from and those to check with; the memory is for the latter first.
+    """Decode the training pictures and the validation pictures; the memory is for the latter first.
 
     In the folder `cache` they are kept for later runs.
     """
