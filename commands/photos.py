@@ -1,7 +1,9 @@
 """The commands for photos, without an index: classify, embed."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,10 @@ from commands.options import (
 from commands.streams import report_skipped, table_width, write
 
 if TYPE_CHECKING:
-    from index.records import SkippedPhoto
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from index.records import Prediction, SkippedPhoto
     from retrieval.models.ensemble import Ensemble
     from retrieval.models.model import Model
 
@@ -28,8 +33,17 @@ if TYPE_CHECKING:
 @ensemble_options(few=True)
 @top_option(5, "names for each photo")
 @format_option("table", "json", "jsonl", "csv")
+@click.option(
+    "--index",
+    "index",
+    type=PATH,
+    envvar="FC7_CLASSIFY_INDEX",
+    help="Name the labels too that this index was taught (fc7 label), by its model.",
+)
 @strict_option
-def classify_command(photos: Sequence[Path], *, model: "Ensemble", top: int, format: str, strict: bool) -> None:
+def classify_command(
+    photos: Sequence[Path], *, model: "Ensemble", top: int, format: str, index: Path | None, strict: bool
+) -> None:
     """Name what is in photos.
 
     PHOTO is a file, a folder, searched with the folders below it, or - for a picture on standard input.
@@ -39,11 +53,32 @@ def classify_command(photos: Sequence[Path], *, model: "Ensemble", top: int, for
     from retrieval.pipeline.embed import embed_paths
 
     skipped: list[SkippedPhoto] = []
-    with ProgressBar("Classifying", sys.stderr, hidden=sys.stdout.isatty()) as progress:
+    with ExitStack() as resources:
+        progress = resources.enter_context(ProgressBar("Classifying", sys.stderr, hidden=sys.stdout.isatty()))
+        own = resources.enter_context(own_labels(index, model.spec.fingerprint))
         described = embed_paths(model, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
-        answers = ((str(photo.path), model.top_predictions(photo.probabilities, top)) for photo in described)
+        answers = (
+            (str(photo.path), (*own(photo.embedding), *model.top_predictions(photo.probabilities, top)))
+            for photo in described
+        )
         write(format_predictions(answers, format, width=table_width()))
     report_skipped(skipped, named=photos, strict=strict)
+
+
+@contextmanager
+def own_labels(
+    index: Path | None, fingerprint: str
+) -> "Iterator[Callable[[NDArray[np.float32]], Sequence[Prediction]]]":
+    """Yield what names the labels that an index was taught by an embedding (dim,); without an index, none."""
+    if index is None:
+        yield lambda _: ()
+        return
+
+    from index.photo_index import PhotoIndex
+    from retrieval.searching.own_labels import own_predictions
+
+    with PhotoIndex.open(index, fingerprint=fingerprint) as opened:
+        yield partial(own_predictions, opened)
 
 
 @click.command("embed", epilog="Example: fc7 embed ~/Pictures -o pictures.npz")

@@ -45,8 +45,10 @@ def check_data(
         raise click.UsageError(f"--weight {strange[0]} is none of the folders to learn from; name it as there")
 
 
-def check_head(start: Path | None, given: Sequence[str]) -> None:
+def check_head(data: Sequence[Path], start: Path | None, given: Sequence[str]) -> None:
     """Refuse what makes no sense for a last layer alone. Raises UsageError."""
+    if not data:
+        raise click.UsageError("name DATA, the pictures to learn from")
     if start is None:
         raise click.UsageError("--head learns the last layer of a model; name the model with --from, or builtin")
     if given:
@@ -143,6 +145,14 @@ def train_command(
 
     On several GPUs: torchrun --no-python --nproc-per-node GPUS fc7 train DATA -o RUN
     """
+    if head:
+        others = {"arch": arch, "teacher": teacher, "unlabelled": unlabelled, "weight": weights, "cache": cache}
+        given = [name for name, value in (others | {"resume": resume, "compile": compile}).items() if value]
+        given += [name.strip("-") for name in shape] + [name for name in values if values[name] is not None]
+        check_head(data, start, [name for name in given if name != "seed"])
+        assert start is not None
+        train_last_layer(data, out, start, names=names, seed=values["seed"] or 0, device=device)
+        return
     fixed = [arch, start, teacher, names, cache, *shape, *weights]
     fixed += [values[name] for name in values if name != "epochs"]
     if resume and any(value is not None for value in fixed):
@@ -154,14 +164,6 @@ def train_command(
         raise click.UsageError("--from brings what is subtracted from pictures with it; leave out --mean")
     if start and shape:
         raise click.UsageError(f"--from brings the network's shape with it; leave out --{next(iter(shape))}")
-
-    if head:
-        given = {"arch": arch, "teacher": teacher, "unlabelled": unlabelled, "weight": weights, "cache": cache}
-        given |= {"resume": resume, "compile": compile, **{name.strip("-"): True for name in shape}, **values}
-        check_head(start, [name for name, value in given.items() if value and name != "seed"])
-        assert start is not None
-        train_last_layer(data, out, start, names=names, seed=values["seed"] or 0, device=device)
-        return
 
     with starting():
         from commands.training_report import TerminalReport, summary

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from index.catalog.own_labels import SURE
 from index.catalog.rows import has_direction
+from index.catalog.schema import OWN
 from index.catalog.selection import Selection
 from index.errors import PhotoError, UserError
 from index.files import absolute
@@ -20,6 +22,7 @@ from index.records import SearchResult, SkippedPhoto
 from retrieval.models.model import Model
 from retrieval.pipeline.executor import in_batches
 from retrieval.searching.labels import classes_called
+from retrieval.searching.own_labels import stored_name
 from retrieval.searching.query import Box, QueryPhoto, embed_query_images, embed_query_photos, unit
 
 if TYPE_CHECKING:
@@ -80,17 +83,19 @@ def search_index(
     several that make one query; UserError for a label that is none, a folder that is not indexed, a box that is not
     inside the one photo.
     """
-    classes = dict.fromkeys(known for label in query.labels for known in classes_called(label, model.spec))
+    own = {label: name for label in query.labels if (name := stored_name(index, label)) is not None}
+    meant = [label for label in query.labels if label not in own]
+    classes = dict.fromkeys(known for label in meant for known in classes_called(label, model.spec))
     among = Selection(
         folders=tuple(Path(absolute(folder)) for folder in query.within),
-        classes=tuple(known.id or known.name for known in classes),
+        classes=(*(OWN + name for name in own.values()), *(known.id or known.name for known in classes)),
     )
     if not query.photos and not query.images:
         among = replace(among, min_probability=query.min_score or 0.0)
-        names = tuple(known.name for known in classes)
+        names = (*own.values(), *(known.name for known in classes))
         yield Answer(", ".join(query.labels), index.most_probable(among, query.top), names)
         return
-    among = replace(among, min_probability=LEAST_PROBABILITY)
+    among = replace(among, min_probability=SURE if own else LEAST_PROBABILITY)
     if query.box is not None and (len(query.photos) > 1 or os.path.isdir(query.photos[0])):
         raise UserError("a box is a region of one photo; name just that")
     embed = partial(embed_query_photos, index, model, mirror=query.mirror, skipped=skipped)
