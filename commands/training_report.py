@@ -25,9 +25,10 @@ def summary(result: "TrainResult | HeadResult") -> Iterator[str]:
         return
     yield summary_line(result.folder / MODEL, result.spec)
     found = result.evaluation
+    kind = "held-out" if "head" in result.spec.training else "validation"
     wrong = sum(picture.rank > 1 for picture in found.results)
     yield printable(
-        f"{wrong} of {found.pictures} pictures mistaken that it did not learn from: {result.folder / MISTAKES}; "
+        f"{wrong} of {found.pictures} {kind} pictures mistaken: {result.folder / MISTAKES}; "
         f"all classes: {result.folder / CONFUSION}"
     )
     for (label, predicted), count in most_confused(found):

@@ -61,7 +61,7 @@ def test_a_model_of_ones_own_classes_in_seconds(data: Path, tiny_model: Path, tm
     assert done.stdout.startswith(
         f"{out / 'model.onnx'}: tiny, 3 classes, top-1 100.0% ({low:.1%} to 100.0% with 95 % confidence) "
         "(5-fold cross-validation of 36 pictures), embedding of 16 values\n"
-        f"0 of 36 pictures mistaken that it did not learn from: {out / 'mistakes.csv'}"
+        f"0 of 36 held-out pictures mistaken: {out / 'mistakes.csv'}"
     ), "and no top-5 of three classes"
     base, model = Model.load(tiny_model), Model.load(out / "model.onnx")
     assert [known.name for known in model.spec.classes] == ["blue", "green", "red"]

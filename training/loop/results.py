@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 
 def write_metrics(path: Path, history: "Sequence[EpochMetrics]") -> None:
-    """Write a line an epoch, of one at least. Raises RunError where the file cannot be written."""
-    rows = [{name: round(value, 6) for name, value in asdict(row).items()} for row in history]
-    _write(path, [list(rows[0]), *(list(row.values()) for row in rows)])
+    """Write a line an epoch. Raises RunError where the file cannot be written."""
+    from training.loop.checkpoint import EpochMetrics  # needs torch, which the other tables do without
+
+    names = [column.name for column in fields(EpochMetrics)]
+    rows = ([round(value, 6) for value in asdict(row).values()] for row in history)
+    _write(path, [names, *rows])
 
 
 def write_mistakes(path: Path, evaluation: Evaluation) -> None:
