@@ -84,7 +84,7 @@ def train_last_layer(
     "start",
     type=PATH,
     envvar="FC7_TRAIN_FROM",
-    help="Model or checkpoint to fine-tune instead of starting from nothing, or builtin.",
+    help="Model or checkpoint to start from, or builtin: the last layer is learned first, then all, if that gains.",
 )
 @click.option(
     "--head",
@@ -189,8 +189,6 @@ def train_command(
         else:
             initial = processes.together(lambda: read_pretrained(start) if start else None)
             recipe = first_recipe(arch=arch, start=initial, teacher=teacher is not None).changed(arch=arch, **values)
-            if values["head_epochs"] is None:
-                recipe = recipe.with_all_learning()
             result = train(
                 sources,
                 out,
@@ -199,6 +197,7 @@ def train_command(
                 report=report,
                 config=CONFIGS[recipe.arch].changed(**shape) if shape else None,
                 start=initial,
+                start_file=start,
                 fit_batch=values["batch_size"] is None,
                 fit_rate=values["lr"] is None,
                 names=names,

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from index.errors import ModelError
 from index.records import SkippedPhoto
 from retrieval.evaluation.evaluate import Evaluation, evaluate_answers
-from retrieval.evaluation.metrics import interval
-from retrieval.logistic_regression import CrossValidation, LinearClassifier, cross_validate, fit, stratified_folds
 from retrieval.models.model import Model, model_file
 from retrieval.models.runtime import Device
 from retrieval.models.spec import ModelSpec
@@ -29,11 +27,11 @@ from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
 from training.data.sources import Source, scan_sources
 from training.errors import DatasetError, RunError
 from training.head.graph import write_with_head
+from training.head.learn import FOLDS, accuracy_of, learn_head
 from training.loop.report import ReadingReport, tell_skipped
 from training.loop.results import write_confusion, write_mistakes
 from training.loop.run_folder import CONFUSION, MISTAKES, MODEL, make_folder
 
-FOLDS = 5
 FEW = 10
 """Pictures of a class, with fewer than which it is likely to be mistaken."""
 SAMPLE = 16
@@ -85,23 +83,20 @@ def train_head(
             raise RunError(f"there is a model in {out} already; choose another folder with -o")
         model = Model.load(start, device=device, threads=1)
         dataset = scan_sources(sources, seed=seed, names=names)
-        if dataset.divided:  # nothing has to be set aside
-            together = sorted(
-                zip(
-                    dataset.train.paths + dataset.validation.paths,
-                    dataset.train.labels + dataset.validation.labels,
-                    strict=True,
-                )
-            )
-            dataset = replace(dataset, train=Split(*map(tuple, zip(*together, strict=True))), validation=Split((), ()))
-        return _learn(model, path, dataset, out, report=report, seed=seed)
+        return write_head(model, path, dataset, out, report=report, seed=seed)
 
 
-def _learn(model: Model, base: Path, dataset: Dataset, out: Path, *, report: ReadingReport, seed: int) -> HeadResult:
-    classes, skipped = (
-        len(dataset.classes),
-        [SkippedPhoto(p, "not in the folder of a class") for p in dataset.classless],
-    )
+def write_head(
+    model: Model, base: Path, dataset: Dataset, out: Path, *, report: ReadingReport, seed: int
+) -> HeadResult:
+    """Learn a last layer for a model, whose file is `base`, as `train_head`, in a folder that is there."""
+    if dataset.divided:  # nothing has to be set aside
+        paths = dataset.train.paths + dataset.validation.paths
+        together = sorted(zip(paths, dataset.train.labels + dataset.validation.labels, strict=True))
+        whole = Split(tuple(path for path, _ in together), tuple(label for _, label in together))
+        dataset = replace(dataset, train=whole, validation=Split((), ()))
+    classes = len(dataset.classes)
+    skipped = [SkippedPhoto(path, "not in the folder of a class") for path in dataset.classless]
     total = len(dataset.train) + len(dataset.validation)
     train = embed_split(model, dataset.train, skipped=skipped, report=report, total=total)
     check = embed_split(model, dataset.validation, skipped=skipped, report=report, total=total, done=len(dataset.train))
@@ -116,9 +111,6 @@ def _learn(model: Model, base: Path, dataset: Dataset, out: Path, *, report: Rea
         source = f"{FOLDS}-fold cross-validation of {len(train.paths)} pictures"
     known = tell_known(judged.paths, model.spec, report)
     hashes = {image_hash(path) for path in train.paths}
-    top1 = float((probabilities.argmax(axis=1) == judged.labels).mean())
-    ranks = (probabilities > probabilities[np.arange(len(judged.labels)), judged.labels][:, None]).sum(axis=1)
-    low, high = interval(top1, len(judged.paths))
     spec = write_with_head(
         base,
         model.spec,
@@ -134,13 +126,7 @@ def _learn(model: Model, base: Path, dataset: Dataset, out: Path, *, report: Rea
             "fine_tuned_from": model.spec.name,
             "base_fingerprint": model.spec.fingerprint,
         },
-        accuracy={
-            "top1": round(top1, 4),
-            "top1_interval": [round(low, 4), round(high, 4)],
-            "top5": round(float((ranks < 5).mean()), 4),
-            "pictures": len(judged.paths),
-            "source": source,
-        },
+        accuracy={**accuracy_of(probabilities, judged.labels), "source": source},
         learned=pack_hashes(unpack_hashes(model.spec.learned) | {digest for digest in hashes if digest}),
         sample=np.stack([model.prepare(open_photo(path)) for path in train.paths[:: len(train.paths) // SAMPLE + 1]]),
     )
@@ -155,15 +141,6 @@ def _learn(model: Model, base: Path, dataset: Dataset, out: Path, *, report: Rea
     write_confusion(out / CONFUSION, evaluation, dataset.classes)
     write_mistakes(out / MISTAKES, evaluation)
     return HeadResult(out, spec, evaluation)
-
-
-def learn_head(
-    features: NDArray[np.floating], labels: NDArray[np.int64], classes: int, *, seed: int = 0
-) -> tuple[CrossValidation, LinearClassifier]:
-    """Return what cross-validation says of features (n, dim), and the classifier of all with the strength it chose."""
-    folds = stratified_folds(labels, most=min(FOLDS, len(labels)), seed=seed)
-    found = cross_validate(features, labels, classes, folds=folds)
-    return found, fit(features, labels, classes, strength=found.strength)
 
 
 def embed_split(
