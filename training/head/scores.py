@@ -16,7 +16,7 @@ from training.networks.alexnet import AlexNet
 BATCH = 64
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def fit_scores(
     network: AlexNet, pictures: Pictures, normalisation: Normalisation, *, seed: int
 ) -> tuple[CrossValidation, np.ndarray[tuple[int], np.dtype[np.int64]]]:
