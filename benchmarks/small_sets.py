@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from descriptors import class_folders
@@ -48,7 +49,7 @@ def main() -> None:
     if len(folders) < arguments.classes:
         sys.exit(f"{arguments.data} has {len(folders)} folders; give fewer --classes")
     print(
-        f"{model.spec.name}; {arguments.classes} of {len(folders)} classes, {arguments.each} photos of each to learn from"
+        f"{model.spec.name}; {arguments.classes} of {len(folders)} classes, each with {arguments.each} photos to learn from"
     )
     print(machine(["numpy", "onnxruntime"]), end="\n\n")
     found: dict[str, list[tuple[float, float, float]]] = {}
@@ -89,8 +90,8 @@ def drawn(
 def embedded(model: Model, paths: Sequence[Path]) -> dict[str, Views]:
     """Return embedding and fc7 of photos and of their mirror images."""
 
-    def run(batch: Sequence[tuple[Path, object]]) -> tuple[Views, Views]:
-        pixels = np.stack([prepared for _, prepared in batch])  # type: ignore[arg-type]
+    def run(batch: Sequence[tuple[Path, Any]]) -> tuple[Views, Views]:
+        pixels: NDArray[np.uint8] = np.stack([prepared for _, prepared in batch])
         plain, mirrored = model.run(pixels), model.run(pixels[:, :, ::-1])
         return (plain.embedding, mirrored.embedding), (plain.fc7, mirrored.fc7)
 
