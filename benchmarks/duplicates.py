@@ -25,7 +25,7 @@ from retrieval.duplicates.compare import compare_pictures
 from retrieval.indexing.index_folders import index_folders
 from retrieval.models.model import Model
 from retrieval.photos.decode import open_photo
-from retrieval.pipeline.executor import usable_cores
+from retrieval.pipeline.machine import usable_cores
 
 Alteration = Callable[[Image.Image], Image.Image]
 LEAST_TRIED = 0.5

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from index.files import replacing
-from retrieval.pipeline.executor import usable_cores
+from retrieval.pipeline.machine import usable_cores
 from training.data.dataset import Dataset, Split, scan_dataset
 from training.data.normalisation import learn_normalisation
 from training.data.pictures import load_dataset

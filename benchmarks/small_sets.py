@@ -48,9 +48,7 @@ def main() -> None:
     folders = class_folders(arguments.data)
     if len(folders) < arguments.classes:
         sys.exit(f"{arguments.data} has {len(folders)} folders; give fewer --classes")
-    print(
-        f"{model.spec.name}; {arguments.classes} of {len(folders)} classes, each with {arguments.each} photos to learn from"
-    )
+    print(f"{model.spec.name}; {arguments.classes} of {len(folders)} classes, {arguments.each} photos each")
     print(machine(["numpy", "onnxruntime"]), end="\n\n")
     found: dict[str, list[tuple[float, float, float]]] = {}
     for seed in range(arguments.draws):

@@ -1,8 +1,10 @@
 """The commands that keep an index of photos and find photos in it."""
 
+import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +21,15 @@ from commands.options import (
     query_options,
     strict_option,
 )
-from commands.streams import report_skipped, table_width, warn, write
+from commands.streams import report_incomplete, report_skipped, table_width, warn, write
 from index.errors import PhotoError, PhotoIndexError
 
 if TYPE_CHECKING:
-    from index.records import SkippedPhoto
+    from index.records import IncompletePhoto, SkippedPhoto
     from retrieval.indexing.index_folders import FolderReport
     from retrieval.models.model import Model
     from retrieval.pipeline.executor import Concurrency
-    from retrieval.searching.search import Query
+    from retrieval.searching.search import Answer, Query
 
 
 @click.command("index", epilog="Example: fc7 index ~/Pictures")
@@ -96,9 +98,19 @@ def index_command(
             for reports in runs:
                 progress.clear()
                 write(format_reports(reports, width=table_width()))
+                report_incomplete(photo for report in reports for photo in report.incomplete)
+                report_unread(reports)
                 report_skipped([photo for report in reports for photo in report.skipped], strict=strict)
                 if strict:
                     check_still_skipped(reports, index)
+
+
+def report_unread(reports: "Sequence[FolderReport]") -> None:
+    """Count the pictures of kinds that fc7 cannot read, in one line."""
+    unread = sum((Counter(report.unread) for report in reports), Counter())
+    if unread:
+        kinds = ", ".join(f"{suffix} {count:,}" for suffix, count in unread.most_common())
+        warn(f"Left out: {unread.total():,} file{'s' * (unread.total() > 1)} of kinds that fc7 cannot read: {kinds}")
 
 
 def check_still_skipped(reports: "Sequence[FolderReport]", index: Path) -> None:
@@ -122,6 +134,9 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
     for by itself, unless --average makes one query of all. A photo that is indexed finds itself and its copies, with
     score 1; it need not be there any more.
 
+    If the model of the index has a text half, as CLIP has, PHOTO can be words: "a dog on a beach". What exists, or is
+    indexed, is a photo; everything else is words, and answered after the photos. --not takes words as well.
+
     --label takes a name that the model knows, a synonym, a WordNet id, or what has such kinds: goldfish, dog, vehicle.
     Alone it lists photos by the probability that the model gave it, as far as it is among the names that are kept of
     each photo, five of each group of classes; with PHOTO it leaves out results of which it is less than 20 %.
@@ -130,15 +145,34 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
 
     from commands.tables import format_results
     from index.photo_index import PhotoIndex
-    from retrieval.searching.search import search_index
+    from retrieval.photos.scan import has_photo_suffix
+    from retrieval.searching.search import search_index, with_texts
 
     skipped: list[SkippedPhoto] = []
+    incomplete: list[IncompletePhoto] = []
     opened = PhotoIndex.open(index, fingerprint=model.spec.fingerprint, device=model.device, warn=warn)
     with opened as photo_index:
-        answers = search_index(photo_index, model, query, standard_input=sys.stdin.buffer, skipped=skipped)
+        asked = with_texts(query, photo_index, model)
+        for text in asked.texts + asked.unlike_texts:
+            if has_photo_suffix(os.fsencode(text)):
+                warn(f"there is no photo {text}: it is looked for as words")
+        answers = search_index(
+            photo_index, model, asked, standard_input=sys.stdin.buffer, skipped=skipped, incomplete=incomplete
+        )
         format = "paths" if null else format
         end = "\0" if null else "\n"
-        write(format_results(answers, format, labelled=not query.photos, width=table_width(), end=end))
+        found = False
+
+        def noted() -> "Iterator[Answer]":
+            nonlocal found
+            for answer in answers:
+                found = found or bool(answer.results)
+                yield answer
+
+        write(format_results(noted(), format, labelled=asked.for_labels, width=table_width(), end=end))
+        if not found and not photo_index.summary().photos:
+            warn(f"The index in {index} is empty: no photo in it can be found; add some with `fc7 index FOLDER`.")
+    report_incomplete(incomplete)
     report_skipped(skipped, named=query.photos + query.unlike, strict=strict)
 
 
@@ -245,6 +279,24 @@ def forget_command(paths: Sequence[Path], *, index: Path) -> None:
     write(format_forgotten(zip(paths, counts, strict=True)))
 
 
+@click.command("moved", epilog="Example: fc7 moved /media/old-drive /media/new-drive")
+@click.argument("old", type=PATH)
+@click.argument("new", type=PATH)
+@index_option
+def moved_command(old: Path, new: Path, *, index: Path) -> None:
+    """Tell the index that a folder was moved or renamed; no photo is read, no file is touched.
+
+    OLD is an indexed folder, one inside it, or one that several lie in, such as a drive; NEW is where it is now. What
+    is indexed in NEW already stays.
+    """
+    from commands.tables import format_moved
+    from index.index_writer import IndexWriter
+    from retrieval.indexing.missing import move_folder
+
+    with IndexWriter.open_to_edit(index) as photo_index:
+        write(format_moved(old, new, *move_folder(photo_index, old, new)))
+
+
 @click.command("check", epilog="Example: fc7 check --repair")
 @index_model_options()
 @click.option("--sample", type=click.IntRange(min=0), default=64, help="Photos to embed again, drawn at random.")
@@ -266,7 +318,7 @@ def check_command(*, model: "Model", index: Path, sample: int, repair: bool) -> 
         with ProgressBar("Checking", sys.stderr) as progress:
             report = check_index(photo_index, model, sample=sample, progress=progress)
         left = repair_index(photo_index, report.problems) if isinstance(photo_index, IndexWriter) else report.problems
-    write(format_check(report))
+    write(format_check(report, index))
     report_skipped(report.skipped)
     if left and repair:
         raise PhotoIndexError(f"{len(left)} of this could not be repaired: move {index} away and run fc7 index FOLDER")

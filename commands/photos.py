@@ -17,13 +17,13 @@ from commands.options import (
     strict_option,
     top_option,
 )
-from commands.streams import report_skipped, table_width, write
+from commands.streams import report_incomplete, report_skipped, table_width, write
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from index.records import Prediction, SkippedPhoto
+    from index.records import IncompletePhoto, Prediction, SkippedPhoto
     from retrieval.models.ensemble import Ensemble
     from retrieval.models.model import Model
 
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 @photos_argument("PHOTO...")
 @ensemble_options(few=True)
 @top_option(5, "names for each photo")
+@click.option(
+    "--labels",
+    metavar="WORDS",
+    help="Name by these words, with commas between, not by the model's classes; it needs a text half.",
+)
+@click.option("--prompt", show_default="a photo of a {}", help="Sentence that each of --labels is put into, at {}.")
 @format_option("table", "json", "jsonl", "csv")
 @click.option(
     "--index",
@@ -42,7 +48,15 @@ if TYPE_CHECKING:
 )
 @strict_option
 def classify_command(
-    photos: Sequence[Path], *, model: "Ensemble", top: int, format: str, index: Path | None, strict: bool
+    photos: Sequence[Path],
+    *,
+    model: "Ensemble",
+    top: int,
+    labels: str | None,
+    prompt: str | None,
+    format: str,
+    index: Path | None,
+    strict: bool,
 ) -> None:
     """Name what is in photos.
 
@@ -50,18 +64,30 @@ def classify_command(
     """
     from commands.progress_bar import ProgressBar
     from commands.tables import format_predictions
+    from retrieval.models.zero_shot import naming
     from retrieval.pipeline.embed import embed_paths
 
+    words = () if labels is None else tuple(label.strip() for label in labels.split(","))
+    namer = naming(model, words, prompt=prompt)
     skipped: list[SkippedPhoto] = []
+    incomplete: list[IncompletePhoto] = []
     with ExitStack() as resources:
         progress = resources.enter_context(ProgressBar("Classifying", sys.stderr, hidden=sys.stdout.isatty()))
         own = resources.enter_context(own_labels(index, model.spec.fingerprint))
-        described = embed_paths(model, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
+        described = embed_paths(
+            namer,
+            photos,
+            standard_input=sys.stdin.buffer,
+            skipped=skipped,
+            incomplete=incomplete,
+            progress=progress,
+        )
         answers = (
-            (str(photo.path), (*own(photo.embedding), *model.top_predictions(photo.probabilities, top)))
+            (str(photo.path), (*own(photo.embedding), *namer.top_predictions(photo.probabilities, top)))
             for photo in described
         )
         write(format_predictions(answers, format, width=table_width()))
+    report_incomplete(incomplete)
     report_skipped(skipped, named=photos, strict=strict)
 
 
@@ -91,18 +117,30 @@ def embed_command(photos: Sequence[Path], *, model: "Model", out: Path, output: 
     """Write the vectors of photos to a file, their names beside them.
 
     PATH is a photo, a folder, searched with the folders below it, or - for a picture on standard input.
+
+    An .npz has the array embeddings, a row for each photo, and names, the bytes of all names with a zero byte between:
+    bytes(file["names"]).decode().split("\\0") in Python. A .parquet has the columns name and embedding.
     """
     from commands.progress_bar import ProgressBar
     from retrieval.pipeline.embed import embed_paths
     from retrieval.pipeline.embeddings_file import NothingEmbeddedError, write_embeddings
 
     skipped: list[SkippedPhoto] = []
+    incomplete: list[IncompletePhoto] = []
     with ProgressBar("Embedding", sys.stderr) as progress:
-        described = embed_paths(model, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
+        described = embed_paths(
+            model,
+            photos,
+            standard_input=sys.stdin.buffer,
+            skipped=skipped,
+            incomplete=incomplete,
+            progress=progress,
+        )
         try:
             write_embeddings(out, ((str(photo.path), getattr(photo, output)) for photo in described))
         except NothingEmbeddedError:
             progress.clear()
             report_skipped(skipped, named=photos, strict=strict)
             raise
+    report_incomplete(incomplete)
     report_skipped(skipped, named=photos, strict=strict)

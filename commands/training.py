@@ -42,7 +42,7 @@ def check_data(
             "--unlabelled is for a teacher, who knows what is in the photos; name one with --teacher"
         )
     if strange := [str(folder) for folder, _ in weights if folder not in (*data, *unlabelled)]:
-        raise click.UsageError(f"--weight {strange[0]} is none of the folders to learn from; name it as there")
+        raise click.UsageError(f"--weight is of no folder to learn from: {', '.join(strange)}; name it as there")
 
 
 def check_head(data: Sequence[Path], start: Path | None, given: Sequence[str]) -> None:

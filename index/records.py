@@ -34,6 +34,17 @@ class SearchResult:
 
     path: Path
     score: float
+    missing: bool = False
+    """Whether its file was not there when it was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """How many photos an indexed folder has, how many of them others have too, and where it seems to be now."""
+
+    photos: int
+    found: int
+    now: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,14 @@ class SkippedPhoto:
 
 
 @dataclass(frozen=True, slots=True)
+class IncompletePhoto:
+    """A photo that was used though a part of its file is missing, and which."""
+
+    path: Path
+    missing: str
+
+
+@dataclass(frozen=True, slots=True)
 class IndexProblem:
     """A problem of an index; `photo` is the path of the photo whose row is damaged, None if it is not about one row."""
 
@@ -68,7 +87,8 @@ class NewPhoto:
     """A photo to be stored in the catalogue, with either an embedding (dim,) or the reason why it was skipped.
 
     `path` is relative to the folder of the sync, as bytes (`os.fsencode`). Width and height are of the upright picture,
-    in pixels. Only the direction of the embedding is kept. Raises ValueError for both or neither.
+    in pixels. Only the direction of the embedding is kept; `missing`, what is missing of its picture, is not stored.
+    Raises ValueError for both or neither.
     """
 
     path: bytes
@@ -79,6 +99,7 @@ class NewPhoto:
     embedding: NDArray[np.float32] | None = None
     labels: tuple[Prediction, ...] | None = None
     skipped: str | None = None
+    missing: str | None = None
 
     def __post_init__(self) -> None:
         if (self.embedding is None) == (self.skipped is None):

@@ -78,7 +78,7 @@ class Catalog:
             connection, version = _connect(path, writable=True)
             catalog = cls(path, connection)
             try:
-                prepare_for_writing(connection)
+                prepare_for_writing(connection, path.parent)
                 if version < len(MIGRATIONS):
                     # Tables and state in one transaction, so that a kill leaves an empty file or a complete catalogue.
                     with transaction(connection, writing=True):

@@ -18,9 +18,9 @@ from PIL import Image
 from index.errors import PhotoError
 from index.photo_index import PhotoIndex
 from index.records import IndexedFile
-from retrieval.photos.decode import open_photo
 from retrieval.photos.files import content_hash, read_photo, read_stamped
 from retrieval.pipeline.executor import prepare_photos
+from retrieval.pipeline.memory import decode_within_budget
 from retrieval.pipeline.progress import Progress
 
 SIDE = 32
@@ -89,7 +89,7 @@ def _thumbnail_of(file: IndexedFile) -> NDArray[np.uint8]:
     data, stamp = read_stamped(file.path)
     if stamp != file.stamp:
         raise PhotoError("it has changed since it was indexed")
-    return thumbnail(open_photo(data, shorter_side=SIDE))
+    return decode_within_budget(data, lambda photo: thumbnail(photo.image), shorter_side=SIDE)
 
 
 def thumbnail(image: Image.Image) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from index.errors import UserError
-from retrieval.models.spec import ClassName, ModelSpec
+from retrieval.models.spec import ClassName, ModelSpec, require_classes
 
 # Made by docs/make_wordnet.py: id, tab, names with commas between them, tab, ids of what it is a kind of.
 WORDNET = Path(__file__).with_name("wordnet.tsv")
@@ -18,8 +18,9 @@ def classes_called(label: str, spec: ModelSpec) -> list[ClassName]:
     """Find the classes with this name, synonym or WordNet id, and those that are a kind of something with it.
 
     A word with several meanings finds the classes of all of them. Raises UserError, with names that are near, for a
-    word that means none.
+    word that means none, and ModelError where the model has no classes.
     """
+    require_classes(spec)
     meanings, spelled = _meanings(spec.classes)
     if plain(label) in meanings:
         return list(meanings[plain(label)])
