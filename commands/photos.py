@@ -1,7 +1,9 @@
 """The commands for photos, without an index: classify, embed."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,10 @@ from commands.options import (
 from commands.streams import report_incomplete, report_skipped, table_width, write
 
 if TYPE_CHECKING:
-    from index.records import IncompletePhoto, SkippedPhoto
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from index.records import IncompletePhoto, Prediction, SkippedPhoto
     from retrieval.models.ensemble import Ensemble
     from retrieval.models.model import Model
 
@@ -34,6 +39,13 @@ if TYPE_CHECKING:
 )
 @click.option("--prompt", show_default="a photo of a {}", help="Sentence that each of --labels is put into, at {}.")
 @format_option("table", "json", "jsonl", "csv")
+@click.option(
+    "--index",
+    "index",
+    type=PATH,
+    envvar="FC7_CLASSIFY_INDEX",
+    help="Name the labels too that this index was taught (fc7 label), by its model.",
+)
 @strict_option
 def classify_command(
     photos: Sequence[Path],
@@ -43,6 +55,7 @@ def classify_command(
     labels: str | None,
     prompt: str | None,
     format: str,
+    index: Path | None,
     strict: bool,
 ) -> None:
     """Name what is in photos.
@@ -58,7 +71,9 @@ def classify_command(
     namer = naming(model, words, prompt=prompt)
     skipped: list[SkippedPhoto] = []
     incomplete: list[IncompletePhoto] = []
-    with ProgressBar("Classifying", sys.stderr, hidden=sys.stdout.isatty()) as progress:
+    with ExitStack() as resources:
+        progress = resources.enter_context(ProgressBar("Classifying", sys.stderr, hidden=sys.stdout.isatty()))
+        own = resources.enter_context(own_labels(index, model.spec.fingerprint))
         described = embed_paths(
             namer,
             photos,
@@ -67,10 +82,29 @@ def classify_command(
             incomplete=incomplete,
             progress=progress,
         )
-        answers = ((str(photo.path), namer.top_predictions(photo.probabilities, top)) for photo in described)
+        answers = (
+            (str(photo.path), (*own(photo.embedding), *namer.top_predictions(photo.probabilities, top)))
+            for photo in described
+        )
         write(format_predictions(answers, format, width=table_width()))
     report_incomplete(incomplete)
     report_skipped(skipped, named=photos, strict=strict)
+
+
+@contextmanager
+def own_labels(
+    index: Path | None, fingerprint: str
+) -> "Iterator[Callable[[NDArray[np.float32]], Sequence[Prediction]]]":
+    """Yield what names the labels that an index was taught by an embedding (dim,); without an index, none."""
+    if index is None:
+        yield lambda _: ()
+        return
+
+    from index.photo_index import PhotoIndex
+    from retrieval.searching.own_labels import own_predictions
+
+    with PhotoIndex.open(index, fingerprint=fingerprint) as opened:
+        yield partial(own_predictions, opened)
 
 
 @click.command("embed", epilog="Example: fc7 embed ~/Pictures -o pictures.npz")

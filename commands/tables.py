@@ -14,7 +14,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from index.records import Prediction, SearchResult, SkippedPhoto, SyncCounts
+from index.records import OwnLabel, Prediction, SearchResult, SkippedPhoto, SyncCounts
 from retrieval.answers import (
     Record,
     answered_query,
@@ -24,6 +24,7 @@ from retrieval.answers import (
     local_time,
     measured_speed,
     model_layers,
+    own_label,
     rounded,
     skipped_photo,
 )
@@ -89,6 +90,18 @@ def format_results(
 
 def _place(found: SearchResult) -> str:
     return f"{found.path}  (not there)" if found.missing else str(found.path)
+
+
+def format_labels(labels: Iterable[OwnLabel], format: str) -> Iterator[str]:
+    """Labels of the user's own as lines ("table") or one "json" array."""
+    if format == "json":
+        yield _json([own_label(label) for label in labels], indent=2) + "\n"
+        return
+    for label in labels:
+        taught = f"{label.examples} photos of it" + (
+            f", {label.counterexamples} not of it" if label.counterexamples else ""
+        )
+        yield f"{label.photos:7,}  {printable(label.name)}  (taught by {taught})\n"
 
 
 def format_reports(reports: Iterable["FolderReport"], *, width: int | None = None) -> Iterator[str]:

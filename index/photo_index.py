@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from index.catalog.catalog import Catalog, CatalogState
 from index.catalog.database import storage_errors
+from index.catalog.own_labels import OwnLabels
 from index.catalog.queries import (
     all_photos,
     contents,
     count_photos,
     embedded_ids,
+    embeddings_with_ids,
     files_with_ids,
     found_elsewhere,
     has_photos,
@@ -159,6 +161,15 @@ class PhotoIndex:
     def ids(self) -> NDArray[np.int64]:
         """Read the ids (n,) of the photos that have an embedding, sorted; `neighbours` takes them."""
         return embedded_ids(self._catalog)
+
+    def vectors(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Read the embeddings (n, dim) of photos with these ids, sorted by id, without those removed meanwhile."""
+        return embeddings_with_ids(self._catalog, ids, dim=self._state().dim)[1]
+
+    @property
+    def own_labels(self) -> OwnLabels:
+        """The labels that the user has taught; an `IndexWriter` may change them."""
+        return OwnLabels(self._catalog)
 
     def ids_below(self, folder: Path) -> NDArray[np.int64]:
         """Read the ids (n,) of those below a folder, sorted. Raises PhotoIndexError for a folder that is not known."""

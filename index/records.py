@@ -48,6 +48,17 @@ class Elsewhere:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnLabel:
+    """A label of the user's own: `photos` have it, `examples` taught it, `counterexamples` are not of it."""
+
+    name: str
+    photos: int
+    examples: int
+    counterexamples: int
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SkippedPhoto:
     """A file that could not be used, and why."""
 

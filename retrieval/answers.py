@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.records import IncompletePhoto, Prediction, SearchResult, SkippedPhoto
+from index.records import IncompletePhoto, OwnLabel, Prediction, SearchResult, SkippedPhoto
 
 if TYPE_CHECKING:
     from retrieval.duplicates.find import DuplicateGroup, DuplicatePhoto
@@ -104,6 +104,17 @@ class FolderChanges:
 def classified_photo(path: str | None, predictions: Sequence[Prediction]) -> Record:
     """Return {"path", "predictions": [{"label", "id", "probability"}]}, with "group" where the model has several."""
     return {"path": path, "predictions": [_prediction(found) for found in predictions]}
+
+
+def own_label(label: OwnLabel) -> Record:
+    """Return {"label", "photos", "examples", "counterexamples", "created"}."""
+    return {
+        "label": label.name,
+        "photos": label.photos,
+        "examples": label.examples,
+        "counterexamples": label.counterexamples,
+        "created": label.created.isoformat(timespec="seconds"),
+    }
 
 
 def answered_query(answer: "Answer", *, labelled: bool = False) -> Record:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from index.errors import UserError
 from index.photo_index import PhotoIndex
@@ -24,6 +25,10 @@ PACKAGES = (
     *("onnxruntime", "onnxruntime-gpu", "faiss-cpu", "faiss-gpu", "numpy", "pillow"),
     *("pillow-heif", "pillow-jxl-plugin", "rawpy", "tifffile", "imagecodecs", "pyarrow", "torch", "onnx"),
 )
+
+
+FEW_CLASSES = 10
+"""Of so few classes, five names say next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +111,17 @@ def summary_line(path: Path, spec: ModelSpec) -> str:
         facts.append("a text half")
     if spec.accuracy:
         source = f" ({spec.accuracy['source']})" if "source" in spec.accuracy else ""
-        facts.append(f"top-1 {spec.accuracy['top1']:.1%}, top-5 {spec.accuracy['top5']:.1%}{source}")
+        top5 = "" if 0 < len(spec.classes) <= FEW_CLASSES else f", top-5 {spec.accuracy['top5']:.1%}"
+        facts.append(f"top-1 {spec.accuracy['top1']:.1%}{_spread(spec.accuracy)}{top5}{source}")
     return printable(f"{path}: {', '.join(facts)}, embedding of {spec.dim} values")
+
+
+def _spread(accuracy: Mapping[str, Any]) -> str:
+    """Return what is known of how far a figure can be trusted."""
+    if "top1_interval" not in accuracy:
+        return ""
+    low, high = accuracy["top1_interval"]
+    return f" ({low:.1%} to {high:.1%} with 95 % confidence)"
 
 
 def index_facts(folder: Path) -> Facts:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from index.catalog.catalog import Catalog, at_or_below, inside_root
+from index.catalog.own_labels import score_photos
 from index.catalog.rows import PhotoRow
 from index.files import path_below
 from index.records import FileStamp
@@ -94,6 +95,7 @@ def change_photos(
         vectors_changed = connection.total_changes > before or any(row.embedding is not None for row in put)
         connection.executemany("DELETE FROM photos WHERE id = ?", [(id,) for id in removed])
         connection.executemany(PUT_PHOTO, [(root_id, *row.columns(), generation) for row in put])
+        score_photos(connection, root_id, [row.path for row in put])
         if vectors_changed:
             connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
 

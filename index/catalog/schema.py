@@ -79,8 +79,36 @@ VERSION_5: Migration = (
     "CREATE INDEX photos_content_hash ON photos (content_hash) WHERE embedding IS NOT NULL",
 )
 
+OWN = "own:"
+"""Before the name of a label of the user's own, where the table `labels` has a class."""
+
+# Labels that the user has taught. Their probabilities of photos lie in `labels`; index/catalog/own_labels.py puts them
+# there. It stands by itself, whichever of the versions before it there are.
+_DROP_OWN = f"DELETE FROM labels WHERE photo_id = OLD.id AND class IN (SELECT '{OWN}' || name FROM own_labels)"
+VERSION_8: Migration = (
+    """
+    CREATE TABLE own_labels (
+        name TEXT PRIMARY KEY,
+        weights BLOB NOT NULL,  -- float32, little-endian
+        bias REAL NOT NULL,
+        created TEXT NOT NULL
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE own_label_examples (
+        name TEXT NOT NULL,
+        path BLOB NOT NULL,  -- absolute; the photo need not be indexed
+        positive INTEGER NOT NULL,
+        embedding BLOB NOT NULL,  -- as in photos
+        PRIMARY KEY (name, path)
+    ) WITHOUT ROWID
+    """,
+    f"CREATE TRIGGER own_labels_outdated AFTER UPDATE OF embedding ON photos BEGIN {_DROP_OWN}; END",
+    f"CREATE TRIGGER own_labels_dropped AFTER DELETE ON photos BEGIN {_DROP_OWN}; END",
+)
+
 # One entry for each version ever released, oldest first; released entries are never changed.
-MIGRATIONS: tuple[Migration, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5)
+MIGRATIONS: tuple[Migration, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_8)
 
 
 def read_version(connection: sqlite3.Connection, path: Path, *, newest: int = len(MIGRATIONS)) -> int:

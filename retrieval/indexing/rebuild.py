@@ -15,6 +15,7 @@ from retrieval.photos.files import current_stamp
 from retrieval.photos.scan import scan_folder
 from retrieval.pipeline.executor import Concurrency
 from retrieval.pipeline.progress import Progress
+from retrieval.searching.own_labels import carry_labels
 
 NAMED = 10
 """Photos at most that a message names in one command."""
@@ -61,6 +62,13 @@ def rebuild_index(
         # An interrupted run may have had others.
         index.forget([root for root in index.roots() if not any(root.is_relative_to(folder) for folder in folders)])
         reports = index_folders(index, model, folders, concurrency=concurrency, progress=progress)
+        if known:
+            with PhotoIndex.open(place) as old:
+                lost = carry_labels(old, index, model)
+            if lost and warn is not None:
+                warn(
+                    f"None of the photos that taught these labels can be read, and they are left out: {', '.join(lost)}"
+                )
         # A drive can also be removed while the index is rebuilt.
         if known:
             _check_that_all_can_be_seen(place, known)

@@ -22,9 +22,9 @@ def classes_called(label: str, spec: ModelSpec) -> list[ClassName]:
     """
     require_classes(spec)
     meanings, spelled = _meanings(spec.classes)
-    if _plain(label) in meanings:
-        return list(meanings[_plain(label)])
-    near = [spelled[word] for word in get_close_matches(_plain(label), meanings)]
+    if plain(label) in meanings:
+        return list(meanings[plain(label)])
+    near = [spelled[word] for word in get_close_matches(plain(label), meanings)]
     what = f"the model {spec.name} has no class called {label}, nor kinds of it"
     if near:
         raise UserError(f"{what}; did you mean {' or '.join(near)}?")
@@ -39,8 +39,8 @@ def _meanings(classes: tuple[ClassName, ...]) -> tuple[dict[str, dict[ClassName,
     wordnet = read_wordnet()
     for known in classes:
         for word in _words_for(known, wordnet):
-            meanings[_plain(word)][known] = None
-            spelled.setdefault(_plain(word), word)
+            meanings[plain(word)][known] = None
+            spelled.setdefault(plain(word), word)
     return meanings, spelled
 
 
@@ -58,7 +58,8 @@ def _words_for(known: ClassName, wordnet: dict[str, tuple[list[str], list[str]]]
     return words
 
 
-def _plain(word: str) -> str:
+def plain(word: str) -> str:
+    """Return a word as words are compared: without capitals, with one space between its parts."""
     # Names of files on macOS have accents apart from their letters.
     return " ".join(re.split(r"[\s_-]+", unicodedata.normalize("NFC", word).strip().casefold()))
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from index.catalog.own_labels import SURE
 from index.catalog.rows import has_direction
+from index.catalog.schema import OWN
 from index.catalog.selection import Selection
 from index.errors import PhotoError, UserError
 from index.files import absolute, known_place
@@ -20,6 +22,7 @@ from index.records import IncompletePhoto, SearchResult, SkippedPhoto
 from retrieval.models.model import Model
 from retrieval.pipeline.executor import in_batches
 from retrieval.searching.labels import classes_called
+from retrieval.searching.own_labels import stored_name
 from retrieval.searching.query import (
     Box,
     QueryPhoto,
@@ -97,17 +100,19 @@ def search_index(
     label that is none, a folder that is not indexed, a box that is not inside the one photo, words where the model has
     no text half.
     """
-    classes = dict.fromkeys(known for label in query.labels for known in classes_called(label, model.spec))
+    own = {label: name for label in query.labels if (name := stored_name(index, label)) is not None}
+    meant = [label for label in query.labels if label not in own]
+    classes = dict.fromkeys(known for label in meant for known in classes_called(label, model.spec))
     among = Selection(
         folders=tuple(known_place(Path(absolute(folder)), index.roots()) for folder in query.within),
-        classes=tuple(known.id or known.name for known in classes),
+        classes=(*(OWN + name for name in own.values()), *(known.id or known.name for known in classes)),
     )
     if query.for_labels:
         among = replace(among, min_probability=query.min_score or 0.0)
-        names = tuple(known.name for known in classes)
+        names = (*own.values(), *(known.name for known in classes))
         yield Answer(", ".join(query.labels), there_first(index.most_probable(among, query.top)), names)
         return
-    among = replace(among, min_probability=LEAST_PROBABILITY)
+    among = replace(among, min_probability=SURE if own else LEAST_PROBABILITY)
     if query.box is not None and (query.texts or len(query.photos) > 1 or os.path.isdir(query.photos[0])):
         raise UserError("a box is a region of one photo; name just that")
     embed = partial(embed_query_photos, index, model, mirror=query.mirror, skipped=skipped, incomplete=incomplete)
