@@ -57,7 +57,8 @@ class NewPhoto:
     """A photo to be stored in the catalogue, with either an embedding (dim,) or the reason why it was skipped.
 
     `path` is relative to the folder of the sync, as bytes (`os.fsencode`). Width and height are of the upright picture,
-    in pixels. Only the direction of the embedding is kept. Raises ValueError for both or neither.
+    in pixels. Only the direction of the embedding is kept. The thumbnail is what copies are recognised by, a JPEG.
+    Raises ValueError for both or neither.
     """
 
     path: bytes
@@ -68,6 +69,7 @@ class NewPhoto:
     embedding: NDArray[np.float32] | None = None
     labels: tuple[Prediction, ...] | None = None
     skipped: str | None = None
+    thumbnail: bytes | None = None
 
     def __post_init__(self) -> None:
         if (self.embedding is None) == (self.skipped is None):

@@ -79,8 +79,21 @@ VERSION_5: Migration = (
     "CREATE INDEX photos_content_hash ON photos (content_hash) WHERE embedding IS NOT NULL",
 )
 
+# What photos are compared by when copies are looked for, by the content of the file: copies share one.
+_DROP_THUMBNAIL = (
+    "DELETE FROM thumbnails WHERE content_hash = OLD.content_hash AND NOT EXISTS"
+    " (SELECT 1 FROM photos WHERE content_hash = OLD.content_hash AND embedding IS NOT NULL)"
+)
+VERSION_6: Migration = (
+    # A JPEG of 128 × 128 grey pixels, see retrieval/photos/thumbnail.py.
+    "CREATE TABLE thumbnails (content_hash BLOB PRIMARY KEY, jpeg BLOB NOT NULL)",
+    f"CREATE TRIGGER photo_with_thumbnail_deleted AFTER DELETE ON photos BEGIN {_DROP_THUMBNAIL}; END",
+    f"CREATE TRIGGER photo_with_thumbnail_changed AFTER UPDATE OF content_hash, embedding ON photos"
+    f" BEGIN {_DROP_THUMBNAIL}; END",
+)
+
 # One entry for each version ever released, oldest first; released entries are never changed.
-MIGRATIONS: tuple[Migration, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5)
+MIGRATIONS: tuple[Migration, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6)
 
 
 def read_version(connection: sqlite3.Connection, path: Path, *, newest: int = len(MIGRATIONS)) -> int:

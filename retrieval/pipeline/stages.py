@@ -17,6 +17,7 @@ from index.records import FileStamp, NewPhoto
 from retrieval.models.model import Model
 from retrieval.photos.decode import load_photo
 from retrieval.photos.files import content_hash, read_stamped
+from retrieval.photos.thumbnail import encode, thumbnail
 from retrieval.pipeline.executor import Concurrency, compute_ahead, photo_threads, run_ahead
 
 LABELS = 5
@@ -49,11 +50,12 @@ class ReadPhoto:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedPhoto:
-    """Pixels (crop, crop, 3) for the network, with width and height of the upright picture."""
+    """Pixels (crop, crop, 3) for the network, with width and height of the upright picture, and its thumbnail."""
 
     width: int
     height: int
     pixels: NDArray[np.uint8]
+    thumbnail: bytes
 
 
 class Stages:
@@ -105,7 +107,7 @@ def read_content(path: Path) -> Content:
 def prepare_photo(model: Model, data: bytes) -> PreparedPhoto:
     """Decode a photo and prepare it for a model. Raises PhotoError."""
     photo = load_photo(data, shorter_side=model.spec.resize)
-    return PreparedPhoto(photo.width, photo.height, model.prepare(photo.image))
+    return PreparedPhoto(photo.width, photo.height, model.prepare(photo.image), encode(thumbnail(photo.image)))
 
 
 def embed_photos(model: Model, batch: Sequence[tuple[ReadPhoto, PreparedPhoto | PhotoError]]) -> list[NewPhoto]:
@@ -128,6 +130,7 @@ def embed_photos(model: Model, batch: Sequence[tuple[ReadPhoto, PreparedPhoto | 
                 height=prepared.height,
                 embedding=embedding,
                 labels=model.top_predictions(probabilities, count),
+                thumbnail=prepared.thumbnail,
             )
             if has_direction(embedding)
             else NewPhoto(photo.path, photo.stamp, photo.content_hash, skipped=NOTHING_FOUND)
