@@ -40,6 +40,10 @@ class Found:
     maps: Pictures
     exchanged: NDArray[np.bool_]
 
+    def only(self, rows: NDArray[np.int64]) -> "Found":
+        """Return what was found of some pairs."""
+        return Found(self.likeness[rows], self.orientations[rows], self.maps[rows], self.exchanged[rows])
+
 
 def locate(pictures: Pictures, pairs: NDArray[np.int64], grid: Grid, orientations: int = ORIENTATIONS) -> Found:
     """Look for pictures (n, s, s) in each other, by pairs (m, 2) of their numbers."""
@@ -70,10 +74,15 @@ def small_pictures(thumbnails: NDArray[np.uint8]) -> Pictures:
     return smaller(thumbnails, SIDE // PHOTOS.side)
 
 
-def fine_likeness(thumbnails: NDArray[np.uint8], pairs: NDArray[np.int64], coarse: Found) -> NDArray[np.float32]:
-    """Compare thumbnails (n, SIDE, SIDE) by pairs (m, 2), from what `locate` found of `PHOTOS`: likeness (m,)."""
+def fine_likeness(
+    thumbnails: NDArray[np.uint8], pairs: NDArray[np.int64], coarse: Found, flat: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Compare thumbnails (n, SIDE, SIDE), flat or not (n,), by pairs (m, 2): likeness (m,), 1 at most.
+
+    `coarse` is what `locate` found of them by `PHOTOS`.
+    """
     likeness = np.zeros(len(pairs), dtype=np.float32)
-    flat = is_flat(thumbnails)[pairs].any(axis=1)
+    flat = flat[pairs].any(axis=1)
     photos = np.flatnonzero(~flat & (coarse.likeness >= LEAST_COARSE))
     for start in range(0, len(photos), PAIRS_AT_ONCE):
         rows = photos[start : start + PAIRS_AT_ONCE]

@@ -6,6 +6,7 @@ with it (Field, 1987): otherwise the sky above and the ground below would make m
 two pictures is the largest cosine between the whole of one and any window of the other.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -103,21 +104,27 @@ def _described(coefficients: NDArray[np.float32], grid: Grid) -> NDArray[np.floa
 def transforms(
     side: int, coefficients: int, shares: tuple[float, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Make the matrix (windows · coefficients, side) from pixels to the DCT-II of each window of a row.
+    """Make the matrix of `window_transform` for windows about a pixel apart; return (start, share) (windows, 2) too."""
+    places = [
+        (start, share)
+        for share in shares
+        for start in np.linspace(0, 1 - share, round(side * (1 - share)) + 1).tolist()
+    ]
+    return window_transform(side, coefficients, places), np.array(places)
 
-    Beside it comes where the windows lie: their start and share of the row, (windows, 2).
-    """
+
+def window_transform(
+    side: int, coefficients: int, places: Sequence[tuple[float, float]]
+) -> NDArray[np.float32]:
+    """Make the matrix (windows · coefficients, side) from pixels to the DCT-II of each window (start, share) of a row."""
     number = np.arange(coefficients)
     dct = np.cos(np.pi / coefficients * (number + 0.5) * number[:, None]) * np.sqrt(2 / coefficients)
     dct[0] /= np.sqrt(2)
     pixels = np.arange(side)
-    parts, places = [], []
-    for share in shares:
-        room = side * (1 - share)
-        for start in np.linspace(0, room, round(room) + 1):
-            edges = np.linspace(start, start + share * side, coefficients + 1)
-            # How much of each pixel lies in each cell.
-            covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-            parts.append(dct @ (covered.clip(0) / (edges[1] - edges[0])))
-            places.append((start / side, share))
-    return np.concatenate(parts).astype(np.float32), np.array(places)
+    parts = []
+    for start, share in places:
+        edges = side * np.linspace(start, start + share, coefficients + 1)
+        # How much of each pixel lies in each cell.
+        covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+        parts.append(dct @ (covered.clip(0) / (edges[1] - edges[0])))
+    return np.concatenate(parts).astype(np.float32)
