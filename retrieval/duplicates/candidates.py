@@ -27,7 +27,7 @@ PHOTOS_AT_ONCE = 4096
 
 # Documents proposed for each, and the likeness that they must have.
 DOCUMENT_NEIGHBOURS = 4
-LEAST_DOCUMENT = 0.35
+LEAST_DOCUMENT = 0.6
 
 
 def hash_pairs(

@@ -21,6 +21,8 @@ SAME_PICTURE = 0.8
 SAME_DOCUMENT = 0.85
 # From this likeness of coarse shapes on photos are laid over each other; they must then correlate by as much.
 LEAST_COARSE, LEAST_LAID = 0.7, 0.75
+# The same of documents: for the place of their finest match, and for that of their coarse shapes.
+LEAST_FINE, LEAST_SHAPES, LEAST_LAID_DOCUMENT = 0.6, 0.9, 0.5
 # The share of the pixels that are nearly of the most common grey value, and the contrast of detail to that of shapes.
 FLAT, NEARLY, BUSY = 0.4, 6, 0.9
 
@@ -91,9 +93,10 @@ def fine_likeness(
     if len(documents):
         numbers, places = np.unique(pairs[documents], return_inverse=True)
         found = locate(document_pictures(thumbnails[numbers]), places.reshape(-1, 2), DOCUMENTS)
-        likeness[documents] = _documents_likeness(thumbnails, pairs[documents], found, np.arange(len(documents)))
+        near = np.flatnonzero(found.likeness >= LEAST_FINE)
+        likeness[documents[near]] = _documents_likeness(thumbnails, pairs[documents], found, near)
         # Pictures with large shapes, such as chats, may lie where these are, and not where the finest match was.
-        again = np.flatnonzero(flat & (likeness < SAME_PICTURE) & (coarse.likeness >= LEAST_COARSE))
+        again = np.flatnonzero(flat & (likeness < SAME_PICTURE) & (coarse.likeness >= LEAST_SHAPES))
         likeness[again] = np.maximum(likeness[again], _documents_likeness(thumbnails, pairs, coarse, again))
     return likeness.clip(0, 1)
 
@@ -147,9 +150,16 @@ def _photo_likeness(source: Pictures, target: Pictures, maps: Pictures) -> NDArr
 
 
 def _document_likeness(source: Pictures, target: Pictures, maps: Pictures) -> NDArray[np.float32]:
-    maps, _ = register(*(less_mean(smaller(pictures, 2), 6) for pictures in (source, target)), maps, 5)
-    maps, _ = register(*(less_mean(pictures, 4) for pictures in (source, target)), maps, 3)
-    return _detail(source, blurred(target, 0.5), maps, side=SIDE * 3 // 4, reach=2, lines=False)
+    likeness = np.zeros(len(source), dtype=np.float32)
+    halves = smaller(source, 2), smaller(target, 2)
+    maps, _ = register(*(less_mean(pictures, 6) for pictures in halves), maps, 5)
+    laid = _detail(halves[0], blurred(halves[1], 0.5), maps, side=SIDE // 2, reach=2, lines=False)
+    rows = np.flatnonzero(laid >= LEAST_LAID_DOCUMENT)
+    if len(rows):
+        source, target = source[rows], target[rows]
+        maps, _ = register(*(less_mean(pictures, 4) for pictures in (source, target)), maps[rows], 3)
+        likeness[rows] = _detail(source, blurred(target, 0.5), maps, side=SIDE * 3 // 4, reach=2, lines=False)
+    return likeness
 
 
 def _detail(
