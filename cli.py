@@ -29,6 +29,7 @@ GROUPS = {
         "search": ("collection", "Find the indexed photos that look most like PHOTO, or what is in photos by --label."),
         "duplicates": ("collection", "Find copies among the indexed photos."),
         "forget": ("collection", "Remove photos or folders from the index; no file is touched."),
+        "moved": ("collection", "Tell the index that a folder was moved or renamed; no photo is read."),
         "check": ("collection", "Check that an index is whole and goes with its photos."),
     },
     "Networks": {

@@ -39,9 +39,10 @@ from retrieval.indexing.index_folders import index_folders
 from retrieval.indexing.model_of_index import load_index_model
 from retrieval.indexing.update import open_for_model
 from retrieval.models.model import Model as _Model
-from retrieval.photos.decode import open_photo, upright
+from retrieval.photos.decode import upright
 from retrieval.photos.scan import expand_paths
 from retrieval.pipeline.executor import Concurrency, run_in_batches
+from retrieval.pipeline.memory import decode_within_budget
 from retrieval.searching.search import Query, search_index
 
 if TYPE_CHECKING:
@@ -190,6 +191,8 @@ class Index:
                 report.folder,
                 **{name: getattr(report.counts, name) if report.counts else 0 for name in names},
                 skipped=report.skipped,
+                incomplete=report.incomplete,
+                unread=report.unread,
             )
             for report in reports
         ]
@@ -226,7 +229,7 @@ class Index:
         skipped: list[SkippedPhoto] = []
         answers = list(search_index(self._index, self._model, query, skipped=skipped))
         _check_none(skipped)
-        return [Result(found.path, found.score) for answer in answers for found in answer.results]
+        return [Result(found.path, found.score, found.missing) for answer in answers for found in answer.results]
 
     def remove(self, *paths: str | os.PathLike[str]) -> int:
         """Forget photos, and all photos below folders; no file is touched. Return how many there were.
@@ -299,7 +302,7 @@ def _jobs(
 
 
 def _prepare_file(model: _Model, path: Path) -> NDArray[np.uint8]:
-    return model.prepare(open_photo(path, shorter_side=model.resize))
+    return decode_within_budget(path, lambda photo: model.prepare(photo.image), shorter_side=model.resize)
 
 
 def _prepare_picture(model: _Model, photo: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -30,7 +30,7 @@ from retrieval.duplicates.find import Duplicates, find_duplicates
 from retrieval.indexing.index_folders import index_folders
 from retrieval.models.model import Model
 from retrieval.photos.decode import open_photo
-from retrieval.pipeline.executor import usable_cores
+from retrieval.pipeline.machine import usable_cores
 
 Alteration = Callable[[Image.Image], Image.Image]
 PHASH_DISTANCE = 10
@@ -150,9 +150,7 @@ def main() -> None:
             (place / "documents").mkdir(exist_ok=True)
             for number in range(arguments.documents):
                 draw(number).save(place / "documents" / f"{kind} {number}.png")
-        some = [
-            path for path in (place / "documents").iterdir() if int(path.stem.split()[1]) < ALTERED_DOCUMENTS
-        ]
+        some = [path for path in (place / "documents").iterdir() if int(path.stem.split()[1]) < ALTERED_DOCUMENTS]
         make_copies(sorted((place / "photos").iterdir()), ALTERATIONS, place / "altered")
         make_copies(sorted(some), DOCUMENT_ALTERATIONS, place / "altered documents")
         spec = model.spec

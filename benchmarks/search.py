@@ -1,6 +1,6 @@
 """Search in up to a million photos, by kind of index: time to build, to open and to search, memory, and recall.
 
-    python benchmarks/search.py [--vectors 1000000] [--kinds auto "IVF1024,PQ64x4fs" ...] [--unchanged] [-o FOLDER]
+    python benchmarks/search.py [--vectors 1000000] [--kinds auto "SQ8" ...] [--unchanged] [-o FOLDER]
     python benchmarks/search.py --npz EMBEDDINGS [--kinds ...]
 
 Without --npz, the vectors lie in clusters of an intrinsic dimension of 24 in 256 dimensions, with a little noise, and
@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vectors", type=int, default=100_000)
     parser.add_argument("--npz", type=Path)
-    parser.add_argument("--kinds", nargs="+", default=["auto", "IVF1024,PQ64x4fs", "HNSW32,SQ8"])
+    parser.add_argument("--kinds", nargs="+", default=["auto", "SQ8", "HNSW"])
     parser.add_argument("--unchanged", action="store_true")
     parser.add_argument("-o", "--out", type=Path, help="folder to work in, kept; a temporary one otherwise")
     parser.add_argument("--searcher", nargs=2, help=argparse.SUPPRESS)

@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +20,15 @@ from commands.options import (
     query_options,
     strict_option,
 )
-from commands.streams import report_skipped, table_width, warn, write
+from commands.streams import report_incomplete, report_skipped, table_width, warn, write
 from index.errors import PhotoError, PhotoIndexError
 
 if TYPE_CHECKING:
-    from index.records import SkippedPhoto
+    from index.records import IncompletePhoto, SkippedPhoto
     from retrieval.indexing.index_folders import FolderReport
     from retrieval.models.model import Model
     from retrieval.pipeline.executor import Concurrency
-    from retrieval.searching.search import Query
+    from retrieval.searching.search import Answer, Query
 
 
 @click.command("index", epilog="Example: fc7 index ~/Pictures")
@@ -39,9 +40,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--kind",
-    metavar="FACTORY",
+    metavar="KIND",
     show_default="as before, auto at first",
-    help="Kind of FAISS index, as its index_factory knows it; auto chooses by the number of photos.",
+    help="Kind of FAISS index: auto (by the number of photos), Flat, SQ8, IVF,SQ8 or HNSW.",
 )
 @click.option("--retry-skipped", is_flag=True, help="Try again what was skipped before, though it has not changed.")
 @click.option("--watch", is_flag=True, help="Run until Ctrl-C, and update the index whenever its folders change.")
@@ -96,9 +97,19 @@ def index_command(
             for reports in runs:
                 progress.clear()
                 write(format_reports(reports, width=table_width()))
+                report_incomplete(photo for report in reports for photo in report.incomplete)
+                report_unread(reports)
                 report_skipped([photo for report in reports for photo in report.skipped], strict=strict)
                 if strict:
                     check_still_skipped(reports, index)
+
+
+def report_unread(reports: "Sequence[FolderReport]") -> None:
+    """Count the pictures of kinds that fc7 cannot read, in one line."""
+    unread = sum((Counter(report.unread) for report in reports), Counter())
+    if unread:
+        kinds = ", ".join(f"{suffix} {count:,}" for suffix, count in unread.most_common())
+        warn(f"Left out: {unread.total():,} file{'s' * (unread.total() > 1)} of kinds that fc7 cannot read: {kinds}")
 
 
 def check_still_skipped(reports: "Sequence[FolderReport]", index: Path) -> None:
@@ -133,12 +144,26 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
     from retrieval.searching.search import search_index
 
     skipped: list[SkippedPhoto] = []
+    incomplete: list[IncompletePhoto] = []
     opened = PhotoIndex.open(index, fingerprint=model.spec.fingerprint, device=model.device, warn=warn)
     with opened as photo_index:
-        answers = search_index(photo_index, model, query, standard_input=sys.stdin.buffer, skipped=skipped)
+        answers = search_index(
+            photo_index, model, query, standard_input=sys.stdin.buffer, skipped=skipped, incomplete=incomplete
+        )
         format = "paths" if null else format
         end = "\0" if null else "\n"
-        write(format_results(answers, format, labelled=not query.photos, width=table_width(), end=end))
+        found = False
+
+        def noted() -> "Iterator[Answer]":
+            nonlocal found
+            for answer in answers:
+                found = found or bool(answer.results)
+                yield answer
+
+        write(format_results(noted(), format, labelled=not query.photos, width=table_width(), end=end))
+        if not found and not photo_index.summary().photos:
+            warn(f"The index in {index} is empty: no photo in it can be found; add some with `fc7 index FOLDER`.")
+    report_incomplete(incomplete)
     report_skipped(skipped, named=query.photos + query.unlike, strict=strict)
 
 
@@ -247,6 +272,24 @@ def forget_command(paths: Sequence[Path], *, index: Path) -> None:
     write(format_forgotten(zip(paths, counts, strict=True)))
 
 
+@click.command("moved", epilog="Example: fc7 moved /media/old-drive /media/new-drive")
+@click.argument("old", type=PATH)
+@click.argument("new", type=PATH)
+@index_option
+def moved_command(old: Path, new: Path, *, index: Path) -> None:
+    """Tell the index that a folder was moved or renamed; no photo is read, no file is touched.
+
+    OLD is an indexed folder, one inside it, or one that several lie in, such as a drive; NEW is where it is now. What
+    is indexed in NEW already stays.
+    """
+    from commands.tables import format_moved
+    from index.index_writer import IndexWriter
+    from retrieval.indexing.missing import move_folder
+
+    with IndexWriter.open_to_edit(index) as photo_index:
+        write(format_moved(old, new, *move_folder(photo_index, old, new)))
+
+
 @click.command("check", epilog="Example: fc7 check --repair")
 @index_model_options()
 @click.option("--sample", type=click.IntRange(min=0), default=64, help="Photos to embed again, drawn at random.")
@@ -268,7 +311,7 @@ def check_command(*, model: "Model", index: Path, sample: int, repair: bool) -> 
         with ProgressBar("Checking", sys.stderr) as progress:
             report = check_index(photo_index, model, sample=sample, progress=progress)
         left = repair_index(photo_index, report.problems) if isinstance(photo_index, IndexWriter) else report.problems
-    write(format_check(report))
+    write(format_check(report, index))
     report_skipped(report.skipped)
     if left and repair:
         raise PhotoIndexError(f"{len(left)} of this could not be repaired: move {index} away and run fc7 index FOLDER")

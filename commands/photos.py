@@ -15,10 +15,10 @@ from commands.options import (
     strict_option,
     top_option,
 )
-from commands.streams import report_skipped, table_width, write
+from commands.streams import report_incomplete, report_skipped, table_width, write
 
 if TYPE_CHECKING:
-    from index.records import SkippedPhoto
+    from index.records import IncompletePhoto, SkippedPhoto
     from retrieval.models.ensemble import Ensemble
     from retrieval.models.model import Model
 
@@ -39,10 +39,19 @@ def classify_command(photos: Sequence[Path], *, model: "Ensemble", top: int, for
     from retrieval.pipeline.embed import embed_paths
 
     skipped: list[SkippedPhoto] = []
+    incomplete: list[IncompletePhoto] = []
     with ProgressBar("Classifying", sys.stderr, hidden=sys.stdout.isatty()) as progress:
-        described = embed_paths(model, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
+        described = embed_paths(
+            model,
+            photos,
+            standard_input=sys.stdin.buffer,
+            skipped=skipped,
+            incomplete=incomplete,
+            progress=progress,
+        )
         answers = ((str(photo.path), model.top_predictions(photo.probabilities, top)) for photo in described)
         write(format_predictions(answers, format, width=table_width()))
+    report_incomplete(incomplete)
     report_skipped(skipped, named=photos, strict=strict)
 
 
@@ -56,18 +65,30 @@ def embed_command(photos: Sequence[Path], *, model: "Model", out: Path, output: 
     """Write the vectors of photos to a file, their names beside them.
 
     PATH is a photo, a folder, searched with the folders below it, or - for a picture on standard input.
+
+    An .npz has the array embeddings, a row for each photo, and names, the bytes of all names with a zero byte between:
+    bytes(file["names"]).decode().split("\\0") in Python. A .parquet has the columns name and embedding.
     """
     from commands.progress_bar import ProgressBar
     from retrieval.pipeline.embed import embed_paths
     from retrieval.pipeline.embeddings_file import NothingEmbeddedError, write_embeddings
 
     skipped: list[SkippedPhoto] = []
+    incomplete: list[IncompletePhoto] = []
     with ProgressBar("Embedding", sys.stderr) as progress:
-        described = embed_paths(model, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
+        described = embed_paths(
+            model,
+            photos,
+            standard_input=sys.stdin.buffer,
+            skipped=skipped,
+            incomplete=incomplete,
+            progress=progress,
+        )
         try:
             write_embeddings(out, ((str(photo.path), getattr(photo, output)) for photo in described))
         except NothingEmbeddedError:
             progress.clear()
             report_skipped(skipped, named=photos, strict=strict)
             raise
+    report_incomplete(incomplete)
     report_skipped(skipped, named=photos, strict=strict)

@@ -14,7 +14,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from index.records import Prediction, SkippedPhoto, SyncCounts
+from index.records import Prediction, SearchResult, SkippedPhoto, SyncCounts
 from retrieval.answers import (
     Record,
     answered_query,
@@ -81,10 +81,14 @@ def format_results(
     if format == "paths":
         return (f"{result.path}{end}" for answer in answers for result in answer.results)
     if format == "table":
-        tables = ((_heading(a), [(f"{r.score:{form}}", str(r.path)) for r in a.results]) for a in answers)
+        tables = ((_heading(a), [(f"{r.score:{form}}", _place(r)) for r in a.results]) for a in answers)
         return _tables(tables, width)
     records = (answered_query(answer, labelled=labelled) for answer in answers)
     return _machine_format(records, format, ("query", "results"), ("path", score))
+
+
+def _place(found: SearchResult) -> str:
+    return f"{found.path}  (not there)" if found.missing else str(found.path)
 
 
 def format_reports(reports: Iterable["FolderReport"], *, width: int | None = None) -> Iterator[str]:
@@ -110,10 +114,11 @@ def format_duplicates(
     return _machine_format(map(duplicate_group, groups), format, ("likeness", "photos"), ())
 
 
-def format_check(report: "CheckReport") -> Iterator[str]:
-    """What a check found, a line each, and what it looked at."""
+def format_check(report: "CheckReport", place: Path) -> Iterator[str]:
+    """What a check of the index in `place` found, a line each, and what it looked at."""
     found = checked_index(report)
     yield from (f"{printable(problem)}\n" for problem in found["problems"])
+    yield from (f"{printable(missing.told(place))}\n" for missing in report.missing)
     wrong = f"{len(found['problems']):,} problems" if found["problems"] else "nothing is wrong"
     yield f"{found['photos']:,} photos, {found['embedded']:,} of them embedded again: {wrong}\n"
 
@@ -121,6 +126,12 @@ def format_check(report: "CheckReport") -> Iterator[str]:
 def format_forgotten(counts: Iterable[tuple[Path, int]]) -> Iterator[str]:
     """Paths with how many photos an index has forgotten there."""
     return (f"{printable(str(path))}: {count:,} forgotten\n" for path, count in counts)
+
+
+def format_moved(old: Path, new: Path, moved: int, known: int) -> Iterator[str]:
+    """How many photos of a folder an index has in its new place now."""
+    already = f", {known:,} were known there" if known else ""
+    yield f"{printable(str(old))} is now {printable(str(new))}: {moved:,} moved{already}\n"
 
 
 def format_skipped(photos: Iterable[SkippedPhoto], format: str) -> Iterator[str]:

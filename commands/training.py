@@ -36,13 +36,13 @@ def check_data(
 ) -> None:
     """Refuse folders that are missing, of no use, or weighted without being named. Raises UsageError."""
     if not data and not unlabelled:
-        raise click.UsageError("name DATA, the pictures to learn from")
+        raise click.UsageError("name DATA, the training pictures")
     if unlabelled and labels_needed:
         raise click.UsageError(
             "--unlabelled is for a teacher, who knows what is in the photos; name one with --teacher"
         )
     if strange := [str(folder) for folder, _ in weights if folder not in (*data, *unlabelled)]:
-        raise click.UsageError(f"--weight {strange[0]} is none of the folders to learn from; name it as there")
+        raise click.UsageError(f"--weight is of no folder to learn from: {', '.join(strange)}; name it as there")
 
 
 @click.command("train", epilog="Example: fc7 train tiny-imagenet-200 -o runs/tiny --epochs 16")

@@ -6,15 +6,15 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from index.catalog.catalog import Catalog, CatalogState
-from index.catalog.changes import remove_below
+from index.catalog.changes import remove_below, rename_folder
 from index.catalog.database import storage_errors
 from index.catalog.lock import WriterLock
-from index.files import absolute
+from index.files import absolute, known_place
 from index.photo_index import CATALOG, PhotoIndex
 from index.records import FileStamp, IndexProblem
 from index.sync.run import Sync
-from index.vectors.approximate import check_kind
 from index.vectors.faiss_library import require_faiss
+from index.vectors.kinds import check_kind
 
 
 class IndexWriter(PhotoIndex):
@@ -71,12 +71,12 @@ class IndexWriter(PhotoIndex):
             return index
 
     def set_kind(self, kind: str) -> None:
-        """Choose the kind of FAISS index, a factory string or auto, from the end of the next sync on.
+        """Choose the kind of FAISS index from the end of the next sync on.
 
-        Raises OptionError for one that FAISS does not have.
+        Raises OptionError for what `check_kind` does not know.
         """
         state = self._state()
-        check_kind(kind, state.dim)
+        check_kind(kind)
         if kind != state.kind:
             self._catalog.set_kind(kind)
 
@@ -105,11 +105,23 @@ class IndexWriter(PhotoIndex):
         No file is touched: a photo that is still in an indexed folder is new in its next sync. Raises PhotoIndexError,
         before anything is changed, for a path that is not known.
         """
-        names = [os.fsencode(absolute(path)) for path in paths]
+        paths = [known_place(Path(absolute(path)), self.roots()) for path in paths]
+        names = [os.fsencode(path) for path in paths]
         self._check_known(paths)
         forgotten = [remove_below(self._catalog, name) for name in names]
         self._vectors.update()
         return forgotten
+
+    def rename(self, old: Path, new: Path) -> tuple[int, int]:
+        """Let the photos below one folder be those below another, neither inside the other; no file is touched.
+
+        Return how many moved, and how many were known in the new place already. Raises PhotoIndexError for a folder
+        that is not known.
+        """
+        self._check_known([old])
+        counts = rename_folder(self._catalog, os.fsencode(absolute(old)), os.fsencode(absolute(new)))
+        self._vectors.update()
+        return counts
 
     def repair(self, problems: Sequence[IndexProblem]) -> None:
         """Remove the rows of damaged photos, which makes them new in the next sync, and rebuild what is derived."""

@@ -21,6 +21,7 @@ from index.catalog.queries import (
     count_photos,
     embedded_ids,
     files_with_ids,
+    found_elsewhere,
     has_photos,
     ids_below,
     is_known,
@@ -31,9 +32,10 @@ from index.catalog.queries import (
 from index.catalog.selection import Selection, most_probable
 from index.catalog.thumbnails import keep_thumbnails, thumbnails_of
 from index.errors import ModelMismatchError, PhotoIndexError
-from index.exact_search import best_photos, neighbours
+from index.exact_search import as_queries, best_photos, neighbours
 from index.files import absolute
 from index.records import (
+    Elsewhere,
     EmbeddedPhotos,
     IndexedFile,
     IndexProblem,
@@ -137,18 +139,20 @@ class PhotoIndex:
         recall: float | None = None,
         among: Selection | None = None,
     ) -> list[list[SearchResult]]:
-        """Find for each query (m, dim) the k photos with the largest inner product, best first, ties by path.
+        """Find for each query (m, dim) the k photos with the largest cosine, best first, ties by path.
 
         An approximate index is searched so that it finds the share `recall` of the 10 best, on average. All photos are
         compared for a recall of 1, and, after a warning, for one that it cannot reach. Photos `among` a selection are
-        always compared one by one. Raises PhotoIndexError for a folder that is not known.
+        always compared one by one. Raises PhotoIndexError for a folder that is not known, ValueError for k < 1 and as
+        `as_queries`, which brings the queries to unit length.
         """
         with self._catalog.snapshot():
             state = self._state()
             if among:
                 self._check_folders(among)
+            asked = as_queries(queries, state.dim)
             answers = best_photos(
-                self._catalog, self._vectors, state, queries, k, min_score=min_score, recall=recall, among=among
+                self._catalog, self._vectors, state, asked, k, min_score=min_score, recall=recall, among=among
             )
         self._vectors.save_if_far_behind()
         return answers
@@ -228,6 +232,11 @@ class PhotoIndex:
     def has_photos(self, path: Path) -> bool:
         """Tell whether this is an indexed photo, or has one below it."""
         return has_photos(self._catalog, os.fsencode(absolute(path)))
+
+    def found_elsewhere(self, root: Path, others: Sequence[Path]) -> Elsewhere:
+        """Count the photos of a root, and those that some `others` have too. Raises KeyError for what is no root."""
+        with self._catalog.snapshot():
+            return found_elsewhere(self._catalog, os.fsencode(root), [os.fsencode(other) for other in others])
 
     def skipped(self) -> list[SkippedPhoto]:
         """List the photos that could not be used, by path, with the reason."""

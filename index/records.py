@@ -34,6 +34,17 @@ class SearchResult:
 
     path: Path
     score: float
+    missing: bool = False
+    """Whether its file was not there when it was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """How many photos an indexed folder has, how many of them others have too, and where it seems to be now."""
+
+    photos: int
+    found: int
+    now: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,14 @@ class SkippedPhoto:
 
     path: Path
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class IncompletePhoto:
+    """A photo that was used though a part of its file is missing, and which."""
+
+    path: Path
+    missing: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +76,8 @@ class NewPhoto:
     """A photo to be stored in the catalogue, with either an embedding (dim,) or the reason why it was skipped.
 
     `path` is relative to the folder of the sync, as bytes (`os.fsencode`). Width and height are of the upright picture,
-    in pixels. Only the direction of the embedding is kept. The thumbnail is what copies are recognised by, a JPEG.
+    in pixels. Only the direction of the embedding is kept; `missing`, what is missing of its picture, is not stored.
+    The thumbnail is what copies are recognised by, a JPEG.
     Raises ValueError for both or neither.
     """
 
@@ -69,6 +89,7 @@ class NewPhoto:
     embedding: NDArray[np.float32] | None = None
     labels: tuple[Prediction, ...] | None = None
     skipped: str | None = None
+    missing: str | None = None
     thumbnail: bytes | None = None
 
     def __post_init__(self) -> None:

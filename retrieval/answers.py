@@ -4,7 +4,7 @@ Probabilities and scores are rounded to six digits. A path that is no valid text
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from math import isnan
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.records import Prediction, SearchResult, SkippedPhoto
+from index.records import IncompletePhoto, Prediction, SearchResult, SkippedPhoto
 
 if TYPE_CHECKING:
     from retrieval.duplicates.find import DuplicateGroup, DuplicatePhoto
@@ -62,17 +62,20 @@ class Result:
 
     path: Path
     score: float
+    missing: bool = False
+    """Whether its file is not there now."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return {"path": str(self.path), "score": rounded(self.score)}
+        return dict(found_photo(SearchResult(self.path, self.score, self.missing)))
 
 
 @dataclass(frozen=True, slots=True)
 class FolderChanges:
-    """What adding a folder did, in photos, and which could not be read and why.
+    """What adding a folder did, in photos, which could not be read and why, and which have a part missing.
 
-    All are 0 where the folder's photos cannot be seen now, as on a drive that is not plugged in: they stay indexed.
+    `unread` counts by suffix the pictures of kinds that fc7 cannot read. All other counts are 0 where the folder's
+    photos cannot be seen now, as on a drive that is not plugged in: they stay indexed.
     """
 
     folder: Path
@@ -83,11 +86,19 @@ class FolderChanges:
     removed: int
     unchanged: int
     skipped: tuple[SkippedPhoto, ...]
+    incomplete: tuple[IncompletePhoto, ...] = ()
+    unread: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         counts = {name: getattr(self, name) for name in ("new", "changed", "moved", "copied", "removed", "unchanged")}
-        return {"folder": str(self.folder), **counts, "skipped": [dict(skipped_photo(photo)) for photo in self.skipped]}
+        return {
+            "folder": str(self.folder),
+            **counts,
+            "skipped": [dict(skipped_photo(photo)) for photo in self.skipped],
+            "incomplete": [{"path": str(photo.path), "missing": photo.missing} for photo in self.incomplete],
+            "unread": dict(self.unread),
+        }
 
 
 def classified_photo(path: str | None, predictions: Sequence[Prediction]) -> Record:
@@ -101,8 +112,9 @@ def answered_query(answer: "Answer", *, labelled: bool = False) -> Record:
 
 
 def found_photo(found: SearchResult, *, labelled: bool = False) -> Record:
-    """Return {"path", "score"}, or with `labelled` {"path", "probability"}."""
-    return {"path": str(found.path), "probability" if labelled else "score": rounded(found.score)}
+    """Return {"path", "score"}, or with `labelled` {"path", "probability"}; and "missing": true for a missing file."""
+    missing = {"missing": True} if found.missing else {}
+    return {"path": str(found.path), "probability" if labelled else "score": rounded(found.score), **missing}
 
 
 def duplicate_group(group: "DuplicateGroup") -> Record:
@@ -122,12 +134,18 @@ def evaluated_model(evaluation: "Evaluation") -> dict[str, float | int | None]:
 
 
 def checked_index(report: "CheckReport") -> Record:
-    """Return {"photos", "embedded", "problems": [text], "skipped": [{"path", "reason"}]}."""
+    """Return {"photos", "embedded", "problems": [text], "skipped": [{"path", "reason"}], "missing"}.
+
+    "missing" has for folders {"folder", "photos", "gone", "elsewhere", "now"}, of photos that are not where they were.
+    """
     return {
         "photos": report.photos,
         "embedded": report.embedded,
         "problems": [problem.what for problem in report.problems],
         "skipped": [skipped_photo(photo) for photo in report.skipped],
+        "missing": [
+            asdict(missing) | {"folder": str(missing.folder), "now": _text(missing.now)} for missing in report.missing
+        ],
     }
 
 

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +21,7 @@ from retrieval.text import file_size, printable
 
 PACKAGES = (
     *("onnxruntime", "onnxruntime-gpu", "faiss-cpu", "faiss-gpu", "numpy", "pillow"),
-    *("pillow-heif", "rawpy", "pyarrow", "torch", "onnx"),
+    *("pillow-heif", "pillow-jxl-plugin", "rawpy", "tifffile", "imagecodecs", "pyarrow", "torch", "onnx"),
 )
 
 
@@ -161,7 +160,7 @@ def _search_rows(summary: IndexSummary) -> dict[str, str]:
 
 def _knob(kind: str) -> str:
     """Return what FAISS calls the effort of a search: lists, or else the width of the walk through a graph."""
-    return "nprobe" if re.search("IVF|IMI", kind) else "efSearch"
+    return "nprobe" if kind.startswith("IVF") else "efSearch"
 
 
 def skipped_in_index(folder: Path) -> list[SkippedPhoto]:

@@ -1,7 +1,6 @@
 """Thumbnails in the catalogue: one for each content, gone with the last photo of it, made up for in older indexes."""
 
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,12 @@ from PIL import Image
 from index.catalog.schema import MIGRATIONS
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
+from index.records import FileStamp
 from retrieval.duplicates import pictures as looked_at
 from retrieval.duplicates.find import find_duplicates
 from retrieval.indexing.index_folders import index_folders
 from retrieval.models.model import Model
+from retrieval.photos.files import read_stamped
 from retrieval.photos.thumbnail import SIDE, decode, encode, thumbnail
 
 
@@ -67,8 +68,12 @@ def drop_all(place: Path) -> None:
 @pytest.fixture
 def files_read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     read: list[Path] = []
-    original: Callable[..., object] = looked_at.read_stamped
-    monkeypatch.setattr(looked_at, "read_stamped", lambda path: (read.append(path), original(path))[1])
+
+    def reading(path: Path) -> tuple[bytes, FileStamp]:
+        read.append(path)
+        return read_stamped(path)
+
+    monkeypatch.setattr(looked_at, "read_stamped", reading)
     return read
 
 
@@ -92,7 +97,7 @@ def test_it_stays_as_long_as_a_photo_has_that_content(place: Path, photos: Path,
         index_folders(index, model, [photos])
     assert count(place) == 3
     (photos / "moved.png").unlink()
-    Image.fromarray(skimage.data.chelsea()).resize((90, 60)).save(photos / "half.png")
+    Image.effect_noise((90, 60), 40).save(photos / "half.png")
     with open_index(place, model) as index:
         index_folders(index, model, [photos])
         assert set(index.thumbnails(index.ids())) == set(index.ids().tolist())

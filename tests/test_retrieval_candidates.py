@@ -1,8 +1,9 @@
-"""Candidates for one picture, found without colour: by hashes of windows, against an oracle, and documents by detail."""
+"""Candidates for one picture, found without colour: by hashes of windows, and documents by their detail."""
 
 import numpy as np
 import pytest
 import skimage.data
+from numpy.typing import NDArray
 from PIL import Image
 
 from index.vectors import hashes
@@ -19,7 +20,7 @@ def photo(name: str) -> Image.Image:
     return Image.fromarray(getattr(skimage.data, name)()).convert("RGB")
 
 
-def small(images: list[Image.Image]) -> np.ndarray:  # type: ignore[type-arg]
+def small(images: list[Image.Image]) -> NDArray[np.uint8]:
     return np.rint(small_pictures(np.stack([thumbnail(image) for image in images]))).astype(np.uint8)
 
 
@@ -43,7 +44,11 @@ def test_fewer_hashes_than_asked_for_are_told() -> None:
 
 def test_copies_in_any_orientation_and_windows_are_paired() -> None:
     images = [photo(name) for name in NAMES]
-    turned = [Image.fromarray(oriented(np.asarray(images[0]).transpose(2, 0, 1), 5).transpose(1, 2, 0))]
+    turned = [
+        Image.fromarray(
+            oriented(np.asarray(images[0]).transpose(2, 0, 1).astype(np.float32), 5).transpose(1, 2, 0).astype(np.uint8)
+        )
+    ]
     width, height = images[1].size
     window = images[1].crop((width * 15 // 100, height * 15 // 100, width * 85 // 100, height * 85 // 100))
     pictures = small([*images, turned[0], window, images[2].convert("L").convert("RGB")])

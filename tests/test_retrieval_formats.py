@@ -100,6 +100,7 @@ def test_a_name_that_is_no_text_survives_every_format() -> None:
 
 def test_names_cannot_steer_the_terminal() -> None:
     assert printable("a\x1b[2J\nb\u2028.jpg") == "a\\x1b[2J\\nb\\u2028.jpg"
+    assert printable("photo_\u202egpj.exe\u2066\u200f") == "photo_\\u202egpj.exe\\u2066\\u200f"
     assert printable("Foto 2026\u202f–\u00a0Zoë 👩‍🚀.jpg") == "Foto 2026\u202f–\u00a0Zoë 👩‍🚀.jpg"
 
 

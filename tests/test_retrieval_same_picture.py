@@ -14,7 +14,7 @@ from retrieval.duplicates.windows import ORIENTATIONS, PHOTOS, oriented, oriente
 from retrieval.photos.thumbnail import SIDE, thumbnail
 
 NAMES = ("astronaut", "chelsea", "coffee", "rocket")
-WORDS = "the quick brown fox jumps over a lazy dog while seven pale wizards mix odd jars of blue paint and go".split()
+WORDS = ["quick", "brown", "fox", "jumps", "over", "lazy", "dog", "while", "seven", "pale", "wizards", "odd", "jars"]
 Alteration = Callable[[Image.Image], Image.Image]
 
 
@@ -136,9 +136,11 @@ def test_a_picture_is_as_like_itself_as_can_be() -> None:
 
 def test_each_orientation_is_found() -> None:
     picture = thumbnail(photo("chelsea"))
-    turned = np.stack([oriented(picture, number) for number in range(ORIENTATIONS)])
+    turned = np.stack([oriented(picture.astype(np.float32), number) for number in range(ORIENTATIONS)])
     assert len(np.unique(turned, axis=0)) == ORIENTATIONS
-    found = compared(np.concatenate([picture[None], turned]), [(0, number + 1) for number in range(ORIENTATIONS)])
+    found = compared(
+        np.concatenate([picture[None], turned.astype(np.uint8)]), [(0, number + 1) for number in range(ORIENTATIONS)]
+    )
     assert found == pytest.approx(np.ones(ORIENTATIONS), abs=0.01)
     floats = picture[None].astype(np.float32)
     expected = np.stack([spectra(oriented(floats, number), 8) for number in range(ORIENTATIONS)])

@@ -23,7 +23,7 @@ class CatalogState:
     """What the catalogue stores about itself; `generation` counts the transactions that changed an embedding.
 
     `model_path` is the absolute path (os.fsencode) of the model file, b"" for the built-in model; `kind` is the kind of
-    FAISS index that was asked for, as a factory string, or auto.
+    FAISS index that was chosen (`index.vectors.kinds.check_kind`).
     """
 
     identity: str
@@ -78,7 +78,7 @@ class Catalog:
             connection, version = _connect(path, writable=True)
             catalog = cls(path, connection)
             try:
-                prepare_for_writing(connection)
+                prepare_for_writing(connection, path.parent)
                 if version < len(MIGRATIONS):
                     # Tables and state in one transaction, so that a kill leaves an empty file or a complete catalogue.
                     with transaction(connection, writing=True):

@@ -115,6 +115,44 @@ def remove_below(catalog: Catalog, path: bytes) -> int:
     return forgotten
 
 
+def rename_folder(catalog: Catalog, old: bytes, new: bytes) -> tuple[int, int]:
+    """Let the photos below one absolute path be those below another, neither inside the other; roots move with them.
+
+    Where there is a photo in the new place already, that one stays and the old one is removed. Return how many moved,
+    and how many were there already.
+    """
+    new_id, inside_new = claim_root(catalog, new)
+    moved = dropped = 0
+    with catalog.writing() as connection:
+        [(generation,)] = connection.execute("SELECT value + 1 FROM meta WHERE key = 'generation'")
+        vectors_changed = 0
+        for root_id, root in catalog.roots():
+            below = path_below(root, old)
+            inside = b"" if below is not None else path_below(old, root)
+            if inside is None:
+                continue
+            condition, values = inside_root(root_id, inside)
+            lead = inside_new + (below + b"/" if below else b"")
+            renamed = "CAST(? || substr(photos.path, ?) AS BLOB)"
+            new_path = (lead, len(inside) + (2 if inside else 1))
+            taken = (
+                f"{condition} AND EXISTS (SELECT 1 FROM photos AS other WHERE other.root_id = ? "
+                f"AND other.path = {renamed})"
+            )
+            vectors_changed += connection.execute(
+                LOG_REMOVED + taken, (generation, *values, new_id, *new_path)
+            ).rowcount
+            dropped += connection.execute(f"DELETE FROM photos WHERE {taken}", (*values, new_id, *new_path)).rowcount
+            moved += connection.execute(
+                f"UPDATE photos SET root_id = ?, path = {renamed} WHERE {condition}", (new_id, *new_path, *values)
+            ).rowcount
+            if below is not None:
+                connection.execute("DELETE FROM roots WHERE id = ?", (root_id,))
+        if vectors_changed:
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
+    return moved, dropped
+
+
 def prune_removed(catalog: Catalog, generation: int) -> None:
     """Drop the list of what was removed up to a generation, once vectors.faiss has reached it."""
     if catalog.rows("SELECT 1 FROM removed WHERE generation <= ? LIMIT 1", (generation,)):

@@ -41,9 +41,13 @@ def keep_thumbnails(path: Path, thumbnails: Sequence[tuple[bytes, bytes]]) -> bo
     False where it cannot be written now: a reader can do without, and makes them again the next time.
     """
     try:
-        with storage_errors(path.parent), WriterLock(path.parent), closing(Catalog.open_for_writing(path)) as catalog:
-            with catalog.writing() as connection:
-                connection.executemany(KEEP_THUMBNAIL, thumbnails)
+        with (
+            storage_errors(path.parent),
+            WriterLock(path.parent),
+            closing(Catalog.open_for_writing(path)) as catalog,
+            catalog.writing() as connection,
+        ):
+            connection.executemany(KEEP_THUMBNAIL, thumbnails)
     except (IndexLockedError, IndexStorageError):
         return False
     return True

@@ -11,10 +11,9 @@ from index.catalog.lock import WriterLock
 from index.errors import IndexFormatError, IndexNotFoundError, ModelMismatchError
 from index.index_writer import IndexWriter
 from index.photo_index import CATALOG, VECTORS
-from index.vectors.approximate import check_kind
 from index.vectors.cache import VectorCache
 from index.vectors.faiss_library import FaissDevice, require_faiss
-from index.vectors.kinds import EXACT
+from index.vectors.kinds import EXACT, check_kind
 
 UNFINISHED = "catalog.rebuild"
 
@@ -39,7 +38,7 @@ def rebuilding(
     """
     require_faiss()
     if kind is not None:
-        check_kind(kind, dim)
+        check_kind(kind)
     first = CatalogState.fresh(model_name=model_name, fingerprint=fingerprint, dim=dim)
     unfinished = folder / UNFINISHED
     with ExitStack() as resources:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from index.catalog.catalog import Catalog
 from index.catalog.changes import change_photos, claim_root, known_files, row_with_content
 from index.catalog.rows import PhotoRow
-from index.files import path_below
+from index.files import folder_around
 from index.records import FileStamp, NewPhoto, SyncCounts
 from index.sync.plan import plan_sync
 from index.vectors.store import VectorStore
@@ -43,7 +43,7 @@ class Sync:
         plan = plan_sync(found, self._known, retry_skipped=retry_skipped, unlisted=unlisted)
         self.to_read: Sequence[bytes] = plan.to_read
         self._missing = {path: self._known[path] for path in plan.missing}
-        self._empty = empty
+        self._empty = frozenset(empty)
         # The places of missing content, in this folder and in those that it is joined with.
         self._gone: defaultdict[bytes, list[tuple[Sync, bytes]]] = defaultdict(list)
         for path, file in self._missing.items():
@@ -66,7 +66,8 @@ class Sync:
 
     def kept(self) -> dict[bytes, int]:
         """Count the missing photos that are kept, for each folder that was found empty."""
-        return dict(Counter(place for path in self._missing if (place := self._empty_place(path)) is not None))
+        places = (folder_around(path, self._empty) for path in self._missing)
+        return dict(Counter(place for place in places if place is not None))
 
     def resolve(self, path: bytes, stamp: FileStamp, content_hash: bytes) -> bool:
         """Store a file whose content is known already: touched, moved or copied. False if it must be embedded."""
@@ -103,18 +104,27 @@ class Sync:
         self._write()
 
     def finish(self) -> SyncCounts:
-        """Remove what is missing, bring the vectors up to date, and count what was done.
+        """As `finish_all`, of one folder."""
+        [counts] = Sync.finish_all([self])
+        return counts
+
+    @staticmethod
+    def finish_all(syncs: Sequence["Sync"]) -> list[SyncCounts]:
+        """Remove what is missing in folders, bring the vectors up to date, and count what was done in each.
 
         Raises IndexStorageError. If only the vectors could not be written, nothing is lost: the catalogue has them.
         """
-        removed = [file.id for path, file in self._missing.items() if self._empty_place(path) is None]
+        counts = [sync._remove_missing() for sync in syncs]
+        # Once, because it reads the file of all vectors, and may write it.
+        for vectors in {id(sync._vectors): sync._vectors for sync in syncs}.values():
+            vectors.update()
+        return counts
+
+    def _remove_missing(self) -> SyncCounts:
+        removed = [file.id for path, file in self._missing.items() if folder_around(path, self._empty) is None]
         self._counts["removed"] = len(removed)
         self._write(removed=removed)
-        self._vectors.update()
         return SyncCounts(**self._counts)
-
-    def _empty_place(self, path: bytes) -> bytes | None:
-        return next((folder for folder in self._empty if path_below(path, folder) is not None), None)
 
     def _write(self, *, removed: Sequence[int] = ()) -> None:
         if self._put or self._moved or removed:

@@ -17,7 +17,7 @@ from index.vectors.current import CurrentVectors, can_catch_up
 from index.vectors.faiss_index import VectorIndex
 from index.vectors.faiss_library import FaissDevice
 from index.vectors.file import Header, Stamp, VectorFileError
-from index.vectors.kinds import AUTO, EXACT, EXACT_NUMBERS, SLACK, WORN, Built, fits, kind_for
+from index.vectors.kinds import EXACT, EXACT_NUMBERS, SLACK, WORN, Built, fits, kind_for
 from index.vectors.sections import read_exact
 from index.vectors.store import VectorStore
 from index.vectors.verify import differences
@@ -89,7 +89,7 @@ class VectorCache(VectorStore):
     def rebuild(self, state: CatalogState) -> None:
         """Make the vectors and their file again from the catalogue. Raises IndexStorageError and UserError."""
         photos = count_embedded(self._catalog)
-        kind = state.kind if state.kind != AUTO else kind_for(photos, state.dim)
+        kind = kind_for(photos, state.dim, chosen=state.kind)
         self.current.vectors = vectors = None
         if kind != EXACT:
             if self._building is not None:
@@ -190,8 +190,6 @@ class VectorCache(VectorStore):
 
 def _outgrown(header: Header, state: CatalogState, photos: int) -> bool:
     built = header.built
-    if state.kind == AUTO:
-        return not fits(built.wanted, photos, state.dim)
     # A kind for which there were too few photos is tried again when there are twice as many.
     too_few = built.wanted != EXACT and built.quality is None and photos >= 2 * max(built.size, 1)
-    return built.wanted != state.kind or too_few
+    return too_few or not fits(built.wanted, photos, state.dim, chosen=state.kind)

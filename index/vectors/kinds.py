@@ -1,10 +1,18 @@
 """Which kind of FAISS index suits how many vectors, and how well one finds what an exact search finds."""
 
+import re
 from dataclasses import dataclass
 from math import log2, sqrt
 
+from index.errors import OptionError
+
 AUTO = "auto"
 EXACT = "Flat"
+NAMES = "auto, Flat, SQ8, IVF,SQ8 or HNSW"
+# Numbers of FAISS's factory strings: of lists, and of links of a graph, which needs 2 at least.
+_KIND = re.compile(r"auto|Flat|SQ8|IVF([1-9]\d{0,6})?,SQ8|HNSW([2-9]|[1-9]\d{1,2})?")
+# The links of `HNSW` without a number, FAISS's own default.
+LINKS = 32
 # One thread compares this many numbers with a query in a few milliseconds.
 EXACT_NUMBERS = 10_000_000
 # The recall of a search without --recall.
@@ -61,24 +69,50 @@ class Built:
         return EXACT if self.quality is None else self.wanted
 
 
-def kind_for(vectors: int, dim: int) -> str:
-    """Choose a kind, as a FAISS factory string: exact while that is fast, then inverted lists of 8-bit numbers."""
-    return _kind_of(_lists_for(vectors, dim))
+def is_kind(kind: str) -> bool:
+    """Tell whether `check_kind` takes it."""
+    return _KIND.fullmatch(kind) is not None
 
 
-def fits(kind: str, vectors: int, dim: int) -> bool:
-    """Tell whether a kind that was chosen earlier still suits this number of vectors."""
-    least, most = _lists_for(vectors, dim), _lists_for(SLACK * vectors, dim)
-    powers = (2**n for n in range(most.bit_length()))
-    return kind in {_kind_of(lists) for lists in (least, *powers) if least <= lists <= most}
+def check_kind(kind: str) -> None:
+    """Raise OptionError for what is no kind of index.
+
+    auto chooses by the number of vectors. Flat and SQ8 compare all of them, as 32-bit or as 8-bit numbers. IVF,SQ8
+    keeps 8-bit numbers in lists, and HNSW links 32-bit ones to a graph. A number may follow: IVF4096,SQ8 has 4,096
+    lists, and HNSW16 16 links.
+    """
+    if not is_kind(kind):
+        raise OptionError(
+            f"there is no kind of index {kind!r}",
+            hint=f"name {NAMES}; lists and links can have a number, as in IVF4096,SQ8 and HNSW16",
+        )
 
 
-def _lists_for(vectors: int, dim: int) -> int:
-    if vectors * dim <= EXACT_NUMBERS:
-        return 0
+def kind_for(vectors: int, dim: int, *, chosen: str = AUTO) -> str:
+    """Say which kind a choice means for so many vectors, as a FAISS factory string.
+
+    A choice that `check_kind` refuses, which an older fc7 took, means auto.
+    """
+    if chosen == AUTO or not is_kind(chosen):
+        return _kind_of(_lists_for(vectors)) if vectors * dim > EXACT_NUMBERS else EXACT
+    return {"IVF,SQ8": _kind_of(_lists_for(vectors)), "HNSW": f"HNSW{LINKS}"}.get(chosen, chosen)
+
+
+def fits(kind: str, vectors: int, dim: int, *, chosen: str = AUTO) -> bool:
+    """Tell whether the kind that a choice meant earlier still suits this number of vectors."""
+    least, most = (kind_for(count, dim, chosen=chosen) for count in (vectors, SLACK * vectors))
+    return kind in (least, most) or _lists_of(least) < _lists_of(kind) < _lists_of(most)
+
+
+def _lists_for(vectors: int) -> int:
     # With about 4√n lists, finding the nearest lists takes about as long as searching some of them.
-    return int(2 ** round(log2(4 * sqrt(vectors))))
+    return int(2 ** round(log2(4 * sqrt(max(vectors, 1)))))
 
 
 def _kind_of(lists: int) -> str:
-    return f"IVF{lists},SQ8" if lists else EXACT
+    return f"IVF{lists},SQ8"
+
+
+def _lists_of(kind: str) -> int:
+    match = _KIND.fullmatch(kind)
+    return int(match[1] or 0) if match else 0

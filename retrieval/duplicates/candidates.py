@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.vectors.hashes import nearest_hashes
-from retrieval.duplicates.windows import DOCUMENTS, PHOTOS, find_windows, oriented_spectra
-from retrieval.duplicates.windows import spectra, window_transform
+from retrieval.duplicates.windows import DOCUMENTS, PHOTOS, find_windows, oriented_spectra, spectra, window_transform
 
 # By benchmarks/duplicates.py, see docs/results.md: the photos proposed for each, and how many of 64 bits may differ.
 NEIGHBOURS = 8
@@ -30,9 +29,7 @@ DOCUMENT_NEIGHBOURS = 4
 LEAST_DOCUMENT = 0.6
 
 
-def hash_pairs(
-    small: NDArray[np.uint8], asking: NDArray[np.int64], others: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def hash_pairs(small: NDArray[np.uint8], asking: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
     """Pair photos `asking` (m,) with `others` (n,), numbers of pictures (…, 32, 32), one of which may hold the other.
 
     Returns pairs (p, 2), smaller number first, each once.

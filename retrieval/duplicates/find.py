@@ -2,8 +2,8 @@
 
 There are three rounds, and only the best photo of each group takes part in the next. The first compares content hashes,
 and reads the files whose hashes are equal. The second takes the nearest neighbours of each photo by embedding and those
-of nearly the same perceptual hash, never all pairs, and compares their pictures. The third takes the neighbours that look alike and are no copies. No file is
-changed or removed.
+of nearly the same perceptual hash, never all pairs, and compares their pictures. The third takes the neighbours that
+look alike and are no copies. No file is changed or removed.
 """
 
 import os

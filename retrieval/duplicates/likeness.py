@@ -77,14 +77,14 @@ def small_pictures(thumbnails: NDArray[np.uint8]) -> Pictures:
 
 
 def fine_likeness(
-    thumbnails: NDArray[np.uint8], pairs: NDArray[np.int64], coarse: Found, flat: NDArray[np.bool_]
+    thumbnails: NDArray[np.uint8], pairs: NDArray[np.int64], coarse: Found, flat_ones: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """Compare thumbnails (n, SIDE, SIDE), flat or not (n,), by pairs (m, 2): likeness (m,), 1 at most.
 
     `coarse` is what `locate` found of them by `PHOTOS`.
     """
     likeness = np.zeros(len(pairs), dtype=np.float32)
-    flat = flat[pairs].any(axis=1)
+    flat: NDArray[np.bool_] = np.any(flat_ones[pairs], axis=1)
     photos = np.flatnonzero(~flat & (coarse.likeness >= LEAST_COARSE))
     for start in range(0, len(photos), PAIRS_AT_ONCE):
         rows = photos[start : start + PAIRS_AT_ONCE]
@@ -123,7 +123,8 @@ def is_flat(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
         counts = np.cumsum(np.bincount(picture.reshape(-1), minlength=256))
         flat[number] = (counts[2 * NEARLY :] - np.append(0, counts[: -2 * NEARLY - 1])).max() >= FLAT * picture.size
     shapes, detail = smaller(thumbnails, 8), less_mean(thumbnails.astype(np.float32), 2)
-    return flat | (detail.std((1, 2)) >= BUSY * shapes.std((1, 2)))
+    busy: NDArray[np.bool_] = detail.std((1, 2)) >= BUSY * shapes.std((1, 2))
+    return flat | busy
 
 
 def _pictures(
@@ -152,12 +153,12 @@ def _photo_likeness(source: Pictures, target: Pictures, maps: Pictures) -> NDArr
 def _document_likeness(source: Pictures, target: Pictures, maps: Pictures) -> NDArray[np.float32]:
     likeness = np.zeros(len(source), dtype=np.float32)
     halves = smaller(source, 2), smaller(target, 2)
-    maps, _ = register(*(less_mean(pictures, 6) for pictures in halves), maps, 5)
+    maps, _ = register(less_mean(halves[0], 6), less_mean(halves[1], 6), maps, 5)
     laid = _detail(halves[0], blurred(halves[1], 0.5), maps, side=SIDE // 2, reach=2, lines=False)
     rows = np.flatnonzero(laid >= LEAST_LAID_DOCUMENT)
     if len(rows):
         source, target = source[rows], target[rows]
-        maps, _ = register(*(less_mean(pictures, 4) for pictures in (source, target)), maps[rows], 3)
+        maps, _ = register(less_mean(source, 4), less_mean(target, 4), maps[rows], 3)
         likeness[rows] = _detail(source, blurred(target, 0.5), maps, side=SIDE * 3 // 4, reach=2, lines=False)
     return likeness
 
@@ -177,7 +178,8 @@ def smaller(pictures: NDArray[np.floating] | NDArray[np.uint8], factor: int) -> 
     """Shrink pictures (n, s, s) by a whole factor, to the means of their parts."""
     count, side, _ = pictures.shape
     parts = pictures.reshape(count, side // factor, factor, side // factor, factor)
-    return parts.mean((2, 4), dtype=np.float32)
+    means: Pictures = parts.mean((2, 4), dtype=np.float32)
+    return means
 
 
 def less_mean(pictures: Pictures, reach: int) -> Pictures:
@@ -193,7 +195,7 @@ def without_lines(pictures: Pictures, inside: NDArray[np.bool_]) -> Pictures:
     """Subtract from pictures (n, s, s) the mean of each row and of each column, of what is inside."""
     for axis in (1, 2):
         area = np.maximum(inside.sum(axis, keepdims=True), 1).astype(np.float32)
-        pictures = pictures - (pictures * inside).sum(axis, keepdims=True) / area
+        pictures = (pictures - (pictures * inside).sum(axis, keepdims=True) / area).astype(np.float32)
     return pictures
 
 

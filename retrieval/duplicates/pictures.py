@@ -10,10 +10,10 @@ from index.photo_index import PhotoIndex
 from index.records import IndexedFile
 from retrieval.duplicates.likeness import is_flat, small_pictures
 from retrieval.duplicates.windows import PHOTOS
-from retrieval.photos.decode import open_photo
 from retrieval.photos.files import current_stamp, read_stamped
 from retrieval.photos.thumbnail import SIDE, decode, encode, thumbnail
 from retrieval.pipeline.executor import prepare_photos
+from retrieval.pipeline.memory import decode_within_budget
 
 PHOTOS_AT_ONCE = 512
 
@@ -45,7 +45,7 @@ class PhotoPictures:
                 count(len(block) - len(self._index.files(block)))
 
     def thumbnails(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Read the thumbnails (m, SIDE, SIDE) of photos by their place in `ids`; those that are gone meanwhile are black."""
+        """Read the thumbnails (m, SIDE, SIDE) of photos by their place in `ids`; those gone meanwhile are black."""
         found = np.zeros((len(numbers), SIDE, SIDE), dtype=np.uint8)
         for start in range(0, len(numbers), PHOTOS_AT_ONCE):
             ids = self.ids[numbers[start : start + PHOTOS_AT_ONCE]]
@@ -60,7 +60,9 @@ class PhotoPictures:
         self, ids: NDArray[np.int64], count: Callable[[int], None] | None
     ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         files = self._index.files(ids)
-        stored = {id: picture for id, data in self._index.thumbnails(ids).items() if (picture := decode(data)) is not None}
+        stored = {
+            id: picture for id, data in self._index.thumbnails(ids).items() if (picture := decode(data)) is not None
+        }
         for file in files:
             if file.id in stored and current_stamp(file.path) == file.stamp:
                 yield file.id, stored[file.id]
@@ -84,4 +86,4 @@ def _thumbnail_of(file: IndexedFile) -> bytes:
     data, stamp = read_stamped(file.path)
     if stamp != file.stamp:
         raise PhotoError("it has changed since it was indexed")
-    return encode(thumbnail(open_photo(data, shorter_side=SIDE)))
+    return decode_within_budget(data, lambda photo: encode(thumbnail(photo.image)), shorter_side=SIDE)

@@ -86,18 +86,17 @@ def _after(maps: Pictures, step: Pictures) -> Pictures:
     # A step that turns a picture into a line has no inverse, and leads nowhere.
     singular = np.abs(np.linalg.det(both[1])) < 0.1
     both[1, singular] = np.eye(3, dtype=np.float32)
-    return (both[0] @ np.linalg.inv(both[1]))[:, :2]
+    changed: Pictures = (both[0] @ np.linalg.inv(both[1]))[:, :2]
+    return changed
 
 
 def _correlate(
     one: Pictures, other: Pictures, inside: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], Pictures, Pictures, NDArray[np.float32]]:
-    """Correlate; return also both pictures without their means, and what brings the first to the contrast of the other."""
+    """Correlate; return also both without their means, and what gives the first the contrast of the other."""
     mask = inside.astype(np.float32)
     area = np.maximum(mask.sum((1, 2)), 1)
-    parts = [
-        (picture - ((picture * mask).sum((1, 2)) / area)[:, None, None]) * mask for picture in (one, other)
-    ]
+    parts = [(picture - ((picture * mask).sum((1, 2)) / area)[:, None, None]) * mask for picture in (one, other)]
     contrasts = [np.sqrt((part**2).sum((1, 2))) for part in parts]
     found = (parts[0] * parts[1]).sum((1, 2)) / np.maximum(contrasts[0] * contrasts[1], 1e-3 * area)
     enough = area >= LEAST_OVERLAP * inside[0].size

@@ -35,7 +35,7 @@ class Grid:
     def weights(self) -> NDArray[np.float32]:
         """The weight of each coefficient, down then across."""
         number = np.arange(self.coefficients, dtype=np.float32)
-        weights = np.hypot(number[:, None], number)
+        weights: NDArray[np.float32] = np.hypot(number[:, None], number).astype(np.float32)
         if not self.lines:
             weights[0] = weights[:, 0] = 0
         return weights
@@ -60,7 +60,7 @@ def spectra(pictures: NDArray[np.float32], coefficients: int) -> NDArray[np.floa
 
 
 def oriented_spectra(whole: NDArray[np.float32], orientations: int = ORIENTATIONS) -> NDArray[np.float32]:
-    """Make the spectra (8, n, c, c) of pictures in all orientations, or the first ones, from those (n, c, c) of them."""
+    """Make the spectra (8, n, c, c) of pictures in all orientations, or the first ones, from theirs (n, c, c)."""
     # Of a mirrored picture, the odd waves change their sign.
     sign = np.where(np.arange(whole.shape[-1]) % 2, -1, 1).astype(np.float32)
     return np.stack(
@@ -83,7 +83,8 @@ def find_windows(
     """
     transform, places = transforms(grid.side, grid.coefficients, grid.shares)
     parts = (transform @ picture @ transform.T).reshape(len(places), grid.coefficients, len(places), -1)
-    described = _described(parts.transpose(0, 2, 1, 3).reshape(-1, grid.coefficients, grid.coefficients), grid)
+    each_window: NDArray[np.float32] = parts.transpose(0, 2, 1, 3).reshape(-1, grid.coefficients, grid.coefficients)
+    described = _described(each_window, grid)
     wholes = _described(oriented_spectra(spectra(others, grid.coefficients), orientations), grid)
     cosines = described @ wholes.reshape(-1, described.shape[1]).T
     window = cosines.argmax(axis=0)
@@ -113,10 +114,8 @@ def transforms(
     return window_transform(side, coefficients, places), np.array(places)
 
 
-def window_transform(
-    side: int, coefficients: int, places: Sequence[tuple[float, float]]
-) -> NDArray[np.float32]:
-    """Make the matrix (windows · coefficients, side) from pixels to the DCT-II of each window (start, share) of a row."""
+def window_transform(side: int, coefficients: int, places: Sequence[tuple[float, float]]) -> NDArray[np.float32]:
+    """Make the matrix (windows · coefficients, side) from pixels to the DCT-II of windows (start, share) of a row."""
     number = np.arange(coefficients)
     dct = np.cos(np.pi / coefficients * (number + 0.5) * number[:, None]) * np.sqrt(2 / coefficients)
     dct[0] /= np.sqrt(2)

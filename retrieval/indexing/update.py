@@ -1,11 +1,13 @@
 """An index brought up to date: opened or made for a model, then filled, rebuilt or kept in step with its folders."""
 
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from pathlib import Path
 
 from index.index_writer import IndexWriter
-from index.vectors.approximate import check_kind
+from index.vectors.kinds import check_kind
 from retrieval.indexing.index_folders import FolderReport, folders_at, index_folders
+from retrieval.indexing.missing import gone_folders
 from retrieval.indexing.rebuild import rebuild_index
 from retrieval.indexing.watch import keep_in_step
 from retrieval.models.model import Model
@@ -55,9 +57,9 @@ def update_index(
     """Bring the index in `place` up to date with folders, or with all that it knows, and yield the reports on them.
 
     With `rebuild` it is rebuilt, with `watch` there are reports again after each burst of changes, for ever: close the
-    generator to close the index. `kind` of FAISS index is remembered. Raises what `index_folders`, `rebuild_index`,
-    `keep_in_step` and `open_for_model` do, and OptionError for a kind that FAISS has not; where something is wrong with
-    folders or kind, before there is an index.
+    generator to end that. The index is locked only while it is changed. `kind` of FAISS index is remembered. Raises
+    what `index_folders`, `rebuild_index`, `keep_in_step` and `open_for_model` do, and OptionError for a kind that FAISS
+    has not; where something is wrong with folders or kind, before there is an index.
     """
     if rebuild:
         yield rebuild_index(
@@ -73,15 +75,19 @@ def update_index(
         return
     folders_at(place, folders)
     if kind is not None:
-        check_kind(kind, model.spec.dim)
-    with open_for_model(place, model, warn=warn, building=building) as index:
+        check_kind(kind)
+    open_index = partial(open_for_model, place, model, warn=warn, building=building)
+    with open_index() as index:
         if kind is not None:
             index.set_kind(kind)
-        if watch:
-            yield from keep_in_step(
-                index, model, folders, retry_skipped=retry_skipped, concurrency=concurrency, progress=progress
-            )
-        else:
+        if not watch:
             yield index_folders(
                 index, model, folders, retry_skipped=retry_skipped, concurrency=concurrency, progress=progress
             )
+            for gone in gone_folders(index):
+                if gone.moved and warn is not None:
+                    warn(gone.told(place))
+            return
+    yield from keep_in_step(
+        open_index, model, folders, retry_skipped=retry_skipped, concurrency=concurrency, progress=progress
+    )

@@ -15,7 +15,7 @@ import numpy as np
 
 from index.errors import MissingPackageError, ModelError, UserError
 from retrieval.models.graph_cache import WEIGHTS, CachedGraph
-from retrieval.pipeline.executor import usable_cores
+from retrieval.pipeline.machine import usable_cores
 
 Device = Literal["auto", "cpu", "cuda"]
 

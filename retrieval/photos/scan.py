@@ -7,13 +7,14 @@ search goes round in circles, and noted where it leads elsewhere.
 
 import errno
 import os
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from index.records import FileStamp, SkippedPhoto
 from retrieval.photos.files import file_error_reason, stamp_of
-from retrieval.photos.formats import PHOTO_SUFFIXES
+from retrieval.photos.formats import PHOTO_SUFFIXES, UNREAD_SUFFIXES
 
 LINK = "a link to a folder, which is not followed; name that folder itself"
 _LEFT_OUT = {b"@eaDir", b"node_modules"}
@@ -29,6 +30,8 @@ class FolderScan:
     """Folders that could not be listed, photos that could not be looked at, and why."""
     empty: tuple[bytes, ...] = ()
     """Empty folders, which may be mount points of unplugged drives."""
+    unread: dict[str, int] = field(default_factory=dict)
+    """Files of other kinds of pictures, counted by suffix, the most frequent first."""
 
 
 def scan_folder(folder: Path) -> FolderScan:
@@ -36,6 +39,7 @@ def scan_folder(folder: Path) -> FolderScan:
     photos: dict[bytes, FileStamp] = {}
     unlisted: dict[bytes, str] = {}
     empty: list[bytes] = []
+    unread = Counter[str]()
     pending = [b""]
     while pending:
         parent = pending.pop()
@@ -57,6 +61,8 @@ def scan_folder(folder: Path) -> FolderScan:
                                 unlisted[path] = LINK
                         elif has_photo_suffix(entry.name) and entry.is_file():
                             photos[path] = stamp_of(entry.stat())
+                        elif (suffix := _suffix(entry.name)) in UNREAD_SUFFIXES and entry.is_file():
+                            unread[suffix] += 1
                     except OSError as error:
                         something_gone = True
                         if error.errno not in _NOT_THERE:
@@ -69,7 +75,9 @@ def scan_folder(folder: Path) -> FolderScan:
         else:
             if is_empty:
                 empty.append(parent)
-    return FolderScan(dict(sorted(photos.items())), dict(sorted(unlisted.items())), tuple(sorted(empty)))
+    return FolderScan(
+        dict(sorted(photos.items())), dict(sorted(unlisted.items())), tuple(sorted(empty)), dict(unread.most_common())
+    )
 
 
 def _lies_in(place: bytes, folder: Path) -> bool:
@@ -113,4 +121,8 @@ def is_left_out(name: bytes) -> bool:
 
 def has_photo_suffix(name: bytes) -> bool:
     """Tell whether a file of this name counts as a photo."""
-    return os.path.splitext(os.fsdecode(name))[1].lower() in PHOTO_SUFFIXES
+    return _suffix(name) in PHOTO_SUFFIXES
+
+
+def _suffix(name: bytes) -> str:
+    return os.path.splitext(os.fsdecode(name))[1].lower()

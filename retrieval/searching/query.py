@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from index.catalog.rows import has_direction
 from index.errors import PhotoError, UserError
 from index.photo_index import PhotoIndex
-from index.records import SkippedPhoto
+from index.records import IncompletePhoto, SkippedPhoto
 from retrieval.models.model import Model
-from retrieval.photos.decode import load_photo
+from retrieval.photos.decode import Photo
 from retrieval.photos.files import MAX_BYTES, check_size, current_stamp
 from retrieval.photos.scan import expand_paths
 from retrieval.pipeline.embed import STANDARD_INPUT
 from retrieval.pipeline.executor import Concurrency, run_in_batches
+from retrieval.pipeline.memory import decode_within_budget
 from retrieval.pipeline.stages import NOTHING_FOUND
 
 if TYPE_CHECKING:
@@ -67,15 +68,16 @@ def embed_query_photos(
     paths: Sequence[Path],
     *,
     skipped: list[SkippedPhoto],
+    incomplete: list[IncompletePhoto] | None = None,
     box: Box | None = None,
     mirror: bool = False,
     standard_input: BinaryIO | None = None,
 ) -> Iterator[QueryPhoto]:
     """Yield the photos that can be read, in order, those in folders included; the others are appended to `skipped`.
 
-    A photo that is in the index, and has not changed or cannot be reached now, is not read. With a `box` only that
-    region is looked at, as if it had been cut out; with `mirror` a photo is averaged with its mirror image. Raises
-    UserError for a box that does not lie inside.
+    Those of which a part is missing are appended to `incomplete` too. A photo that is in the index, and has not changed
+    or cannot be reached now, is not read. With a `box` only that region is looked at, as if it had been cut out; with
+    `mirror` a photo is averaged with its mirror image. Raises UserError for a box that does not lie inside.
     """
 
     def jobs(photos: Sequence[Path]) -> Iterator[tuple[_Source, Callable[[], NDArray[np.uint8]]]]:
@@ -84,7 +86,10 @@ def embed_query_photos(
             piped = standard_input.read(MAX_BYTES + 1) if standard_input and path == STANDARD_INPUT else None
             stored = None if box or mirror or piped is not None else _stored_embedding(index, path, model.spec.dim)
             if stored is None:
-                yield _Source(path, None), partial(_views, model, path, piped, box=box, mirror=mirror)
+                yield (
+                    _Source(path, None),
+                    partial(_views, model, path, piped, box=box, mirror=mirror, incomplete=incomplete),
+                )
             else:
                 yield _Source(path, stored), partial(_no_views, model)
 
@@ -140,18 +145,33 @@ def _stored_embedding(index: PhotoIndex, path: Path, dim: int) -> NDArray[np.flo
     return photo.embedding if current_stamp(path) in (photo.stamp, None) else None
 
 
-def _views(model: Model, path: Path, piped: bytes | None, *, box: Box | None, mirror: bool) -> NDArray[np.uint8]:
+def _views(
+    model: Model,
+    path: Path,
+    piped: bytes | None,
+    *,
+    box: Box | None,
+    mirror: bool,
+    incomplete: list[IncompletePhoto] | None,
+) -> NDArray[np.uint8]:
     """Prepare a picture, and its mirror image after it: (1 or 2, crop, crop, 3)."""
     check_size(len(piped or b""))
+
+    def views(photo: Photo) -> NDArray[np.uint8]:
+        image = photo.image
+        if photo.missing is not None and incomplete is not None:
+            incomplete.append(IncompletePhoto(path, photo.missing))
+        if box is not None:
+            if box.x + box.width > photo.width or box.y + box.height > photo.height:
+                size = f"{photo.width} × {photo.height} pixels"
+                raise UserError(f"the box {box} does not lie inside {path}, which is {size}")
+            image = image.crop((box.x, box.y, box.x + box.width, box.y + box.height))
+        pixels = model.prepare(image)
+        return np.stack([pixels, pixels[:, ::-1]] if mirror else [pixels])
+
     # A region may be small, and then the photo is needed at its full size.
-    photo = load_photo(path if piped is None else piped, shorter_side=None if box else model.resize)
-    image = photo.image
-    if box is not None:
-        if box.x + box.width > photo.width or box.y + box.height > photo.height:
-            raise UserError(f"the box {box} does not lie inside {path}, which is {photo.width} × {photo.height} pixels")
-        image = image.crop((box.x, box.y, box.x + box.width, box.y + box.height))
-    pixels = model.prepare(image)
-    return np.stack([pixels, pixels[:, ::-1]] if mirror else [pixels])
+    side = None if box else model.resize
+    return decode_within_budget(path if piped is None else piped, views, shorter_side=side)
 
 
 def _no_views(model: Model) -> NDArray[np.uint8]:

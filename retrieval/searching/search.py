@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from index.catalog.rows import has_direction
 from index.catalog.selection import Selection
 from index.errors import PhotoError, UserError
-from index.files import absolute
+from index.files import absolute, known_place
 from index.photo_index import PhotoIndex
-from index.records import SearchResult, SkippedPhoto
+from index.records import IncompletePhoto, SearchResult, SkippedPhoto
 from retrieval.models.model import Model
 from retrieval.pipeline.executor import in_batches
 from retrieval.searching.labels import classes_called
@@ -72,28 +72,29 @@ def search_index(
     query: Query,
     *,
     skipped: list[SkippedPhoto],
+    incomplete: list[IncompletePhoto] | None = None,
     standard_input: BinaryIO | None = None,
 ) -> Iterator[Answer]:
     """Yield the best results for each photo of a query, or for all as one, or for its labels.
 
-    Photos that cannot be read are appended to `skipped`. Raises PhotoError if that is one that is named, and is one of
-    several that make one query; UserError for a label that is none, a folder that is not indexed, a box that is not
-    inside the one photo.
+    Photos that cannot be read are appended to `skipped`, those of which a part is missing to `incomplete`.
+    Raises PhotoError if one that is named cannot be read, and is one of several that make one query; UserError for a
+    label that is none, a folder that is not indexed, a box that is not inside the one photo.
     """
     classes = dict.fromkeys(known for label in query.labels for known in classes_called(label, model.spec))
     among = Selection(
-        folders=tuple(Path(absolute(folder)) for folder in query.within),
+        folders=tuple(known_place(Path(absolute(folder)), index.roots()) for folder in query.within),
         classes=tuple(known.id or known.name for known in classes),
     )
     if not query.photos and not query.images:
         among = replace(among, min_probability=query.min_score or 0.0)
         names = tuple(known.name for known in classes)
-        yield Answer(", ".join(query.labels), index.most_probable(among, query.top), names)
+        yield Answer(", ".join(query.labels), there_first(index.most_probable(among, query.top)), names)
         return
     among = replace(among, min_probability=LEAST_PROBABILITY)
     if query.box is not None and (len(query.photos) > 1 or os.path.isdir(query.photos[0])):
         raise UserError("a box is a region of one photo; name just that")
-    embed = partial(embed_query_photos, index, model, mirror=query.mirror, skipped=skipped)
+    embed = partial(embed_query_photos, index, model, mirror=query.mirror, skipped=skipped, incomplete=incomplete)
     away = UNLIKE_WEIGHT * _mean(list(embed(query.unlike)), query.unlike, skipped) if query.unlike else None
     photos = chain(
         embed(query.photos, box=query.box, standard_input=standard_input), embed_query_images(model, query.images)
@@ -105,7 +106,13 @@ def search_index(
     for batch in in_batches(asked, BATCH_SIZE):
         embeddings = np.stack([embedding if away is None else unit(embedding - away) for _, embedding in batch])
         answers = index.search(embeddings, query.top, min_score=query.min_score, among=among, recall=query.recall)
-        yield from (Answer(name, results) for (name, _), results in zip(batch, answers, strict=True))
+        yield from (Answer(name, there_first(results)) for (name, _), results in zip(batch, answers, strict=True))
+
+
+def there_first(results: Sequence[SearchResult]) -> list[SearchResult]:
+    """Mark the results whose files are not there, and put them last; otherwise the order stays."""
+    marked = [replace(found, missing=not os.path.exists(found.path)) for found in results]
+    return sorted(marked, key=lambda found: found.missing)
 
 
 def _mean(photos: Sequence[QueryPhoto], named: Sequence[Path], skipped: Sequence[SkippedPhoto]) -> NDArray[np.float32]:

@@ -83,7 +83,7 @@ def as_lesson(
     shown = [place for place, label in enumerate(checked) if label >= 0]
     if len(shown) < 2:
         raise DatasetError(
-            f"{len(shown)} pictures of the classes to learn are too few to check with; {_more_evidence(evidence)}"
+            f"{len(shown)} pictures of the classes to learn are too few for validation; {_more_evidence(evidence)}"
         )
     return (
         replace(
@@ -150,8 +150,8 @@ def find_pictures(
     tell_skipped(skipped, report)
     for source, draw in zip(sources, dataset.draws, strict=True):
         unlabelled = dataset.train.labels[draw.start] == UNLABELLED
-        what = "pictures without labels" if unlabelled else "labelled pictures"
-        report.note(f"{source.root}: {draw.stop - draw.start} {what} to learn from")
+        what = "training pictures without labels" if unlabelled else "labelled training pictures"
+        report.note(f"{source.root}: {draw.stop - draw.start} {what}")
     check = dataset.validation
     parts = [
         dataset.train.paths,

@@ -114,7 +114,7 @@ class Checkpoint:
         content = {
             "fc7": json.dumps(header),
             "mean": self.normalisation.mean,
-            "deviation": self.normalisation.deviation,
+            "deviation": self.normalisation.std,
             "colours": self.normalisation.colours,
             "network": self.network,
             "average": self.average,
