@@ -215,8 +215,9 @@ def duplicates_command(
 
     \b
     exact    files of the same bytes
-    altered  one picture resaved, resized, cropped by up to a fifth of each side,
-             framed, recoloured or mirrored; not turned
+    altered  one picture resaved, resized, cropped by up to 30 % of each side,
+             framed, recoloured, mirrored, turned, tilted by up to 5°, or shown in
+             a screenshot
     alike    pictures that look much alike, and are no copies
 
     The best of a group comes first: most pixels, most bytes, files before links, those of --against, oldest. A photo
@@ -227,7 +228,8 @@ def duplicates_command(
     With --against, the photos of that folder are never printed.
 
     What is compared is what the index knows: bring it up to date with fc7 index first. A photo whose file is gone or
-    has changed since is left out. Several names of one file (links) are no copies, and none of them is printed.
+    has changed since is left out. Of an index made by an older fc7, the first search reads all photos, and the index
+    keeps what was seen. Several names of one file (links) are no copies, and none of them is printed.
     """
     null_wants_paths(null, format)
 

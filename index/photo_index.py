@@ -32,6 +32,7 @@ from index.catalog.queries import (
     skipped_photos,
 )
 from index.catalog.selection import Selection, most_probable
+from index.catalog.thumbnails import keep_thumbnails, thumbnails_of
 from index.errors import ModelMismatchError, PhotoIndexError
 from index.exact_search import as_queries, best_photos, neighbours
 from index.files import absolute
@@ -186,6 +187,14 @@ class PhotoIndex:
     def files(self, ids: NDArray[np.int64]) -> list[IndexedFile]:
         """Read the files of photos with these ids (n,), sorted by id, without photos that were removed meanwhile."""
         return files_with_ids(self._catalog, ids)
+
+    def thumbnails(self, ids: NDArray[np.int64]) -> dict[int, bytes]:
+        """Read the thumbnails of photos with these ids (n,), by id, of those that have one."""
+        return thumbnails_of(self._catalog, ids)
+
+    def keep_thumbnails(self, thumbnails: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Store thumbnails by content hash; False where that cannot be done now, because of a writer or of rights."""
+        return keep_thumbnails(self._catalog.path, thumbnails)
 
     def neighbours(self, ids: NDArray[np.int64], k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Find scores (n, k) and ids (n, k) of the photos that look most like each of those with `ids` (n,).

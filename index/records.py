@@ -88,6 +88,7 @@ class NewPhoto:
 
     `path` is relative to the folder of the sync, as bytes (`os.fsencode`). Width and height are of the upright picture,
     in pixels. Only the direction of the embedding is kept; `missing`, what is missing of its picture, is not stored.
+    The thumbnail is what copies are recognised by, a JPEG.
     Raises ValueError for both or neither.
     """
 
@@ -100,6 +101,7 @@ class NewPhoto:
     labels: tuple[Prediction, ...] | None = None
     skipped: str | None = None
     missing: str | None = None
+    thumbnail: bytes | None = None
 
     def __post_init__(self) -> None:
         if (self.embedding is None) == (self.skipped is None):

@@ -79,13 +79,26 @@ VERSION_5: Migration = (
     "CREATE INDEX photos_content_hash ON photos (content_hash) WHERE embedding IS NOT NULL",
 )
 
+# What photos are compared by when copies are looked for, by the content of the file: copies share one.
+_DROP_THUMBNAIL = (
+    "DELETE FROM thumbnails WHERE content_hash = OLD.content_hash AND NOT EXISTS"
+    " (SELECT 1 FROM photos WHERE content_hash = OLD.content_hash AND embedding IS NOT NULL)"
+)
+VERSION_6: Migration = (
+    # A JPEG of 128 × 128 grey pixels, see retrieval/photos/thumbnail.py.
+    "CREATE TABLE thumbnails (content_hash BLOB PRIMARY KEY, jpeg BLOB NOT NULL)",
+    f"CREATE TRIGGER photo_with_thumbnail_deleted AFTER DELETE ON photos BEGIN {_DROP_THUMBNAIL}; END",
+    f"CREATE TRIGGER photo_with_thumbnail_changed AFTER UPDATE OF content_hash, embedding ON photos"
+    f" BEGIN {_DROP_THUMBNAIL}; END",
+)
+
 OWN = "own:"
 """Before the name of a label of the user's own, where the table `labels` has a class."""
 
 # Labels that the user has taught. Their probabilities of photos lie in `labels`; index/catalog/own_labels.py puts them
-# there. It stands by itself, whichever of the versions before it there are.
+# there.
 _DROP_OWN = f"DELETE FROM labels WHERE photo_id = OLD.id AND class IN (SELECT '{OWN}' || name FROM own_labels)"
-VERSION_8: Migration = (
+VERSION_7: Migration = (
     """
     CREATE TABLE own_labels (
         name TEXT PRIMARY KEY,
@@ -108,7 +121,7 @@ VERSION_8: Migration = (
 )
 
 # One entry for each version ever released, oldest first; released entries are never changed.
-MIGRATIONS: tuple[Migration, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_8)
+MIGRATIONS: tuple[Migration, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7)
 
 
 def read_version(connection: sqlite3.Connection, path: Path, *, newest: int = len(MIGRATIONS)) -> int:

@@ -1,9 +1,9 @@
 """Finds copies among indexed photos: of the same bytes, of the same picture altered, and look-alikes, kept apart.
 
 There are three rounds, and only the best photo of each group takes part in the next. The first compares content hashes,
-and reads the files whose hashes are equal. The second takes the nearest neighbours of each photo by embedding, never
-all pairs, and compares their pictures. The third takes the neighbours that look alike and are no copies. No file is
-written or removed.
+and reads the files whose hashes are equal. The second takes the nearest neighbours of each photo by embedding and those
+of nearly the same perceptual hash, never all pairs, and compares their pictures. The third takes the neighbours that
+look alike and are no copies. No file is changed or removed.
 """
 
 import os
@@ -19,18 +19,21 @@ from index.errors import UserError
 from index.files import absolute
 from index.photo_index import PhotoIndex
 from retrieval.answers import duplicate_group
+from retrieval.duplicates.candidates import document_pairs, hash_pairs
 from retrieval.duplicates.compare import compare_pictures, connected_groups, same_bytes
+from retrieval.duplicates.likeness import SAME_PICTURE, document_pictures
+from retrieval.duplicates.pictures import PhotoPictures
 from retrieval.photos.files import stamp_of
 from retrieval.pipeline.progress import Progress
 
 Likeness = Literal["exact", "altered", "alike"]
 LIKENESSES: tuple[Likeness, ...] = get_args(Likeness)
 
-# All four by benchmarks/duplicates.py, see docs/results.md: neighbours whose pictures are compared, from which score of
-# the embedding on, the likeness from which two are one picture, and the score from which others look alike.
+# All by benchmarks/duplicates.py, see docs/results.md: neighbours whose pictures are compared, from which score of the
+# embedding on, and the score from which others look alike. Documents of one layout are all near: many are looked at.
 NEIGHBOURS = 8
+DOCUMENTS_NEAR = 256
 LEAST_SCORE = 0.55
-SAME_PICTURE = 0.88
 ALIKE = 0.88
 # A photo may have many copies, or neighbours in other folders, that are left out: the most neighbours that are fetched.
 MOST_NEIGHBOURS = 1024
@@ -109,12 +112,12 @@ def find_duplicates(
     of `likenesses` are left out.
     Raises PhotoIndexError for a folder that is not in the index, UserError for one on both sides.
     """
-    search = _Search(index, folders, against)
-    groups = search.exact(progress)
+    search = _Search(index, folders, against, progress)
+    groups = search.exact(only=not set(likenesses) - {"exact"})
     if set(likenesses) - {"exact"}:
-        pairs, scores = search.neighbours(min(LEAST_SCORE, min_score), progress)
-        same = search.compare(pairs, progress)
-        groups += search.group("altered", pairs[same >= SAME_PICTURE])
+        pictures = search.pictures()
+        pairs, scores = search.neighbours(min(LEAST_SCORE, min_score))
+        groups += search.group("altered", search.one_picture(pictures, pairs[scores >= LEAST_SCORE]))
         if "alike" in likenesses:
             groups += search.group("alike", pairs[scores >= min_score])
     wanted = tuple(group for group in groups if group.likeness in likenesses)
@@ -127,8 +130,11 @@ class _Search:
     At first that is the photo itself; it is n once the photo is left out.
     """
 
-    def __init__(self, index: PhotoIndex, folders: Sequence[Path], against: Sequence[Path]) -> None:
+    def __init__(
+        self, index: PhotoIndex, folders: Sequence[Path], against: Sequence[Path], progress: Progress | None
+    ) -> None:
         self._index = index
+        self._progress = progress
         ids, content = index.contents()
         side = np.full(len(ids), -1 if folders else 0, dtype=np.int8)
         sides = {absolute(folder): 0 for folder in folders}
@@ -143,16 +149,20 @@ class _Search:
         self.ids, self._content, self._reference = ids[taken], content[taken], side[taken] == 1
         self._two_sides = bool(against)
         self._representative = np.arange(len(self.ids) + 1)
-        self._done = 0
+        self._done = self._total = 0
         self.left_out = 0
 
-    def exact(self, progress: Progress | None) -> list[DuplicateGroup]:
-        """Group photos of the same bytes, each of them read again: bytes can change where size and time do not."""
+    def exact(self, *, only: bool) -> list[DuplicateGroup]:
+        """Group photos of the same bytes, each of them read again: bytes can change where size and time do not.
+
+        Progress counts these, and if it is not `only` that, each of the other photos twice: seen, and compared.
+        """
         order = np.argsort(self._content, kind="stable")
         ends = np.flatnonzero(np.diff(self._content[order])) + 1
         groups = [self._look_at(group) for group in np.split(order, ends) if len(group) > 1]
         numbers = np.sort([number for photos in groups if self._is_group(photos) for number in photos]).astype(np.int64)
-        changed = numbers[~same_bytes(self._index, self.ids[numbers], progress)]
+        self._total = len(numbers) + (0 if only else 2 * len(np.unique(self._content)))
+        changed = numbers[~same_bytes(self._index, self.ids[numbers], lambda done, _: self._tell(done))]
         self._leave_out(changed)
         self._done = len(numbers)
         gone = set(changed.tolist())
@@ -165,29 +175,85 @@ class _Search:
         groups = connected_groups(map(tuple, self._across(self._representative[pairs]).tolist()))
         return self._settle(likeness, (self._look_at(np.array(members, dtype=np.int64)) for members in groups))
 
-    def neighbours(self, least: float, progress: Progress | None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def pictures(self) -> PhotoPictures:
+        """Look at the best photo of each group, and leave out those that cannot be read as indexed."""
+        begun = self._done
+
+        def count(photos: int) -> None:
+            self._done += photos
+            self._tell(self._done)
+
+        numbers = np.flatnonzero(self._is_there())
+        pictures = PhotoPictures(self._index, self.ids[numbers], count)
+        self._leave_out(numbers[~pictures.seen])
+        # Those whose copies were all left out, or changed, are not there to be seen.
+        self._done = begun + (self._total - begun) // 2
+        return pictures
+
+    def neighbours(self, least: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Pair photos with their nearest: pairs (m, 2), each once, and scores (m,) of at least `least`."""
-        asking = np.flatnonzero((self._representative[:-1] == np.arange(len(self.ids))) & ~self._reference)
+        asking = self._asking()
         found = [(np.empty((0, 2), dtype=np.int64), np.empty(0))]
         for start in range(0, len(asking), PHOTOS_PER_QUERY):
             found.append(self._nearest(asking[start : start + PHOTOS_PER_QUERY], least))
-            if progress is not None:
-                progress(self._done + min(start + PHOTOS_PER_QUERY, len(asking)), self._done + len(asking))
-        self._done += len(asking)
         pairs, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
         _, first = np.unique(pairs[:, 0] * (len(self.ids) + 1) + pairs[:, 1], return_index=True)
         return pairs[first], scores[first]
 
-    def compare(self, pairs: NDArray[np.int64], progress: Progress | None) -> NDArray[np.float32]:
-        """Compare the pictures of pairs (m, 2): likeness (m,); photos that cannot be read as indexed are left out."""
+    def one_picture(self, pictures: PhotoPictures, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Find which of the pairs (m, 2), and of those that look alike without colour, are one picture: (p, 2)."""
+        asking = self._asking()
+        others = np.flatnonzero(self._reference & self._is_there()) if self._two_sides else asking
+        seen = self._places_seen(pictures)
+        more = seen[hash_pairs(pictures.small, np.searchsorted(seen, asking), np.searchsorted(seen, others))]
+        documents = seen[pictures.seen & pictures.flat]
+        pairs = np.unique(np.concatenate([pairs, more, self._documents(pictures, documents)]), axis=0)
+        pairs = self._across(pairs)
+        begun = self._done
 
-        def also_done(done: int, total: int) -> None:
-            if progress is not None:
-                progress(self._done + done, self._done + total)
+        def compared(done: int, total: int) -> None:
+            self._done = begun + (self._total - begun) * done // total
+            self._tell(self._done)
 
-        found, unread = compare_pictures(self._index, self.ids[pairs], also_done)
-        self._leave_out(np.searchsorted(self.ids, unread))
-        return found
+        likeness = compare_pictures(pictures, np.searchsorted(seen, pairs), compared)
+        self._done = self._total
+        self._tell(self._done)
+        return pairs[likeness >= SAME_PICTURE]
+
+    def _documents(self, pictures: PhotoPictures, documents: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Pair documents with those among their many neighbours of which they are most like a part."""
+        near: list[NDArray[np.int64]] = []
+        for start in range(0, len(documents), PHOTOS_PER_QUERY):
+            scores, ids = self._index.neighbours(self.ids[documents[start : start + PHOTOS_PER_QUERY]], DOCUMENTS_NEAR)
+            others = self._representative[self._places(ids)]
+            for row, score in zip(others, scores, strict=True):
+                near.append(np.flatnonzero(np.isin(documents, row[score >= LEAST_SCORE])))
+        if not len(documents):
+            return np.empty((0, 2), dtype=np.int64)
+        places = np.searchsorted(self._places_seen(pictures), documents)
+        # 8 kB of each document in memory.
+        looked_at = np.concatenate(
+            [
+                document_pictures(pictures.thumbnails(places[start : start + PHOTOS_PER_QUERY])).astype(np.float16)
+                for start in range(0, len(places), PHOTOS_PER_QUERY)
+            ]
+        )
+        return documents[document_pairs(looked_at, near)]
+
+    def _places_seen(self, pictures: PhotoPictures) -> NDArray[np.int64]:
+        return np.searchsorted(self.ids, pictures.ids)
+
+    def _asking(self) -> NDArray[np.int64]:
+        return np.flatnonzero(self._is_there() & ~self._reference)
+
+    def _is_there(self) -> NDArray[np.bool_]:
+        """Tell which photos (n,) are the best of their group, and not left out."""
+        there: NDArray[np.bool_] = self._representative[:-1] == np.arange(len(self.ids))
+        return there
+
+    def _tell(self, done: int) -> None:
+        if self._progress is not None:
+            self._progress(done, self._total)
 
     def _nearest(self, asking: NDArray[np.int64], least: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         pairs: list[tuple[int, int]] = []

@@ -71,10 +71,10 @@ class ZeroShot:
 def embed_labels(half: TextHalf, labels: Sequence[str], *, prompt: str = PROMPT) -> NDArray[np.float32]:
     """Return the embeddings (n, dim) of labels, each put into the prompt. Raises OptionError, and what `embed` does."""
     if not labels:
-        raise OptionError("there are no labels; give some with commas between: --labels cat,dog")
+        raise OptionError("there are no labels", hint="give some with commas between: --labels cat,dog")
     for label in labels:
         if not label.strip():
-            raise OptionError("a label is empty; give words with single commas between: --labels cat,dog")
+            raise OptionError("a label is empty", hint="give words with single commas between: --labels cat,dog")
     if "{}" not in prompt:
         raise OptionError(f"the prompt {prompt!r} has no {{}} where the label goes; write for example {PROMPT!r}")
     return half.embed([prompt.replace("{}", label) for label in labels])
