@@ -43,6 +43,13 @@ if TYPE_CHECKING:
     show_default="as before, auto at first",
     help="Kind of FAISS index: auto (by the number of photos), Flat, SQ8, IVF,SQ8 or HNSW.",
 )
+@click.option(
+    "--exclude",
+    metavar="PATTERN",
+    multiple=True,
+    help="Leave out files and folders, as a line of a .gitignore would; can be given several times, and is remembered.",
+)
+@click.option("--no-exclude", is_flag=True, help="Forget the patterns that --exclude was given before.")
 @click.option("--retry-skipped", is_flag=True, help="Try again what was skipped before, though it has not changed.")
 @click.option("--watch", is_flag=True, help="Run until Ctrl-C, and update the index whenever its folders change.")
 @strict_option
@@ -54,6 +61,8 @@ def index_command(
     index: Path,
     rebuild: bool,
     kind: str | None,
+    exclude: Sequence[str],
+    no_exclude: bool,
     retry_skipped: bool,
     watch: bool,
     strict: bool,
@@ -62,6 +71,10 @@ def index_command(
 
     Only photos that are new or changed are looked at. A folder that is not there, on a drive that is not plugged in,
     keeps its photos in the index. Nothing is ever written into a photo folder.
+
+    Hidden files, bins, snapshots, thumbnails and backups are left out, and what a file .fc7ignore in a photo folder
+    says, which has the rules of a .gitignore. A PATTERN is a line of one for all folders of the index, and comes before
+    these files. What is left out from now on leaves the index. fc7 info shows the patterns.
 
     --rebuild refuses while photos that are indexed cannot be seen. The old index is searched until the new one is
     finished; the same command resumes an interrupted one.
@@ -86,6 +99,8 @@ def index_command(
             rebuild=rebuild,
             watch=watch,
             kind=kind,
+            exclude=exclude,
+            no_exclude=no_exclude,
             retry_skipped=retry_skipped,
             concurrency=concurrency,
             progress=progress,

@@ -141,12 +141,13 @@ def _outermost(folders: Sequence[Path]) -> list[Path]:
 
 
 def _begin(index: IndexWriter, folder: Path, *, retry_skipped: bool) -> _FolderRun | FolderReport:
-    scan = scan_folder(folder)
+    root = next((root for root in index.roots() if folder.is_relative_to(root)), folder)
+    scan = scan_folder(folder, root=root, patterns=index.exclude)
     skipped = [SkippedPhoto(folder / os.fsdecode(path), reason) for path, reason in scan.unlisted.items()]
     if b"" in scan.unlisted:
         reason = f"cannot be searched ({scan.unlisted[b'']}); its photos stay indexed"
         return FolderReport(folder, None, (SkippedPhoto(folder, reason),))
-    empty = scan.empty if scan.photos else [b""]
+    empty = scan.empty if scan.photos or scan.left_out else [b""]
     sync = index.begin_sync(folder, scan.photos, retry_skipped=retry_skipped, unlisted=scan.unlisted, empty=empty)
     return _FolderRun(index.folder, folder, scan, sync, skipped)
 

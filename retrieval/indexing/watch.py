@@ -15,7 +15,8 @@ from index.index_writer import IndexWriter
 from index.records import SyncCounts
 from retrieval.indexing.index_folders import FolderReport, index_folders
 from retrieval.models.model import Model
-from retrieval.photos.scan import has_photo_suffix, is_left_out
+from retrieval.photos.exclusions import IGNORE_FILE, is_left_out
+from retrieval.photos.scan import has_photo_suffix
 from retrieval.pipeline.executor import Concurrency
 from retrieval.pipeline.progress import Progress
 
@@ -102,6 +103,8 @@ def _identities(folders: Sequence[Path]) -> dict[Path, tuple[int, int]]:
 def _matters(change: "Change", path: str) -> bool:
     name = os.fsencode(os.path.basename(path))
     # What is no file is a folder, or gone and perhaps was one.
+    if name == IGNORE_FILE:
+        return True
     return not is_left_out(name) and (has_photo_suffix(name) or not os.path.isfile(path))
 
 
