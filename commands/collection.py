@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -155,92 +155,6 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
         end = "\0" if null else "\n"
         write(format_results(answers, format, labelled=not query.photos, width=table_width(), end=end))
     report_skipped(skipped, named=query.photos + query.unlike, strict=strict)
-
-
-@click.command("duplicates", epilog="Example: fc7 duplicates ~/Pictures -0 | xargs -0 mv -n -t ~/copies")
-@click.argument("folders", metavar="[FOLDER]...", nargs=-1, type=PATH)
-@click.option(
-    "--against",
-    multiple=True,
-    type=PATH,
-    metavar="FOLDER",
-    help="Compare with the photos of this folder, instead of among themselves; can be given several times.",
-)
-@click.option(
-    "--like",
-    multiple=True,
-    type=click.Choice(["exact", "altered", "alike"]),
-    show_default="all three; exact alone where paths are printed",
-    help="Which groups to list; can be given several times.",
-)
-@click.option(
-    "--min-score",
-    type=click.FloatRange(-1, 1),
-    default=0.88,
-    help="Look-alikes have this score or more in a search; measured for the built-in model.",
-)
-@format_option("table", "json", "jsonl", "paths")
-@click.option("-0", "--null", is_flag=True, help="Print paths, each ended by a NUL, as xargs -0 takes them.")
-@index_option
-def duplicates_command(
-    folders: Sequence[Path],
-    *,
-    against: Sequence[Path],
-    like: Sequence[Any],
-    min_score: float,
-    format: str,
-    null: bool,
-    index: Path,
-) -> None:
-    """Find copies among the indexed photos: all of them, or those below FOLDER. No file is removed or changed.
-
-    \b
-    exact    files of the same bytes
-    altered  one picture resaved, resized, cropped by up to a fifth of each side,
-             framed, recoloured or mirrored; not turned
-    alike    pictures that look much alike, and are no copies
-
-    The best of a group comes first: most pixels, most bytes, files before links, those of --against, oldest. A photo
-    that is exact and altered is in a group of each; only the best of the exact copies is in the second, and so on.
-
-    With --format paths or -0, the paths of all but the best of each group are printed, of exact copies alone unless
-    --like says otherwise. What is printed for altered and alike can be a mistake: look at these before you remove any.
-    With --against, the photos of that folder are never printed.
-
-    What is compared is what the index knows: bring it up to date with fc7 index first. A photo whose file is gone or
-    has changed since is left out. Several names of one file (links) are no copies, and none of them is printed.
-    """
-    null_wants_paths(null, format)
-
-    from commands.progress_bar import ProgressBar
-    from commands.tables import format_duplicates
-    from index.photo_index import PhotoIndex
-    from retrieval.duplicates.find import LIKENESSES, find_duplicates
-
-    paths = null or format == "paths"
-    with (
-        PhotoIndex.open(index) as photo_index,
-        ProgressBar("Comparing", sys.stderr) as progress,
-    ):
-        found = find_duplicates(
-            photo_index,
-            folders,
-            against=against,
-            likenesses=like or (["exact"] if paths else LIKENESSES),
-            min_score=min_score,
-            progress=progress,
-        )
-    write(
-        format_duplicates(found.groups, "paths" if paths else format, width=table_width(), end="\0" if null else "\n")
-    )
-    if found.left_out:
-        click.echo(
-            f"Left out: {found.left_out:,} photos whose files cannot be read now, or have changed since they were "
-            "indexed; bring the index up to date with fc7 index.",
-            err=True,
-        )
-    if not found.groups:
-        click.echo(f"No copies among {found.photos:,} photos.", err=True)
 
 
 @click.command("forget", epilog="Example: fc7 forget /mnt/sold-drive")

@@ -30,7 +30,7 @@ from retrieval.answers import (
 from retrieval.text import csv_line, file_size, printable
 
 if TYPE_CHECKING:
-    from retrieval.duplicates.find import DuplicateGroup, DuplicatePhoto
+    from retrieval.duplicates.keep import DuplicateGroup, DuplicatePhoto
     from retrieval.evaluation.evaluate import PictureResult
     from retrieval.evaluation.speed import Measured, Speed
     from retrieval.indexing.check import CheckReport
@@ -41,6 +41,24 @@ if TYPE_CHECKING:
     from retrieval.searching.search import Answer
 
 LIKENESS_NAMES = {"exact": "exact copies", "altered": "one picture, altered", "alike": "look-alikes"}
+KEPT_BECAUSE = {
+    "keep_in": "where it lies",
+    "place": "outside the bin",
+    "raw": "camera RAW",
+    "detail": "more detail",
+    "camera": "camera data",
+    "not_enlarged": "not enlarged",
+    "format": "better format",
+    "compression": "less compressed",
+    "pixels": "more of the picture",
+    "library": "in a photo library",
+    "file": "no link",
+    "reference": "in --against",
+    "links": "links lead to it",
+    "age": "older",
+    "path": "shorter path",
+    "order": "indexed first",
+}
 LEAST_ROOM = 16  # characters of a path that are shown even if the line does not fit then
 MANY = 10  # parts of a value, of which a table shows only the first few
 FEW = 3
@@ -265,7 +283,8 @@ def _tables(tables: Iterable[tuple[str, Sequence[tuple[str, str]]]], width: int 
 
 def _group_heading(group: "DuplicateGroup") -> str:
     spare = file_size(sum(photo.size for photo in group.photos[1:]))
-    return f"{LIKENESS_NAMES[group.likeness]}: {len(group.photos)} photos, {spare} without the first"
+    kept = ", ".join(KEPT_BECAUSE[name] for name in group.kept_because)
+    return f"{LIKENESS_NAMES[group.likeness]}: {len(group.photos)} photos, {spare} without the first, kept for: {kept}"
 
 
 def _group_row(photo: "DuplicatePhoto") -> tuple[str, str]:

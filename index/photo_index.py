@@ -164,11 +164,15 @@ class PhotoIndex:
 
     def ids_below(self, folder: Path) -> NDArray[np.int64]:
         """Read the ids (n,) of those below a folder, sorted. Raises PhotoIndexError for a folder that is not known."""
+        self.check_known(folder)
+        return ids_below(self._catalog, os.fsencode(absolute(folder)))
+
+    def check_known(self, folder: Path) -> None:
+        """Raise PhotoIndexError for a folder that is not known."""
         if not self.knows(folder):
             place = absolute(folder)
             command = shlex.join(["fc7", "index", place, "--index", str(self.folder)])
             raise PhotoIndexError(f"{place} is not in the index in {self.folder}", hint=f"add it with `{command}`")
-        return ids_below(self._catalog, os.fsencode(absolute(folder)))
 
     def contents(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Read what `ids` gives, and beside each the smallest id (n,) of a photo whose file had the same bytes."""

@@ -9,7 +9,7 @@ import skimage.data
 from click.testing import Result
 from PIL import Image
 
-from commands.collection import duplicates_command
+from commands.duplicates import duplicates_command
 from commands.tables import format_duplicates
 from retrieval.duplicates.find import ALIKE
 

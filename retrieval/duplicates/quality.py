@@ -1,0 +1,174 @@
+"""Judges how near a file is to what a camera saw: real detail, not pixels; what was lost to JPEG; data of a camera.
+
+Copies are compared with each other only, so measures need not be right, but must be wrong in the same way for all.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from index.errors import PhotoError
+from index.records import IndexedFile
+from retrieval.photos.camera_raw import is_camera_raw
+from retrieval.photos.decode import open_photo
+from retrieval.photos.files import read_stamped
+from retrieval.photos.formats import RAW, photo_format
+
+TILE = 128
+TILES = 16
+"""Spectra are those of tiles of so many pixels a side, of the ones with the most contrast."""
+BANDS = 64
+"""Frequencies are told apart to this part of a cycle per pixel."""
+REFERENCE = slice(2, 9)
+"""Bands that every picture fills, to which others are compared."""
+HELD = 0.1
+"""A band holds detail if it has this share of the reference; natural pictures have the same in all, about."""
+BLOCK = 8
+"""Width and height of the blocks of JPEG."""
+MOST_BLOCKS = 4096
+LEAST_BLOCKS = 64
+STEPS = np.arange(2, 41)
+"""Steps of quantisation that are told apart; 1 is none."""
+REGULAR = 0.4
+"""How regular coefficients are from which a step is believed; 1 is multiples of the step only."""
+FLAT = 8
+"""A block with fewer grey levels between its darkest and its brightest pixel is flat."""
+
+_LOSSLESS = {"PNG", "BMP", "PPM", "TIFF"}
+_FROM_CAMERAS = {"HEIF", "AVIF"}
+_PALETTE = 3  # the colour type of a PNG
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What a file holds of a picture. `detail` and `pixels` count the pixels without flat margins.
+
+    `detail` counts those that the picture would need to hold what it does, by its spectrum: an enlarged picture has
+    more pixels and no more detail. `step` is the coarsest step to which JPEG rounded, now or before it was saved again.
+    `format` is 0 for pictures without loss and a camera's HEIC or AVIF, 1 for others, 2 for those of 256 colours.
+    `camera` tells whether EXIF data name a camera, and are of a picture of this size.
+    """
+
+    raw: bool
+    detail: float
+    pixels: int
+    format: int
+    camera: bool
+    step: float
+
+    @property
+    def sharpness(self) -> float:
+        """Detail, with less for each pixel that does nothing for it: falls when a picture is enlarged or shrunk."""
+        return self.detail**2 / self.pixels
+
+
+def quality_of(file: IndexedFile) -> Quality:
+    """Judge the file of a photo. Raises PhotoError, also where it has changed since it was indexed."""
+    data, stamp = read_stamped(file.path)
+    if stamp != file.stamp:
+        raise PhotoError("it has changed since it was indexed")
+    return judge(data)
+
+
+def judge(data: bytes) -> Quality:
+    """Judge the bytes of a file. Raises PhotoError for what is no picture."""
+    format = photo_format(data) or ""
+    raw = format == RAW or (format == "TIFF" and is_camera_raw(data))
+    image = open_photo(data)
+    grey = np.asarray(image.convert("L"))
+    inside = _without_margins(grey)
+    camera = not raw and _has_camera_data(image)
+    step = compression_step(grey)
+    palette = format == "GIF" or (format == "PNG" and data[25:26] == bytes([_PALETTE]))
+    best = (format in _LOSSLESS and step == 1) or (format in _FROM_CAMERAS and camera)
+    return Quality(raw, inside.size * detail_share(inside), inside.size, 2 if palette else 1 - best, camera, step)
+
+
+def detail_share(grey: NDArray[np.uint8]) -> float:
+    """Return how much of the frequencies that grey values (h, w) could hold is filled, 0 to 1.
+
+    The power of natural pictures falls with the square of the frequency (Field, 1987). Where it falls below a tenth of
+    that, there is no detail: blurred, or enlarged from fewer pixels.
+    """
+    side = min(TILE, *grey.shape)
+    if side < 2 * BLOCK:
+        return 1.0
+    rows, columns = (
+        np.unique(np.linspace(0, size - side, max(1, min(BLOCK, size // side))).astype(int)) for size in grey.shape
+    )
+    tiles = np.stack([grey[y : y + side, x : x + side] for y in rows for x in columns]).astype(np.float32)
+    tiles -= tiles.mean(axis=(1, 2), keepdims=True)
+    tiles = tiles[np.argsort(-tiles.std(axis=(1, 2)), kind="stable")[:TILES]]
+    window = np.hanning(side)
+    power = (np.abs(np.fft.rfft2(tiles * np.outer(window, window))) ** 2).mean(axis=0)
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side))
+    band = np.round(frequency * BANDS).astype(int).ravel()
+    filled = np.bincount(band, (power * frequency**2).ravel()) / np.maximum(np.bincount(band), 1)
+    filled = filled[: BANDS // 2 + 1]
+    reference = filled[REFERENCE]
+    held = np.flatnonzero(filled >= HELD * np.median(reference[reference > 0])) if reference.any() else []
+    return float((held[-1] / (BANDS / 2)) ** 2) if len(held) else 0.0
+
+
+def compression_step(grey: NDArray[np.uint8]) -> float:
+    """Return the step to which low coefficients of blocks of grey values (h, w) were rounded, 1 where none is seen.
+
+    After Fan and de Queiroz (2003): coefficients of a picture that once was a JPEG lie at multiples of its step, though
+    it was saved again, better or without loss.
+    """
+    transform = _dct()
+    found = [1.0]
+    # A picture that was turned has its incomplete blocks on the other side.
+    for y, x in {(y, x) for y in (0, grey.shape[0] % BLOCK) for x in (0, grey.shape[1] % BLOCK)}:
+        high, wide = (grey.shape[0] - y) // BLOCK, (grey.shape[1] - x) // BLOCK
+        blocks = grey[y : y + high * BLOCK, x : x + wide * BLOCK].reshape(high, BLOCK, wide, BLOCK)
+        blocks = blocks.swapaxes(1, 2).reshape(-1, BLOCK, BLOCK)
+        blocks = blocks[:: max(1, len(blocks) // MOST_BLOCKS)].astype(np.float32)
+        coefficients = transform @ blocks @ transform.T
+        found.append(float(np.median([_step(coefficients[:, v, u]) for v, u in ((0, 1), (1, 0), (1, 1))])))
+    return max(found)
+
+
+def _step(values: NDArray[np.float32]) -> float:
+    """Return the largest step whose multiples the values (n,) are, those that are not 0."""
+    for step in STEPS[::-1]:
+        others = values[np.abs(values) > step / 2]
+        if len(others) >= LEAST_BLOCKS and np.cos(2 * np.pi / step * others).mean() > REGULAR:
+            return float(step)
+    return 1.0
+
+
+def _without_margins(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Cut off rows and columns of blocks at the edges that are flat: frames and margins are no part of a picture."""
+    high, wide = grey.shape[0] // BLOCK, grey.shape[1] // BLOCK
+    blocks = grey[: high * BLOCK, : wide * BLOCK].reshape(high, BLOCK, wide, BLOCK)
+    busy = blocks.max(axis=(1, 3), initial=0) - blocks.min(axis=(1, 3), initial=255).astype(int) >= FLAT
+    rows, columns = (np.flatnonzero(busy.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return grey
+    # To the very edge where the last whole block is busy.
+    bottom = grey.shape[0] if rows[-1] == high - 1 else (rows[-1] + 1) * BLOCK
+    right = grey.shape[1] if columns[-1] == wide - 1 else (columns[-1] + 1) * BLOCK
+    return grey[rows[0] * BLOCK : bottom, columns[0] * BLOCK : right]
+
+
+def _has_camera_data(image: Image.Image) -> bool:
+    try:
+        exif = image.getexif()
+        inside = exif.get_ifd(ExifTags.IFD.Exif)
+        sides = {inside.get(tag) for tag in (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)} - {None, 0}
+        return bool(exif.get(ExifTags.Base.Make) or exif.get(ExifTags.Base.Model)) and sides <= set(image.size)
+    except Exception:  # whatever is wrong with a block of EXIF, it names no camera
+        return False
+
+
+@cache
+def _dct() -> NDArray[np.float32]:
+    """Make the orthonormal matrix (BLOCK, BLOCK) of the DCT-II."""
+    number = np.arange(BLOCK)
+    matrix = np.cos(np.pi / BLOCK * (number + 0.5) * number[:, None]) * np.sqrt(2 / BLOCK)
+    matrix[0] /= np.sqrt(2)
+    return matrix.astype(np.float32)
