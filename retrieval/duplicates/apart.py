@@ -1,21 +1,31 @@
-"""Keeps photos apart that people said to be different, though each may be like a third one."""
+"""Keeps photos apart that people said to be different, or that lie in one folder, though each may be like a third."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import product
+from itertools import permutations, product
+from pathlib import Path
 
 from index.catalog.different import Pair
 from retrieval.duplicates.keep import DuplicatePhoto
 
 
 def kept_apart(
-    photos: Mapping[int, DuplicatePhoto], pairs: Iterable[tuple[int, int]], different: Collection[Pair]
+    photos: Mapping[int, DuplicatePhoto],
+    pairs: Iterable[tuple[int, int]],
+    different: Collection[Pair],
+    *,
+    across_folders: bool = False,
 ) -> Iterator[dict[int, DuplicatePhoto]]:
-    """Divide a group of photos, by their numbers, so that no part has two that are different.
+    """Divide a group of photos, by their numbers, so that no part has two that are different, or lie in one folder.
 
     A part is what pairs connect, the first of them first; without pairs, all are copies of each other.
     """
     opposed = _opposed(photos, different)
+    if across_folders:
+        folders: defaultdict[Path, list[int]] = defaultdict(list)
+        for number, photo in photos.items():
+            folders[photo.path.parent].append(number)
+        opposed |= {pair for together in folders.values() for pair in permutations(together, 2)}
     if not opposed:
         yield dict(photos)
         return

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,8 +63,7 @@ def find_duplicates(
     Where folders are nested, a photo belongs to the innermost one. Files are looked at as they are now, and
     those of the same bytes are read; one that is there under several names (links) counts once. Rounds after the last
     of `likenesses` are left out. Photos below the first folder of `keep_in` are best, then those of the next. With
-    `across_folders`, photos that lie in one folder are not compared with each other. Photos that people said to be
-    different are never in one group.
+    `across_folders`, no group has two photos that lie in one folder. None has two that people said to be different.
     Raises PhotoIndexError for a folder that is not in the index, UserError for one on both sides.
     """
     search = _Search(index, folders, against, keep_in, across_folders)
@@ -71,11 +71,17 @@ def find_duplicates(
     if set(likenesses) - {"exact"}:
         pairs, scores = search.neighbours(min(LEAST_SCORE, min_score), progress)
         same = search.compare(pairs, progress)
-        groups += search.group("altered", pairs[same >= SAME_PICTURE], progress)
+        groups += search.group("altered", _best(pairs, same, SAME_PICTURE), progress)
         if "alike" in likenesses:
-            groups += search.group("alike", pairs[scores >= min_score], progress)
+            groups += search.group("alike", _best(pairs, scores, min_score), progress)
     wanted = tuple(group for group in groups if group.likeness in likenesses)
     return Duplicates(wanted, len(search.ids), search.left_out)
+
+
+def _best(pairs: NDArray[np.int64], values: NDArray[Any], least: float) -> NDArray[np.int64]:
+    """Return the pairs (m, 2) of at least so much, the best first."""
+    order = np.argsort(-values, kind="stable")
+    return pairs[order[values[order] >= least]]
 
 
 class _Search:
@@ -191,9 +197,9 @@ class _Search:
     ) -> list[DuplicateGroup]:
         """Report groups, and make the best photo of each the representative of all of them."""
         settled = []
-        pairs = [] if linked is None else [(one, other) for one, other in linked.tolist()] if self._different else []
+        pairs = [] if linked is None else [(one, other) for one, other in linked.tolist()]
         for together in groups:
-            for photos in kept_apart(together, pairs, self._different):
+            for photos in kept_apart(together, pairs, self._different, across_folders=self._folders is not None):
                 if self._is_group(photos):
                     numbers, because = best_first(photos, self._keep_in)
                     settled.append(DuplicateGroup(likeness, tuple(photos[number] for number in numbers), because))
@@ -225,8 +231,6 @@ class _Search:
         return judged
 
     def _is_group(self, photos: Mapping[int, DuplicatePhoto]) -> bool:
-        if self._folders is not None and len({photo.path.parent for photo in photos.values()}) < 2:
-            return False
         return len(photos) > 1 and len({photo.reference for photo in photos.values()}) > self._two_sides
 
     def _folder_numbers(self) -> NDArray[np.int64]:

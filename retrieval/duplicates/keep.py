@@ -34,8 +34,10 @@ CRITERIA = (
     "path",  # shortest path
     "order",  # indexed first
 )
-# Measures that differ by less say nothing: of half the detail, a quarter more in steps of JPEG, a tenth of the pixels.
+# Measures that differ by less say nothing: half of the detail, a quarter more in steps of JPEG, a tenth of the pixels.
 SAME_DETAIL, SAME_STEP, SAME_PIXELS = 0.5, 1.25, 0.9
+# A photo is enlarged if another has so much less pixels and is so much sharper.
+FEWER_PIXELS, SHARPER = 0.7, 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,8 @@ def _what(quality: Quality | None, group: Sequence[Quality]) -> tuple[float, ...
     most, largest = max(other.detail for other in group), max(other.pixels for other in group)
     least = min(other.step for other in group)
     enlarged = any(
-        other.pixels < SAME_PIXELS * quality.pixels and other.sharpness > quality.sharpness for other in group
+        other.pixels < FEWER_PIXELS * quality.pixels and other.sharpness > SHARPER * quality.sharpness
+        for other in group
     )
     return (
         not quality.raw,

@@ -22,10 +22,11 @@ TILES = 16
 """Spectra are those of tiles of so many pixels a side, of the ones with the most contrast."""
 BANDS = 64
 """Frequencies are told apart to this part of a cycle per pixel."""
-REFERENCE = slice(2, 9)
-"""Bands that every picture fills, to which others are compared."""
+LOW_BANDS, FULLEST = slice(2, 9), 0.2
+"""What others are compared with: these bands, or, where a picture was enlarged so much that they are empty, this share
+of the fullest."""
 HELD = 0.1
-"""A band holds detail if it has this share of the reference; natural pictures have the same in all, about."""
+"""A band holds detail if it has this share of that; natural pictures have the same in all, about."""
 BLOCK = 8
 """Width and height of the blocks of JPEG."""
 MOST_BLOCKS = 4096
@@ -90,8 +91,8 @@ def judge(data: bytes) -> Quality:
 def detail_share(grey: NDArray[np.uint8]) -> float:
     """Return how much of the frequencies that grey values (h, w) could hold is filled, 0 to 1.
 
-    The power of natural pictures falls with the square of the frequency (Field, 1987). Where it falls below a tenth of
-    that, there is no detail: blurred, or enlarged from fewer pixels.
+    The power of natural pictures falls with the square of the frequency (Field, 1987). Where it falls much faster there
+    is no detail: blurred, or enlarged from fewer pixels.
     """
     side = min(TILE, *grey.shape)
     if side < 2 * BLOCK:
@@ -108,9 +109,11 @@ def detail_share(grey: NDArray[np.uint8]) -> float:
     band = np.round(frequency * BANDS).astype(int).ravel()
     filled = np.bincount(band, (power * frequency**2).ravel()) / np.maximum(np.bincount(band), 1)
     filled = filled[: BANDS // 2 + 1]
-    reference = filled[REFERENCE]
-    held = np.flatnonzero(filled >= HELD * np.median(reference[reference > 0])) if reference.any() else []
-    return float((held[-1] / (BANDS / 2)) ** 2) if len(held) else 0.0
+    if not filled.any():
+        return 0.0
+    present = filled[LOW_BANDS][np.bincount(band)[LOW_BANDS] > 0]
+    reference = max(float(np.median(present)), FULLEST * filled.max())
+    return float((np.flatnonzero(filled >= HELD * reference)[-1] / (BANDS / 2)) ** 2)
 
 
 def compression_step(grey: NDArray[np.uint8]) -> float:
@@ -160,7 +163,8 @@ def _has_camera_data(image: Image.Image) -> bool:
         exif = image.getexif()
         inside = exif.get_ifd(ExifTags.IFD.Exif)
         sides = {inside.get(tag) for tag in (ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight)} - {None, 0}
-        return bool(exif.get(ExifTags.Base.Make) or exif.get(ExifTags.Base.Model)) and sides <= set(image.size)
+        names = (str(exif.get(tag, "")).strip("\0 ") for tag in (ExifTags.Base.Make, ExifTags.Base.Model))
+        return any(names) and sides <= set(image.size)
     except Exception:  # whatever is wrong with a block of EXIF, it names no camera
         return False
 
