@@ -82,7 +82,7 @@ def duplicates_command(
     alike    pictures that look much alike, and are no copies
 
     The best of a group comes first, and the table says why: by --keep-in; not in a bin; camera RAW; more real detail;
-    camera data; not enlarged; lossless; less compressed; more of the picture; no link; of --against; the oldest; the
+    camera data; not enlarged; more of the picture; lossless; less compressed; no link; of --against; the oldest; the
     shortest path. A photo that is exact and altered is in a group of each; only the best of the exact copies is in the
     second, and so on.
 

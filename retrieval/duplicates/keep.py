@@ -23,9 +23,9 @@ CRITERIA = (
     "detail",  # real detail, by the spectrum
     "camera",  # EXIF data of a camera
     "not_enlarged",  # no smaller photo is sharper
-    "format",  # lossless, or as cameras write it
-    "compression",  # JPEG has rounded less
     "pixels",  # more of the picture
+    "format",  # lossless, or as cameras write it
+    "compression",  # JPEG has rounded less, which is not seen in what was cropped or resized since
     "library",  # in a library of Apple's programs, which would miss it
     "file",  # no link: its file may lie on a drive that is removed
     "reference",  # in a folder of --against
@@ -34,10 +34,10 @@ CRITERIA = (
     "path",  # shortest path
     "order",  # indexed first
 )
-# Measures that differ by less say nothing: half of the detail, a quarter more in steps of JPEG, a tenth of the pixels.
-SAME_DETAIL, SAME_STEP, SAME_PIXELS = 0.5, 1.25, 0.9
+# Measures say nothing that differ by less: half of the detail, a quarter more in steps, a twentieth of the pixels.
+SAME_DETAIL, SAME_STEP, SAME_PIXELS = 0.5, 1.25, 0.95
 # A photo is enlarged if another has so much less pixels and is so much sharper.
-FEWER_PIXELS, SHARPER = 0.7, 1.25
+FEWER_PIXELS, SHARPER = 0.7, 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +125,9 @@ def _what(quality: Quality | None, group: Sequence[Quality]) -> tuple[float, ...
         0 if quality.detail >= SAME_DETAIL * most else most - quality.detail,
         not quality.camera,
         enlarged,
+        0 if quality.pixels >= SAME_PIXELS * largest else largest - quality.pixels,
         quality.format,
         0 if quality.step <= SAME_STEP * least else quality.step,
-        0 if quality.pixels >= SAME_PIXELS * largest else largest - quality.pixels,
     )
 
 
