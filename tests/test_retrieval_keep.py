@@ -148,8 +148,8 @@ def test_heic_of_a_camera_is_better_than_a_jpeg_made_of_it() -> None:
 
 
 def test_camera_raw_comes_first() -> None:
-    better = Quality(raw=False, detail=1e6, pixels=10**6, format=0, camera=True, step=1)
-    raw = Quality(raw=True, detail=1e4, pixels=10**4, format=1, camera=False, step=4)
+    better = Quality(raw=False, detail=1e6, pixels=10**6, all_pixels=10**6, format=0, camera=True, step=1)
+    raw = Quality(raw=True, detail=1e4, pixels=10**4, all_pixels=10**4, format=1, camera=False, step=4)
     assert kept(photo("a.jpg", quality=better), photo("long name.dng", quality=raw)) == ("long name.dng", ("raw",))
 
 

@@ -114,8 +114,10 @@ def _where(photo: DuplicatePhoto, keep_in: Sequence[Path]) -> tuple[int, bool]:
 def _what(quality: Quality | None, group: Sequence[Quality]) -> tuple[float, ...]:
     if quality is None:
         return (0.0,) * 7
-    most, largest = max(other.detail for other in group), max(other.pixels for other in group)
-    least = min(other.step for other in group)
+    most, least = max(other.detail for other in group), min(other.step for other in group)
+    largest, widest = max(other.pixels for other in group), max(other.all_pixels for other in group)
+    # Both: a brighter copy may end in white where the original does not, and a frame adds nothing.
+    whole = quality.pixels >= SAME_PIXELS * largest or quality.all_pixels >= SAME_PIXELS * widest
     enlarged = any(
         other.pixels < FEWER_PIXELS * quality.pixels and other.sharpness > SHARPER * quality.sharpness
         for other in group
@@ -125,7 +127,7 @@ def _what(quality: Quality | None, group: Sequence[Quality]) -> tuple[float, ...
         0 if quality.detail >= SAME_DETAIL * most else most - quality.detail,
         not quality.camera,
         enlarged,
-        0 if quality.pixels >= SAME_PIXELS * largest else largest - quality.pixels,
+        0 if whole else largest - quality.pixels,
         quality.format,
         0 if quality.step <= SAME_STEP * least else quality.step,
     )

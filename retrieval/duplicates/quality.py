@@ -35,8 +35,8 @@ STEPS = np.arange(2, 41)
 """Steps of quantisation that are told apart; 1 is none."""
 REGULAR = 0.4
 """How regular coefficients are from which a step is believed; 1 is multiples of the step only."""
-FLAT = 8
-"""A block with fewer grey levels between its darkest and its brightest pixel is flat."""
+FLAT = 6
+"""A row of blocks with fewer grey levels between its darkest and its brightest pixel is of one colour."""
 
 _LOSSLESS = {"PNG", "BMP", "PPM", "TIFF"}
 _FROM_CAMERAS = {"HEIF", "AVIF"}
@@ -45,7 +45,7 @@ _PALETTE = 3  # the colour type of a PNG
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What a file holds of a picture. `detail` and `pixels` count the pixels without flat margins.
+    """What a file holds of a picture. `detail` and `pixels` count without frames of one colour, `all_pixels` with them.
 
     `detail` counts those that the picture would need to hold what it does, by its spectrum: an enlarged picture has
     more pixels and no more detail. `step` is the coarsest step to which JPEG rounded, now or before it was saved again.
@@ -56,6 +56,7 @@ class Quality:
     raw: bool
     detail: float
     pixels: int
+    all_pixels: int
     format: int
     camera: bool
     step: float
@@ -85,7 +86,8 @@ def judge(data: bytes) -> Quality:
     step = compression_step(grey)
     palette = format == "GIF" or (format == "PNG" and data[25:26] == bytes([_PALETTE]))
     best = (format in _LOSSLESS and step == 1) or (format in _FROM_CAMERAS and camera)
-    return Quality(raw, inside.size * detail_share(inside), inside.size, 2 if palette else 1 - best, camera, step)
+    detail = inside.size * detail_share(inside)
+    return Quality(raw, detail, inside.size, grey.size, 2 if palette else 1 - best, camera, step)
 
 
 def detail_share(grey: NDArray[np.uint8]) -> float:
@@ -145,17 +147,16 @@ def _step(values: NDArray[np.float32]) -> float:
 
 
 def _without_margins(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Cut off rows and columns of blocks at the edges that are flat: frames and margins are no part of a picture."""
-    high, wide = grey.shape[0] // BLOCK, grey.shape[1] // BLOCK
-    blocks = grey[: high * BLOCK, : wide * BLOCK].reshape(high, BLOCK, wide, BLOCK)
-    busy = blocks.max(axis=(1, 3), initial=0) - blocks.min(axis=(1, 3), initial=255).astype(int) >= FLAT
-    rows, columns = (np.flatnonzero(busy.any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
-        return grey
-    # To the very edge where the last whole block is busy.
-    bottom = grey.shape[0] if rows[-1] == high - 1 else (rows[-1] + 1) * BLOCK
-    right = grey.shape[1] if columns[-1] == wide - 1 else (columns[-1] + 1) * BLOCK
-    return grey[rows[0] * BLOCK : bottom, columns[0] * BLOCK : right]
+    """Cut off rows and columns of blocks at the edges that are of one colour: frames are no part of a picture."""
+    for _ in range(2):
+        starts = np.arange(0, grey.shape[0], BLOCK)
+        darkest, brightest = grey.min(axis=1), grey.max(axis=1)
+        contrast = np.maximum.reduceat(brightest, starts).astype(int) - np.minimum.reduceat(darkest, starts)
+        busy = np.flatnonzero(contrast >= FLAT)
+        if not len(busy):
+            return grey
+        grey = grey[busy[0] * BLOCK : (busy[-1] + 1) * BLOCK].T
+    return grey
 
 
 def _has_camera_data(image: Image.Image) -> bool:
