@@ -17,7 +17,7 @@ from retrieval.models.model import Model
 from retrieval.models.runtime import require_onnxruntime
 from retrieval.models.spec import ModelSpec, group_slices
 from training.data.dataset import Dataset
-from training.data.normalisation import learn_normalisation
+from training.data.normalisation import learn_normalisation, sample_crops
 from training.data.pictures import Pictures
 from training.data.sources import Source
 from training.distillation.lesson import Lesson, Taught, describe_sources, described_sources, find_pictures
@@ -35,7 +35,7 @@ from training.loop.report import Report, tell_skipped
 from training.loop.results import write_confusion, write_metrics, write_mistakes
 from training.loop.run_folder import ANSWERS, CONFUSION, METRICS, MISTAKES, MODEL, make_folder, take_folder
 from training.loop.trainer import Trainer, drawn
-from training.networks.alexnet import AlexNet
+from training.networks.alexnet import AlexNet, with_batch_norm
 from training.networks.architectures import CONFIGS, AlexNetConfig
 from training.pretrained.fine_tuning import PretrainedWeights
 
@@ -118,6 +118,10 @@ def train(
         fitted = fitted_recipe(recipe, epoch, hardware.processes, fit_batch=fit_batch, fit_rate=fit_rate, report=report)
         network = start.network(shape, len(dataset.classes)) if start else AlexNet(shape, len(dataset.classes))
         normalisation = learn_normalisation(fitted, pictures, known=start.normalisation if start else None)
+        if lesson and start and CONFIGS[shape.arch].batch_norm and not shape.batch_norm:
+            # A model file has it merged into its weights.
+            network = with_batch_norm(network, sample_crops(pictures, normalisation, shape.crop, seed=recipe.seed))
+            shape = network.config
         fitted = fitted.changed(mean="colour" if normalisation.mean.shape[-1] == 1 else "picture")
         described = describe_data(dataset, pictures, start)
         if lesson or len(sources) > 1 or dataset.draws or cache:

@@ -134,6 +134,12 @@ class Trainer:
             whole = not processes.any(stop())
         # Only then has a GPU done what was asked of it.
         loss_total, right_total, pictures = processes.sum([loss_sum.item(), right.item(), seen])
+        # Before a checkpoint is written, which happens every few minutes.
+        if not math.isfinite(loss_total):
+            raise UserError(
+                f"training diverged in epoch {self.epoch + 1}: the loss is no number any more; "
+                f"start a new run with an --lr below {self.recipe.lr:g}"
+            )
         seconds = before.seconds + time.perf_counter() - start
         self._totals = EpochTotals(loss_total, right_total, pictures, seconds, waited)
         return whole
@@ -146,11 +152,6 @@ class Trainer:
         learned, side = self._totals, self.side
         if not learned.pictures:
             raise DatasetError("none of the training pictures could be read")
-        if not math.isfinite(learned.loss):
-            raise UserError(
-                f"training diverged in epoch {self.epoch + 1}: the loss is no number any more; "
-                f"start a new run with an --lr below {self.recipe.lr:g}"
-            )
         # Without SyncBatchNorm each process has statistics of its own; those of the first are saved.
         self.processes.broadcast(self.judged.buffers())
         loss, top1, top5 = evaluate(
