@@ -178,7 +178,7 @@ def test_a_place_that_cannot_be_written_to_is_an_error(photos: Path, copies: Pat
     with told(UserError, match="not a folder"):
         planned(photos, copies)
     with pytest.raises(UserError):
-        move_copies([Move(*map(as_found, (photos / "a.jpg", photos / "x/b.jpg")), copies / "b.jpg")], copies)
+        move_copies([Move(as_found(photos / "a.jpg"), as_found(photos / "x/b.jpg"), copies / "b.jpg")], copies)
 
 
 def test_names_that_are_no_text_come_back(tmp_path: Path, copies: Path) -> None:

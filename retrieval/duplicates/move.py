@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
@@ -88,7 +89,7 @@ def move_copies(moves: Sequence[Move], folder: Path, *, progress: Progress | Non
             for done, move in enumerate(moves, start=1):
                 try:
                     _check(move)
-                    target = _move(move.copy.path, move.target, lambda target, move=move: _note(undo, move, target))
+                    target = _move(move.copy.path, move.target, partial(_note, undo, move))
                 except (PhotoError, OSError) as error:
                     reason = file_error_reason(error) if isinstance(error, OSError) else str(error)
                     moved.left.append(SkippedPhoto(move.copy.path, reason))

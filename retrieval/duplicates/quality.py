@@ -5,6 +5,7 @@ Copies are compared with each other only, so measures need not be right, but mus
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,15 +130,14 @@ def compression_step(grey: NDArray[np.uint8]) -> float:
     # A picture that was turned has its incomplete blocks on the other side.
     for y, x in {(y, x) for y in (0, grey.shape[0] % BLOCK) for x in (0, grey.shape[1] % BLOCK)}:
         high, wide = (grey.shape[0] - y) // BLOCK, (grey.shape[1] - x) // BLOCK
-        blocks = grey[y : y + high * BLOCK, x : x + wide * BLOCK].reshape(high, BLOCK, wide, BLOCK)
-        blocks = blocks.swapaxes(1, 2).reshape(-1, BLOCK, BLOCK)
-        blocks = blocks[:: max(1, len(blocks) // MOST_BLOCKS)].astype(np.float32)
-        coefficients = transform @ blocks @ transform.T
+        lines = grey[y : y + high * BLOCK, x : x + wide * BLOCK].reshape(high, BLOCK, wide, BLOCK)
+        blocks = lines.swapaxes(1, 2).reshape(-1, BLOCK, BLOCK)
+        coefficients = transform @ blocks[:: max(1, len(blocks) // MOST_BLOCKS)].astype(np.float32) @ transform.T
         found.append(float(np.median([_step(coefficients[:, v, u]) for v, u in ((0, 1), (1, 0), (1, 1))])))
     return max(found)
 
 
-def _step(values: NDArray[np.float32]) -> float:
+def _step(values: NDArray[np.floating[Any]]) -> float:
     """Return the largest step whose multiples the values (n,) are, those that are not 0."""
     for step in STEPS[::-1]:
         others = values[np.abs(values) > step / 2]
@@ -174,6 +174,7 @@ def _has_camera_data(image: Image.Image) -> bool:
 def _dct() -> NDArray[np.float32]:
     """Make the orthonormal matrix (BLOCK, BLOCK) of the DCT-II."""
     number = np.arange(BLOCK)
-    matrix = np.cos(np.pi / BLOCK * (number + 0.5) * number[:, None]) * np.sqrt(2 / BLOCK)
-    matrix[0] /= np.sqrt(2)
-    return matrix.astype(np.float32)
+    matrix: NDArray[np.float32] = np.cos(np.pi / BLOCK * (number + 0.5) * number[:, None]).astype(np.float32)
+    matrix *= np.float32(np.sqrt(2 / BLOCK))
+    matrix[0] /= np.float32(np.sqrt(2))
+    return matrix
