@@ -27,7 +27,7 @@ GROUPS = {
     "Collection": {
         "index": ("collection", "Make folders of photos searchable, or bring their index up to date."),
         "search": ("collection", "Find the indexed photos that look most like PHOTO, or what is in photos by --label."),
-        "duplicates": ("duplicates", "Find copies among the indexed photos, and move them away."),
+        "duplicates": ("duplicates", "Find copies among the indexed photos."),
         "forget": ("collection", "Remove photos or folders from the index; no file is touched."),
         "check": ("collection", "Check that an index is whole and goes with its photos."),
     },

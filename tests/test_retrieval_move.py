@@ -306,3 +306,18 @@ def test_progress_ends_with_all_done(photos: Path, copies: Path) -> None:
     note: Callable[[int, int], None] = lambda done, total: calls.append((done, total))  # noqa: E731
     undo_moves(move_copies(planned(photos, copies), copies, progress=note).undo_file, progress=note)
     assert calls == [(1, 2), (2, 2)] * 2
+
+
+def test_what_cannot_be_noted_is_not_moved(photos: Path, copies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moves, calls = planned(photos, copies), [False]
+
+    def full(descriptor: int) -> None:
+        calls.append(True)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("retrieval.duplicates.move.os.fsync", full)
+    moved = move_copies(moves, copies)
+    assert [left.path for left in moved.left] == [photos / "x/b.jpg"]
+    assert len(moved.undo_file.read_text().splitlines()) == len(moved.photos) == 1
+    assert contents(copies) == {str(copies / "photos/x/y/c.jpg"): b"picture"}

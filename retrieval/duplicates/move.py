@@ -14,8 +14,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
 
 from index.errors import PhotoError, UserError
 from index.files import absolute, replacing
@@ -81,7 +82,7 @@ def move_copies(moves: Sequence[Move], folder: Path, *, progress: Progress | Non
             folder.mkdir(parents=True, exist_ok=True)
             name = f"undo-{datetime.now().astimezone():%Y-%m-%d-%H%M%S}.jsonl"
             undo_file = _reserve(Path(absolute(folder)) / name)
-            undo = resources.enter_context(open(undo_file, "w", encoding="ascii"))
+            undo = resources.enter_context(open(undo_file, "wb", buffering=0))
         except OSError as error:
             raise UserError(f"{folder} cannot be written to ({file_error_reason(error)})") from error
         moved = Moved(undo_file)
@@ -141,12 +142,19 @@ def _check(move: Move) -> None:
         raise PhotoError(f"it is the same file as the photo to keep ({move.kept.path})")
 
 
-def _note(undo: TextIO, move: Move, target: Path) -> None:
-    """Write a line of the undo file to the disk; file names that are no text keep their bytes as escapes."""
-    line = {"from": str(move.copy.path), "to": str(target), "bytes": os.lstat(move.copy.path).st_size}
-    undo.write(json.dumps(line) + "\n")
-    undo.flush()
-    os.fsync(undo.fileno())
+def _note(undo: FileIO, move: Move, target: Path) -> None:
+    """Write a line of the undo file to the disk, or none; file names that are no text keep their bytes as escapes."""
+    entry = {"from": str(move.copy.path), "to": str(target), "bytes": os.lstat(move.copy.path).st_size}
+    line = (json.dumps(entry) + "\n").encode("ascii")
+    end = undo.tell()
+    try:
+        if undo.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(undo.fileno())
+    except OSError:
+        undo.seek(end)
+        undo.truncate()
+        raise
 
 
 def _read(undo_file: Path) -> Iterator[tuple[Path, Path, int]]:
