@@ -124,7 +124,7 @@ def format_duplicates(
     if format == "paths":
         return (f"{photo.path}{end}" for group in groups for photo in group.spare)
     if format == "table":
-        return _tables(((_group_heading(group), list(map(_group_row, group.photos))) for group in groups), width)
+        return _group_tables(groups, width)
     return _machine_format(map(duplicate_group, groups), format, ("likeness", "photos"), ())
 
 
@@ -276,9 +276,19 @@ def _tables(tables: Iterable[tuple[str, Sequence[tuple[str, str]]]], width: int 
     for number, (heading, rows) in enumerate(tables):
         fitted = printable(heading) if width is None else shorten_middle(printable(heading), width)
         yield f"{'' if number == 0 else chr(10)}{fitted}\n"
-        for value, text in rows:
-            room = None if width is None else max(width - len(value) - 4, LEAST_ROOM)
-            yield f"  {value}  {printable(text) if room is None else shorten_middle(printable(text), room)}\n"
+        yield from (_row(value, text, width) for value, text in rows)
+
+
+def _row(value: str, text: str, width: int | None) -> str:
+    room = None if width is None else max(width - len(value) - 4, LEAST_ROOM)
+    return f"  {value}  {printable(text) if room is None else shorten_middle(printable(text), room)}\n"
+
+
+def _group_tables(groups: Iterable["DuplicateGroup"], width: int | None) -> Iterator[str]:
+    for number, group in enumerate(groups):
+        heading = _group_heading(group)
+        yield ("\n" if number else "") + (heading if width is None else textwrap.fill(heading, width)) + "\n"
+        yield from (_row(*_group_row(photo), width) for photo in group.photos)
 
 
 def _group_heading(group: "DuplicateGroup") -> str:

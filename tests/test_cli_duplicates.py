@@ -15,6 +15,7 @@ from commands.duplicates import duplicates_command
 from commands.tables import format_duplicates
 from index.index_writer import IndexWriter
 from retrieval.duplicates.find import ALIKE
+from retrieval.duplicates.keep import DuplicateGroup, DuplicatePhoto
 
 Fc7 = Callable[..., Result]
 
@@ -119,6 +120,14 @@ def test_without_an_index_there_is_an_error_that_says_what_to_run(fc7: Fc7) -> N
 def test_an_empty_format_is_nothing() -> None:
     assert list(format_duplicates([], "table")) == list(format_duplicates([], "paths")) == []
     assert "".join(format_duplicates([], "json")) == "[]\n"
+
+
+def test_a_narrow_terminal_shows_all_of_why_a_photo_is_kept() -> None:
+    photos = tuple(DuplicatePhoto(Path("/a" * 40, name), 4, 3, 100, 0, False, False) for name in ("a.jpg", "b.jpg"))
+    group = DuplicateGroup("altered", photos, ("pixels", "compression"))
+    lines = "".join(format_duplicates([group], "table", width=40)).splitlines()
+    assert max(map(len, lines[:-2])) <= 40
+    assert " ".join(lines[:-2]).endswith("kept for: more of the picture, less compressed")
 
 
 def test_the_help_names_the_score_that_is_the_default() -> None:
