@@ -28,7 +28,7 @@ GROUPS = {
         "index": ("collection", "Make folders of photos searchable, or bring their index up to date."),
         "search": ("collection", "Find the indexed photos that look most like PHOTO, or what is in photos by --label."),
         "label": ("labels", "Teach an index labels of your own from a few photos."),
-        "duplicates": ("collection", "Find copies among the indexed photos."),
+        "duplicates": ("duplicates", "Find copies among the indexed photos."),
         "forget": ("collection", "Remove photos or folders from the index; no file is touched."),
         "moved": ("collection", "Tell the index that a folder was moved or renamed; no photo is read."),
         "check": ("collection", "Check that an index is whole and goes with its photos."),

@@ -33,8 +33,9 @@ from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import SkippedPhoto
 from retrieval.answers import Classification, Embeddings, FolderChanges, Result
-from retrieval.duplicates.find import ALIKE, LIKENESSES, Likeness, find_duplicates
-from retrieval.duplicates.find import DuplicateGroup as Group
+from retrieval.duplicates.find import ALIKE, find_duplicates
+from retrieval.duplicates.keep import LIKENESSES, Likeness
+from retrieval.duplicates.keep import DuplicateGroup as Group
 from retrieval.indexing.index_folders import index_folders
 from retrieval.indexing.model_of_index import load_index_model
 from retrieval.indexing.update import open_for_model
@@ -263,12 +264,22 @@ class Index:
         *,
         likenesses: Sequence[Likeness] = LIKENESSES,
         min_score: float = ALIKE,
+        keep_in: Sequence[str | os.PathLike[str]] = (),
+        across_folders: bool = False,
     ) -> list[Group]:
         """Return groups of copies, the best photo of each first; photos whose files have changed are left out.
 
-        `min_score` is the cosine from which photos are alike.
+        `min_score` is the cosine from which photos are alike. Photos below the folders of `keep_in` are best, in their
+        order. With `across_folders`, photos that lie in one folder are not compared with each other.
         """
-        return list(find_duplicates(self._index, likenesses=likenesses, min_score=min_score).groups)
+        found = find_duplicates(
+            self._index,
+            keep_in=[Path(folder) for folder in keep_in],
+            across_folders=across_folders,
+            likenesses=likenesses,
+            min_score=min_score,
+        )
+        return list(found.groups)
 
 
 def load_model(named: str | os.PathLike[str] | None = None, *, device: Device = "auto") -> Model:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -45,6 +45,13 @@ if TYPE_CHECKING:
     show_default="as before, auto at first",
     help="Kind of FAISS index: auto (by the number of photos), Flat, SQ8, IVF,SQ8 or HNSW.",
 )
+@click.option(
+    "--exclude",
+    metavar="PATTERN",
+    multiple=True,
+    help="Leave out files and folders, as a line of a .gitignore would; can be given several times, and is remembered.",
+)
+@click.option("--no-exclude", is_flag=True, help="Forget the patterns that --exclude was given before.")
 @click.option("--retry-skipped", is_flag=True, help="Try again what was skipped before, though it has not changed.")
 @click.option("--watch", is_flag=True, help="Run until Ctrl-C, and update the index whenever its folders change.")
 @strict_option
@@ -56,6 +63,8 @@ def index_command(
     index: Path,
     rebuild: bool,
     kind: str | None,
+    exclude: Sequence[str],
+    no_exclude: bool,
     retry_skipped: bool,
     watch: bool,
     strict: bool,
@@ -64,6 +73,10 @@ def index_command(
 
     Only photos that are new or changed are looked at. A folder that is not there, on a drive that is not plugged in,
     keeps its photos in the index. Nothing is ever written into a photo folder.
+
+    Hidden files, bins, snapshots, thumbnails and backups are left out, and what a file .fc7ignore in a photo folder
+    says, which has the rules of a .gitignore. A PATTERN is a line of one for all folders of the index, and comes before
+    these files. What is left out from now on leaves the index. fc7 info shows the patterns.
 
     --rebuild refuses while photos that are indexed cannot be seen. The old index is searched until the new one is
     finished; the same command resumes an interrupted one.
@@ -88,6 +101,8 @@ def index_command(
             rebuild=rebuild,
             watch=watch,
             kind=kind,
+            exclude=exclude,
+            no_exclude=no_exclude,
             retry_skipped=retry_skipped,
             concurrency=concurrency,
             progress=progress,
@@ -174,94 +189,6 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
             warn(f"The index in {index} is empty: no photo in it can be found; add some with `fc7 index FOLDER`.")
     report_incomplete(incomplete)
     report_skipped(skipped, named=query.photos + query.unlike, strict=strict)
-
-
-@click.command("duplicates", epilog="Example: fc7 duplicates ~/Pictures -0 | xargs -0 mv -n -t ~/copies")
-@click.argument("folders", metavar="[FOLDER]...", nargs=-1, type=PATH)
-@click.option(
-    "--against",
-    multiple=True,
-    type=PATH,
-    metavar="FOLDER",
-    help="Compare with the photos of this folder, instead of among themselves; can be given several times.",
-)
-@click.option(
-    "--like",
-    multiple=True,
-    type=click.Choice(["exact", "altered", "alike"]),
-    show_default="all three; exact alone where paths are printed",
-    help="Which groups to list; can be given several times.",
-)
-@click.option(
-    "--min-score",
-    type=click.FloatRange(-1, 1),
-    default=0.88,
-    help="Look-alikes have this score or more in a search; measured for the built-in model.",
-)
-@format_option("table", "json", "jsonl", "paths")
-@click.option("-0", "--null", is_flag=True, help="Print paths, each ended by a NUL, as xargs -0 takes them.")
-@index_option
-def duplicates_command(
-    folders: Sequence[Path],
-    *,
-    against: Sequence[Path],
-    like: Sequence[Any],
-    min_score: float,
-    format: str,
-    null: bool,
-    index: Path,
-) -> None:
-    """Find copies among the indexed photos: all of them, or those below FOLDER. No file is removed or changed.
-
-    \b
-    exact    files of the same bytes
-    altered  one picture resaved, resized, cropped by up to 30 % of each side,
-             framed, recoloured, mirrored, turned, tilted by up to 5°, or shown in
-             a screenshot
-    alike    pictures that look much alike, and are no copies
-
-    The best of a group comes first: most pixels, most bytes, files before links, those of --against, oldest. A photo
-    that is exact and altered is in a group of each; only the best of the exact copies is in the second, and so on.
-
-    With --format paths or -0, the paths of all but the best of each group are printed, of exact copies alone unless
-    --like says otherwise. What is printed for altered and alike can be a mistake: look at these before you remove any.
-    With --against, the photos of that folder are never printed.
-
-    What is compared is what the index knows: bring it up to date with fc7 index first. A photo whose file is gone or
-    has changed since is left out. Of an index made by an older fc7, the first search reads all photos, and the index
-    keeps what was seen. Several names of one file (links) are no copies, and none of them is printed.
-    """
-    null_wants_paths(null, format)
-
-    from commands.progress_bar import ProgressBar
-    from commands.tables import format_duplicates
-    from index.photo_index import PhotoIndex
-    from retrieval.duplicates.find import LIKENESSES, find_duplicates
-
-    paths = null or format == "paths"
-    with (
-        PhotoIndex.open(index) as photo_index,
-        ProgressBar("Comparing", sys.stderr) as progress,
-    ):
-        found = find_duplicates(
-            photo_index,
-            folders,
-            against=against,
-            likenesses=like or (["exact"] if paths else LIKENESSES),
-            min_score=min_score,
-            progress=progress,
-        )
-    write(
-        format_duplicates(found.groups, "paths" if paths else format, width=table_width(), end="\0" if null else "\n")
-    )
-    if found.left_out:
-        click.echo(
-            f"Left out: {found.left_out:,} photos whose files cannot be read now, or have changed since they were "
-            "indexed; bring the index up to date with fc7 index.",
-            err=True,
-        )
-    if not found.groups:
-        click.echo(f"No copies among {found.photos:,} photos.", err=True)
 
 
 @click.command("forget", epilog="Example: fc7 forget /mnt/sold-drive")

@@ -31,7 +31,7 @@ from retrieval.answers import (
 from retrieval.text import csv_line, file_size, printable
 
 if TYPE_CHECKING:
-    from retrieval.duplicates.find import DuplicateGroup, DuplicatePhoto
+    from retrieval.duplicates.keep import DuplicateGroup, DuplicatePhoto
     from retrieval.evaluation.evaluate import PictureResult
     from retrieval.evaluation.speed import Measured, Speed
     from retrieval.indexing.check import CheckReport
@@ -42,6 +42,24 @@ if TYPE_CHECKING:
     from retrieval.searching.search import Answer
 
 LIKENESS_NAMES = {"exact": "exact copies", "altered": "one picture, altered", "alike": "look-alikes"}
+KEPT_BECAUSE = {
+    "keep_in": "where it lies",
+    "place": "outside the bin",
+    "raw": "camera RAW",
+    "detail": "more detail",
+    "camera": "camera data",
+    "not_enlarged": "not enlarged",
+    "pixels": "more of the picture",
+    "format": "better format",
+    "compression": "less compressed",
+    "library": "in a photo library",
+    "file": "no link",
+    "reference": "in --against",
+    "links": "links lead to it",
+    "age": "older",
+    "path": "shorter path",
+    "order": "indexed first",
+}
 LEAST_ROOM = 16  # characters of a path that are shown even if the line does not fit then
 MANY = 10  # parts of a value, of which a table shows only the first few
 FEW = 3
@@ -123,7 +141,7 @@ def format_duplicates(
     if format == "paths":
         return (f"{photo.path}{end}" for group in groups for photo in group.spare)
     if format == "table":
-        return _tables(((_group_heading(group), list(map(_group_row, group.photos))) for group in groups), width)
+        return _group_tables(groups, width)
     return _machine_format(map(duplicate_group, groups), format, ("likeness", "photos"), ())
 
 
@@ -282,14 +300,25 @@ def _tables(tables: Iterable[tuple[str, Sequence[tuple[str, str]]]], width: int 
     for number, (heading, rows) in enumerate(tables):
         fitted = printable(heading) if width is None else shorten_middle(printable(heading), width)
         yield f"{'' if number == 0 else chr(10)}{fitted}\n"
-        for value, text in rows:
-            room = None if width is None else max(width - len(value) - 4, LEAST_ROOM)
-            yield f"  {value}  {printable(text) if room is None else shorten_middle(printable(text), room)}\n"
+        yield from (_row(value, text, width) for value, text in rows)
+
+
+def _row(value: str, text: str, width: int | None) -> str:
+    room = None if width is None else max(width - len(value) - 4, LEAST_ROOM)
+    return f"  {value}  {printable(text) if room is None else shorten_middle(printable(text), room)}\n"
+
+
+def _group_tables(groups: Iterable["DuplicateGroup"], width: int | None) -> Iterator[str]:
+    for number, group in enumerate(groups):
+        heading = _group_heading(group)
+        yield ("\n" if number else "") + (heading if width is None else textwrap.fill(heading, width)) + "\n"
+        yield from (_row(*_group_row(photo), width) for photo in group.photos)
 
 
 def _group_heading(group: "DuplicateGroup") -> str:
     spare = file_size(sum(photo.size for photo in group.photos[1:]))
-    return f"{LIKENESS_NAMES[group.likeness]}: {len(group.photos)} photos, {spare} without the first"
+    kept = ", ".join(KEPT_BECAUSE[name] for name in group.kept_because)
+    return f"{LIKENESS_NAMES[group.likeness]}: {len(group.photos)} photos, {spare} without the first, kept for: {kept}"
 
 
 def _group_row(photo: "DuplicatePhoto") -> tuple[str, str]:

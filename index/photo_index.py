@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from index.catalog.catalog import Catalog, CatalogState
 from index.catalog.database import storage_errors
+from index.catalog.different import Pair, read_different
 from index.catalog.own_labels import OwnLabels
 from index.catalog.queries import (
     all_photos,
@@ -132,6 +133,11 @@ class PhotoIndex:
         path = self._state().model_path
         return Path(os.fsdecode(path)) if path else None
 
+    @property
+    def exclude(self) -> tuple[str, ...]:
+        """Patterns, as in a .gitignore, of what is left out of the folders."""
+        return tuple(os.fsdecode(self._state().exclude).splitlines())
+
     def search(
         self,
         queries: NDArray[np.float32],
@@ -174,15 +180,23 @@ class PhotoIndex:
 
     def ids_below(self, folder: Path) -> NDArray[np.int64]:
         """Read the ids (n,) of those below a folder, sorted. Raises PhotoIndexError for a folder that is not known."""
+        self.check_known(folder)
+        return ids_below(self._catalog, os.fsencode(absolute(folder)))
+
+    def check_known(self, folder: Path) -> None:
+        """Raise PhotoIndexError for a folder that is not known."""
         if not self.knows(folder):
             place = absolute(folder)
             command = shlex.join(["fc7", "index", place, "--index", str(self.folder)])
             raise PhotoIndexError(f"{place} is not in the index in {self.folder}", hint=f"add it with `{command}`")
-        return ids_below(self._catalog, os.fsencode(absolute(folder)))
 
     def contents(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Read what `ids` gives, and beside each the smallest id (n,) of a photo whose file had the same bytes."""
         return contents(self._catalog)
+
+    def different(self) -> set[Pair]:
+        """Read the pairs of photos that people said to be no copies; `pairs_of` makes such pairs."""
+        return read_different(self._catalog)
 
     def files(self, ids: NDArray[np.int64]) -> list[IndexedFile]:
         """Read the files of photos with these ids (n,), sorted by id, without photos that were removed meanwhile."""
@@ -292,6 +306,7 @@ class PhotoIndex:
             bytes_on_disk=sum(sizes),
             created=datetime.fromisoformat(state.created),
             generation=state.generation,
+            exclude=self.exclude,
         )
 
     def _warn(self, text: str) -> None:

@@ -166,7 +166,7 @@ class IndexSummary:
     """The state of an index; `photos` have an embedding, `skipped` have none.
 
     `kind` is the kind of FAISS index, `chosen_kind` the one that was asked for, or auto. `quality` is None for an exact
-    index.
+    index. `exclude` are the patterns of what is left out of its folders.
     """
 
     photos: int
@@ -182,3 +182,4 @@ class IndexSummary:
     bytes_on_disk: int
     created: datetime
     generation: int
+    exclude: tuple[str, ...] = ()

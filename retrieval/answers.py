@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from index.records import IncompletePhoto, OwnLabel, Prediction, SearchResult, SkippedPhoto
 
 if TYPE_CHECKING:
-    from retrieval.duplicates.find import DuplicateGroup, DuplicatePhoto
+    from retrieval.duplicates.keep import DuplicateGroup, DuplicatePhoto
     from retrieval.evaluation.evaluate import Evaluation
     from retrieval.evaluation.speed import Measured, Speed
     from retrieval.indexing.check import CheckReport
@@ -129,8 +129,12 @@ def found_photo(found: SearchResult, *, labelled: bool = False) -> Record:
 
 
 def duplicate_group(group: "DuplicateGroup") -> Record:
-    """Return {"likeness", "photos": [{"path", "width", "height", "bytes", "modified"}]}, the best photo first."""
-    return {"likeness": group.likeness, "photos": [_duplicate(photo) for photo in group.photos]}
+    """Return {"likeness", "kept_because", "photos": [{"path", "width", "height", "bytes", "modified"}]}, best first."""
+    return {
+        "likeness": group.likeness,
+        "kept_because": list(group.kept_because),
+        "photos": [_duplicate(photo) for photo in group.photos],
+    }
 
 
 def evaluated_model(evaluation: "Evaluation") -> dict[str, float | int | None]:

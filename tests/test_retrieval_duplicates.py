@@ -20,7 +20,8 @@ from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from retrieval.duplicates import find as duplicates
 from retrieval.duplicates.compare import compare_pictures
-from retrieval.duplicates.find import DuplicateGroup, Likeness, find_duplicates
+from retrieval.duplicates.find import find_duplicates
+from retrieval.duplicates.keep import DuplicateGroup, Likeness
 from retrieval.duplicates.likeness import SAME_PICTURE, fine_likeness, is_flat, locate, small_pictures
 from retrieval.duplicates.pictures import PhotoPictures
 from retrieval.duplicates.windows import PHOTOS
@@ -242,10 +243,10 @@ def test_a_picture_that_cannot_be_read_is_like_nothing(index: PhotoIndex, photos
 def test_progress_ends_with_all_done(index: PhotoIndex) -> None:
     calls: list[tuple[int, int]] = []
     find_duplicates(index, progress=lambda done, total: calls.append((done, total)))
-    # 5 copies of the same bytes are read, and 12 different contents are seen and compared.
-    assert {total for _, total in calls} == {29}
-    assert calls[-1] == (29, 29)
-    assert {(5, 29), (17, 29)} <= set(calls)
+    # 5 copies of the same bytes are read, and 12 different contents are seen, compared and judged.
+    assert {total for _, total in calls} == {41}
+    assert calls[-1] == (41, 41)
+    assert {(5, 41), (17, 41)} <= set(calls)
     assert [done for done, _ in calls] == sorted(done for done, _ in calls)
 
 

@@ -155,6 +155,17 @@ def rename_folder(catalog: Catalog, old: bytes, new: bytes) -> tuple[int, int]:
     return moved, dropped
 
 
+def remove_photos(catalog: Catalog, ids: Sequence[int]) -> None:
+    """Remove photos by id, of any roots, in one transaction."""
+    with catalog.writing() as connection:
+        [(generation,)] = connection.execute("SELECT value + 1 FROM meta WHERE key = 'generation'")
+        before = connection.total_changes
+        connection.executemany(LOG_REMOVED + "id = ?", [(generation, id) for id in ids])
+        if connection.total_changes > before:
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
+        connection.executemany("DELETE FROM photos WHERE id = ?", [(id,) for id in ids])
+
+
 def prune_removed(catalog: Catalog, generation: int) -> None:
     """Drop the list of what was removed up to a generation, once vectors.faiss has reached it."""
     if catalog.rows("SELECT 1 FROM removed WHERE generation <= ? LIMIT 1", (generation,)):

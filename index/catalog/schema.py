@@ -120,8 +120,25 @@ VERSION_7: Migration = (
     f"CREATE TRIGGER own_labels_dropped AFTER DELETE ON photos BEGIN {_DROP_OWN}; END",
 )
 
+# Patterns of files that are left out (os.fsencode), one a line. And photos that people said to be different, by their
+# content; where this is the same, by their absolute paths, which are empty otherwise.
+VERSION_8: Migration = (
+    "INSERT INTO meta (key, value) VALUES ('exclude', x'')",
+    """
+    CREATE TABLE different (
+        one BLOB NOT NULL,
+        other BLOB NOT NULL,
+        one_path BLOB NOT NULL,
+        other_path BLOB NOT NULL,
+        PRIMARY KEY (one, other, one_path, other_path)
+    ) WITHOUT ROWID
+    """,
+)
+
 # One entry for each version ever released, oldest first; released entries are never changed.
-MIGRATIONS: tuple[Migration, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7)
+MIGRATIONS: tuple[Migration, ...] = (
+    *(VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8),
+)
 
 
 def read_version(connection: sqlite3.Connection, path: Path, *, newest: int = len(MIGRATIONS)) -> int:

@@ -84,8 +84,6 @@ def find_windows(
     parts = (transform @ picture @ transform.T).reshape(len(places), grid.coefficients, len(places), -1)
     window_side = grid.coefficients
     each_window = parts.transpose(0, 2, 1, 3).reshape(-1, window_side, window_side).astype(np.float32, copy=False)
-        parts.transpose(0, 2, 1, 3).reshape(-1, grid.coefficients, grid.coefficients).astype(np.float32, copy=False)
-    )
     described = _described(each_window, grid)
     wholes = _described(oriented_spectra(spectra(others, grid.coefficients), orientations), grid)
     cosines = described @ wholes.reshape(-1, described.shape[1]).T

@@ -165,13 +165,15 @@ def _outermost(folders: Sequence[Path]) -> list[Path]:
 def _begin(
     index: IndexWriter, folder: Path, *, retry_skipped: bool, growing: Collection[Path]
 ) -> _FolderRun | FolderReport:
-    scan = scan_folder(folder)
+    root = next((root for root in index.roots() if folder.is_relative_to(root)), folder)
+    scan = scan_folder(folder, root=root, patterns=index.exclude)
     skipped = [SkippedPhoto(folder / os.fsdecode(path), reason) for path, reason in scan.unlisted.items()]
     if b"" in scan.unlisted:
         reason = f"cannot be searched ({scan.unlisted[b'']}); its photos stay indexed"
         return FolderReport(folder, None, (SkippedPhoto(folder, reason),))
     # A drive without a photo is one that is not there. A folder inside it is looked at as one of its other folders is.
-    empty = [b""] if not scan.photos and folder in index.roots() else scan.empty
+    nothing_there = not scan.photos and not scan.left_out and folder in index.roots()
+    empty = [b""] if nothing_there else scan.empty
     later = {os.fsencode(path.relative_to(folder)) for path in growing if path.is_relative_to(folder)}
     found = scan.photos
     if later:

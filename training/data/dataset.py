@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval.models.spec import ClassGroup, ClassName, ModelSpec, group_slices, require_classes
-from retrieval.photos.scan import has_photo_suffix, is_left_out, scan_folder
+from retrieval.photos.exclusions import is_left_out
+from retrieval.photos.scan import has_photo_suffix, scan_folder
 from retrieval.searching.labels import read_wordnet
 from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
 from training.errors import DatasetError
