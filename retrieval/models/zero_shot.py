@@ -89,5 +89,5 @@ def naming(model: Ensemble, labels: Sequence[str] = (), *, prompt: str | None = 
         return model
     [first, *others] = model.models
     if others or model.crops != 1:
-        raise OptionError("labels are compared by one model, on one crop; leave out the other -m and --crops")
+        raise OptionError("labels are compared by one model, on one crop", hint="leave out the other -m and --crops")
     return ZeroShot(first, labels, prompt=PROMPT if prompt is None else prompt)
