@@ -19,7 +19,7 @@ from commands.options import (
     query_options,
     strict_option,
 )
-from commands.streams import report_skipped, table_width, warn, write
+from commands.streams import report_skipped, warn, write
 from index.errors import PhotoError, PhotoIndexError
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def index_command(
 
     from commands.progress_bar import ProgressBar
     from commands.tables import format_reports
+    from commands.terminal import style_of
     from retrieval.indexing.update import update_index
 
     with ProgressBar("Indexing", sys.stderr) as progress, suppress(*[KeyboardInterrupt] if watch else []):
@@ -95,7 +96,7 @@ def index_command(
         with closing(runs):
             for reports in runs:
                 progress.clear()
-                write(format_reports(reports, width=table_width()))
+                write(format_reports(reports, style=style_of()))
                 report_skipped([photo for report in reports for photo in report.skipped], strict=strict)
                 if strict:
                     check_still_skipped(reports, index)
@@ -129,6 +130,7 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
     null_wants_paths(null, format)
 
     from commands.tables import format_results
+    from commands.terminal import style_of
     from index.photo_index import PhotoIndex
     from retrieval.searching.search import search_index
 
@@ -138,7 +140,7 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
         answers = search_index(photo_index, model, query, standard_input=sys.stdin.buffer, skipped=skipped)
         format = "paths" if null else format
         end = "\0" if null else "\n"
-        write(format_results(answers, format, labelled=not query.photos, width=table_width(), end=end))
+        write(format_results(answers, format, labelled=not query.photos, style=style_of(), end=end))
     report_skipped(skipped, named=query.photos + query.unlike, strict=strict)
 
 
@@ -199,6 +201,7 @@ def duplicates_command(
 
     from commands.progress_bar import ProgressBar
     from commands.tables import format_duplicates
+    from commands.terminal import style_of
     from index.photo_index import PhotoIndex
     from retrieval.duplicates.find import LIKENESSES, find_duplicates
 
@@ -215,9 +218,7 @@ def duplicates_command(
             min_score=min_score,
             progress=progress,
         )
-    write(
-        format_duplicates(found.groups, "paths" if paths else format, width=table_width(), end="\0" if null else "\n")
-    )
+    write(format_duplicates(found.groups, "paths" if paths else format, style=style_of(), end="\0" if null else "\n"))
     if found.left_out:
         click.echo(
             f"Left out: {found.left_out:,} photos whose files cannot be read now, or have changed since they were "

@@ -120,7 +120,7 @@ def import_command(
     if listing:
         from commands.tables import format_facts
 
-        write(format_facts(listed(), "table"))
+        write(format_facts(listed(), "table", width=table_width()))
         return
     if weights is None:
         raise click.UsageError("name WEIGHTS, or ask for --list")
@@ -196,7 +196,7 @@ def info_command(file: Path | None, *, skipped: bool, layers: bool, format: str)
         write(format_skipped(skipped_in_index(file or default_index()), format))
         return
     facts = installation_facts(default_index(), cache=cache_folder()) if file is None else facts_of(file)
-    write(format_facts(facts, format))
+    write(format_facts(facts, format, width=table_width()))
 
 
 @click.command("bench", epilog="Example: fc7 bench --photos ~/Pictures")

@@ -152,10 +152,19 @@ def query_options(command: Command) -> Command:
         show_default="0.97",
         help="Share of the 10 best to find, on average, in a large index; 1 compares all photos.",
     )
+    @click.option(
+        "--collapse/--all-copies",
+        "collapse",
+        default=None,
+        show_default="--collapse in tables, --all-copies in other formats",
+        help="One result for files of the same bytes, and none for PHOTO itself; or all of them.",
+    )
     @functools.wraps(command)
     def with_query(*args: Any, **options: Any) -> Any:
         from retrieval.searching.search import Query
 
+        if options["collapse"] is None:
+            options["collapse"] = options["format"] == "table" and not options["null"]
         query = Query(**{field.name: options.pop(field.name) for field in fields(Query) if field.name in options})
         about_photos = {"average": query.average, "not": query.unlike, "box": query.box, "mirror": query.mirror}
         if not query.photos and not query.labels:

@@ -15,7 +15,7 @@ from commands.options import (
     strict_option,
     top_option,
 )
-from commands.streams import report_skipped, table_width, write
+from commands.streams import report_skipped, write
 
 if TYPE_CHECKING:
     from index.records import SkippedPhoto
@@ -36,13 +36,14 @@ def classify_command(photos: Sequence[Path], *, model: "Ensemble", top: int, for
     """
     from commands.progress_bar import ProgressBar
     from commands.tables import format_predictions
+    from commands.terminal import style_of
     from retrieval.pipeline.embed import embed_paths
 
     skipped: list[SkippedPhoto] = []
     with ProgressBar("Classifying", sys.stderr, hidden=sys.stdout.isatty()) as progress:
         described = embed_paths(model, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
         answers = ((str(photo.path), model.top_predictions(photo.probabilities, top)) for photo in described)
-        write(format_predictions(answers, format, width=table_width()))
+        write(format_predictions(answers, format, style=style_of()))
     report_skipped(skipped, named=photos, strict=strict)
 
 

@@ -62,7 +62,7 @@ def warn(text: str) -> None:
 
 
 def table_width() -> int | None:
-    """The terminal's columns; None where stdout is none, and nothing is to be shortened."""
+    """The terminal's columns; None where stdout is none, and no line is to be broken."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 

@@ -18,6 +18,7 @@ from index.catalog.database import storage_errors
 from index.catalog.queries import (
     all_photos,
     contents,
+    count_contents,
     count_photos,
     embedded_ids,
     files_with_ids,
@@ -167,6 +168,10 @@ class PhotoIndex:
     def contents(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Read what `ids` gives, and beside each the smallest id (n,) of a photo whose file had the same bytes."""
         return contents(self._catalog)
+
+    def count_contents(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
+        """Count the photos that can be found whose files had this content, for each hash."""
+        return count_contents(self._catalog, hashes)
 
     def files(self, ids: NDArray[np.int64]) -> list[IndexedFile]:
         """Read the files of photos with these ids (n,), sorted by id, without photos that were removed meanwhile."""

@@ -58,14 +58,25 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A photo that was found: its cosine with the query, or with labels alone the probability of these."""
+    """A photo that was found: its cosine with the query, or with labels alone the probability of these.
+
+    `copy_of` is the result before it, or the photo that was asked with, whose file has the same bytes, None for the
+    first of them. `is_query` marks the file that was asked with itself.
+    """
 
     path: Path
     score: float
+    copy_of: Path | None = None
+    is_query: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return {"path": str(self.path), "score": rounded(self.score)}
+        return {
+            "path": str(self.path),
+            "score": rounded(self.score),
+            "copy_of": _text(self.copy_of),
+            "is_query": self.is_query,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +107,18 @@ def classified_photo(path: str | None, predictions: Sequence[Prediction]) -> Rec
 
 
 def answered_query(answer: "Answer", *, labelled: bool = False) -> Record:
-    """Return {"query", "results": [{"path", "score"}]}; where only labels were asked for, "probability" for "score"."""
+    """Return {"query", "results": [values of each]}; see `found_photo`."""
     return {"query": answer.query, "results": [found_photo(found, labelled=labelled) for found in answer.results]}
 
 
 def found_photo(found: SearchResult, *, labelled: bool = False) -> Record:
-    """Return {"path", "score"}, or with `labelled` {"path", "probability"}."""
-    return {"path": str(found.path), "probability" if labelled else "score": rounded(found.score)}
+    """Return {"path", "score", "copy_of", "is_query"}; where only labels were asked for, "probability" for "score"."""
+    return {
+        "path": str(found.path),
+        "probability" if labelled else "score": rounded(found.score),
+        "copy_of": _text(found.copy_of),
+        "is_query": found.is_query,
+    }
 
 
 def duplicate_group(group: "DuplicateGroup") -> Record:

@@ -1,7 +1,7 @@
 """Answers queries from an index: photos by what they look like, or by what is in them."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -19,6 +19,7 @@ from index.photo_index import PhotoIndex
 from index.records import SearchResult, SkippedPhoto
 from retrieval.models.model import Model
 from retrieval.pipeline.executor import in_batches
+from retrieval.searching.copies import best_contents, marked
 from retrieval.searching.labels import classes_called
 from retrieval.searching.query import Box, QueryPhoto, embed_query_images, embed_query_photos, unit
 
@@ -50,7 +51,8 @@ class Query:
     look like the photos of `unlike`. Without either, what is looked for are the `labels`; with them only photos with
     one of these are results. Of results there are only those below the folders `within`, if there are any. For `box`
     and `mirror` see `embed_query_photos`, for `recall` `PhotoIndex.search`. `min_score` is the least score, or for
-    labels alone the least probability.
+    labels alone the least probability. With `collapse` there is one result of each content, and none that is a file of
+    the query; without it such results are marked.
     """
 
     photos: tuple[Path, ...] = ()
@@ -64,6 +66,7 @@ class Query:
     min_score: float | None = None
     recall: float | None = None
     images: "tuple[Image, ...]" = ()
+    collapse: bool = False
 
 
 def search_index(
@@ -88,7 +91,8 @@ def search_index(
     if not query.photos and not query.images:
         among = replace(among, min_probability=query.min_score or 0.0)
         names = tuple(known.name for known in classes)
-        yield Answer(", ".join(query.labels), index.most_probable(among, query.top), names)
+        [results] = _answers(index, query, lambda k: [index.most_probable(among, k)], [()])
+        yield Answer(", ".join(query.labels), results, names)
         return
     among = replace(among, min_probability=LEAST_PROBABILITY)
     if query.box is not None and (len(query.photos) > 1 or os.path.isdir(query.photos[0])):
@@ -98,14 +102,32 @@ def search_index(
     photos = chain(
         embed(query.photos, box=query.box, standard_input=standard_input), embed_query_images(model, query.images)
     )
-    asked: Iterable[tuple[str, NDArray[np.float32]]] = ((str(photo.path), photo.embedding) for photo in photos)
+    asked: Iterable[tuple[tuple[Path, ...], NDArray[np.float32]]] = (
+        ((photo.path,), photo.embedding) for photo in photos
+    )
     if query.average:
         together = list(photos)
-        asked = [(" + ".join(str(photo.path) for photo in together), _mean(together, query.photos, skipped))]
+        asked = [(tuple(photo.path for photo in together), _mean(together, query.photos, skipped))]
     for batch in in_batches(asked, BATCH_SIZE):
         embeddings = np.stack([embedding if away is None else unit(embedding - away) for _, embedding in batch])
-        answers = index.search(embeddings, query.top, min_score=query.min_score, among=among, recall=query.recall)
-        yield from (Answer(name, results) for (name, _), results in zip(batch, answers, strict=True))
+        find = partial(index.search, embeddings, min_score=query.min_score, among=among, recall=query.recall)
+        files = [{Path(absolute(path)) for path in paths} for paths, _ in batch]
+        answers = _answers(index, query, find, files)
+        yield from (
+            Answer(" + ".join(map(str, paths)), results) for (paths, _), results in zip(batch, answers, strict=True)
+        )
+
+
+def _answers(
+    index: PhotoIndex,
+    query: Query,
+    find: Callable[[int], Sequence[Sequence[SearchResult]]],
+    files: Sequence[Collection[Path]],
+) -> list[list[SearchResult]]:
+    """Find the best results of several queries, whose `files` are those asked with, copies taken together or marked."""
+    if query.collapse:
+        return best_contents(index, find, files, query.top)
+    return [marked(results, asked) for results, asked in zip(find(query.top), files, strict=True)]
 
 
 def _mean(photos: Sequence[QueryPhoto], named: Sequence[Path], skipped: Sequence[SkippedPhoto]) -> NDArray[np.float32]:
