@@ -128,14 +128,13 @@ def test_people_see_a_copy_once_and_not_the_query_and_programs_see_all_marked(fc
     table = [line.split("  ", 2)[2] for line in fc7("search", query, "-k", 3).stdout.splitlines()[1:]]
     assert table[:2] == [f"{copy}  and 1 copy", f"{photos / 'red3.png'}  and 2 copies"]
     assert len(table) == 3, "as many as were asked for, copies not counted"
-    everything = [
-        line.split("  ", 2)[2] for line in fc7("search", query, "-k", 5, "--all-copies").stdout.splitlines()[1:]
-    ]
-    assert everything == [
+    everything = fc7("search", query, "-k", 5, "--all-copies").stdout.splitlines()[1:]
+    assert [line.split("  ", 2)[2] for line in everything] == [
         f"{copy}  a copy",
         f"{query}  the query",
-        *map(str, [photos / "red3.png"]),
-        *(f"{path}  a copy" for path in (twin, third)),
+        str(photos / "red3.png"),
+        f"{twin}  a copy",
+        f"{third}  a copy",
     ]
 
     def found(*options: object) -> list[tuple[str, str | None, bool]]:

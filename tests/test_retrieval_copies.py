@@ -15,10 +15,8 @@ CONTENTS = st.lists(st.sampled_from([b"a", b"b", b"c", None]), max_size=12)
 
 
 def results_of(contents: list[bytes | None]) -> list[SearchResult]:
-    return [
-        SearchResult(Path(f"/photos/{number}.jpg"), 1 - number / 100, content)
-        for number, content in enumerate(contents)
-    ]
+    paths = (Path(f"/photos/{number}.jpg") for number in range(len(contents)))
+    return [SearchResult(path, 1.0, content) for path, content in zip(paths, contents, strict=True)]
 
 
 @given(CONTENTS, st.sets(st.integers(0, 11), max_size=2))

@@ -17,7 +17,7 @@ from index.errors import PhotoError, UserError
 from index.files import absolute
 from index.photo_index import PhotoIndex
 from index.records import SearchResult, SkippedPhoto
-from retrieval.models.model import Model
+from retrieval.models.model import Model, model_word
 from retrieval.pipeline.executor import in_batches
 from retrieval.searching.copies import best_contents, marked
 from retrieval.searching.labels import classes_called
@@ -83,7 +83,9 @@ def search_index(
     several that make one query; UserError for a label that is none, a folder that is not indexed, a box that is not
     inside the one photo.
     """
-    classes = dict.fromkeys(known for label in query.labels for known in classes_called(label, model.spec))
+    classes = dict.fromkeys(
+        known for label in query.labels for known in classes_called(label, model.spec, model=model_word(model.path))
+    )
     among = Selection(
         folders=tuple(Path(absolute(folder)) for folder in query.within),
         classes=tuple(known.id or known.name for known in classes),
