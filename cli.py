@@ -7,6 +7,7 @@ inside them, so that `fc7 --help` answers at once.
 import atexit
 import gc
 import os
+import shlex
 import sys
 from importlib import import_module
 from typing import Any
@@ -54,6 +55,13 @@ class WrongUsage(click.ClickException):
     exit_code = 2
 
 
+def without_default(text: str) -> str:
+    """Return a message whose commands do not name the index that they take without being told."""
+    from commands.options import default_index
+
+    return text.replace(f" --index {shlex.quote(str(default_index()))}", "")
+
+
 class Fc7Group(click.Group):
     """Commands that are imported when they are called; the one place where a UserError becomes `Error: …`."""
 
@@ -90,7 +98,7 @@ class Fc7Group(click.Group):
 
             # File names can hold what a terminal obeys.
             told = WrongUsage if isinstance(error, OptionError) else click.ClickException
-            raise told(printable(error.with_hint)) from error
+            raise told(printable(without_default(error.with_hint))) from error
         except ModuleNotFoundError as error:
             if error.name not in ("torch", "onnx"):
                 raise

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from commands.options import PATH, cache_folder, default_index, device_option, format_option
+from commands.options import PATH, cache_folder, completed_by, default_index, device_option, format_option
 from commands.streams import starting, table_width, write
 from index.errors import MissingPackageError
 
@@ -170,7 +170,7 @@ def import_command(
 
 
 @click.command("info", epilog="Example: fc7 info model.onnx")
-@click.argument("file", required=False, type=PATH)
+@click.argument("file", required=False, type=PATH, shell_complete=completed_by("complete_models"))
 @click.option("--skipped", is_flag=True, help="List the photos that an index had to skip, and why.")
 @click.option("--layers", is_flag=True, help="List the layers of a model: what each consists of, costs and takes.")
 @format_option("table", "json")

@@ -61,6 +61,17 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("fc7", appauthor=False)
 
 
+def completed_by(name: str) -> Callable[[click.Context, click.Parameter, str], Any]:
+    """Return what completes the value of an option in the shell: a function of commands/completion.py."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
+        from commands import completion
+
+        return getattr(completion, name)(context, parameter, incomplete)
+
+    return complete
+
+
 def photos_argument(metavar: str, *, required: bool = True) -> Callable[[Command], Command]:
     return click.argument("photos", metavar=metavar, nargs=-1, required=required, type=AnyPath(allow_dash=True))
 
@@ -81,6 +92,7 @@ def index_option(command: Command) -> Command:
         show_envvar=True,
         show_default="in your data directory",
         help="Folder that holds the index.",
+        shell_complete=completed_by("complete_indexes"),
     )(command)
 
 
@@ -136,6 +148,7 @@ def query_options(command: Command) -> Command:
         metavar="NAME",
         multiple=True,
         type=Label(),
+        shell_complete=completed_by("complete_labels"),
         envvar="FC7_SEARCH_LABEL",
         help="Only photos of this; of any, if repeated. In FC7_SEARCH_LABEL with commas between.",
     )
