@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,7 @@ def index_command(
         raise click.UsageError("--watch keeps an existing index in step; run --rebuild first, without --watch")
 
     from commands.progress_bar import ProgressBar
-    from commands.tables import format_reports
+    from commands.tables import format_changes, format_reports
     from commands.terminal import style_of
     from retrieval.indexing.update import update_index
 
@@ -94,9 +95,15 @@ def index_command(
             building=progress.say,
         )
         with closing(runs):
-            for reports in runs:
+            for number, reports in enumerate(runs):
                 progress.clear()
-                write(format_reports(reports, style=style_of()))
+                # While folders are watched, what matters is which photos came and went, and when.
+                shown = (
+                    format_changes(reports, datetime.now(), style=style_of())
+                    if number
+                    else format_reports(reports, style=style_of())
+                )
+                write(shown)
                 report_skipped([photo for report in reports for photo in report.skipped], strict=strict)
                 if strict:
                     check_still_skipped(reports, index)

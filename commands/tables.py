@@ -9,6 +9,7 @@ import json
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,8 @@ LEAST_ROOM = 24  # columns for the value beside its name; with less it goes belo
 LAYER_COLUMNS = ("layer", "kind", "output", "neurons", "parameters", "forward", "backward", "ms")
 LAYER_TEXTS = 3  # columns of text, which are flush left
 WORTH_TELLING = 0.01
+UNSEEN = "cannot be seen now; what the index holds of it is kept"
+CHANGES_SHOWN = 20
 TO_LOOK_AT = {"removed", "skipped", "still_skipped"}
 """What happened to photos that a user may not have meant."""
 
@@ -109,7 +112,7 @@ def format_reports(reports: Iterable["FolderReport"], *, style: Style = PLAIN) -
 
     def rows(counts: SyncCounts | None) -> list[tuple[str, str]]:
         if counts is None:
-            return [("-", style.warning("cannot be seen now; what the index holds of it is kept"))]
+            return [("-", style.warning(UNSEEN))]
         named = ((name, f"{count:7,}") for name, count in asdict(counts).items() if count)
         counted = [
             (count, style.warning(shown) if name in TO_LOOK_AT else shown)
@@ -119,6 +122,21 @@ def format_reports(reports: Iterable["FolderReport"], *, style: Style = PLAIN) -
         return counted or [("0", "photos")]
 
     return _tables(((style.path(report.folder), rows(report.counts)) for report in reports), style)
+
+
+def format_changes(reports: Iterable["FolderReport"], time: datetime, *, style: Style = PLAIN) -> Iterator[str]:
+    """What has just been done about folders, a line for each photo with the time, up to CHANGES_SHOWN in a folder."""
+    stamp = style.note(f"{time:%H:%M:%S}")
+    for report in reports:
+        if report.counts is None:
+            yield f"{stamp}  {'-':<8}  {style.path(report.folder)}: {UNSEEN}\n"
+        for what, path in report.changes[:CHANGES_SHOWN]:
+            done = f"{what.replace('_', ' '):<8}"
+            yield f"{stamp}  {style.warning(done) if what in TO_LOOK_AT else done}  {style.path(path)}\n"
+        counts = asdict(report.counts) if report.counts else {}
+        done_in_all = sum(count for name, count in counts.items() if name not in ("unchanged", "still_skipped"))
+        if (more := done_in_all - CHANGES_SHOWN) > 0:
+            yield f"{stamp}  and {more:,} more in {style.path(report.folder)}\n"
 
 
 def format_duplicates(

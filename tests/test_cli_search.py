@@ -53,6 +53,14 @@ def test_new_moved_and_removed_photos_are_told_apart(fc7: Fc7, photos: Path, mak
     assert counts(fc7("index", photos)) == ["1 new", "1 moved", "1 removed", "4 unchanged"]
 
 
+def test_photos_of_a_folder_that_was_renamed_are_moved_and_not_copied(fc7: Fc7, photos: Path) -> None:
+    fc7("index", photos)
+    photos.rename(photos.with_name("renamed"))
+    assert counts(fc7("index", photos.with_name("renamed"))) == ["6 moved"]
+    shutil.copytree(photos.with_name("renamed"), photos.with_name("again"))
+    assert counts(fc7("index", photos.with_name("again"))) == ["6 copied"]
+
+
 def test_a_photo_finds_itself_first(fc7: Fc7, photos: Path) -> None:
     fc7("index", photos)
     for photo in photos.iterdir():
@@ -297,7 +305,7 @@ def test_a_rebuild_is_refused_while_photos_cannot_be_seen(fc7: Fc7, photos: Path
         for arguments in ((), (photos,), (more,)):
             done = fc7("index", "--rebuild", *arguments)
             assert done.exit_code == 1
-            assert f"fc7 forget {more} --index " in done.stderr
+            assert f"fc7 forget {more}" in done.stderr
     assert fc7("index", "--rebuild", photos.with_name("typo")).exit_code == 1
     assert fc7("index", "--rebuild", "--watch").exit_code == 2
     assert counts(fc7("index", photos)) == ["6 unchanged"]
@@ -305,7 +313,7 @@ def test_a_rebuild_is_refused_while_photos_cannot_be_seen(fc7: Fc7, photos: Path
     make_photo("photos/usb/a.png", seed=60)
     fc7("index", photos)
     (photos / "usb/a.png").unlink()
-    assert f"fc7 forget {photos / 'usb'} " in fc7("index", "--rebuild").stderr
+    assert f"fc7 forget {photos / 'usb'}`" in fc7("index", "--rebuild").stderr
     (photos / "usb").rmdir()
     fc7("index")
     assert counts(fc7("index", "--rebuild")) == ["6 new"]
@@ -487,7 +495,7 @@ def test_a_rebuild_is_refused_while_a_photo_cannot_be_read(
         done = fc7("index", "--rebuild")
         assert done.exit_code == 1
         assert f"{unreadable} is in the index and cannot be read now: permission denied" in done.stderr
-        assert f"fc7 forget {unreadable} " in done.stderr
+        assert f"fc7 forget {unreadable}`" in done.stderr
         assert len(fc7("search", photos, "-k", 1, "--format", "paths").stdout.splitlines()) == 6
     assert counts(fc7("index", "--rebuild")) == ["1 new", "5 unchanged"]
 

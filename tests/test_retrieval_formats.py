@@ -3,13 +3,15 @@ import io
 import itertools
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from commands.streams import report_skipped, warn
-from commands.tables import format_facts, format_predictions, format_results, format_skipped
-from index.records import Prediction, SearchResult, SkippedPhoto
+from commands.tables import format_changes, format_facts, format_predictions, format_results, format_skipped
+from index.records import Prediction, SearchResult, SkippedPhoto, SyncCounts
+from retrieval.indexing.index_folders import FolderReport
 from retrieval.info import Facts
 from retrieval.searching.search import Answer
 from retrieval.text import printable
@@ -158,3 +160,23 @@ def test_facts_fit_a_narrow_terminal_and_keep_their_paths_whole() -> None:
         lines = "".join(format_facts(Facts({}, rows), "table", width=width)).splitlines()
         assert all(len(line) <= width or path in line for line in lines)
         assert " ".join(" ".join(lines).split()) == " ".join(f"{name} {value}" for name, value in rows.items())
+
+
+def test_what_changes_while_folders_are_watched_has_time_and_name() -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5)
+    folder = Path("/photos")
+    report = FolderReport(
+        folder,
+        SyncCounts(new=1, removed=1, unchanged=7),
+        (),
+        (("new", folder / "a.jpg"), ("removed", folder / "b\x1b.jpg")),
+    )
+    assert "".join(format_changes([report], at)) == (
+        "03:04:05  new       /photos/a.jpg\n03:04:05  removed   /photos/b\\x1b.jpg\n"
+    )
+    many = FolderReport(folder, SyncCounts(new=1234), (), tuple(("new", folder / f"{n}.jpg") for n in range(1000)))
+    lines = "".join(format_changes([many], at)).splitlines()
+    assert len(lines) == 21
+    assert lines[-1] == "03:04:05  and 1,214 more in /photos"
+    gone = "".join(format_changes([FolderReport(folder, None, ())], at))
+    assert gone == "03:04:05  -         /photos: cannot be seen now; what the index holds of it is kept\n"

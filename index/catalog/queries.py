@@ -158,6 +158,14 @@ def contents(catalog: Catalog) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return ids, first
 
 
+def paths_with_content(catalog: Catalog, content_hash: bytes) -> list[bytes]:
+    """Read the absolute paths of the photos with an embedding whose files had this content."""
+    rows = catalog.rows(
+        f"SELECT roots.path, photos.path {WITH_ROOT} WHERE embedding IS NOT NULL AND content_hash = ?", (content_hash,)
+    )
+    return [os.path.join(root, path) for root, path in rows]
+
+
 def count_contents(catalog: Catalog, hashes: Sequence[bytes]) -> dict[bytes, int]:
     """Count the photos with an embedding of each of these contents."""
     found: dict[bytes, int] = {}

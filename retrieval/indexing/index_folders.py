@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,6 +33,8 @@ class FolderReport:
     folder: Path
     counts: SyncCounts | None
     skipped: tuple[SkippedPhoto, ...]
+    changes: tuple[tuple[str, Path], ...] = field(default=(), compare=False)
+    """What was done, as `SyncCounts` calls it, and to which photo; the first of very many."""
 
 
 def index_folders(
@@ -131,7 +133,9 @@ class _FolderRun:
                 empty, f"{what}, perhaps because its drive is not there; {photos} of it stay indexed, until `{forget}`"
             )
         skipped = tuple(sorted(self.skipped, key=lambda photo: photo.path))
-        return FolderReport(self.folder, None if b"" in kept else replace(counts, skipped=len(skipped)), skipped)
+        changes = tuple((what, self.folder / os.fsdecode(path)) for what, path in self.sync.changes)
+        counted = None if b"" in kept else replace(counts, skipped=len(skipped))
+        return FolderReport(self.folder, counted, skipped, changes)
 
 
 def _outermost(folders: Sequence[Path]) -> list[Path]:
@@ -147,7 +151,14 @@ def _begin(index: IndexWriter, folder: Path, *, retry_skipped: bool) -> _FolderR
         reason = f"cannot be searched ({scan.unlisted[b'']}); its photos stay indexed"
         return FolderReport(folder, None, (SkippedPhoto(folder, reason),))
     empty = scan.empty if scan.photos else [b""]
-    sync = index.begin_sync(folder, scan.photos, retry_skipped=retry_skipped, unlisted=scan.unlisted, empty=empty)
+    sync = index.begin_sync(
+        folder,
+        scan.photos,
+        retry_skipped=retry_skipped,
+        unlisted=scan.unlisted,
+        empty=empty,
+        is_there=os.path.lexists,
+    )
     return _FolderRun(index.folder, folder, scan, sync, skipped)
 
 
