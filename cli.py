@@ -94,15 +94,18 @@ class Fc7Group(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as error:
+            from commands.installation import as_installed
             from retrieval.text import printable
 
             # File names can hold what a terminal obeys.
             told = WrongUsage if isinstance(error, OptionError) else click.ClickException
-            raise told(printable(without_default(error.with_hint))) from error
+            raise told(printable(as_installed(without_default(error.with_hint)))) from error
         except ModuleNotFoundError as error:
             if error.name not in ("torch", "onnx"):
                 raise
-            message = f"training needs {error.name}, which is not installed: pip install 'fc7[train]'"
+            from commands.installation import install_command
+
+            message = f"training needs {error.name}, which is not installed: {install_command('train')}"
             raise click.ClickException(message) from error
         except KeyboardInterrupt:
             click.echo("\nInterrupted.", err=True)

@@ -56,9 +56,10 @@ def write(pieces: Iterable[str]) -> None:
 
 def warn(text: str) -> None:
     """Print one line on stderr, with control characters escaped, which file names can contain."""
+    from commands.installation import as_installed
     from retrieval.text import printable
 
-    click.echo(printable(text), err=True)
+    click.echo(printable(as_installed(text)), err=True)
 
 
 def table_width() -> int | None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from commands.installation import as_installed
 from commands.terminal import PLAIN, Style
 from index.records import Prediction, SearchResult, SkippedPhoto, SyncCounts
 from retrieval.answers import (
@@ -169,7 +170,7 @@ def format_skipped(photos: Iterable[SkippedPhoto], format: str) -> Iterator[str]
     if format == "json":
         yield _json([skipped_photo(photo) for photo in photos], indent=2) + "\n"
     else:
-        yield from (f"{printable(f'{photo.path}: {photo.reason}')}\n" for photo in photos)
+        yield from (f"{printable(f'{photo.path}: {as_installed(photo.reason)}')}\n" for photo in photos)
 
 
 def format_pictures(pictures: Iterable["PictureResult"]) -> Iterator[str]:
