@@ -65,9 +65,9 @@ def completed_by(name: str) -> Callable[[click.Context, click.Parameter, str], A
     """Return what completes the value of an option in the shell: a function of commands/completion.py."""
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
-        from commands import completion
+        from importlib import import_module
 
-        return getattr(completion, name)(context, parameter, incomplete)
+        return getattr(import_module("commands.completion"), name)(context, parameter, incomplete)
 
     return complete
 
