@@ -22,7 +22,7 @@ from report import FOUND, Goal, save, spread, table
 from sample_photos import LARGE, SMALL, write_photos
 
 from retrieval.photos.decode import load_photo
-from retrieval.pipeline.executor import usable_cores
+from retrieval.pipeline.machine import usable_cores
 
 Decoder = Callable[[bytes, int], object]
 

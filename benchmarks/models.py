@@ -27,7 +27,7 @@ from retrieval.models.model import Model, model_file
 from retrieval.photos.decode import open_photo
 from retrieval.photos.preprocess import resize_only
 from retrieval.photos.scan import scan_folder
-from retrieval.pipeline.executor import usable_cores
+from retrieval.pipeline.machine import usable_cores
 
 BATCH, ROUNDS = 16, 7
 

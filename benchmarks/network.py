@@ -23,7 +23,7 @@ from untrained import write_untrained
 
 from retrieval.models.cost import model_cost
 from retrieval.models.model import Model
-from retrieval.pipeline.executor import usable_cores
+from retrieval.pipeline.machine import usable_cores
 from training.networks.architectures import ALEXNET, ALEXNET_OWT
 
 SIDE = 4096

@@ -26,7 +26,7 @@ def one_by_one(network: AlexNet, paths: Sequence[Path]) -> NDArray[np.float32]:
         with Image.open(path) as photo:
             picture = photo.convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float()
-        normalised = (pixels - NORMALISATION.mean) / NORMALISATION.deviation
+        normalised = (pixels - NORMALISATION.mean) / NORMALISATION.std
         with torch.inference_mode():
             found.append(network.forward_features(normalised[None])[0].numpy())
     return np.stack(found)

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from index.files import replacing
-from retrieval.pipeline.executor import usable_cores
+from retrieval.pipeline.machine import usable_cores
 from training.data.dataset import Dataset, Split, scan_dataset
 from training.data.normalisation import learn_normalisation
 from training.data.pictures import load_dataset
@@ -117,7 +117,10 @@ def main() -> None:
     chosen = [name for name in VARIANTS if not arguments.only or name in arguments.only]
     if arguments.time:
         dataset = replace(dataset, train=every(TIMED, dataset.train), validation=every(TIMED, dataset.validation))
-    print(f"{len(dataset.train)} pictures of {len(dataset.classes)} classes, {len(dataset.validation)} to check with")
+    print(
+        f"{len(dataset.train)} pictures of {len(dataset.classes)} classes for training, "
+        f"{len(dataset.validation)} for validation"
+    )
     print(f"{arguments.epochs} epochs on {hardware.device}; {platform.machine()}, {usable_cores()} cores, ", end="")
     print(f"Python {platform.python_version()}, torch {torch.__version__}\n", flush=True)
     pictures, validation = load_dataset(dataset, ALEXNET_64.resize, hardware=hardware)

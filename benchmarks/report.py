@@ -21,7 +21,7 @@ from typing import Any
 
 from index.files import replacing
 from retrieval.evaluation.speed import taken_by_host
-from retrieval.pipeline.executor import usable_cores
+from retrieval.pipeline.machine import usable_cores
 
 FOUND = Path("runs/bench")
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"

@@ -97,7 +97,7 @@ def index_option(command: Command) -> Command:
 
 
 def concurrency_options(command: Command) -> Command:
-    """Add --workers and --batch-size, after a `model`; the command is called with `concurrency` instead."""
+    """Add --workers, --batch-size and --memory, after a `model`; the command is called with `concurrency` instead."""
 
     @click.option(
         "--workers",
@@ -111,11 +111,22 @@ def concurrency_options(command: Command) -> Command:
         show_default="16, on a GPU 64",
         help="Photos in a batch, at most.",
     )
+    @click.option(
+        "--memory",
+        metavar="MIB",
+        type=click.IntRange(min=1),
+        show_default="a quarter of what there is",
+        help="Memory for photos while they are decoded, over all threads; a larger photo is decoded alone.",
+    )
     @functools.wraps(command)
-    def with_pace(*args: Any, model: Any, workers: int | None, batch_size: int | None, **options: Any) -> Any:
+    def with_pace(
+        *args: Any, model: Any, workers: int | None, batch_size: int | None, memory: int | None, **options: Any
+    ) -> Any:
         from retrieval.pipeline.executor import Concurrency
 
-        concurrency = Concurrency.chosen(model, workers=workers, batch_size=batch_size)
+        concurrency = Concurrency.chosen(
+            model, workers=workers, batch_size=batch_size, memory=None if memory is None else memory << 20
+        )
         return command(*args, model=model, concurrency=concurrency, **options)
 
     return with_pace

@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,14 @@ from commands.options import (
     strict_option,
     top_option,
 )
-from commands.streams import report_skipped, warn, write
+from commands.streams import report_incomplete, report_skipped, warn, write
 from index.errors import UserError
 
 if TYPE_CHECKING:
-    from index.records import SkippedPhoto
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from index.records import IncompletePhoto, Prediction, SkippedPhoto
     from retrieval.models.ensemble import Ensemble
     from retrieval.models.model import Model
 
@@ -31,9 +35,32 @@ if TYPE_CHECKING:
 @photos_argument("PHOTO...")
 @ensemble_options(few=True)
 @top_option(5, "names for each photo")
+@click.option(
+    "--labels",
+    metavar="WORDS",
+    help="Name by these words, with commas between, not by the model's classes; it needs a text half.",
+)
+@click.option("--prompt", show_default="a photo of a {}", help="Sentence that each of --labels is put into, at {}.")
 @format_option("table", "json", "jsonl", "csv")
+@click.option(
+    "--index",
+    "index",
+    type=PATH,
+    envvar="FC7_CLASSIFY_INDEX",
+    help="Name the labels too that this index was taught (fc7 label), by its model.",
+)
 @strict_option
-def classify_command(photos: Sequence[Path], *, model: "Ensemble", top: int, format: str, strict: bool) -> None:
+def classify_command(
+    photos: Sequence[Path],
+    *,
+    model: "Ensemble",
+    top: int,
+    labels: str | None,
+    prompt: str | None,
+    format: str,
+    index: Path | None,
+    strict: bool,
+) -> None:
     """Name what is in photos.
 
     PHOTO is a file, a folder, searched with the folders below it, or - for a picture on standard input.
@@ -41,14 +68,47 @@ def classify_command(photos: Sequence[Path], *, model: "Ensemble", top: int, for
     from commands.progress_bar import ProgressBar
     from commands.tables import format_predictions
     from commands.terminal import style_of
+    from retrieval.models.zero_shot import naming
     from retrieval.pipeline.embed import embed_paths
 
+    words = () if labels is None else tuple(label.strip() for label in labels.split(","))
+    namer = naming(model, words, prompt=prompt)
     skipped: list[SkippedPhoto] = []
-    with ProgressBar("Classifying", sys.stderr, hidden=sys.stdout.isatty()) as progress:
-        described = embed_paths(model, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
-        answers = ((str(photo.path), model.top_predictions(photo.probabilities, top)) for photo in described)
+    incomplete: list[IncompletePhoto] = []
+    with ExitStack() as resources:
+        progress = resources.enter_context(ProgressBar("Classifying", sys.stderr, hidden=sys.stdout.isatty()))
+        own = resources.enter_context(own_labels(index, model.spec.fingerprint))
+        described = embed_paths(
+            namer,
+            photos,
+            standard_input=sys.stdin.buffer,
+            skipped=skipped,
+            incomplete=incomplete,
+            progress=progress,
+        )
+        answers = (
+            (str(photo.path), (*own(photo.embedding), *namer.top_predictions(photo.probabilities, top)))
+            for photo in described
+        )
         write(format_predictions(answers, format, style=style_of()))
+    report_incomplete(incomplete)
     report_skipped(skipped, named=photos, strict=strict)
+
+
+@contextmanager
+def own_labels(
+    index: Path | None, fingerprint: str
+) -> "Iterator[Callable[[NDArray[np.float32]], Sequence[Prediction]]]":
+    """Yield what names the labels that an index was taught by an embedding (dim,); without an index, none."""
+    if index is None:
+        yield lambda _: ()
+        return
+
+    from index.photo_index import PhotoIndex
+    from retrieval.searching.own_labels import own_predictions
+
+    with PhotoIndex.open(index, fingerprint=fingerprint) as opened:
+        yield partial(own_predictions, opened)
 
 
 @click.command("embed", epilog="Example: fc7 embed ~/Pictures -o pictures.npz")
@@ -75,6 +135,9 @@ def embed_command(
 
     PATH is a photo, a folder, searched with the folders below it, or - for a picture on standard input.
 
+    An .npz has the array embeddings, a row for each photo, and names, the bytes of all names with a zero byte between:
+    bytes(file["names"]).decode().split("\\0") in Python. A .parquet has the columns name and embedding.
+
     Embeddings of photos that are in the index and have not changed are taken from there, where they have 16 bits a
     number.
     """
@@ -86,13 +149,19 @@ def embed_command(
     if os.path.isfile(out) and not force:
         raise UserError(f"there is a file {out} already", hint="--force overwrites it")
     skipped: list[SkippedPhoto] = []
+    incomplete: list[IncompletePhoto] = []
     reused: list[Path] = []
     known, reason = (None, "") if recompute else index_to_reuse(index, model, photos)
     if known is not None and output != "embedding":
         known.close()
         known, reason = None, f"the index in {index} has no {output}"
     with ProgressBar("Embedding", sys.stderr) as progress, known or nullcontext():
-        options: dict[str, Any] = {"standard_input": sys.stdin.buffer, "skipped": skipped, "progress": progress}
+        options: dict[str, Any] = {
+            "standard_input": sys.stdin.buffer,
+            "skipped": skipped,
+            "incomplete": incomplete,
+            "progress": progress,
+        }
         if known is None:
             described = embed_paths(model, photos, **options)
             rows = ((str(photo.path), getattr(photo, output)) for photo in described)
@@ -109,4 +178,5 @@ def embed_command(
         warn(f"{len(reused):,} of {count:,} vectors are those of the index in {index}; --recompute computes all")
     elif reason:
         warn(f"All were computed: {reason}.")
+    report_incomplete(incomplete)
     report_skipped(skipped, named=photos, strict=strict)

@@ -14,7 +14,7 @@ import click
 from index.errors import PhotoError, UserError
 
 if TYPE_CHECKING:
-    from index.records import SkippedPhoto
+    from index.records import IncompletePhoto, SkippedPhoto
 
 INTERRUPTED = 130
 """Exit status: what a shell reports for a program that Ctrl-C ended."""
@@ -55,16 +55,30 @@ def write(pieces: Iterable[str]) -> None:
 
 
 def warn(text: str) -> None:
-    """Print one line on stderr, with control characters escaped, which file names can contain."""
+    """Print one line on stderr, with control characters escaped, which file names can contain.
+
+    Raises UserError where it cannot be written to, as on a full disk.
+    """
     from commands.installation import as_installed
     from retrieval.text import printable
 
-    click.echo(printable(as_installed(text)), err=True)
+    try:
+        click.echo(printable(as_installed(text)), err=True)
+    except BrokenPipeError:
+        raise  # the reader has closed the pipe, which is no error
+    except OSError as error:
+        raise UserError(f"standard error cannot be written ({error.strerror}); choose another place") from error
 
 
 def table_width() -> int | None:
     """The terminal's columns; None where stdout is none, and no line is to be broken."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def report_incomplete(photos: Iterable["IncompletePhoto"]) -> None:
+    """List photos that were used though a part of them is missing."""
+    for photo in photos:
+        warn(f"Incomplete {photo.path}: {photo.missing}")
 
 
 def report_skipped(skipped: Sequence["SkippedPhoto"], *, named: Sequence[Path] = (), strict: bool = False) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from commands.installation import as_installed
 from commands.terminal import PLAIN, Style
-from index.records import Prediction, SearchResult, SkippedPhoto, SyncCounts
+from index.records import OwnLabel, Prediction, SearchResult, SkippedPhoto, SyncCounts
 from retrieval.answers import (
     Record,
     answered_query,
@@ -25,13 +25,14 @@ from retrieval.answers import (
     local_time,
     measured_speed,
     model_layers,
+    own_label,
     rounded,
     skipped_photo,
 )
 from retrieval.text import csv_line, file_size, printable
 
 if TYPE_CHECKING:
-    from retrieval.duplicates.find import DuplicateGroup, DuplicatePhoto
+    from retrieval.duplicates.keep import DuplicateGroup, DuplicatePhoto
     from retrieval.evaluation.evaluate import PictureResult
     from retrieval.evaluation.speed import Measured, Speed
     from retrieval.indexing.check import CheckReport
@@ -42,6 +43,24 @@ if TYPE_CHECKING:
     from retrieval.searching.search import Answer
 
 LIKENESS_NAMES = {"exact": "exact copies", "altered": "one picture, altered", "alike": "look-alikes"}
+KEPT_BECAUSE = {
+    "keep_in": "where it lies",
+    "place": "outside the bin",
+    "raw": "camera RAW",
+    "detail": "more detail",
+    "camera": "camera data",
+    "not_enlarged": "not enlarged",
+    "pixels": "more of the picture",
+    "format": "better format",
+    "compression": "less compressed",
+    "library": "in a photo library",
+    "file": "no link",
+    "reference": "in --against",
+    "links": "links lead to it",
+    "age": "older",
+    "path": "shorter path",
+    "order": "indexed first",
+}
 MANY = 10  # parts of a value, of which a table shows only the first few
 FEW = 3
 LEAST_ROOM = 24  # columns for the value beside its name; with less it goes below
@@ -103,9 +122,25 @@ def format_results(
 
 
 def _about(result: SearchResult) -> str:
+    """What is said of a result after its path."""
+    told = ["(not there)"] if result.missing else []
     if result.copies:
-        return f"  and {result.copies:,} cop{'y' if result.copies == 1 else 'ies'}"
-    return "  the query" if result.is_query else "  a copy" if result.copy_of else ""
+        told.append(f"and {result.copies:,} cop{'y' if result.copies == 1 else 'ies'}")
+    elif result.is_query or result.copy_of:
+        told.append("the query" if result.is_query else "a copy")
+    return "".join(f"  {part}" for part in told)
+
+
+def format_labels(labels: Iterable[OwnLabel], format: str) -> Iterator[str]:
+    """Labels of the user's own as lines ("table") or one "json" array."""
+    if format == "json":
+        yield _json([own_label(label) for label in labels], indent=2) + "\n"
+        return
+    for label in labels:
+        taught = f"{label.examples} photos of it" + (
+            f", {label.counterexamples} not of it" if label.counterexamples else ""
+        )
+        yield f"{label.photos:7,}  {printable(label.name)}  (taught by {taught})\n"
 
 
 def format_reports(reports: Iterable["FolderReport"], *, style: Style = PLAIN) -> Iterator[str]:
@@ -141,21 +176,33 @@ def format_changes(reports: Iterable["FolderReport"], time: datetime, *, style: 
 
 
 def format_duplicates(
-    groups: Iterable["DuplicateGroup"], format: str, *, style: Style = PLAIN, end: str = "\n"
+    groups: Iterable["DuplicateGroup"],
+    format: str,
+    *,
+    style: Style = PLAIN,
+    width: int | None = None,
+    end: str = "\n",
 ) -> Iterator[str]:
-    """Groups, best first, as "table", "json", "jsonl", or the "paths" of all but the best (each followed by `end`)."""
+    """Groups, best first, as "table", "json", "jsonl", or the "paths" of all but the best (each followed by `end`).
+
+    Headings have at most `width` columns.
+    """
     if format == "paths":
         return (f"{photo.path}{end}" for group in groups for photo in group.spare)
     if format == "table":
-        tables = ((_group_heading(group), [_group_row(photo, style) for photo in group.photos]) for group in groups)
+        tables = (
+            ("\n".join(_wrapped(_group_heading(group), width, 0)), [_group_row(photo, style) for photo in group.photos])
+            for group in groups
+        )
         return _tables(tables, style)
     return _machine_format(map(duplicate_group, groups), format, ("likeness", "photos"), ())
 
 
-def format_check(report: "CheckReport") -> Iterator[str]:
-    """What a check found, a line each, and what it looked at."""
+def format_check(report: "CheckReport", place: Path) -> Iterator[str]:
+    """What a check of the index in `place` found, a line each, and what it looked at."""
     found = checked_index(report)
     yield from (f"{printable(problem)}\n" for problem in found["problems"])
+    yield from (f"{printable(missing.told(place))}\n" for missing in report.missing)
     wrong = f"{len(found['problems']):,} problems" if found["problems"] else "nothing is wrong"
     yield f"{found['photos']:,} photos, {found['embedded']:,} of them embedded again: {wrong}\n"
 
@@ -163,6 +210,12 @@ def format_check(report: "CheckReport") -> Iterator[str]:
 def format_forgotten(counts: Iterable[tuple[Path, int]]) -> Iterator[str]:
     """Paths with how many photos an index has forgotten there."""
     return (f"{printable(str(path))}: {count:,} forgotten\n" for path, count in counts)
+
+
+def format_moved(old: Path, new: Path, moved: int, known: int) -> Iterator[str]:
+    """How many photos of a folder an index has in its new place now."""
+    already = f", {known:,} were known there" if known else ""
+    yield f"{printable(str(old))} is now {printable(str(new))}: {moved:,} moved{already}\n"
 
 
 def format_skipped(photos: Iterable[SkippedPhoto], format: str) -> Iterator[str]:
@@ -298,7 +351,8 @@ def _tables(tables: Iterable[tuple[str, Sequence[tuple[str, str]]]], style: Styl
 
 def _group_heading(group: "DuplicateGroup") -> str:
     spare = file_size(sum(photo.size for photo in group.photos[1:]))
-    return f"{LIKENESS_NAMES[group.likeness]}: {len(group.photos)} photos, {spare} without the first"
+    kept = ", ".join(KEPT_BECAUSE[name] for name in group.kept_because)
+    return f"{LIKENESS_NAMES[group.likeness]}: {len(group.photos)} photos, {spare} without the first, kept for: {kept}"
 
 
 def _group_row(photo: "DuplicatePhoto", style: Style) -> tuple[str, str]:

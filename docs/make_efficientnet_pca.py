@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from retrieval.evaluation.metrics import mean_average_precision, precision_at_k
 from retrieval.models.model import Model
 from retrieval.photos.decode import open_photo
-from retrieval.pipeline.executor import usable_cores
+from retrieval.pipeline.machine import usable_cores
 from training.pretrained import import_efficientnet as efficientnet_import
 from training.pretrained.efficientnet import NETWORKS, WIDTH
 from training.pretrained.import_efficientnet import Projection, import_efficientnet, learn_projection, roots

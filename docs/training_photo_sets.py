@@ -1,4 +1,4 @@
-"""The sets of photos that the built-in model learned from, or is judged by: where each is from, and what shows what."""
+"""The sets of photos that the built-in model learned from or is measured on: where each is from, what shows what."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -4,6 +4,7 @@ UserError
 ├── OptionError             a value of an option makes no sense
 ├── MissingPackageError     an optional package is not installed
 ├── PhotoError              a photo named explicitly cannot be read
+│   └── OutOfMemoryError    there is not enough memory for it now
 ├── ModelError              a model file is missing, damaged or not one of ours
 ├── PhotoIndexError         an index cannot be used as asked
 │   ├── IndexNotFoundError  there is none in this folder
@@ -44,6 +45,13 @@ class MissingPackageError(UserError):
 
 class PhotoError(UserError):
     """A photo named explicitly cannot be read."""
+
+
+class OutOfMemoryError(PhotoError):
+    """There is not enough memory for a photo now: it may be whole, so it is not stored as one that is not."""
+
+    def __init__(self, message: str = "there is not enough memory for it now; try it again", *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
 
 
 class ModelError(UserError):

@@ -18,6 +18,23 @@ from index.vectors.store import ROUNDING, VectorStore
 QUERIES_AT_ONCE = 64
 
 
+def as_queries(queries: NDArray[np.floating], dim: int) -> NDArray[np.float32]:
+    """Return queries (m, dim) at unit length, as stored embeddings are, so that every score is a cosine.
+
+    Raises ValueError for another shape, and for a query that has no direction: zero, or with NaN or infinity in it.
+    """
+    queries = np.asarray(queries)
+    if queries.ndim != 2 or queries.shape[1] != dim:
+        one = "; one query is a row: query[None]" if queries.shape == (dim,) else ""
+        raise ValueError(f"queries must have the shape (m, {dim}), not {queries.shape}{one}")
+    lengths = np.linalg.norm(queries.astype(np.float64), axis=1, keepdims=True)
+    bad = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
+    if len(bad):
+        raise ValueError(f"query {bad[0]} has no direction: it is zero, or has NaN or infinity in it")
+    unit: NDArray[np.float32] = (queries / lengths).astype(np.float32)
+    return unit
+
+
 def best_photos(
     catalog: Catalog,
     vectors: VectorStore,
@@ -87,7 +104,7 @@ def ranked(
     if min_score is not None:
         least = max(least, min_score)
     results = [
-        SearchResult(photos.path(row), float(scores[place]), photos.hashes[row])
+        SearchResult(photos.path(row), float(scores[place]), content_hash=photos.hashes[row])
         for place in np.flatnonzero(scores >= least)
         for row in (rows[place],)
     ]

@@ -1,7 +1,7 @@
 """Writing a file so that no one ever sees half of it, and paths that do not depend on the current folder."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -27,6 +27,34 @@ def path_below(path: bytes, folder: bytes) -> bytes | None:
         return b""
     prefix = folder and folder.rstrip(b"/") + b"/"
     return path[len(prefix) :] if path.startswith(prefix) else None
+
+
+def known_place(path: Path, roots: Sequence[Path]) -> Path:
+    """Return an absolute path as it lies in one of some folders, where it does through symbolic links.
+
+    So a folder that is reached by two names is one. Where it is around such a folder, its links are followed, if that
+    brings the folder into it. Otherwise the path is as it was.
+    """
+    real = Path(os.path.realpath(path))
+    for root in roots:
+        if path.is_relative_to(root) or root.is_relative_to(path):
+            return path
+    for root in roots:
+        if real.is_relative_to(real_root := os.path.realpath(root)):
+            return root / real.relative_to(real_root)
+    return real if any(root.is_relative_to(real) for root in roots) else path
+
+
+def folder_around(path: bytes, folders: Container[bytes]) -> bytes | None:
+    """Return which of some folders a path is or lies in, the innermost; None for none of them.
+
+    Paths are relative to the same folder, which is b"". The time does not depend on how many folders there are.
+    """
+    while path not in folders:
+        if not path:
+            return None
+        path = path.rpartition(b"/")[0]
+    return path
 
 
 @contextmanager

@@ -15,13 +15,17 @@ from numpy.typing import NDArray
 
 from index.catalog.catalog import Catalog, CatalogState
 from index.catalog.database import storage_errors
+from index.catalog.different import Pair, read_different
+from index.catalog.own_labels import OwnLabels
 from index.catalog.queries import (
     all_photos,
     contents,
     count_contents,
     count_photos,
     embedded_ids,
+    embeddings_with_ids,
     files_with_ids,
+    found_elsewhere,
     has_photos,
     ids_below,
     is_known,
@@ -30,10 +34,12 @@ from index.catalog.queries import (
     skipped_photos,
 )
 from index.catalog.selection import Selection, most_probable
+from index.catalog.thumbnails import keep_thumbnails, thumbnails_of
 from index.errors import ModelMismatchError, PhotoIndexError
-from index.exact_search import best_photos, neighbours
+from index.exact_search import as_queries, best_photos, neighbours
 from index.files import absolute
 from index.records import (
+    Elsewhere,
     EmbeddedPhotos,
     IndexedFile,
     IndexProblem,
@@ -128,6 +134,11 @@ class PhotoIndex:
         path = self._state().model_path
         return Path(os.fsdecode(path)) if path else None
 
+    @property
+    def exclude(self) -> tuple[str, ...]:
+        """Patterns, as in a .gitignore, of what is left out of the folders."""
+        return tuple(os.fsdecode(self._state().exclude).splitlines())
+
     def search(
         self,
         queries: NDArray[np.float32],
@@ -137,18 +148,20 @@ class PhotoIndex:
         recall: float | None = None,
         among: Selection | None = None,
     ) -> list[list[SearchResult]]:
-        """Find for each query (m, dim) the k photos with the largest inner product, best first, ties by path.
+        """Find for each query (m, dim) the k photos with the largest cosine, best first, ties by path.
 
         An approximate index is searched so that it finds the share `recall` of the 10 best, on average. All photos are
         compared for a recall of 1, and, after a warning, for one that it cannot reach. Photos `among` a selection are
-        always compared one by one. Raises PhotoIndexError for a folder that is not known.
+        always compared one by one. Raises PhotoIndexError for a folder that is not known, ValueError for k < 1 and as
+        `as_queries`, which brings the queries to unit length.
         """
         with self._catalog.snapshot():
             state = self._state()
             if among:
                 self._check_folders(among)
+            asked = as_queries(queries, state.dim)
             answers = best_photos(
-                self._catalog, self._vectors, state, queries, k, min_score=min_score, recall=recall, among=among
+                self._catalog, self._vectors, state, asked, k, min_score=min_score, recall=recall, among=among
             )
         self._vectors.save_if_far_behind()
         return answers
@@ -157,13 +170,26 @@ class PhotoIndex:
         """Read the ids (n,) of the photos that have an embedding, sorted; `neighbours` takes them."""
         return embedded_ids(self._catalog)
 
+    def vectors(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Read the embeddings (n, dim) of photos with these ids, sorted by id, without those removed meanwhile."""
+        return embeddings_with_ids(self._catalog, ids, dim=self._state().dim)[1]
+
+    @property
+    def own_labels(self) -> OwnLabels:
+        """The labels that the user has taught; an `IndexWriter` may change them."""
+        return OwnLabels(self._catalog)
+
     def ids_below(self, folder: Path) -> NDArray[np.int64]:
         """Read the ids (n,) of those below a folder, sorted. Raises PhotoIndexError for a folder that is not known."""
+        self.check_known(folder)
+        return ids_below(self._catalog, os.fsencode(absolute(folder)))
+
+    def check_known(self, folder: Path) -> None:
+        """Raise PhotoIndexError for a folder that is not known."""
         if not self.knows(folder):
             place = absolute(folder)
             command = shlex.join(["fc7", "index", place, "--index", str(self.folder)])
             raise PhotoIndexError(f"{place} is not in the index in {self.folder}", hint=f"add it with `{command}`")
-        return ids_below(self._catalog, os.fsencode(absolute(folder)))
 
     def contents(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Read what `ids` gives, and beside each the smallest id (n,) of a photo whose file had the same bytes."""
@@ -173,9 +199,21 @@ class PhotoIndex:
         """Count the photos that can be found whose files had this content, for each hash."""
         return count_contents(self._catalog, hashes)
 
+    def different(self) -> set[Pair]:
+        """Read the pairs of photos that people said to be no copies; `pairs_of` makes such pairs."""
+        return read_different(self._catalog)
+
     def files(self, ids: NDArray[np.int64]) -> list[IndexedFile]:
         """Read the files of photos with these ids (n,), sorted by id, without photos that were removed meanwhile."""
         return files_with_ids(self._catalog, ids)
+
+    def thumbnails(self, ids: NDArray[np.int64]) -> dict[int, bytes]:
+        """Read the thumbnails of photos with these ids (n,), by id, of those that have one."""
+        return thumbnails_of(self._catalog, ids)
+
+    def keep_thumbnails(self, thumbnails: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Store thumbnails by content hash; False where that cannot be done now, because of a writer or of rights."""
+        return keep_thumbnails(self._catalog.path, thumbnails)
 
     def neighbours(self, ids: NDArray[np.int64], k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Find scores (n, k) and ids (n, k) of the photos that look most like each of those with `ids` (n,).
@@ -225,6 +263,11 @@ class PhotoIndex:
         """Tell whether this is an indexed photo, or has one below it."""
         return has_photos(self._catalog, os.fsencode(absolute(path)))
 
+    def found_elsewhere(self, root: Path, others: Sequence[Path]) -> Elsewhere:
+        """Count the photos of a root, and those that some `others` have too. Raises KeyError for what is no root."""
+        with self._catalog.snapshot():
+            return found_elsewhere(self._catalog, os.fsencode(root), [os.fsencode(other) for other in others])
+
     def skipped(self) -> list[SkippedPhoto]:
         """List the photos that could not be used, by path, with the reason."""
         return skipped_photos(self._catalog)
@@ -268,6 +311,7 @@ class PhotoIndex:
             bytes_on_disk=sum(sizes),
             created=datetime.fromisoformat(state.created),
             generation=state.generation,
+            exclude=self.exclude,
         )
 
     def _warn(self, text: str) -> None:

@@ -4,7 +4,7 @@ Probabilities and scores are rounded to six digits. A path that is no valid text
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from math import isnan
 from pathlib import Path
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.records import Prediction, SearchResult, SkippedPhoto
+from index.records import IncompletePhoto, OwnLabel, Prediction, SearchResult, SkippedPhoto
 
 if TYPE_CHECKING:
-    from retrieval.duplicates.find import DuplicateGroup, DuplicatePhoto
+    from retrieval.duplicates.keep import DuplicateGroup, DuplicatePhoto
     from retrieval.evaluation.evaluate import Evaluation
     from retrieval.evaluation.speed import Measured, Speed
     from retrieval.indexing.check import CheckReport
@@ -66,24 +66,22 @@ class Result:
 
     path: Path
     score: float
+    missing: bool = False
+    """Whether its file is not there now."""
     copy_of: Path | None = None
     is_query: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return {
-            "path": str(self.path),
-            "score": rounded(self.score),
-            "copy_of": _text(self.copy_of),
-            "is_query": self.is_query,
-        }
+        return dict(found_photo(self))
 
 
 @dataclass(frozen=True, slots=True)
 class FolderChanges:
-    """What adding a folder did, in photos, and which could not be read and why.
+    """What adding a folder did, in photos, which could not be read and why, and which have a part missing.
 
-    All are 0 where the folder's photos cannot be seen now, as on a drive that is not plugged in: they stay indexed.
+    `unread` counts by suffix the pictures of kinds that fc7 cannot read. All other counts are 0 where the folder's
+    photos cannot be seen now, as on a drive that is not plugged in: they stay indexed.
     """
 
     folder: Path
@@ -94,11 +92,19 @@ class FolderChanges:
     removed: int
     unchanged: int
     skipped: tuple[SkippedPhoto, ...]
+    incomplete: tuple[IncompletePhoto, ...] = ()
+    unread: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         counts = {name: getattr(self, name) for name in ("new", "changed", "moved", "copied", "removed", "unchanged")}
-        return {"folder": str(self.folder), **counts, "skipped": [dict(skipped_photo(photo)) for photo in self.skipped]}
+        return {
+            "folder": str(self.folder),
+            **counts,
+            "skipped": [dict(skipped_photo(photo)) for photo in self.skipped],
+            "incomplete": [{"path": str(photo.path), "missing": photo.missing} for photo in self.incomplete],
+            "unread": dict(self.unread),
+        }
 
 
 def classified_photo(path: str | None, predictions: Sequence[Prediction]) -> Record:
@@ -106,24 +112,43 @@ def classified_photo(path: str | None, predictions: Sequence[Prediction]) -> Rec
     return {"path": path, "predictions": [_prediction(found) for found in predictions]}
 
 
+def own_label(label: OwnLabel) -> Record:
+    """Return {"label", "photos", "examples", "counterexamples", "created"}."""
+    return {
+        "label": label.name,
+        "photos": label.photos,
+        "examples": label.examples,
+        "counterexamples": label.counterexamples,
+        "created": label.created.isoformat(timespec="seconds"),
+    }
+
+
 def answered_query(answer: "Answer", *, labelled: bool = False) -> Record:
     """Return {"query", "results": [values of each]}; see `found_photo`."""
     return {"query": answer.query, "results": [found_photo(found, labelled=labelled) for found in answer.results]}
 
 
-def found_photo(found: SearchResult, *, labelled: bool = False) -> Record:
-    """Return {"path", "score", "copy_of", "is_query"}; where only labels were asked for, "probability" for "score"."""
+def found_photo(found: "SearchResult | Result", *, labelled: bool = False) -> Record:
+    """Return {"path", "score", "copy_of", "is_query"}, and "missing": true for a file that is not there.
+
+    Where only labels were asked for it is "probability" for "score".
+    """
     return {
         "path": str(found.path),
         "probability" if labelled else "score": rounded(found.score),
         "copy_of": _text(found.copy_of),
         "is_query": found.is_query,
+        **({"missing": True} if found.missing else {}),
     }
 
 
 def duplicate_group(group: "DuplicateGroup") -> Record:
-    """Return {"likeness", "photos": [{"path", "width", "height", "bytes", "modified"}]}, the best photo first."""
-    return {"likeness": group.likeness, "photos": [_duplicate(photo) for photo in group.photos]}
+    """Return {"likeness", "kept_because", "photos": [{"path", "width", "height", "bytes", "modified"}]}, best first."""
+    return {
+        "likeness": group.likeness,
+        "kept_because": list(group.kept_because),
+        "photos": [_duplicate(photo) for photo in group.photos],
+    }
 
 
 def evaluated_model(evaluation: "Evaluation") -> dict[str, float | int | None]:
@@ -138,12 +163,18 @@ def evaluated_model(evaluation: "Evaluation") -> dict[str, float | int | None]:
 
 
 def checked_index(report: "CheckReport") -> Record:
-    """Return {"photos", "embedded", "problems": [text], "skipped": [{"path", "reason"}]}."""
+    """Return {"photos", "embedded", "problems": [text], "skipped": [{"path", "reason"}], "missing"}.
+
+    "missing" has for folders {"folder", "photos", "gone", "elsewhere", "now"}, of photos that are not where they were.
+    """
     return {
         "photos": report.photos,
         "embedded": report.embedded,
         "problems": [problem.what for problem in report.problems],
         "skipped": [skipped_photo(photo) for photo in report.skipped],
+        "missing": [
+            asdict(missing) | {"folder": str(missing.folder), "now": _text(missing.now)} for missing in report.missing
+        ],
     }
 
 

@@ -5,13 +5,20 @@ import io
 import unicodedata
 from collections.abc import Iterable
 
+_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""The characters with Unicode's property Bidi_Control (UAX 9)."""
+
 
 def printable(text: str) -> str:
-    """`text` with control characters, line ends and undecodable bytes escaped, safe to show on a terminal."""
-    return "".join(
-        _escaped(character) if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} else character
-        for character in text
-    )
+    """`text` with control characters, line ends and undecodable bytes escaped, safe to show on a terminal.
+
+    So are the marks that turn the direction of text, by which "gpj.exe" can look like "exe.jpg".
+    """
+    return "".join(_escaped(character) if _is_unsafe(character) else character for character in text)
+
+
+def _is_unsafe(character: str) -> bool:
+    return unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} or character in _BIDI_CONTROLS
 
 
 def _escaped(character: str) -> str:

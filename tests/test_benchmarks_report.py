@@ -5,7 +5,7 @@ import time
 import pytest
 import report
 
-from retrieval.pipeline.executor import usable_cores
+from retrieval.pipeline.machine import usable_cores
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(5.0, "; its host took 25% of the time"), (0.0, "")])

@@ -106,6 +106,28 @@ def test_a_reader_that_goes_away_is_no_error(tiny_model: Path, make_photo: MakeP
         assert process.wait(timeout=30) == 141  # what a shell makes of SIGPIPE, by which `ls | head` ends
 
 
+def test_a_reader_of_warnings_that_goes_away_is_no_error_either(
+    tiny_model: Path, make_photo: MakePhoto, tmp_path: Path
+) -> None:
+    """Both streams go to one pipe, as in `fc7 index … 2>&1 | head -0`; the warning is the first that is written."""
+    make_photo("old/a.png")
+    index = ["--index", str(tmp_path / "index"), "-m", str(tiny_model)]
+    subprocess.run([FC7, "index", tmp_path / "old", *index], check=True, stdout=subprocess.DEVNULL)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "bad.png").write_bytes(b"no picture")
+    ours, theirs = os.pipe()
+    os.close(ours)
+    try:
+        for command in (["index", str(tmp_path / "photos")], ["check"]):
+            done = subprocess.run([FC7, *command, *index], stdout=theirs, stderr=theirs, check=False)
+            assert done.returncode == 141
+    finally:
+        os.close(theirs)
+    with open("/dev/null", "wb") as nowhere, open("/dev/full", "wb") as full:
+        done = subprocess.run([FC7, "index", "--retry-skipped", *index], stdout=nowhere, stderr=full, check=False)
+    assert done.returncode == 1
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
 def test_results_that_cannot_be_written_are_an_error(tiny_model: Path, make_photo: MakePhoto) -> None:
     with open("/dev/full", "wb") as full:

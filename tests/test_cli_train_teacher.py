@@ -12,7 +12,8 @@ from training_samples import COLOURS, write_colours
 
 from cli import main
 from retrieval.models.model import Model
-from training.loop.checkpoint import LAST, Checkpoint
+from training.loop.checkpoint import Checkpoint
+from training.loop.run_folder import LAST
 
 SMALL = ("--arch", "alexnet-64", "--grow", "0:32,0.9:56", "--evidence", 3, "--epochs", 1)
 
@@ -63,7 +64,7 @@ def test_from_photos_without_labels_to_a_model_that_names_them(
     trained = fc7("train", photos, "-o", run, *options, *SMALL)
     assert trained.exit_code == 0, trained.output
     assert trained.stdout.startswith(f"{run / 'model.onnx'}: alexnet-64, 3 classes, top-1 ")
-    assert f"{labelled}: 13 pictures without labels to learn from\n" in trained.stderr
+    assert f"{labelled}: 13 training pictures without labels\n" in trained.stderr
     assert f"left out: {photos / 'bad.jpg'}: not a photo\n" in trained.stderr
     classified = fc7("classify", "-m", run / "model.onnx", photos / "red000.png", "--format", "jsonl")
     assert {found["label"] for found in json.loads(classified.stdout)["predictions"]} == set(COLOURS)
@@ -84,7 +85,7 @@ def test_a_teacher_may_learn_nothing_but_albums(labelled: Path, tiny_model: Path
     """Photos whose folders look like classes, and no other folder beside them."""
     done = fc7("train", "--unlabelled", labelled, "-o", tmp_path / "run", "--teacher", tiny_model, *SMALL)
     assert done.exit_code == 0, done.output
-    assert f"{labelled}: 13 pictures without labels to learn from\n" in done.stderr
+    assert f"{labelled}: 13 training pictures without labels\n" in done.stderr
 
 
 def test_a_teacher_that_is_none_is_told(refused: Refused, photos: Path, tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def test_photos_need_a_teacher(refused: Refused, photos: Path, labelled: Path) -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--weight", "elsewhere", 2), "--weight elsewhere is none of the folders to learn from; name it as there"),
+        (("--weight", "elsewhere", 2), "--weight is of no folder to learn from: elsewhere; name it as there"),
         (("--mixup", 0.2), "the teacher has not seen mixed pictures; leave out --mixup and --cutmix"),
         (("--cutmix", 1), "the teacher has not seen mixed pictures; leave out --mixup and --cutmix"),
         (("--names", "words.txt"), "a teacher brings the names of its classes; leave out --names, or give it"),
@@ -171,7 +172,7 @@ def test_a_cache_is_kept_out_of_the_photos(refused: Refused, photos: Path, tmp_p
 
 
 def test_something_has_to_be_learned_from(refused: Refused) -> None:
-    assert refused(status=2) == "name DATA, the pictures to learn from"
+    assert refused(status=2) == "name DATA, the training pictures"
 
 
 @pytest.mark.parametrize("option", [("--teacher", "x.onnx"), ("--cache", "kept"), ("--weight", "photos", 2)])

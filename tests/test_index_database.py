@@ -165,6 +165,18 @@ def test_a_database_in_use_is_told() -> None:
         raise error
 
 
+def test_a_reader_that_went_away_during_a_warning_is_no_fault_of_the_index(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_: str) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("index.vectors.current.EXACT_NUMBERS", 1)
+    (folder / "vectors.faiss").unlink()
+    with PhotoIndex.open(folder, warn=gone) as index, pytest.raises(BrokenPipeError):
+        index.search(embed(b"content 3")[None], 3)
+
+
 def test_a_mistake_of_ours_keeps_its_traceback(folder: Path) -> None:
     with closing(Catalog.open(folder / "catalog.db")) as catalog, pytest.raises(sqlite3.OperationalError) as caught:
         catalog.rows("SELECT nonsense FROM photos")

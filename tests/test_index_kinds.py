@@ -215,6 +215,17 @@ def test_the_measured_recall_is_that_of_a_search(tmp_path: Path) -> None:
             assert measured == pytest.approx(reached[1], abs=0.05)
 
 
+def test_copies_do_not_make_a_recall_look_bad(tmp_path: Path) -> None:
+    """Of many equal photos any ten are as good as any other ten: scores are compared, not ids."""
+    files = {b"%04d.jpg" % number: SampleFile(b"content %d" % (number % 7)) for number in range(700)}
+    with open_for_writing(tmp_path) as index:
+        index.set_kind("IVF2,SQ8")
+        bring_up_to_date(index, ROOT, files, batch_size=700)
+        quality = index.summary().quality
+        assert quality is not None
+        assert quality.recalls[0] == (1, 1.0)
+
+
 def test_a_recall_that_cannot_be_reached_is_reached_by_comparing_all(tmp_path: Path) -> None:
     filled(tmp_path, range(500), kind="HNSW2")
     warnings: list[str] = []

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from photo_samples import (
     DIM,
     SampleFile,
@@ -139,8 +140,38 @@ def test_nonsense_is_refused(two_hundred: Path) -> None:
     with PhotoIndex.open(two_hundred) as index:
         with pytest.raises(ValueError, match="best 0"):
             index.search(QUERIES, 0)
-        with pytest.raises(ValueError, match="no search"):
+        with pytest.raises(ValueError, match=r"shape \(m, 8\), not \(1, 9\)"):
             index.search(np.zeros((1, DIM + 1), dtype=np.float32), 1)
+
+
+@pytest.mark.parametrize(
+    ("queries", "reason"),
+    [
+        (QUERIES[0], r"shape \(m, 8\), not \(8,\); one query is a row"),
+        (QUERIES[None], r"not \(1, \d+, 8\)"),
+        (np.zeros((0,), np.float32), r"not \(0,\)"),
+        (np.full((2, DIM), np.nan, np.float32), "query 0 has no direction"),
+        (np.array([QUERIES[0], [np.inf] * DIM], np.float32), "query 1 has no direction"),
+        (np.zeros((1, DIM), np.float32), "query 0 has no direction"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["Flat", "IVF2,SQ8"])
+def test_what_is_no_query_is_refused(tmp_path: Path, queries: NDArray[np.float32], reason: str, kind: str) -> None:
+    with open_for_writing(tmp_path) as index:
+        index.set_kind(kind)
+        bring_up_to_date(index, ROOT, {b"%d.jpg" % number: SampleFile(b"%d" % number) for number in range(100)})
+        with pytest.raises(ValueError, match=reason):
+            index.search(queries, 3)
+        with pytest.raises(ValueError, match=reason):
+            index.search(queries, 3, among=Selection(folders=(ROOT,)))
+
+
+def test_only_the_direction_of_a_query_counts(two_hundred: Path) -> None:
+    with PhotoIndex.open(two_hundred) as index:
+        expected = index.search(QUERIES, 5)
+        for scale in (7, 1e-30, 1e30):
+            assert index.search((QUERIES.astype(np.float64) * scale), 5) == expected  # type: ignore[arg-type]
+        assert all(abs(found.score) <= 1 for results in expected for found in results)
 
 
 def test_a_reader_has_no_means_to_write() -> None:

@@ -1,10 +1,14 @@
 """The plan of a sync, from what was found and what is known."""
 
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from photo_samples import open_for_writing
 
-from index.files import path_below
-from index.records import FileStamp
+from index.files import folder_around, path_below
+from index.records import FileStamp, NewPhoto
 from index.sync.plan import KnownFile, plan_sync
 
 paths = st.sampled_from([b"a.jpg", b"b.jpg", b"sub/a.jpg", b"sub/b.jpg", b"sub2/a.jpg", b"\xff.jpg"])
@@ -50,3 +54,45 @@ def test_where_a_path_lies_inside_a_folder() -> None:
     assert path_below(b"/a/b", b"/") == b"a/b"
     assert path_below(b"/", b"/") == b""
     assert path_below(b"a/b", b"") == b"a/b"
+
+
+class Only:
+    """Folders that can be asked for, and not gone through."""
+
+    def __init__(self, *folders: bytes) -> None:
+        self._folders = folders
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._folders
+
+
+@pytest.mark.parametrize(
+    ("path", "folders", "around"),
+    [
+        (b"a/b/c.jpg", Only(b"a"), b"a"),
+        (b"a/b/c.jpg", Only(b"a/b", b"a"), b"a/b"),
+        (b"a/b/c.jpg", Only(b""), b""),
+        (b"a/b/c.jpg", Only(b"a/b/c.jpg"), b"a/b/c.jpg"),
+        (b"ab/c.jpg", Only(b"a"), None),
+        (b"a.jpg", Only(), None),
+        (b"", Only(b""), b""),
+    ],
+)
+def test_the_folder_around_a_path(path: bytes, folders: Only, around: bytes | None) -> None:
+    assert folder_around(path, folders) == around
+
+
+def test_many_emptied_folders_take_no_longer_each(tmp_path: Path) -> None:
+    """Compared each with each, these would be 900 million comparisons."""
+    names = [b"%d/a.jpg" % number for number in range(30_000)]
+    empty = [b"%d" % number for number in range(30_000)]
+    known = {name: KnownFile(number, FileStamp(1, 1), b"", False) for number, name in enumerate(names)}
+    assert plan_sync({}, known, unlisted=empty).missing == []
+    with open_for_writing(tmp_path) as index:
+        found = dict.fromkeys(names, FileStamp(1, 1))
+        sync = index.begin_sync(Path("/photos"), found)
+        sync.add([NewPhoto(name, FileStamp(1, 1), None, skipped="damaged") for name in names])
+        sync.finish()
+        sync = index.begin_sync(Path("/photos"), {}, empty=empty)
+        assert sync.kept() == dict.fromkeys(empty, 1)
+        assert sync.finish().removed == 0

@@ -1,6 +1,7 @@
 """What was found is plain values, which JSON can hold as they are, with documented names."""
 
 import json
+from dataclasses import replace
 from math import nan
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from retrieval.answers import (
     measured_speed,
     model_layers,
 )
-from retrieval.duplicates.find import DuplicateGroup, DuplicatePhoto
+from retrieval.duplicates.keep import DuplicateGroup, DuplicatePhoto
 from retrieval.evaluation.evaluate import Evaluation
 from retrieval.evaluation.speed import Costs, Measured, Speed
 from retrieval.indexing.check import CheckReport
+from retrieval.indexing.missing import MissingPhotos
 from retrieval.models.cost import LayerCost, ModelCost
 from retrieval.pipeline.executor import Concurrency
 from retrieval.searching.search import Answer
@@ -74,11 +76,13 @@ def test_an_evaluation_has_no_value_where_nothing_was_measured() -> None:
 
 def test_a_check_of_an_index() -> None:
     report = CheckReport(5, 2, (IndexProblem("a.jpg: gone", None),), (SkippedPhoto(Path("b.jpg"), "empty file"),))
+    report = replace(report, missing=(MissingPhotos(Path("/old"), 3, True, 2, Path("/new")),))
     assert plain(checked_index(report)) == {
         "photos": 5,
         "embedded": 2,
         "problems": ["a.jpg: gone"],
         "skipped": [{"path": "b.jpg", "reason": "empty file"}],
+        "missing": [{"folder": "/old", "photos": 3, "gone": True, "elsewhere": 2, "now": "/new"}],
     }
 
 

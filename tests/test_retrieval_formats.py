@@ -103,6 +103,7 @@ def test_a_name_that_is_no_text_survives_every_format() -> None:
 
 def test_names_cannot_steer_the_terminal() -> None:
     assert printable("a\x1b[2J\nb\u2028.jpg") == "a\\x1b[2J\\nb\\u2028.jpg"
+    assert printable("photo_\u202egpj.exe\u2066\u200f") == "photo_\\u202egpj.exe\\u2066\\u200f"
     assert printable("Foto 2026\u202f–\u00a0Zoë 👩‍🚀.jpg") == "Foto 2026\u202f–\u00a0Zoë 👩‍🚀.jpg"
 
 
@@ -174,7 +175,9 @@ def test_what_changes_while_folders_are_watched_has_time_and_name() -> None:
     assert "".join(format_changes([report], at)) == (
         "03:04:05  new       /photos/a.jpg\n03:04:05  removed   /photos/b\\x1b.jpg\n"
     )
-    many = FolderReport(folder, SyncCounts(new=1234), (), tuple(("new", folder / f"{n}.jpg") for n in range(1000)))
+    many = FolderReport(
+        folder, SyncCounts(new=1234), (), changes=tuple(("new", folder / f"{n}.jpg") for n in range(1000))
+    )
     lines = "".join(format_changes([many], at)).splitlines()
     assert len(lines) == 21
     assert lines[-1] == "03:04:05  and 1,214 more in /photos"

@@ -160,7 +160,7 @@ def turn_a_bit(file: Path) -> None:
         ("made-from.json", turn_a_bit),
     ],
 )
-def test_a_damaged_graph_is_made_anew(
+def test_a_damaged_graph_is_made_again(
     tiny_model: Path, cache: Path, opened: Opened, name: str, damage: Callable[[Path], None]
 ) -> None:
     Model.load(tiny_model, cache=cache)

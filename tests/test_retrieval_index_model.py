@@ -97,9 +97,7 @@ def test_another_built_in_model_is_refused(
     assert "a built-in model that this fc7 has not" in done.stderr
 
 
-def test_an_index_made_anew_forgets_its_model(
-    fc7: Fc7, builtin: Path, model: Path, photo: Path, tmp_path: Path
-) -> None:
+def test_an_index_rebuilt_forgets_its_model(fc7: Fc7, builtin: Path, model: Path, photo: Path, tmp_path: Path) -> None:
     fc7("index", photo.parent, "-m", model)
     model.unlink()
     assert "1  new" in fc7("index", photo.parent, "--rebuild").stdout

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from PIL import Image
 from index.errors import PhotoError, UserError
 from index.index_writer import IndexWriter
 from index.records import NewPhoto, SkippedPhoto, SyncCounts
+from index.vectors import building, sections
 from retrieval.indexing.index_folders import FolderReport, index_folders
 from retrieval.models.model import Model, Outputs
 from retrieval.photos.decode import open_photo
@@ -493,3 +495,97 @@ def test_a_folder_above_a_link_is_that_of_what_it_leads_to(
     assert report.folder == photos
     assert report.counts == SyncCounts(new=10)
     assert index.knows(folder)
+
+
+def test_over_many_folders_the_vectors_are_brought_up_to_date_once(
+    index: IndexWriter,
+    model: WatchedModel,
+    make_photo: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A removal from each of many folders writes the file once, and a run without a change reads it once."""
+    read, written = list[Path](), list[Path]()
+
+    def counted(function: Callable[..., Any], calls: list[Path]) -> Callable[..., Any]:
+        def call(path: Path, *arguments: Any, **options: Any) -> Any:
+            calls.append(path)
+            return function(path, *arguments, **options)
+
+        return call
+
+    monkeypatch.setattr("index.vectors.cache.read_exact", counted(sections.read_exact, read))
+    monkeypatch.setattr("index.vectors.cache.build_exact_file", counted(building.build_exact_file, written))
+    folders = [tmp_path / "photos" / str(number) for number in range(12)]
+    for number, folder in enumerate(folders):
+        for name in "ab":
+            make_photo(f"photos/{folder.name}/{name}.png", seed=2 * number + (name == "b"))
+    index_folders(index, model, folders)
+    assert (len(read), len(written)) == (1, 1)
+    for folder in folders:
+        (folder / "a.png").unlink()
+    reports = index_folders(index, model, folders)
+    assert [report.counts for report in reports] == [SyncCounts(unchanged=1, removed=1)] * 12
+    assert (len(read), len(written)) == (2, 2)
+    index_folders(index, model, folders)
+    assert (len(read), len(written)) == (3, 2)
+    assert index.problems() == []
+
+
+def test_a_folder_that_is_reached_by_two_names_is_indexed_once(
+    index: IndexWriter, model: WatchedModel, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(photos)
+    (tmp_path / "home").symlink_to(tmp_path)
+    run(index, model, photos)
+    for other in (tmp_path / "link", tmp_path / "link" / "a", tmp_path / "home" / "photos" / "b"):
+        report = run(index, model, other)
+        assert report.folder.is_relative_to(photos)
+        assert (report.counts or SyncCounts()).new == 0
+    assert index.roots() == [photos]
+    assert index.summary().photos == 10
+
+
+def test_a_folder_indexed_through_a_link_keeps_that_name(
+    index: IndexWriter, model: WatchedModel, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(photos)
+    reports = index_folders(index, model, [tmp_path / "link", photos, photos / "a"])
+    assert reports == [FolderReport(tmp_path / "link", SyncCounts(new=10), ())]
+    assert run(index, model, photos).counts == SyncCounts(unchanged=10)
+    assert index.roots() == [tmp_path / "link"]
+    assert index.forget([photos / "a"]) == [4]
+
+
+def test_a_link_to_a_folder_around_an_indexed_one_takes_it_in(
+    index: IndexWriter, model: WatchedModel, photos: Path, tmp_path: Path, make_photo: Callable[..., Path]
+) -> None:
+    make_photo("photos/top.png", seed=70)
+    (tmp_path / "link").symlink_to(photos)
+    run(index, model, photos / "a")
+    assert run(index, model, tmp_path / "link").counts == SyncCounts(new=7, unchanged=4)
+    assert index.roots() == [photos]
+
+
+def test_a_folder_inside_is_looked_at_as_within_the_whole(
+    index: IndexWriter, model: WatchedModel, photos: Path, make_photo: Callable[..., Path]
+) -> None:
+    """Its last photo is gone, and something else is left: it is no mount point."""
+    run(index, model, photos)
+    (photos / "b" / "notes.txt").write_text("no photo")
+    for path in (photos / "b").glob("*.png"):
+        path.unlink()
+    assert run(index, model, photos / "b").counts == SyncCounts(removed=3)
+    assert index.summary().photos == 7
+
+
+def test_a_file_that_is_growing_is_left_alone(
+    index: IndexWriter, model: WatchedModel, photos: Path, make_photo: Callable[..., Path]
+) -> None:
+    run(index, model, photos)
+    known, new = photos / "a" / "0.png", make_photo("photos/a/new.png", seed=50)
+    known.write_bytes(known.read_bytes()[:-30])
+    reports = index_folders(index, model, [photos], growing=[known, new])
+    assert reports == [FolderReport(photos, SyncCounts(unchanged=9), ())]
+    assert index.photo(known) is not None
+    assert index.photo(new) is None

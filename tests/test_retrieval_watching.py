@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from index.catalog.lock import WriterLock
 from index.photo_index import PhotoIndex
+from retrieval.indexing.watch import _Growing, touched
 
 pytest.importorskip("watchfiles", reason="needs watchfiles, the extra `watch`")
 
@@ -120,3 +122,102 @@ def test_a_burst_of_changes_is_one_sync(tiny_model: Path, make_photo: MakePhoto,
     numbers = sorted(map(str, range(20)))
     assert watcher.lines[:2] == [str(folder), "1 new"]
     assert watcher.lines[2:] == [f"at a time: new {folder / 'prepared' / f'{number}.png'}" for number in numbers]
+
+
+@pytest.mark.slow
+def test_others_may_write_the_index_between_changes(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+    folder, index = tmp_path / "photos", tmp_path / "index"
+    for name in ("photos/a.png", "photos/b.png", "more/c.png"):
+        make_photo(name, seed=ord(name[-5]))
+    options = ["--index", index, "-m", tiny_model]
+    with Watcher(tiny_model, index, folder) as watcher:
+        watcher.wait_for("2 new")
+        (folder / "b.png").unlink()
+        watcher.wait_for(f"at a time: removed {folder / 'b.png'}")
+        for command in (["index", tmp_path / "more"], ["check", "--repair"]):
+            subprocess.run([str(word) for word in (FC7, *command, *options)], check=True, stdout=subprocess.DEVNULL)
+        assert names(index) == {"a.png", "c.png"}
+        # While another one writes, changes wait.
+        with WriterLock(index):
+            make_photo("photos/d.png", seed=9)
+            time.sleep(3)
+            assert names(index) == {"a.png", "c.png"}
+        wait_for(index, "a.png", "c.png", "d.png")
+        assert watcher.interrupt() == ""
+
+
+@pytest.mark.slow
+def test_a_file_is_taken_in_when_it_has_grown(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+    folder, index = tmp_path / "photos", tmp_path / "index"
+    make_photo("photos/a.png")
+    data = make_photo("elsewhere/b.png", "green", seed=2).read_bytes()
+    with Watcher(tiny_model, index, folder) as watcher:
+        watcher.wait_for("1 new")
+        with (folder / "b.png").open("wb", buffering=0) as file:
+            for part in range(20):
+                file.write(data[part * len(data) // 20 : (part + 1) * len(data) // 20])
+                time.sleep(0.15)
+        wait_for(index, "a.png", "b.png")
+        assert watcher.interrupt() == ""
+    assert watcher.lines == [str(folder), "1 new", f"at a time: new {folder / 'b.png'}"]
+
+
+def test_the_folders_that_something_happened_in(tmp_path: Path) -> None:
+    root, other = tmp_path / "root", tmp_path / "other"
+    for folder in (root / "a" / "b", root / ".trash", other):
+        folder.mkdir(parents=True)
+    for path in (root / "a" / "1.jpg", root / "2.jpg"):
+        path.touch()
+    (root / "link").symlink_to(other)
+
+    def of(*names: str) -> list[str]:
+        found = touched([root, other], [str(tmp_path / name) for name in names])
+        return [str(path.relative_to(tmp_path)) for path in found]
+
+    assert of("root/a/1.jpg") == ["root/a"]
+    assert of("root/a/1.jpg", "root/a/gone.jpg", "root/2.jpg") == ["root/a", "root"]
+    assert of("root/a/b") == ["root/a/b"]
+    assert of("root/gone/deeper/3.jpg") == ["root"]
+    assert of("root/a/b/gone/3.jpg", "other/4.jpg") == ["root/a/b", "other"]
+    assert of("root/link") == ["root"]
+    assert of("root/.trash/1.jpg", "root/@eaDir/1.jpg") == []
+    assert of("other") == ["other"]
+    assert of("elsewhere/no text.jpg", "root/2.jpg") == ["root", "other"]
+    assert of() == []
+
+
+def test_a_file_grows_until_two_looks_are_the_same(tmp_path: Path) -> None:
+    growing, photo = _Growing(), tmp_path / "a.jpg"
+    photo.write_bytes(b"1")
+    assert growing.look_at([str(photo)]) == []
+    assert growing.files() == {photo}
+    photo.write_bytes(b"12")
+    assert growing.look_at([]) == []
+    photo.write_bytes(b"123")
+    assert growing.look_at([str(photo)]) == []
+    assert growing.look_at([str(photo)]) == [str(photo)]
+    assert (growing.look_at([]), growing.files()) == ([], frozenset())
+    # Folders, and what is gone, do not grow.
+    assert growing.look_at([str(tmp_path), str(tmp_path / "gone.jpg")]) == [str(tmp_path), str(tmp_path / "gone.jpg")]
+    growing.look_at([str(photo)])
+    photo.unlink()
+    assert growing.look_at([]) == [str(photo)]
+
+
+@pytest.mark.slow
+def test_an_ignore_file_that_is_written_takes_effect(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+    folder, index = tmp_path / "photos", tmp_path / "index"
+    make_photo("photos/a.png")
+    make_photo("photos/x/b.png", seed=2)
+    with Watcher(tiny_model, index, folder) as watcher:
+        watcher.wait_for(str(folder))
+        wait_for(index, "a.png", "b.png")
+        (folder / ".fc7ignore").write_text("x/\n")
+        wait_for(index, "a.png")
+        make_photo("photos/x/c.png", seed=3)
+        make_photo("photos/#recycle/d.png", seed=4)
+        make_photo("photos/e.png", seed=5)
+        wait_for(index, "a.png", "e.png")
+        (folder / ".fc7ignore").unlink()
+        wait_for(index, "a.png", "b.png", "c.png", "e.png")
+        assert watcher.interrupt() == ""

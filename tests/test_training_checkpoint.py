@@ -68,7 +68,7 @@ def test_a_checkpoint_holds_everything(checkpoint: Checkpoint, saved: Path) -> N
         assert getattr(loaded, name) == getattr(checkpoint, name), name
     for name in ("network", "optimizer", "random"):
         assert plain(getattr(loaded, name)) == plain(getattr(checkpoint, name)), name
-    for name in ("mean", "deviation", "colours"):
+    for name in ("mean", "std", "colours"):
         assert torch.equal(getattr(loaded.normalisation, name), getattr(checkpoint.normalisation, name)), name
 
 

@@ -92,7 +92,7 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
 def test_train_and_a_validation_set_matched_by_name(tmp_path: Path, name: str) -> None:
     make_classes(tmp_path / "train")
     touch(tmp_path / name / "dog", "a.jpg")
-    with pytest.raises(DatasetError, match="has pictures of cat to learn from and none to check with; folders of both"):
+    with pytest.raises(DatasetError, match="has pictures of cat for training and none for validation; folders of both"):
         scan_dataset(tmp_path)
     touch(tmp_path / name / "cat", "b.jpg")
     dataset = scan_dataset(tmp_path)
@@ -218,7 +218,7 @@ def test_folders_are_matched_with_the_group_that_has_all_of_them(tmp_path: Path)
         assert set(scan_labelled(root, classes, groups).labels) == expected
     for name in ("church", "goldfish", "volcano"):
         touch(tmp_path / "both" / name, "a.jpg")
-    with pytest.raises(DatasetError, match="volcano is the name of several classes"):
+    with pytest.raises(DatasetError, match=r"the name of several classes of the model; .*volcano by"):
         scan_labelled(tmp_path / "both", classes, groups)
 
 
@@ -243,7 +243,9 @@ def test_class_names_with_synonyms_empty_lines_and_what_windows_adds(tmp_path: P
     [
         (b"n1\tcat\nn2 dog\n", r"names.tsv, line 2: expected an id, a tab and a name, found 'n2 dog'"),
         (b"n1\t\n", r"names.tsv, line 1: expected an id"),
-        (b"n1\t\xff\xfe\n", r"class names cannot be read from .*names.tsv"),
+        (b"n1\t\xff\xfe\n", r"class names cannot be read from .*names.tsv: it is no UTF-8; save it as UTF-8"),
+        ("n1\tKätzchen\n".encode("latin-1"), "save it as UTF-8"),
+        ("n1\tcat\n".encode("utf-16"), "save it as UTF-8"),
         (None, r"there is no file .*names.tsv"),
     ],
 )
@@ -303,15 +305,15 @@ def unreadable(root: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (empty_class, "no pictures in {root}/emu (and 1 more); add some or remove the folder"),
+        (empty_class, "no pictures in {root}/emu, {root}/fox; add some or remove what is empty"),
         (one_class, "{root}/train holds 1 folder of pictures; a classifier needs two classes or more"),
         (flat, "{root} holds 0 folders of pictures; the pictures lie one level too high, in {root} itself"),
         (flat_train, "{root}/train holds 0 folders of pictures"),
-        (unknown_validation_class, "{root}/val has a class that is not among those learned: emu; folders to learn"),
-        (other_validation_classes, "{root}/val has a class that is not among those learned: Cat (and 1 more)"),
+        (unknown_validation_class, "{root}/val has classes that are not among those learned: emu; the folders"),
+        (other_validation_classes, "{root}/val has classes that are not among those learned: Cat, Dog; the folders"),
         (annotations_of_no_text, "{root}/val/val_annotations.txt cannot be read ('utf-8' codec"),
-        (single_picture, "class emu has one picture; it takes two at least"),
-        (unreadable, "{root}/cat/x.jpg cannot be read (name too long); make it readable or remove it"),
+        (single_picture, "one picture alone of emu; it takes two of each class"),
+        (unreadable, "{root}/cat/x.jpg cannot be read (name too long); make readable what is not, or remove it"),
     ],
 )
 def test_a_folder_that_is_no_data_set(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
@@ -362,7 +364,7 @@ def test_a_name_of_two_classes_does_not_tell_which(tmp_path: Path) -> None:
     touch(tmp_path / "n03126707", "a.jpg")
     assert listed(scan_labelled(tmp_path, classes), tmp_path) == [("n03126707/a.jpg", 1)]
     touch(tmp_path / "crane", "b.jpg")
-    with pytest.raises(DatasetError, match=r"crane is the name of several .* by id, n02012849 or n03126707"):
+    with pytest.raises(DatasetError, match=r"several classes .*: crane by n02012849 or n03126707"):
         scan_labelled(tmp_path, classes)
 
 
@@ -392,8 +394,14 @@ def test_folders_that_are_named_like_a_split_and_are_none(tmp_path: Path, folder
 
 
 def test_pictures_of_a_class_that_the_model_does_not_know(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=rf"{tmp_path}/dog is not named after a class of the model; `fc7 info"):
+    with pytest.raises(DatasetError, match=rf"class of the model: {tmp_path}/dog; `fc7 info"):
         scan_labelled(make_classes(tmp_path), (ClassName("cat"),))
+    many = [f"class {number:03}" for number in range(120)]
+    for name in many:
+        touch(tmp_path / "many" / name, "a.jpg")
+    all_told = ", ".join(str(tmp_path / "many" / name) for name in many[:100])
+    with pytest.raises(DatasetError, match=re.escape(f"{all_told} and 20 more; ")):
+        scan_labelled(tmp_path / "many", (ClassName("cat"),))
     with pytest.raises(DatasetError, match="holds no folders of pictures"):
         scan_labelled(touch(tmp_path / "flat", "a.jpg"), (ClassName("cat"),))
 

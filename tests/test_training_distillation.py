@@ -30,9 +30,9 @@ from training.distillation.teacher import Answers
 from training.errors import DatasetError, RunError
 from training.export.checkpoint_export import export_checkpoint
 from training.export.embedding import EmbeddingRecipe
-from training.loop.checkpoint import BEST, LAST, Checkpoint
+from training.loop.checkpoint import Checkpoint
 from training.loop.run import TrainResult, resume, train
-from training.loop.run_folder import MODEL
+from training.loop.run_folder import BEST, LAST, MODEL
 from training.loop.validation import within_groups
 from training.networks.alexnet import AlexNet
 
@@ -136,7 +136,7 @@ def test_pictures_without_labels_are_judged_by_what_the_teacher_says() -> None:
 def test_too_few_pictures_to_check_with_are_told() -> None:
     for checked in ([], [0], [1], [1, 0, 3]):
         with pytest.raises(
-            DatasetError, match=r"[01] pictures of the classes to learn are too few to check with; give"
+            DatasetError, match=r"[01] pictures of the classes to learn are too few for validation; give"
         ):
             as_lesson(dataset_of([1, 1, 2, 2], checked), answers_of(sure_of(1, 1, 2, 2)), NOTHING, evidence=2)
 
@@ -330,10 +330,10 @@ def test_a_student_learns_from_photos_without_labels(photos: Path, tiny_model: P
     recipe = RECIPE.changed(epochs=15)
     result = learn([photos], tmp_path / "run", tiny_model, recipe, report=report)
     assert report.notes[:4] == [
-        f"{photos}: 36 pictures without labels to learn from",
+        f"{photos}: 36 training pictures without labels",
         f"tiny says what is in 45 pictures; that is kept in {tmp_path / 'run' / 'answers'}",
         "classes to learn: 3 objects",
-        "36 pictures of 3 classes to learn from, 9 to check with",
+        "36 pictures of 3 classes for training, 9 for validation",
     ]
     assert result.spec is not None
     teacher, student = (Model.load(path, device="cpu") for path in (tiny_model, tmp_path / "run" / MODEL))
@@ -377,9 +377,9 @@ def mixed(photos: Path, shapes: Path, tiny_model: Path, tmp_path_factory: pytest
 
 
 def test_labels_and_photos_are_learned_together(mixed: Mixed) -> None:
-    assert f"{mixed.labelled}: 12 labelled pictures to learn from" in mixed.notes
+    assert f"{mixed.labelled}: 12 labelled training pictures" in mixed.notes
     assert "classes to learn: 3 objects, 3 shapes" in mixed.notes
-    assert "72 pictures of 6 classes to learn from, 9 to check with" in mixed.notes
+    assert "72 pictures of 6 classes for training, 9 for validation" in mixed.notes
     assert "tiny, float32 on cpu, 10 epochs of 10 batches" in mixed.notes, "24 + 36 + 24 are drawn"
     assert mixed.spec.groups == (ClassGroup("objects", 3), ClassGroup("shapes", 3))
     assert [known.name for known in mixed.spec.classes] == [*COLOURS, *sorted(SHAPES)]
@@ -487,7 +487,7 @@ def test_photos_that_cannot_be_read_are_listed(photos: Path, tiny_model: Path, t
 @pytest.mark.parametrize("count", [2, 6])
 def test_a_few_photos_are_too_few(tiny_model: Path, tmp_path: Path, count: int) -> None:
     photos = write_colours(tmp_path / "photos", each=count // 2, colours=COLOURS[:2])
-    with pytest.raises(DatasetError, match=r"3 or more pictures show [01] .*a lower --evidence|too few to check with"):
+    with pytest.raises(DatasetError, match=r"3 or more pictures show [01] .*a lower --evidence|too few for validation"):
         learn([photos], tmp_path / "run", tiny_model)
     if count == 6:
         assert learn([photos], tmp_path / "enough", tiny_model, RECIPE.changed(evidence=1, validation=0.4)).spec
@@ -625,7 +625,7 @@ def test_two_processes_ask_the_teacher_once_and_learn_together(
     assert err.count("tiny says what is in 68 pictures") == 1
     assert "in 2 processes" in err
     assert out.count("alexnet-64, 3 objects and 3 shapes") == 1
-    assert len(list(cache.glob("answers-*.rows"))) == 1, "no photo without a label is needed to check with"
+    assert len(list(cache.glob("answers-*.rows"))) == 1, "no photo without a label is needed for validation"
     last = Checkpoint.load(run / LAST)
     assert set(last.random) == {"cpu", "cpu:1"}
     assert np.isfinite(last.history[0].train_loss)

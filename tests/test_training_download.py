@@ -155,7 +155,7 @@ def test_a_wrong_file_is_deleted(served: ServedFile, tmp_path: Path) -> None:
     assert left_in(tmp_path) == set()
 
 
-def test_a_damaged_file_in_the_cache_is_fetched_anew(served: ServedFile, tmp_path: Path) -> None:
+def test_a_damaged_file_in_the_cache_is_fetched_again(served: ServedFile, tmp_path: Path) -> None:
     (tmp_path / "weights.pth").write_bytes(CONTENT[:-1])
     assert fetch(served, tmp_path).read_bytes() == CONTENT
 

@@ -8,7 +8,7 @@ import torch
 
 from index.errors import UserError
 from retrieval.evaluation.speed import taken_by_host
-from retrieval.pipeline.executor import usable_cores
+from retrieval.pipeline.machine import usable_cores
 from training.loop.distributed import Processes
 from training.loop.hardware import choose_hardware, machine_memory, why_not_compiled
 
@@ -49,13 +49,16 @@ def test_a_compiler_that_fails_is_no_reason_not_to_train(monkeypatch: pytest.Mon
 
 
 def test_the_memory_that_can_be_had(tmp_path: Path) -> None:
-    meminfo, container, none = tmp_path / "meminfo", tmp_path / "memory.max", tmp_path / "none"
-    meminfo.write_text("MemTotal:  9000 kB\nMemFree:  10 kB\nMemAvailable:   7000 kB\n")
-    assert machine_memory(none, none) == PHYSICAL
-    assert machine_memory(meminfo, none) == 7000 * 1024
+    assert machine_memory(tmp_path) == PHYSICAL
+    for name in ("proc", "sys/fs/cgroup"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "proc/meminfo").write_text("MemTotal:  9000 kB\nMemFree:  10 kB\nMemAvailable:   7000 kB\n")
+    (tmp_path / "proc/self").mkdir()
+    (tmp_path / "proc/self/cgroup").write_text("0::/\n")
+    assert machine_memory(tmp_path) == 7000 * 1024
     for limit, expected in (("max", 7000 * 1024), ("5000", 5000), ("99999999", 7000 * 1024)):
-        container.write_text(limit + "\n")
-        assert machine_memory(meminfo, container) == expected
+        (tmp_path / "sys/fs/cgroup/memory.max").write_text(limit + "\n")
+        assert machine_memory(tmp_path) == expected
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system binds no process to cores")

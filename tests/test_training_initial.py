@@ -99,7 +99,7 @@ def test_terms_of_use_go_on_to_what_is_made_of_the_weights(
 def test_pictures_that_the_start_learned_from_are_not_set_aside(checkpoint: Checkpoint, tmp_path: Path) -> None:
     """With another seed, or once there are more pictures, the draw would take some of them."""
     data = write_shapes(tmp_path / "shapes", each=12)
-    recipe = RECIPES["alexnet-64"].for_fine_tuning().changed(epochs=1, head_epochs=1)
+    recipe = RECIPES["alexnet-64"].for_fine_tuning().changed(epochs=1, validation=0.1)
     learned = scan_dataset(data).learned
     replace(checkpoint, data=checkpoint.data | {"learned": learned}).save(tmp_path / "best.pt")
 
@@ -113,7 +113,7 @@ def test_pictures_that_the_start_learned_from_are_not_set_aside(checkpoint: Chec
     result, told = go_on("run", seed=1)
     spec = result.spec
     assert spec is not None
-    assert "pictures to check with are among those" not in told
+    assert "validation pictures are among those" not in told
     assert unpack_hashes(spec.learned) == unpack_hashes(learned)
     # The draw is the same again where a run goes on, and where it is exported.
     assert resume(data, tmp_path / "run", hardware=CPU, report=TerminalReport(io.StringIO()), epochs=2).spec
@@ -122,7 +122,7 @@ def test_pictures_that_the_start_learned_from_are_not_set_aside(checkpoint: Chec
     assert "accuracy stays" not in said.getvalue()
     # Where more are to be set aside than are left, it says so.
     _, told = go_on("half", validation=0.5)
-    assert re.search(r"1[45] of the 18 pictures to check with are among those that best.pt learned from", told)
+    assert re.search(r"1[45] of the 18 validation pictures are among those that best.pt learned from", told)
 
 
 def without_mean(model: onnx.ModelProto) -> None:

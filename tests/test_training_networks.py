@@ -6,7 +6,7 @@ from torch import nn
 from training_samples import TINY, lively, reduced
 
 from training.errors import CheckpointError
-from training.networks.alexnet import AlexNet, feature_grid, without_batch_norm
+from training.networks.alexnet import AlexNet, feature_grid, with_batch_norm, without_batch_norm
 from training.networks.architectures import ALEXNET, ALEXNET_64, ALEXNET_OWT, CONFIGS, AlexNetConfig
 
 # What torchvision documents for the pretrained weights of its `alexnet`.
@@ -168,3 +168,19 @@ def test_a_configuration_survives_its_plain_values(config: AlexNetConfig) -> Non
 def test_a_configuration_that_is_not_known_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(CheckpointError, match="not one that this fc7 knows"):
         AlexNetConfig.from_dict({**TINY.to_dict(), **change})
+
+
+def test_batch_norm_put_back_answers_the_same_and_is_that_of_the_pictures() -> None:
+    torch.manual_seed(0)
+    config = CONFIGS["alexnet-128"]
+    plain = AlexNet(replace(config, batch_norm=False), 7).eval()
+    x = torch.randn(16, 3, config.crop, config.crop)
+    normed = with_batch_norm(plain, x)
+    torch.testing.assert_close(normed(x), plain(x), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(without_batch_norm(normed)(x), plain(x), rtol=1e-3, atol=1e-5)
+    assert normed.config == config
+    # Training normalises by the batch, which for these pictures is what is kept.
+    kept = dict(normed.features.named_buffers())
+    sums = normed.features[0](x).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(sums.mean(1), kept["bn1.running_mean"], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(sums.var(1), kept["bn1.running_var"], rtol=1e-3, atol=1e-4)

@@ -21,11 +21,11 @@ from retrieval.models.model import Model
 from training.data.dataset import scan_dataset
 from training.errors import CheckpointError, DatasetError, RunError
 from training.export.embedding import EmbeddingRecipe
-from training.loop.checkpoint import BEST, LAST, Checkpoint, EpochMetrics
+from training.loop.checkpoint import Checkpoint, EpochMetrics
 from training.loop.hardware import Hardware
 from training.loop.recipe import Recipe
 from training.loop.run import TrainResult, resume, train
-from training.loop.run_folder import METRICS, MODEL
+from training.loop.run_folder import BEST, LAST, METRICS, MODEL
 from training.loop.validation import evaluate
 from training.networks.architectures import ALEXNET
 
@@ -154,7 +154,7 @@ def test_metrics_have_a_line_for_each_epoch(learned: TrainResult) -> None:
 def test_a_run_tells_what_it_does(data: Path, tmp_path: Path) -> None:
     report = Record()
     run(data, tmp_path / "run", report=report)
-    assert report.notes[0] == "72 pictures of 3 classes to learn from, 18 to check with"
+    assert report.notes[0] == "72 pictures of 3 classes for training, 18 for validation"
     assert report.notes[1] == "batches of 9 pictures instead of 12 at a rate of 0.15 instead of 0.2: the set is small"
     assert report.notes[2] == "tiny, float32 on cpu, 2 epochs of 8 batches"
     assert report.epochs == [1, 2]
@@ -261,14 +261,14 @@ def test_a_run_does_not_stop_before_its_crops_have_grown(data: Path, tmp_path: P
     assert [row.side for row in result.history] == [20] * 5 + [28] * 2
 
 
-def test_one_picture_is_too_few_to_check_with(tmp_path: Path) -> None:
+def test_one_picture_is_too_few_for_validation(tmp_path: Path) -> None:
     data = write_shapes(tmp_path / "data" / "train", each=4).parent
     for number, name in enumerate(SHAPES):
         (data / "val" / name).mkdir(parents=True)
         shutil.copy(data / "train" / name / "000.png", data / "val" / name)
         if number:
             (data / "val" / name / "000.png").write_bytes(b"")
-    with pytest.raises(DatasetError, match=r"1 readable pictures to check with are too few; add more to .*data"):
+    with pytest.raises(DatasetError, match=r"1 readable validation pictures are too few; add more to .*data"):
         run(data, tmp_path / "run")
 
 
@@ -283,7 +283,7 @@ def test_what_is_there_is_not_written_over(data: Path, tmp_path: Path) -> None:
     same = Path(shutil.copytree(data, tmp_path / "same"))
     path = scan_dataset(same, validation=0.2).validation.paths[0]
     path.write_bytes(path.read_bytes() + b"more")
-    with pytest.raises(DatasetError, match=r"same is not the set of pictures that the run in .*run was judged by"):
+    with pytest.raises(DatasetError, match=r"same is not the set of pictures that the run in .*run was validated with"):
         go_on(same, tmp_path / "run")
     assert (tmp_path / "run" / LAST).read_bytes() == before
 
@@ -325,7 +325,7 @@ def test_nothing_but_corrupt_pictures(tmp_path: Path, hardware: Hardware) -> Non
     data = write_shapes(tmp_path / "data", each=3)
     for path in data.glob("*/*"):
         path.write_bytes(b"")
-    with pytest.raises(DatasetError, match=r"pictures to learn from are too few|none of the training pictures"):
+    with pytest.raises(DatasetError, match=r"training pictures are too few|none of the training pictures"):
         run(data, tmp_path / "run", hardware=hardware)
 
 
@@ -334,7 +334,7 @@ def test_a_class_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None
     for path in (data / "red square").iterdir():
         path.write_bytes(b"")
     report = Record()
-    with pytest.raises(DatasetError, match=r"none of the pictures of red square to learn from can be read; add others"):
+    with pytest.raises(DatasetError, match=r"none of the training pictures of red square can be read; add others"):
         run(data, tmp_path / "run", report=report)
     assert sum("left out" in note for note in report.notes) == 5
 
@@ -372,7 +372,7 @@ def test_a_set_of_a_few_pictures_makes_small_batches(tmp_path: Path) -> None:
     assert "batches of 4 pictures instead of 12: the set is small" in report.notes
     assert result.spec is not None
     assert result.spec.training["recipe"]["lr"] == 0.01, "a rate that was asked for is kept"
-    with pytest.raises(DatasetError, match="6 pictures to learn from are fewer than one batch of 12; give a smaller"):
+    with pytest.raises(DatasetError, match="6 training pictures are fewer than one batch of 12; give a smaller"):
         run(data, tmp_path / "other", fit_batch=False)
 
 

@@ -163,7 +163,7 @@ def test_albums_that_cannot_be_classes_are_told_how_to_name(tmp_path: Path) -> N
     touch(tmp_path / "holiday", "1.jpg")
     touch(tmp_path / "party", "1.jpg", "2.jpg")
     message = f"where its folders are no classes, name {tmp_path} with --unlabelled"
-    with pytest.raises(DatasetError, match=f"class holiday has one picture; .*; {message}"):
+    with pytest.raises(DatasetError, match=f"one picture alone of holiday; .*; {message}"):
         scan(tmp_path)
     touch(tmp_path / "test" / "prints", "1.jpg")
     with pytest.raises(DatasetError, match=f"test holds folders, so it is no class: .*; {message}"):

@@ -31,7 +31,7 @@ from untrained import write_untrained
 
 from index.errors import UserError
 from retrieval.models.cost import model_cost
-from retrieval.pipeline.executor import usable_cores
+from retrieval.pipeline.machine import usable_cores
 from training.networks.architectures import CONFIGS
 
 PAGE = Path(__file__).parents[2] / "docs" / "lecture.md"

@@ -117,7 +117,7 @@ def equivariance(model: Path, images: Sequence[Image.Image]) -> dict[str, Values
     start = read_pretrained(model)
     network = start.network(start.config, 2).eval()
     pixels = torch.stack([torch.from_numpy(np.array(seen(image))) for image in images])
-    x = (pixels.permute(0, 3, 1, 2).float() - start.normalisation.mean) / start.normalisation.deviation
+    x = (pixels.permute(0, 3, 1, 2).float() - start.normalisation.mean) / start.normalisation.std
 
     def maps(shift: int) -> dict[str, Tensor]:
         found, values = {}, x[..., :WINDOW, shift : shift + WINDOW].clone()

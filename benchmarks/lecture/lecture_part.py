@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Part:
-    """A few classes of a data set, decoded: pictures to learn from and to check with."""
+    """A few classes of a data set, decoded: pictures for training and for validation."""
 
     classes: tuple[ClassName, ...]
     train: Split

@@ -232,7 +232,7 @@ def setting(results: Results) -> str:
     learn, check = made["pictures"]
     recipe = made["recipe"]
     return (
-        f"{learn:,} pictures to learn from and {check:,} to check with, of {len(made['classes'])} classes;\n"
+        f"{learn:,} training pictures and {check:,} validation pictures, of {len(made['classes'])} classes;\n"
         f"{network_words(made['network'])};\n"
         f"{recipe['epochs']} epochs in batches of {recipe['batch_size']}, SGD with {momentum_words(recipe)}, "
         f"rate {recipe['lr']}\nlowered by a cosine after {recipe['warmup']:g} epoch of warm-up, "

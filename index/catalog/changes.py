@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from index.catalog.catalog import Catalog, at_or_below, inside_root
+from index.catalog.own_labels import score_photos
 from index.catalog.rows import PhotoRow
+from index.catalog.thumbnails import PUT_THUMBNAIL
 from index.files import path_below
 from index.records import FileStamp
 from index.sync.plan import KnownFile
@@ -73,11 +75,12 @@ def change_photos(
     put: Sequence[PhotoRow] = (),
     moved: Sequence[tuple[int, bytes, FileStamp]] = (),
     removed: Sequence[int] = (),
+    thumbnails: Sequence[tuple[bytes, bytes]] = (),
 ) -> None:
     """Change photos of a root in one transaction.
 
     A row of `put` replaces the one with the same path, and keeps its id. `moved` are ids, perhaps of another root,
-    with their new path and stamp.
+    with their new path and stamp. `thumbnails` have the content hash of their photos.
     """
     with catalog.writing() as connection:
         [(generation,)] = connection.execute("SELECT value + 1 FROM meta WHERE key = 'generation'")
@@ -94,6 +97,8 @@ def change_photos(
         vectors_changed = connection.total_changes > before or any(row.embedding is not None for row in put)
         connection.executemany("DELETE FROM photos WHERE id = ?", [(id,) for id in removed])
         connection.executemany(PUT_PHOTO, [(root_id, *row.columns(), generation) for row in put])
+        score_photos(connection, root_id, [row.path for row in put])
+        connection.executemany(PUT_THUMBNAIL, thumbnails)
         if vectors_changed:
             connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
 
@@ -110,6 +115,55 @@ def remove_below(catalog: Catalog, path: bytes) -> int:
         inner = [(root_id,) for root_id, root in roots if path_below(root, path) is not None]
         connection.executemany("DELETE FROM roots WHERE id = ?", inner)
     return forgotten
+
+
+def rename_folder(catalog: Catalog, old: bytes, new: bytes) -> tuple[int, int]:
+    """Let the photos below one absolute path be those below another, neither inside the other; roots move with them.
+
+    Where there is a photo in the new place already, that one stays and the old one is removed. Return how many moved,
+    and how many were there already.
+    """
+    new_id, inside_new = claim_root(catalog, new)
+    moved = dropped = 0
+    with catalog.writing() as connection:
+        [(generation,)] = connection.execute("SELECT value + 1 FROM meta WHERE key = 'generation'")
+        vectors_changed = 0
+        for root_id, root in catalog.roots():
+            below = path_below(root, old)
+            inside = b"" if below is not None else path_below(old, root)
+            if inside is None:
+                continue
+            condition, values = inside_root(root_id, inside)
+            lead = inside_new + (below + b"/" if below else b"")
+            renamed = "CAST(? || substr(photos.path, ?) AS BLOB)"
+            new_path = (lead, len(inside) + (2 if inside else 1))
+            taken = (
+                f"{condition} AND EXISTS (SELECT 1 FROM photos AS other WHERE other.root_id = ? "
+                f"AND other.path = {renamed})"
+            )
+            vectors_changed += connection.execute(
+                LOG_REMOVED + taken, (generation, *values, new_id, *new_path)
+            ).rowcount
+            dropped += connection.execute(f"DELETE FROM photos WHERE {taken}", (*values, new_id, *new_path)).rowcount
+            moved += connection.execute(
+                f"UPDATE photos SET root_id = ?, path = {renamed} WHERE {condition}", (new_id, *new_path, *values)
+            ).rowcount
+            if below is not None:
+                connection.execute("DELETE FROM roots WHERE id = ?", (root_id,))
+        if vectors_changed:
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
+    return moved, dropped
+
+
+def remove_photos(catalog: Catalog, ids: Sequence[int]) -> None:
+    """Remove photos by id, of any roots, in one transaction."""
+    with catalog.writing() as connection:
+        [(generation,)] = connection.execute("SELECT value + 1 FROM meta WHERE key = 'generation'")
+        before = connection.total_changes
+        connection.executemany(LOG_REMOVED + "id = ?", [(generation, id) for id in ids])
+        if connection.total_changes > before:
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
+        connection.executemany("DELETE FROM photos WHERE id = ?", [(id,) for id in ids])
 
 
 def prune_removed(catalog: Catalog, generation: int) -> None:

@@ -7,12 +7,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from index.catalog.file_system import on_network_drive
 from index.errors import IndexFormatError, IndexLockedError, IndexStorageError
 
 BUSY_SECONDS = 10.0
+# On a network drive a writer waits for all who read.
+NETWORK_BUSY_SECONDS = 120
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # What a reader gets on a full disk, where it cannot make the files that coordinate it with writers.
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_WRITE}
+_NO_LOCKS = {
+    sqlite3.SQLITE_IOERR_LOCK,
+    sqlite3.SQLITE_IOERR_RDLOCK,
+    sqlite3.SQLITE_IOERR_UNLOCK,
+    sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK,
+    sqlite3.SQLITE_IOERR_SHMLOCK,
+    sqlite3.SQLITE_IOERR_SHMMAP,
+}
 _NOT_ALLOWED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -22,8 +33,8 @@ def open_database(path: Path, *, writable: bool) -> sqlite3.Connection:
     """Open a database, for reading also in a folder or on a disk that cannot be written. Raises sqlite3.Error."""
     if writable:
         return _connect(path, "mode=rwc")
-    wal = path.with_name(path.name + "-wal")
-    left_behind = wal.exists() and wal.stat().st_size > 0
+    logs = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
+    left_behind = any(log.exists() and log.stat().st_size > 0 for log in logs)
     # A reader of a WAL database needs write access for the files that coordinate it with writers.
     connection = _connect(path, "mode=rw")
     try:
@@ -43,9 +54,17 @@ def open_database(path: Path, *, writable: bool) -> sqlite3.Connection:
     return connection
 
 
-def prepare_for_writing(connection: sqlite3.Connection) -> None:
-    """Set up a connection for writing: readers do not have to wait, and commits survive a power cut."""
-    connection.execute("PRAGMA journal_mode = WAL")
+def prepare_for_writing(connection: sqlite3.Connection, folder: Path) -> None:
+    """Set up a connection for writing: commits survive a power cut, and readers do not have to wait.
+
+    On a network drive they do: a write-ahead log needs memory that all programs share, and those of several machines
+    share none (https://www.sqlite.org/wal.html). So there it is a rollback journal.
+    """
+    if on_network_drive(folder):
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute(f"PRAGMA busy_timeout = {1000 * NETWORK_BUSY_SECONDS}")
+    else:
+        connection.execute("PRAGMA journal_mode = WAL")
     # FULL and not NORMAL, because the catalogue must never fall back behind a vectors.faiss that was derived from it.
     # One fsync for a batch takes little time beside embedding it.
     connection.execute("PRAGMA synchronous = FULL")
@@ -77,6 +96,8 @@ def storage_errors(folder: Path) -> Iterator[None]:
             raise _no_space(folder) from error
         if code in _NOT_ALLOWED:
             raise _not_allowed(folder, str(error)) from error
+        if getattr(error, "sqlite_errorcode", 0) in _NO_LOCKS or code == sqlite3.SQLITE_PROTOCOL:
+            raise no_locks(folder, str(error)) from error
         if code == sqlite3.SQLITE_IOERR:
             raise IndexStorageError(
                 f"Reading or writing the index in {folder} failed ({error}); what was stored before is kept",
@@ -94,10 +115,20 @@ def storage_errors(folder: Path) -> Iterator[None]:
                 "place with --index",
             ) from error
         raise
+    except BrokenPipeError:
+        raise  # of whoever read what is printed meanwhile: not the index's
     except OSError as error:
         if error.errno in _FULL:
             raise _no_space(folder) from error
         raise _not_allowed(folder, error.strerror or str(error)) from error
+
+
+def no_locks(folder: Path, reason: str) -> IndexStorageError:
+    """Return the error for a folder in which no file can be locked, as on some network drives."""
+    return IndexStorageError(
+        f"The index in {folder} cannot be locked ({reason}), and without that programs would not see each other write",
+        hint="keep the index on a disk of this machine: name another folder with --index",
+    )
 
 
 def _connect(path: Path, options: str) -> sqlite3.Connection:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
+from index.catalog.database import no_locks
 from index.errors import IndexLockedError
 
 
@@ -12,7 +13,11 @@ class WriterLock:
     """The right to write the index in a folder. The system releases it when the process ends, however it ends."""
 
     def __init__(self, folder: Path) -> None:
-        """Take the lock. Raises IndexLockedError, which names the process that holds it, and OSError."""
+        """Take the lock.
+
+        Raises IndexLockedError, which names the process that holds it, IndexStorageError where there are no locks, and
+        OSError.
+        """
         # The file is never removed: another process may just have locked it.
         self._file = (folder / "catalog.lock").open("a+", encoding="ascii")
         try:
@@ -26,9 +31,10 @@ class WriterLock:
                 + (f" (process {holder})" if holder.isdigit() else "")
                 + "; run the same command again when it has ended."
             ) from None
-        except BaseException:
+        except OSError as error:
             self._file.close()
-            raise
+            # ENOLCK, EOPNOTSUPP and others: folders of other machines do not always have locks.
+            raise no_locks(folder, error.strerror or str(error)) from error
         self._file.truncate(0)
         self._file.write(f"{os.getpid()}\n")
         self._file.flush()

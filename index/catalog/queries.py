@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,13 @@ from numpy.typing import NDArray
 from index.catalog.catalog import Catalog, at_or_below
 from index.catalog.rows import unpack_embeddings, unpack_labels
 from index.files import path_below
-from index.records import EmbeddedPhotos, FileStamp, IndexedFile, SkippedPhoto, StoredPhoto
+from index.records import Elsewhere, EmbeddedPhotos, FileStamp, IndexedFile, SkippedPhoto, StoredPhoto
 
 BATCH = 4096
 # Where more rows at once would take more memory and save no time.
 SMALL_BATCH = 512
+# Photos by which the new place of a folder is found.
+LOOKED_AT = 1000
 WITH_ROOT = "FROM photos JOIN roots ON roots.id = root_id"
 
 
@@ -87,6 +90,33 @@ def has_photos(catalog: Catalog, path: bytes) -> bool:
     """Tell whether there are photos at or below an absolute path."""
     condition, values = at_or_below(catalog.roots(), path)
     return bool(catalog.rows(f"SELECT 1 FROM photos WHERE {condition} LIMIT 1", values))
+
+
+def found_elsewhere(catalog: Catalog, root: bytes, others: Sequence[bytes]) -> Elsewhere:
+    """Count the photos of a root, and those of them whose content some other roots have too."""
+    ids = {path: id for id, path in catalog.roots()}
+    there = json.dumps([ids[path] for path in others])
+    same = (
+        "FROM photos AS other WHERE other.content_hash = photos.content_hash AND other.embedding IS NOT NULL"
+        " AND other.root_id IN (SELECT value FROM json_each(?))"
+    )
+    of_root = "FROM photos WHERE root_id = ? AND embedding IS NOT NULL"
+    [(photos,)] = catalog.rows(f"SELECT count(*) {of_root}", (ids[root],))
+    [(found,)] = catalog.rows(f"SELECT count(*) {of_root} AND EXISTS (SELECT 1 {same})", (ids[root], there))
+    # Where the folder itself seems to be now: what is left of the places of some, without their paths inside it.
+    pairs = catalog.rows(
+        f"SELECT photos.path, (SELECT other.root_id || ' ' || hex(other.path) {same} LIMIT 1) AS place {of_root}"
+        " AND place IS NOT NULL LIMIT ?",
+        (there, ids[root], LOOKED_AT),
+    )
+    names = dict(catalog.roots())
+    folders = Counter[bytes]()
+    for path, place in pairs:
+        root_id, inside = place.split()
+        whole = os.path.join(names[int(root_id)], bytes.fromhex(inside))
+        if whole.endswith(b"/" + path):
+            folders[whole.removesuffix(b"/" + path)] += 1
+    return Elsewhere(photos, found, next((Path(os.fsdecode(name)) for name, _ in folders.most_common(1)), None))
 
 
 def skipped_photos(catalog: Catalog) -> list[SkippedPhoto]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from index.files import path_below
+from index.files import folder_around
 from index.records import FileStamp
 
 
@@ -43,12 +43,10 @@ def plan_sync(
         file = known.get(path)
         return file is not None and file.stamp == found[path] and not (retry_skipped and file.skipped)
 
-    def was_listed(path: bytes) -> bool:
-        return not any(path_below(path, entry) is not None for entry in unlisted)
-
+    not_listed = frozenset(entry.rstrip(b"/") for entry in unlisted)
     unchanged: list[bytes] = []
     to_read: list[bytes] = []
     for path in sorted(found):
         (unchanged if is_unchanged(path) else to_read).append(path)
-    missing = sorted(path for path in known.keys() - found.keys() if was_listed(path))
+    missing = sorted(path for path in known.keys() - found.keys() if folder_around(path, not_listed) is None)
     return SyncPlan(unchanged, to_read, missing)

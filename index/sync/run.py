@@ -9,7 +9,7 @@ from index.catalog.catalog import Catalog
 from index.catalog.changes import change_photos, claim_root, known_files, row_with_content
 from index.catalog.queries import paths_with_content
 from index.catalog.rows import PhotoRow
-from index.files import path_below
+from index.files import folder_around
 from index.records import FileStamp, NewPhoto, SyncCounts
 from index.sync.plan import plan_sync
 from index.vectors.store import VectorStore
@@ -38,7 +38,7 @@ class Sync:
         retry_skipped: bool,
         unlisted: Collection[bytes],
         empty: Collection[bytes],
-        is_there: Callable[[bytes], bool],
+        is_there: Callable[[bytes], bool] = lambda _: True,
     ) -> None:
         self._catalog = catalog
         self._vectors = vectors
@@ -50,7 +50,7 @@ class Sync:
         plan = plan_sync(found, self._known, retry_skipped=retry_skipped, unlisted=unlisted)
         self.to_read: Sequence[bytes] = plan.to_read
         self._missing = {path: self._known[path] for path in plan.missing}
-        self._empty = empty
+        self._empty = frozenset(empty)
         # The places of missing content, in this folder and in those that it is joined with.
         self._gone: defaultdict[bytes, list[tuple[Sync, bytes]]] = defaultdict(list)
         for path, file in self._missing.items():
@@ -62,6 +62,7 @@ class Sync:
         """What was done, as `SyncCounts` calls it, and to which path; the first of very many."""
         self._moved: list[tuple[int, bytes, FileStamp]] = []
         self._put: list[PhotoRow] = []
+        self._thumbnails: list[tuple[bytes, bytes]] = []
 
     @staticmethod
     def join(syncs: Sequence["Sync"]) -> None:
@@ -74,7 +75,8 @@ class Sync:
 
     def kept(self) -> dict[bytes, int]:
         """Count the missing photos that are kept, for each folder that was found empty."""
-        return dict(Counter(place for path in self._missing if (place := self._empty_place(path)) is not None))
+        places = (folder_around(path, self._empty) for path in self._missing)
+        return dict(Counter(place for place in places if place is not None))
 
     def resolve(self, path: bytes, stamp: FileStamp, content_hash: bytes) -> bool:
         """Store a file whose content is known already: touched, moved or copied. False if it must be embedded."""
@@ -91,8 +93,8 @@ class Sync:
             self._put.append(replace(row, path=self._below + path, stamp=stamp))
             here = os.path.join(self._folder, path)
             # Also from a folder that this run does not look at, or that is gone with all its photos.
-            places = paths_with_content(self._catalog, content_hash) if known is None else []
-            there = any(place != here and self._is_there(place) for place in places)
+            known_places = paths_with_content(self._catalog, content_hash) if known is None else []
+            there = any(place != here and self._is_there(place) for place in known_places)
             self._count("changed" if known is not None else "copied" if there else "moved", path)
         else:
             return False
@@ -108,21 +110,35 @@ class Sync:
                     f"the embedding of {photo.path!r} has shape {photo.embedding.shape}, not ({self._dim},)"
                 )
             self._put.append(PhotoRow.from_photo(photo, self._below + photo.path))
+            if photo.thumbnail is not None and photo.content_hash is not None:
+                self._thumbnails.append((photo.content_hash, photo.thumbnail))
             changed = "new" if photo.path not in self._known else "changed"
             self._count(changed if photo.skipped is None else "skipped", photo.path)
         self._write()
 
     def finish(self) -> SyncCounts:
-        """Remove what is missing, bring the vectors up to date, and count what was done.
+        """As `finish_all`, of one folder."""
+        [counts] = Sync.finish_all([self])
+        return counts
+
+    @staticmethod
+    def finish_all(syncs: Sequence["Sync"]) -> list[SyncCounts]:
+        """Remove what is missing in folders, bring the vectors up to date, and count what was done in each.
 
         Raises IndexStorageError. If only the vectors could not be written, nothing is lost: the catalogue has them.
         """
-        removed = [file.id for path, file in self._missing.items() if self._empty_place(path) is None]
+        counts = [sync._remove_missing() for sync in syncs]
+        # Once, because it reads the file of all vectors, and may write it.
+        for vectors in {id(sync._vectors): sync._vectors for sync in syncs}.values():
+            vectors.update()
+        return counts
+
+    def _remove_missing(self) -> SyncCounts:
+        removed = [file.id for path, file in self._missing.items() if folder_around(path, self._empty) is None]
         self._counts["removed"] = len(removed)
-        gone = sorted(path for path in self._missing if self._empty_place(path) is None)
+        gone = sorted(path for path in self._missing if folder_around(path, self._empty) is None)
         self.changes += [("removed", path) for path in gone[: MANY_CHANGES - len(self.changes)]]
         self._write(removed=removed)
-        self._vectors.update()
         return SyncCounts(**self._counts)
 
     def _count(self, what: str, path: bytes) -> None:
@@ -130,10 +146,14 @@ class Sync:
         if len(self.changes) < MANY_CHANGES:
             self.changes.append((what, path))
 
-    def _empty_place(self, path: bytes) -> bytes | None:
-        return next((folder for folder in self._empty if path_below(path, folder) is not None), None)
-
     def _write(self, *, removed: Sequence[int] = ()) -> None:
         if self._put or self._moved or removed:
-            change_photos(self._catalog, self._root_id, put=self._put, moved=self._moved, removed=removed)
-            self._put, self._moved = [], []
+            change_photos(
+                self._catalog,
+                self._root_id,
+                put=self._put,
+                moved=self._moved,
+                removed=removed,
+                thumbnails=self._thumbnails,
+            )
+            self._put, self._moved, self._thumbnails = [], [], []

@@ -1,5 +1,6 @@
 """Building an index of all vectors of a catalogue, and measuring how well an approximate one finds them."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from index.vectors.faiss_library import FaissDevice
 from index.vectors.file import Stamp
 from index.vectors.kinds import Built, Quality
 from index.vectors.sections import save_exact
+from index.vectors.store import ROUNDING
 
 # The neighbours of this many photos are searched for both ways. A recall of 0.97 then has a standard error of 0.4 %.
 SAMPLED = 256
@@ -69,7 +71,8 @@ def _fill(
 ) -> tuple[NDArray[np.int64], Quality]:
     """Add all vectors. Return their ids (n,), and how well those of `sample` (s,), `queries` (s, dim), are found."""
     ids = [np.empty(0, dtype=np.int64)]
-    scores = np.full((len(sample), NEIGHBOURS), -np.inf, dtype=np.float32)
+    count = NEIGHBOURS + 1  # one more tells whether others are as near as the last
+    scores = np.full((len(sample), count), -np.inf, dtype=np.float32)
     nearest = np.full(scores.shape, -1, dtype=np.int64)
     for batch, embeddings in vectors_since(catalog, -1, dim=base.dim, size=AT_ONCE):
         base.add(embeddings)
@@ -79,35 +82,58 @@ def _fill(
             scores = np.concatenate([scores, queries @ embeddings[part].T], axis=1)
             nearest = np.concatenate([nearest, np.broadcast_to(batch[part], (len(sample), len(batch[part])))], axis=1)
             scores[nearest == sample[:, None]] = -np.inf  # itself
-            best = np.argpartition(scores, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:]
+            best = np.argpartition(scores, -count, axis=1)[:, -count:]
             scores, nearest = np.take_along_axis(scores, best, axis=1), np.take_along_axis(nearest, best, axis=1)
     base.finish()
+    order = np.argsort(-scores, axis=1)
+    scores, nearest = np.take_along_axis(scores, order, axis=1), np.take_along_axis(nearest, order, axis=1)
+    asked = _Asked(sample, queries, nearest[:, :NEIGHBOURS], scores[:, NEIGHBOURS - 1], scores[:, NEIGHBOURS])
     all_ids = np.concatenate(ids)
-    return all_ids, measure(base, all_ids, sample, queries, nearest)
+    return all_ids, measure(base, catalog, all_ids, asked)
 
 
-def measure(
-    base: ApproximateIndex,
-    ids: NDArray[np.int64],
-    sample: NDArray[np.int64],
-    queries: NDArray[np.float32],
-    nearest: NDArray[np.int64],
-) -> Quality:
-    """Measure recall@10 by nprobe, for photos (s,) with their queries (s, dim) and nearest others (s, 10).
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """Photos whose neighbours are known: ids (s,), queries (s, dim), nearest others (s, 10).
 
-    Candidates are ranked by exact vectors, so a neighbour is found if it is among the candidates.
+    `last` (s,) is the score of the last of these, `next` (s,) that of the one after it.
+    """
+
+    ids: NDArray[np.int64]
+    queries: NDArray[np.float32]
+    nearest: NDArray[np.int64]
+    last: NDArray[np.float32]
+    next: NDArray[np.float32]
+
+
+def measure(base: ApproximateIndex, catalog: Catalog, ids: NDArray[np.int64], asked: _Asked) -> Quality:
+    """Measure recall@10 by nprobe.
+
+    Candidates are ranked by exact vectors, so a neighbour is found if it is among the candidates. Where others are as
+    near as the last, as copies are, any of them is as good: their scores count, not their ids.
     """
     recalls: dict[int, list[float]] = {}
     for nprobe in base.nprobes():
-        found = base.search(queries, min(RERANK_FACTORS[-1] * NEIGHBOURS + 1, len(ids)), nprobe=nprobe)
+        found = base.search(asked.queries, min(RERANK_FACTORS[-1] * NEIGHBOURS + 1, len(ids)), nprobe=nprobe)
         others = np.where(found >= 0, ids[found], -1)
-        hits = ((others[:, :, None] == nearest[:, None, :]) & (others[:, :, None] >= 0)).any(axis=2)
+        hits = ((others[:, :, None] == asked.nearest[:, None, :]) & (others[:, :, None] >= 0)).any(axis=2)
+        for row in np.flatnonzero(np.isfinite(asked.next) & (asked.next >= asked.last - ROUNDING)):
+            hits[row] = _near_enough(catalog, asked, int(row), others[row])
         # The photo itself, which is not among its nearest others, takes one place more.
-        recalls[nprobe] = [
-            float(hits[:, : factor * NEIGHBOURS + 1].sum(axis=1).mean()) / NEIGHBOURS for factor in RERANK_FACTORS
-        ]
+        counts = (hits[:, : factor * NEIGHBOURS + 1].sum(axis=1) for factor in RERANK_FACTORS)
+        recalls[nprobe] = [float(np.minimum(count, NEIGHBOURS).mean()) / NEIGHBOURS for count in counts]
         if recalls[nprobe][-1] >= 1 - MIN_GAIN / 2:
             break
     last = recalls[max(recalls)]
     chosen = next(place for place, recall in enumerate(last) if recall >= last[-1] - MIN_GAIN)
-    return Quality(RERANK_FACTORS[chosen], tuple((nprobe, row[chosen]) for nprobe, row in recalls.items()), len(sample))
+    quality = tuple((nprobe, row[chosen]) for nprobe, row in recalls.items())
+    return Quality(RERANK_FACTORS[chosen], quality, len(asked.ids))
+
+
+def _near_enough(catalog: Catalog, asked: _Asked, row: int, others: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which of the ids (n,) are as near to a photo as the last of its neighbours is, by their exact vectors."""
+    query = asked.queries[row]
+    known, embeddings = embeddings_with_ids(catalog, np.unique(others), dim=len(query))
+    near = known[embeddings @ query >= asked.last[row] - ROUNDING]
+    hits: NDArray[np.bool_] = np.isin(others, near) & (others != asked.ids[row])
+    return hits

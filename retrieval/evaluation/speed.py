@@ -21,8 +21,8 @@ from retrieval.pipeline.executor import (
     compute_ahead,
     photo_threads,
     run_ahead,
-    usable_cores,
 )
+from retrieval.pipeline.machine import usable_cores
 from retrieval.pipeline.progress import Progress
 from retrieval.pipeline.stages import prepare_photo, read_content
 

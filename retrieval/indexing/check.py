@@ -12,10 +12,11 @@ from index.errors import PhotoError
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import IndexProblem, SkippedPhoto, StoredPhoto
+from retrieval.indexing.missing import MissingPhotos, missing_photos
 from retrieval.models.model import Model
-from retrieval.photos.decode import open_photo
 from retrieval.photos.files import content_hash, current_stamp, read_photo
 from retrieval.pipeline.executor import Concurrency, run_in_batches
+from retrieval.pipeline.memory import decode_within_budget
 from retrieval.pipeline.progress import Progress
 
 # Other versions of the decoders and of the runtime change a vector by less than this; another picture by far more.
@@ -24,12 +25,16 @@ LEAST_COSINE = 0.999
 
 @dataclass(frozen=True)
 class CheckReport:
-    """How many photos an index has, how many of them were embedded again, what is wrong, what cannot be read now."""
+    """How many photos an index has, how many of them were embedded again, what is wrong, what cannot be read now.
+
+    `missing` is what is not where it was: no problem of the index, which may wait for a drive.
+    """
 
     photos: int
     embedded: int
     problems: tuple[IndexProblem, ...]
     skipped: tuple[SkippedPhoto, ...] = ()
+    missing: tuple[MissingPhotos, ...] = ()
 
 
 def check_index(
@@ -62,7 +67,7 @@ def check_index(
         done += len(batch)
         if progress is not None:
             progress(done, len(paths))
-    return CheckReport(index.summary().photos, embedded, tuple(problems), tuple(skipped))
+    return CheckReport(index.summary().photos, embedded, tuple(problems), tuple(skipped), tuple(missing_photos(index)))
 
 
 def repair_index(index: IndexWriter, problems: Sequence[IndexProblem]) -> list[IndexProblem]:
@@ -82,7 +87,7 @@ def _pixels(photo: StoredPhoto, model: Model) -> NDArray[np.uint8] | str | None:
     data = read_photo(photo.path)
     if content_hash(data) != photo.content_hash:
         return "its content is another one than was indexed, though its size and time are the same"
-    return model.prepare(open_photo(data, shorter_side=model.resize))
+    return decode_within_budget(data, lambda photo: model.prepare(photo.image), shorter_side=model.resize)
 
 
 _Found = float | str | PhotoError | None

@@ -2,16 +2,16 @@
 
 import os
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from index.errors import IndexNotFoundError, ModelMismatchError, PhotoError, UserError
-from index.files import absolute
+from index.files import absolute, known_place
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
-from index.records import SkippedPhoto, SyncCounts
+from index.records import IncompletePhoto, SkippedPhoto, SyncCounts
 from index.sync.run import Sync
 from retrieval.models.model import Model
 from retrieval.photos.formats import NEEDED_PACKAGES
@@ -27,12 +27,16 @@ EXAMPLE = "name a folder that holds photos, for example: fc7 index ~/Pictures"
 class FolderReport:
     """What was done about a folder; counts is None where nothing was, because its photos are not there to be seen.
 
-    `counts.skipped` is the number of `skipped`: photos, and folders inside that could not be searched.
+    `counts.skipped` is the number of `skipped`: photos, and folders inside that could not be searched. `incomplete`
+    were indexed in this run though a part of them is missing. `unread` counts by suffix the pictures of kinds that fc7
+    cannot read.
     """
 
     folder: Path
     counts: SyncCounts | None
     skipped: tuple[SkippedPhoto, ...]
+    incomplete: tuple[IncompletePhoto, ...] = ()
+    unread: Mapping[str, int] = field(default_factory=dict)
     changes: tuple[tuple[str, Path], ...] = field(default=(), compare=False)
     """What was done, as `SyncCounts` calls it, and to which photo; the first of very many."""
 
@@ -45,13 +49,15 @@ def index_folders(
     concurrency: Concurrency | None = None,
     retry_skipped: bool = False,
     progress: Progress | None = None,
+    growing: Collection[Path] = (),
 ) -> list[FolderReport]:
     """Bring an index up to date with folders, or with all that it knows where none is named, and report on each.
 
     A batch is one transaction: what was stored before an interruption stays, and the next run goes on from there. A
     folder that was indexed and is gone (an unplugged drive), or empty (its mount point), keeps its photos in the index.
     `concurrency` is by default that of `Concurrency.chosen`, which a model suits best that was loaded with one thread.
-    Photos skipped before are tried again with `retry_skipped`, or when a package they needed has been installed.
+    Photos skipped before are tried again with `retry_skipped`, or when a package they needed has been installed. Files
+    that are `growing` (absolute paths) are left as they are known.
     Raises, before anything is done, UserError for a folder that never was there, and if there is nothing to do, and
     ModelMismatchError for an index that was made with another model.
     """
@@ -61,14 +67,15 @@ def index_folders(
     retry_skipped = retry_skipped or _can_read_more(index)
     meter = _Meter(progress)
     # All are compared before any is read, and finished when all were: what moved from one to another is recognised.
-    begun = [_begin(index, folder, retry_skipped=retry_skipped) for folder in _outermost(folders)]
+    begun = [_begin(index, folder, retry_skipped=retry_skipped, growing=growing) for folder in _outermost(folders)]
     runs = [run for run in begun if isinstance(run, _FolderRun)]
     Sync.join([run.sync for run in runs])
     meter.add(total=sum(len(run.sync.to_read) for run in runs))
     with Stages.begun(model, concurrency or Concurrency.chosen(model)) as stages:
         for run in runs:
             _look_at_photos(run, stages, meter)
-    return [run.finish() if isinstance(run, _FolderRun) else run for run in begun]
+    counts = iter(Sync.finish_all([run.sync for run in runs]))
+    return [run.report(next(counts)) if isinstance(run, _FolderRun) else run for run in begun]
 
 
 def folders_at(place: Path, folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -84,8 +91,17 @@ def folders_at(place: Path, folders: Sequence[Path]) -> tuple[list[Path], list[P
 
 
 def folders_to_index(folders: Sequence[Path], roots: Sequence[Path], knows: Callable[[Path], bool]) -> list[Path]:
-    """Return folders as absolute paths, or all `roots` where none is named. Raises UserError, as `index_folders`."""
-    chosen = list(dict.fromkeys(Path(absolute(folder)) for folder in folders)) or list(roots)
+    """Return folders as absolute paths, as they are known, or all `roots` where none is named.
+
+    Raises UserError, as `index_folders`.
+    """
+    chosen: list[Path] = []
+    for folder in folders:
+        # A folder that is known by another name, through a link, is not indexed twice.
+        place = known_place(Path(absolute(folder)), [*roots, *chosen])
+        if place not in chosen:
+            chosen.append(place)
+    chosen = chosen or list(roots)
     if not chosen:
         raise UserError("nothing is indexed yet", hint=EXAMPLE)
     for folder in chosen:
@@ -117,12 +133,12 @@ class _FolderRun:
     scan: FolderScan
     sync: Sync
     skipped: list[SkippedPhoto]
+    incomplete: list[IncompletePhoto]
 
     def skip(self, path: bytes, reason: str) -> None:
         self.skipped.append(SkippedPhoto(self.folder / os.fsdecode(path), reason))
 
-    def finish(self) -> FolderReport:
-        counts = self.sync.finish()
+    def report(self, counts: SyncCounts) -> FolderReport:
         kept = self.sync.kept()
         for empty, number in kept.items():
             photos = f"{number:,} photo{'s' * (number != 1)}"
@@ -133,9 +149,14 @@ class _FolderRun:
                 empty, f"{what}, perhaps because its drive is not there; {photos} of it stay indexed, until `{forget}`"
             )
         skipped = tuple(sorted(self.skipped, key=lambda photo: photo.path))
-        changes = tuple((what, self.folder / os.fsdecode(path)) for what, path in self.sync.changes)
-        counted = None if b"" in kept else replace(counts, skipped=len(skipped))
-        return FolderReport(self.folder, counted, skipped, changes)
+        return FolderReport(
+            self.folder,
+            None if b"" in kept else replace(counts, skipped=len(skipped)),
+            skipped,
+            tuple(sorted(self.incomplete, key=lambda photo: photo.path)),
+            self.scan.unread,
+            tuple((what, self.folder / os.fsdecode(path)) for what, path in self.sync.changes),
+        )
 
 
 def _outermost(folders: Sequence[Path]) -> list[Path]:
@@ -144,22 +165,27 @@ def _outermost(folders: Sequence[Path]) -> list[Path]:
     return [folder for folder in kept if not any(parent in kept for parent in folder.parents)]
 
 
-def _begin(index: IndexWriter, folder: Path, *, retry_skipped: bool) -> _FolderRun | FolderReport:
-    scan = scan_folder(folder)
+def _begin(
+    index: IndexWriter, folder: Path, *, retry_skipped: bool, growing: Collection[Path]
+) -> _FolderRun | FolderReport:
+    root = next((root for root in index.roots() if folder.is_relative_to(root)), folder)
+    scan = scan_folder(folder, root=root, patterns=index.exclude)
     skipped = [SkippedPhoto(folder / os.fsdecode(path), reason) for path, reason in scan.unlisted.items()]
     if b"" in scan.unlisted:
         reason = f"cannot be searched ({scan.unlisted[b'']}); its photos stay indexed"
         return FolderReport(folder, None, (SkippedPhoto(folder, reason),))
-    empty = scan.empty if scan.photos else [b""]
+    # A drive without a photo is one that is not there. A folder inside it is looked at as one of its other folders is.
+    nothing_there = not scan.photos and not scan.left_out and folder in index.roots()
+    empty = [b""] if nothing_there else scan.empty
+    later = {os.fsencode(path.relative_to(folder)) for path in growing if path.is_relative_to(folder)}
+    found = scan.photos
+    if later:
+        found = {path: stamp for path, stamp in found.items() if path not in later}
+    unlisted = [*scan.unlisted, *later]
     sync = index.begin_sync(
-        folder,
-        scan.photos,
-        retry_skipped=retry_skipped,
-        unlisted=scan.unlisted,
-        empty=empty,
-        is_there=os.path.lexists,
+        folder, found, retry_skipped=retry_skipped, unlisted=unlisted, empty=empty, is_there=os.path.lexists
     )
-    return _FolderRun(index.folder, folder, scan, sync, skipped)
+    return _FolderRun(index.folder, folder, scan, sync, skipped, [])
 
 
 def _look_at_photos(run: _FolderRun, stages: Stages, meter: _Meter) -> None:
@@ -175,12 +201,16 @@ def _look_at_photos(run: _FolderRun, stages: Stages, meter: _Meter) -> None:
                 continue
             meter.add(done=1)
 
-    for photos in stages.embed(unknown_photos(), at_most=len(sync.to_read)):
-        sync.add(photos)
-        for photo in photos:
+    for batch in stages.embed(unknown_photos(), at_most=len(sync.to_read)):
+        sync.add(batch.photos)
+        for photo in batch.photos:
             if photo.skipped is not None:
                 run.skip(photo.path, photo.skipped)
-        meter.add(done=len(photos))
+            if photo.missing is not None:
+                run.incomplete.append(IncompletePhoto(run.folder / os.fsdecode(photo.path), photo.missing))
+        for path, reason in batch.later:
+            run.skip(path, reason)
+        meter.add(done=len(batch.photos) + len(batch.later))
 
 
 def _can_read_more(index: PhotoIndex) -> bool:

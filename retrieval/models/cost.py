@@ -15,7 +15,7 @@ from pathlib import Path
 from index.errors import UserError
 from retrieval.models.model import Model, model_file
 from retrieval.models.runtime import NodeRun, profile
-from retrieval.pipeline.executor import usable_cores
+from retrieval.pipeline.machine import usable_cores
 
 EMBEDDING = "embedding"
 KINDS = {

@@ -1,6 +1,5 @@
 """Stages of work in threads, each with a bounded number of results waiting."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -11,6 +10,7 @@ from itertools import islice, repeat
 from typing import Protocol, TypeVar
 
 from index.errors import PhotoError
+from retrieval.pipeline.machine import usable_cores
 
 Source = TypeVar("Source")
 Result = TypeVar("Result")
@@ -32,19 +32,30 @@ class OnDevice(Protocol):
 
 @dataclass(frozen=True)
 class Concurrency:
-    """Threads that decode and compute, photos that a batch has at most, and batches that run in parallel."""
+    """Threads that decode and compute, photos that a batch has at most, and batches that run in parallel.
+
+    `memory` is the bytes that pictures may take while they are decoded, None for the share that is usual.
+    """
 
     workers: int
     batch_size: int
     parallel: int
+    memory: int | None = None
 
     @classmethod
-    def chosen(cls, model: OnDevice, *, workers: int | None = None, batch_size: int | None = None) -> "Concurrency":
+    def chosen(
+        cls,
+        model: OnDevice,
+        *,
+        workers: int | None = None,
+        batch_size: int | None = None,
+        memory: int | None = None,
+    ) -> "Concurrency":
         """Choose what is not given: a thread a core, each with batches of its own; a GPU has large ones, in turn."""
         workers = workers or usable_cores()
         if model.on_gpu:
-            return cls(workers, batch_size or BATCH_SIZE_ON_GPU, 1)
-        return cls(workers, batch_size or BATCH_SIZE, workers)
+            return cls(workers, batch_size or BATCH_SIZE_ON_GPU, 1, memory)
+        return cls(workers, batch_size or BATCH_SIZE, workers, memory)
 
 
 @contextmanager
@@ -156,8 +167,3 @@ def even_sizes(count: int, most: int, workers: int) -> Iterator[int]:
     while count > 0:
         yield (size := min(most, count, max(SMALL_BATCH, -(-count // workers))))
         count -= size
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

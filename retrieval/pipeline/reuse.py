@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from index.errors import IndexNotFoundError
 from index.photo_index import PhotoIndex
-from index.records import SkippedPhoto
+from index.records import IncompletePhoto, SkippedPhoto
 from retrieval.models.model import Model
 from retrieval.photos.files import current_stamp
 from retrieval.photos.scan import expand_paths
@@ -49,6 +49,7 @@ def embed_with_index(
     *,
     skipped: list[SkippedPhoto],
     reused: list[Path],
+    incomplete: list[IncompletePhoto] | None = None,
     standard_input: BinaryIO | None = None,
     progress: Progress | None = None,
 ) -> Iterator[tuple[Path, NDArray[np.float32]]]:
@@ -64,7 +65,9 @@ def embed_with_index(
 
     known = [stored(path) is not None for path in photos]
     rest = [path for path, has in zip(photos, known, strict=True) if not has]
-    computed = embed_paths(model, rest, skipped=skipped, standard_input=standard_input, progress=progress)
+    computed = embed_paths(
+        model, rest, skipped=skipped, incomplete=incomplete, standard_input=standard_input, progress=progress
+    )
     ahead = next(computed, None)
     for path, has in zip(photos, known, strict=True):
         # Read again and not kept: all of them may not fit into memory.

@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.catalog.rows import has_direction
-from index.errors import PhotoError
+from index.errors import OutOfMemoryError, PhotoError
 from index.records import FileStamp, NewPhoto
 from retrieval.models.model import Model
-from retrieval.photos.decode import load_photo
+from retrieval.photos.decode import Photo
 from retrieval.photos.files import content_hash, read_stamped
+from retrieval.photos.thumbnail import encode, thumbnail
 from retrieval.pipeline.executor import Concurrency, compute_ahead, photo_threads, run_ahead
+from retrieval.pipeline.memory import MemoryBudget, decode_within_budget, shared_budget
 
 LABELS = 5
 # A plain white picture, for a model whose units all stay silent at it.
@@ -49,11 +51,24 @@ class ReadPhoto:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedPhoto:
-    """Pixels (crop, crop, 3) for the network, with width and height of the upright picture."""
+    """Pixels (crop, crop, 3) for the network, with width and height of the upright picture, and its thumbnail.
+
+    `missing` says which part of its file is missing, None for a whole one.
+    """
 
     width: int
     height: int
     pixels: NDArray[np.uint8]
+    thumbnail: bytes
+    missing: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedBatch:
+    """Photos to be stored, and the paths of those that there was no memory for, with the reason, which are not."""
+
+    photos: tuple[NewPhoto, ...]
+    later: tuple[tuple[bytes, str], ...] = ()
 
 
 class Stages:
@@ -65,6 +80,7 @@ class Stages:
         self._concurrency = concurrency
         self._readers = readers
         self._threads = threads
+        self._budget = shared_budget() if concurrency.memory is None else MemoryBudget(concurrency.memory)
         self._decode_ahead = max(_DECODE_AHEAD, _DECODE_AHEAD_PER_WORKER * concurrency.workers)
 
     @classmethod
@@ -81,13 +97,13 @@ class Stages:
         jobs = ((path, partial(read_content, folder / os.fsdecode(path))) for path in paths)
         return run_ahead(jobs, self._readers, look_ahead=_READ_AHEAD, weigh=lambda path: _weight(stamps[path]))
 
-    def embed(self, photos: Iterable[tuple[ReadPhoto, bytes]], *, at_most: int) -> Iterator[list[NewPhoto]]:
+    def embed(self, photos: Iterable[tuple[ReadPhoto, bytes]], *, at_most: int) -> Iterator[EmbeddedBatch]:
         """Prepare photos, with the bytes of their files, and embed them in batches; at most 64 wait, or 64 MiB.
 
         There are at most `at_most` of them. With more than 8 cores, 8 for each can wait.
         """
         concurrency = self._concurrency
-        to_prepare = ((photo, partial(prepare_photo, self._model, data)) for photo, data in photos)
+        to_prepare = ((photo, partial(prepare_photo, self._model, data, self._budget)) for photo, data in photos)
         prepared = run_ahead(
             to_prepare, self._threads, look_ahead=self._decode_ahead, weigh=lambda photo: _weight(photo.stamp)
         )
@@ -98,22 +114,30 @@ class Stages:
 
 def read_content(path: Path) -> Content:
     """Read a file. Raises PhotoError."""
-    data, stamp = read_stamped(path)
+    try:
+        data, stamp = read_stamped(path)
+    except MemoryError:
+        raise OutOfMemoryError from None
     return Content(data, stamp, content_hash(data))
 
 
-def prepare_photo(model: Model, data: bytes) -> PreparedPhoto:
-    """Decode a photo and prepare it for a model. Raises PhotoError."""
-    photo = load_photo(data, shorter_side=model.spec.resize)
-    return PreparedPhoto(photo.width, photo.height, model.prepare(photo.image))
+def prepare_photo(model: Model, data: bytes, budget: MemoryBudget | None = None) -> PreparedPhoto:
+    """Decode a photo, when the budget of memory has room for it, and prepare it for a model. Raises PhotoError."""
+
+    def prepare(photo: Photo) -> PreparedPhoto:
+        small = encode(thumbnail(photo.image))
+        return PreparedPhoto(photo.width, photo.height, model.prepare(photo.image), small, photo.missing)
+
+    return decode_within_budget(data, prepare, shorter_side=model.spec.resize, budget=budget)
 
 
-def embed_photos(model: Model, batch: Sequence[tuple[ReadPhoto, PreparedPhoto | PhotoError]]) -> list[NewPhoto]:
+def embed_photos(model: Model, batch: Sequence[tuple[ReadPhoto, PreparedPhoto | PhotoError]]) -> EmbeddedBatch:
     """Embed and classify the photos of a batch that could be prepared; the others come first, with the reason."""
+    later = tuple((photo.path, str(error)) for photo, error in batch if isinstance(error, OutOfMemoryError))
     photos = [
         NewPhoto(photo.path, photo.stamp, photo.content_hash, skipped=str(error))
         for photo, error in batch
-        if isinstance(error, PhotoError)
+        if isinstance(error, PhotoError) and not isinstance(error, OutOfMemoryError)
     ]
     readable = [(photo, prepared) for photo, prepared in batch if not isinstance(prepared, PhotoError)]
     if readable:
@@ -128,6 +152,8 @@ def embed_photos(model: Model, batch: Sequence[tuple[ReadPhoto, PreparedPhoto | 
                 height=prepared.height,
                 embedding=embedding,
                 labels=model.top_predictions(probabilities, count),
+                thumbnail=prepared.thumbnail,
+                missing=prepared.missing,
             )
             if has_direction(embedding)
             else NewPhoto(photo.path, photo.stamp, photo.content_hash, skipped=NOTHING_FOUND)
@@ -135,7 +161,7 @@ def embed_photos(model: Model, batch: Sequence[tuple[ReadPhoto, PreparedPhoto | 
                 readable, outputs.embedding, outputs.probabilities, strict=True
             )
         )
-    return photos
+    return EmbeddedBatch(tuple(photos), later)
 
 
 def _weight(stamp: FileStamp) -> float:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from index.errors import UserError
-from retrieval.models.spec import ClassName, ModelSpec
+from retrieval.models.spec import ClassName, ModelSpec, require_classes
 
 # Made by docs/make_wordnet.py: id, tab, names with commas between them, tab, ids of what it is a kind of.
 WORDNET = Path(__file__).with_name("wordnet.tsv")
@@ -30,10 +30,11 @@ def classes_called(label: str, spec: ModelSpec, *, model: str = "MODEL") -> list
     """Find the classes with this name, synonym or WordNet id, and those that are a kind of something with it.
 
     A plural stands for its singular, and a word with several meanings finds the classes of all of them. Raises
-    UserError for a word that means none; `model` is how its hint names the model.
+    UserError for a word that means none, and ModelError where the model has no classes; `model` is how a hint names it.
     """
+    require_classes(spec)
     meanings, spelled = _meanings(spec.classes)
-    word = _plain(label)
+    word = plain(label)
     for known in (word, *singulars(word)):
         if known in meanings:
             return list(meanings[known])
@@ -50,8 +51,8 @@ def label_words(spec: ModelSpec, beginning: str) -> list[str]:
     _, spelled = _meanings(spec.classes)
     found = {
         re.sub(r"\s+", "_", word)
-        for plain, word in spelled.items()
-        if plain.startswith(_plain(beginning)) and not WORDNET_ID.fullmatch(word) and "'" not in word
+        for known, word in spelled.items()
+        if known.startswith(plain(beginning)) and not WORDNET_ID.fullmatch(word) and "'" not in word
     }
     return sorted(found, key=lambda word: (word.casefold(), word))
 
@@ -95,8 +96,8 @@ def _meanings(classes: tuple[ClassName, ...]) -> tuple[dict[str, dict[ClassName,
     wordnet = read_wordnet()
     for known in classes:
         for word in _words_for(known, wordnet):
-            meanings[_plain(word)][known] = None
-            spelled.setdefault(_plain(word), word)
+            meanings[plain(word)][known] = None
+            spelled.setdefault(plain(word), word)
     return meanings, spelled
 
 
@@ -114,7 +115,8 @@ def _words_for(known: ClassName, wordnet: dict[str, tuple[list[str], list[str]]]
     return words
 
 
-def _plain(word: str) -> str:
+def plain(word: str) -> str:
+    """Return a word as words are compared: without capitals, with one space between its parts."""
     # Names of files on macOS have accents apart from their letters.
     return " ".join(re.split(r"[\s_-]+", unicodedata.normalize("NFC", word).casefold())).strip()
 

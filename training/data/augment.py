@@ -20,13 +20,13 @@ class Normalisation:
     """What is subtracted from the pixels (3, size, size) or (3, 1, 1), and what they are divided by (3, 1, 1)."""
 
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
     colours: Tensor = field(default_factory=lambda: torch.zeros(3, 3))
     """The directions in which the training pixels' colours vary, as `principal_colours` returns them."""
 
     def to(self, device: torch.device) -> "Normalisation":
         """Return a copy on a device."""
-        return Normalisation(self.mean.to(device), self.deviation.to(device), self.colours.to(device))
+        return Normalisation(self.mean.to(device), self.std.to(device), self.colours.to(device))
 
     def centre(self, crop: int) -> Tensor:
         """Return the mean that belongs to a central crop, (3, crop, crop) or (3, 1, 1)."""
@@ -51,7 +51,7 @@ def centre_crops(pixels: Tensor, crop: int, normalisation: Normalisation) -> Ten
     """Return the centres (n, 3, crop, crop), normalised, of pixels uint8 (n, size, size, 3)."""
     edge = (pixels.shape[1] - crop) // 2
     middle = pixels[:, edge : edge + crop, edge : edge + crop]
-    return (middle.permute(0, 3, 1, 2).float() - normalisation.centre(crop)) / normalisation.deviation
+    return (middle.permute(0, 3, 1, 2).float() - normalisation.centre(crop)) / normalisation.std
 
 
 def random_crops(
@@ -87,7 +87,7 @@ def random_crops(
     if colour_noise:
         shifts = (colour_noise * torch.randn(n, 3)).to(device) @ normalisation.colours.T
         chosen = chosen + shifts[:, :, None, None]
-    chosen = chosen / normalisation.deviation
+    chosen = chosen / normalisation.std
     if side is not None and side != crop:
         chosen = F.interpolate(chosen, size=(side, side), mode="bilinear", antialias=True)
     return chosen

@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrieval.models.spec import ClassGroup, ClassName, ModelSpec, group_slices
-from retrieval.photos.scan import has_photo_suffix, is_left_out, scan_folder
+from retrieval.models.spec import ClassGroup, ClassName, ModelSpec, group_slices, require_classes
+from retrieval.photos.exclusions import is_left_out
+from retrieval.photos.scan import has_photo_suffix, scan_folder
 from retrieval.searching.labels import read_wordnet
 from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
 from training.data.layouts import layout_problem
@@ -19,6 +20,8 @@ from training.errors import DatasetError
 VALIDATION_NAMES = ("val", "validation", "valid", "test")
 IMAGENET = Path(__file__).with_name("imagenet-1k.tsv")
 """Names of the 1,000 classes of ImageNet in their usual order, that of their WordNet ids."""
+MANY = 100
+"""Names that a message has at most."""
 SPLIT_NAMES = {"train", "training", *VALIDATION_NAMES}
 
 
@@ -49,14 +52,14 @@ class Draw:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures to learn from (`train`) and to be judged by (`validation`); without a teacher all have labels."""
+    """Training pictures (`train`) and validation pictures (`validation`); without a teacher all have labels."""
 
     root: Path
     classes: tuple[ClassName, ...]
     train: Split
     validation: Split
     divided: bool = False
-    """Whether the pictures to be judged by were set aside for want of a validation set."""
+    """Whether the validation pictures were set aside for want of a validation set."""
     classless: tuple[Path, ...] = ()
     """Pictures beside the folders of classes, which are left out."""
     groups: tuple[ClassGroup, ...] = ()
@@ -73,7 +76,7 @@ class Dataset:
 
     @property
     def validation_fingerprint(self) -> str:
-        """The same of the pictures to be judged by."""
+        """The same of the validation pictures."""
         return self._fingerprint(self.validation)
 
     def _fingerprint(self, split: Split) -> str:
@@ -119,11 +122,11 @@ def scan_dataset(
         )
     empty = sorted(name for name, paths in train.items() if not paths)
     if empty:
-        raise DatasetError(f"no pictures in {train_root / empty[0]}{_more(empty)}; add some or remove the folder")
+        raise DatasetError(f"no pictures in {_listing(empty, train_root)}; add some or remove what is empty")
     given = _validation(root, set(train)) if train_root != root else None
     if given is not None and (unchecked := sorted(set(train) - set(given))):
         raise DatasetError(
-            f"{root} has pictures of {unchecked[0]}{_more(unchecked)} to learn from and none to check with; "
+            f"{root} has pictures of {_listing(unchecked)} for training and none for validation; "
             "folders of both must have the same names"
         )
     train, held_out = (
@@ -174,22 +177,23 @@ def scan_labelled(
         if len(unknown) == len(found):
             raise DatasetError(
                 f"the model knows none of the classes in {root}, so it cannot be measured on them: "
-                f"{unknown[0]}{_more(unknown)}; {listing}"
+                f"{_listing(unknown)}; {listing}"
             )
-        raise DatasetError(f"{root / unknown[0]} is not named after a class of the model{_more(unknown)}; {listing}")
-    for name in sorted(found):
-        if len(numbers[name]) > 1:  # ImageNet has two kinds of crane
-            ids = " or ".join(classes[number].id or name for number in numbers[name])
-            raise DatasetError(f"{name} is the name of several classes of the model; name its folder by id, {ids}")
-    return _as_split(found, sorted(found), {name: several[0] for name, several in numbers.items()})
+        raise DatasetError(f"not named after a class of the model: {_listing(unknown, root)}; {listing}")
+    # ImageNet has two kinds of crane.
+    if several := sorted(name for name in found if len(numbers[name]) > 1):
+        ids = (f"{name} by {' or '.join(classes[n].id or name for n in numbers[name])}" for name in several)
+        raise DatasetError(f"the name of several classes of the model; name these folders by id: {', '.join(ids)}")
+    return _as_split(found, sorted(found), {name: known[0] for name, known in numbers.items()})
 
 
 def scan_unseen(root: Path, models: Sequence[ModelSpec], *, model: str = "MODEL") -> tuple[Split, int]:
     """Find the pictures to judge models of the same classes by, and count those left out because one learned from them.
 
     As `scan_labelled`; where a model set a part of its pictures aside, its metadata tell those that it learned from.
-    Raises DatasetError.
+    Raises DatasetError, and ModelError for models without classes.
     """
+    require_classes(models[0])
     found = scan_labelled(root, models[0].classes, models[0].groups, model=model)
     learned = set[bytes]().union(*(unpack_hashes(model.learned) for model in models))
     if not learned:
@@ -208,8 +212,10 @@ def read_class_names(path: Path, *, required: bool = True) -> dict[str, ClassNam
         if required:
             raise DatasetError(f"there is no file {path} to read class names from") from None
         return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"class names cannot be read from {path} ({error})") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"class names cannot be read from {path}: it is no UTF-8; save it as UTF-8") from error
+    except OSError as error:
+        raise DatasetError(f"class names cannot be read from {path} ({error.strerror or error})") from error
     found = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -255,24 +261,25 @@ def _is_split(root: Path) -> bool:
     for name, folder in folders.items():
         if not divided and name.casefold() in SPLIT_NAMES and _folders(folder):
             raise DatasetError(
-                f"{folder} holds folders, so it is no class: name what to learn from `train` and what to check with "
-                f"`val`, both in {root}; or move {name} elsewhere"
+                f"{folder} holds folders, so it is no class: name the training pictures `train` and the validation "
+                f"pictures `val`, both in {root}; or move {name} elsewhere"
             )
         if divided and name not in ("train", *VALIDATION_NAMES) and scan_folder(folder).photos:
             raise DatasetError(
                 f"{folder} holds pictures, but is not in {folders['train']}, where the classes are; move it there, "
-                "rename it to `val` if it is to check with, or move it elsewhere"
+                "rename it to `val` if it holds validation pictures, or move it elsewhere"
             )
     return divided
 
 
 def _class_folders(root: Path) -> dict[str, list[Path]]:
-    found = {}
+    found, unread = {}, list[str]()
     for folder in _folders(root):
         scan = scan_folder(folder)
-        for path, reason in scan.unlisted.items():
-            raise DatasetError(f"{folder / os.fsdecode(path)} cannot be read ({reason}); make it readable or remove it")
+        unread += (f"{folder / os.fsdecode(path)} cannot be read ({reason})" for path, reason in scan.unlisted.items())
         found[folder.name] = [folder / os.fsdecode(path) for path in scan.photos]
+    if unread:
+        raise DatasetError(f"{_listing(unread)}; make readable what is not, or remove it")
     return found
 
 
@@ -301,8 +308,8 @@ def _validation(root: Path, known: set[str]) -> dict[str, list[Path]] | None:
             continue  # tiny-imagenet-200 has test/images without labels
         if unknown := sorted(set(found) - known):
             raise DatasetError(
-                f"{folder} has a class that is not among those learned: {unknown[0]}{_more(unknown)}; "
-                "folders to learn from and to check with must have the same names"
+                f"{folder} has classes that are not among those learned: {_listing(unknown)}; "
+                "the folders of training and validation pictures must have the same names"
             )
         return found
     return None
@@ -332,11 +339,11 @@ def _split(
     found: Mapping[str, Sequence[Path]], *, share: float, seed: int, learned: Collection[bytes]
 ) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
     train, held_out = {}, {}
+    if single := sorted(name for name, paths in found.items() if len(paths) < 2):
+        raise DatasetError(
+            f"one picture alone of {_listing(single)}; it takes two of each class, for training and validation"
+        )
     for name, paths in found.items():
-        if len(paths) < 2:
-            raise DatasetError(
-                f"class {name} has one picture; it takes two at least, one to learn from and one to check with"
-            )
         # Seeded by the class as well: adding a class moves no picture of another.
         shuffled = random.Random(os.fsencode(f"{seed}/{name}")).sample(list(paths), len(paths))
         if learned:
@@ -351,5 +358,8 @@ def _as_split(found: Mapping[str, Sequence[Path]], order: Sequence[str], numbers
     return Split(tuple(path for path, _ in pairs), tuple(label for _, label in pairs))
 
 
-def _more(names: Sequence[str]) -> str:
-    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+def _listing(names: Sequence[str], folder: Path | None = None) -> str:
+    """Return names with commas between, all of them if they are few enough; as paths where a folder is given."""
+    told = names if len(names) <= MANY else names[:MANY]
+    text = ", ".join(name if folder is None else str(folder / name) for name in told)
+    return f"{text} and {len(names) - len(told)} more" if len(told) < len(names) else text

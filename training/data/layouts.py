@@ -4,7 +4,8 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from retrieval.photos.scan import has_photo_suffix, is_left_out
+from retrieval.photos.exclusions import is_left_out
+from retrieval.photos.scan import has_photo_suffix
 
 
 def layout_problem(root: Path, classes: Collection[str] | None = None) -> str:

@@ -5,13 +5,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from training.data.augment import Normalisation, principal_colours
+from training.data.augment import Normalisation, centre_crops, principal_colours
 from training.data.pictures import MemoryPictures, Pictures
 from training.errors import DatasetError
 from training.loop.recipe import Recipe
 
 SAMPLE = 10_000
 """Pictures of a large set that the mean picture is taken over."""
+CROPS = 512
+"""Pictures whose activations are looked at."""
 
 
 def learn_normalisation(recipe: Recipe, pictures: Pictures, *, known: Normalisation | None = None) -> Normalisation:
@@ -26,6 +28,15 @@ def learn_normalisation(recipe: Recipe, pictures: Pictures, *, known: Normalisat
         return Normalisation(mean, torch.ones(3, 1, 1), colours)
     deviation = covariance.diagonal().clamp(min=1.0).sqrt().float()
     return Normalisation(mean.mean((1, 2), keepdim=True), deviation.reshape(3, 1, 1), colours)
+
+
+def sample_crops(pictures: Pictures, normalisation: Normalisation, crop: int, *, seed: int) -> Tensor:
+    """Return the normalised centres (n, 3, crop, crop) of up to CROPS random pictures, on the CPU."""
+    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))[:CROPS]
+    found = [centre_crops(pixels.cpu(), crop, normalisation) for pixels, _ in pictures.batches(order, 64)]
+    if not found:
+        raise DatasetError("none of the training pictures could be read")
+    return torch.cat(found)
 
 
 def mean_picture(pictures: Pictures, *, seed: int) -> tuple[Tensor, Tensor]:

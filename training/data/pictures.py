@@ -21,10 +21,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
-from index.errors import PhotoError, UserError
+from index.errors import OutOfMemoryError, PhotoError, UserError
 from index.records import SkippedPhoto
-from retrieval.photos.decode import open_photo
 from retrieval.photos.preprocess import resize_only
+from retrieval.pipeline.memory import decode_within_budget
 from retrieval.pipeline.progress import Progress
 from training.data.dataset import Dataset, Split
 from training.data.row_store import RowStore, split_key
@@ -61,7 +61,7 @@ def load_pictures(
 def load_dataset(
     dataset: Dataset, size: int, *, hardware: Hardware, progress: Progress | None = None, cache: Path | None = None
 ) -> tuple[Pictures, Pictures]:
-    """Decode the pictures to learn from and those to check with; the memory is for the latter first.
+    """Decode the training pictures and the validation pictures; the memory is for the latter first.
 
     In the folder `cache` they are kept for later runs.
     """
@@ -93,7 +93,7 @@ def load_dataset(
 
 def square(path: Path, size: int) -> NDArray[np.uint8]:
     """Return the central square (size, size, 3) of a picture whose shorter side is shrunk or grown to `size`."""
-    return resize_only(open_photo(path, shorter_side=size), size=size)
+    return decode_within_budget(path, lambda photo: resize_only(photo.image, size=size), shorter_side=size)
 
 
 class MemoryPictures:
@@ -155,6 +155,8 @@ class StoredPictures:
         def read(number: int) -> tuple[NDArray[np.uint8] | None, str]:
             try:
                 return square(split.paths[number], size), ""
+            except OutOfMemoryError as error:  # not kept: it is no fault of the picture
+                raise UserError(f"{split.paths[number]}: {error}") from error
             except PhotoError as error:
                 return None, str(error)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from index.errors import ModelError
 from index.records import SkippedPhoto
 from retrieval.models.model import Model, model_file
-from retrieval.models.spec import group_slices
+from retrieval.models.spec import group_slices, require_classes
 from training.data.dataset import Dataset, Split
 from training.data.sources import UNLABELLED, Source, scan_sources
 from training.distillation.teacher import Answers, kept_answers
@@ -83,7 +83,7 @@ def as_lesson(
     shown = [place for place, label in enumerate(checked) if label >= 0]
     if len(shown) < 2:
         raise DatasetError(
-            f"{len(shown)} pictures of the classes to learn are too few to check with; {_more_evidence(evidence)}"
+            f"{len(shown)} pictures of the classes to learn are too few for validation; {_more_evidence(evidence)}"
         )
     return (
         replace(
@@ -116,10 +116,12 @@ class Taught:
 
     @classmethod
     def by(cls, file: Path, hardware: Hardware, *, folder: Path, kept: Sequence[int] | None = None) -> "Taught":
-        """Load the teacher, on a GPU where training is. Raises ModelError."""
+        """Load the teacher, on a GPU where training is. Raises ModelError, also for one without classes to teach."""
         gpu = hardware.device.type == "cuda"
         # Batches are asked side by side, a core each.
-        return cls(Model.load(file, device="auto" if gpu else "cpu", threads=None if gpu else 1), file, folder, kept)
+        teacher = Model.load(file, device="auto" if gpu else "cpu", threads=None if gpu else 1)
+        require_classes(teacher.spec)
+        return cls(teacher, file, folder, kept)
 
 
 def find_pictures(
@@ -150,8 +152,8 @@ def find_pictures(
     tell_skipped(skipped, report)
     for source, draw in zip(sources, dataset.draws, strict=True):
         unlabelled = dataset.train.labels[draw.start] == UNLABELLED
-        what = "pictures without labels" if unlabelled else "labelled pictures"
-        report.note(f"{source.root}: {draw.stop - draw.start} {what} to learn from")
+        what = "training pictures without labels" if unlabelled else "labelled training pictures"
+        report.note(f"{source.root}: {draw.stop - draw.start} {what}")
     check = dataset.validation
     parts = [
         dataset.train.paths,

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from index.errors import PhotoError
+from index.errors import OutOfMemoryError, PhotoError, UserError
 from retrieval.models.model import Model
-from retrieval.photos.decode import open_photo
-from retrieval.pipeline.executor import usable_cores
+from retrieval.photos.decode import Photo
+from retrieval.pipeline.machine import usable_cores
+from retrieval.pipeline.memory import decode_within_budget
 from retrieval.pipeline.progress import Progress
 from training.data.row_store import RowStore, split_key
 from training.loop.interrupt import deferred_interrupts
@@ -50,12 +51,17 @@ def kept_answers(
     key = split_key(paths, root, teacher.spec.fingerprint)
     store = RowStore(folder, "answers", key, len(paths), (classes + dim,), np.float16)
 
+    def prepare(photo: Photo) -> NDArray[np.uint8]:
+        return teacher.prepare(photo.image)
+
     def ask(numbers: range) -> tuple[NDArray[np.float16], dict[int, str]]:
         answers, problems = np.zeros((len(numbers), classes + dim), np.float16), {}
         pixels, rows = [], []
         for row, number in enumerate(numbers):
             try:
-                pixels.append(teacher.prepare(open_photo(paths[number], shorter_side=teacher.resize)))
+                pixels.append(decode_within_budget(paths[number], prepare, shorter_side=teacher.resize))
+            except OutOfMemoryError as error:  # not kept: it is no fault of the picture
+                raise UserError(f"{paths[number]}: {error}") from error
             except PhotoError as error:
                 problems[number] = str(error)  # told by whoever decodes it to learn from
                 continue

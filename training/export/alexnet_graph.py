@@ -28,7 +28,7 @@ def build_model(
     x = graph.pixels()
     mean = normalisation.centre(crop).cpu().numpy()[None]
     x = graph.node("Sub", x, graph.constant("mean", mean), to="pixels.centred")
-    deviation = normalisation.deviation.cpu().numpy()[None]
+    deviation = normalisation.std.cpu().numpy()[None]
     if (deviation != 1).any():
         x = graph.node("Div", x, graph.constant("deviation", deviation), to="pixels.normalised")
 

@@ -70,10 +70,10 @@ def export_checkpoint(
             f"add --data {root} to learn the embedding from them as they are now"
         )
     judged = dataset.validation_fingerprint
-    # Files of earlier versions do not tell what they were judged by.
+    # Files of earlier versions do not tell what they were validated with.
     same = learned and checkpoint.data.get("validation_fingerprint", judged) == judged
     if not same:
-        did = "did not learn from these pictures" if not learned else "was not judged by these pictures"
+        did = "did not learn from these pictures" if not learned else "was not validated with these pictures"
         report.note(f"{path} {did}: its accuracy stays that of its training")
     # Decoding all of a large set would take most of the time.
     needed = chosen(len(dataset.train), checkpoint.recipe.seed).tolist()

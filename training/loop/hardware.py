@@ -1,6 +1,5 @@
 """Where a network is trained, and how much memory it may fill with pictures."""
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +7,10 @@ from pathlib import Path
 import torch
 
 from index.errors import UserError
-from retrieval.pipeline.executor import usable_cores
+from retrieval.pipeline.machine import ROOT, usable_cores, usable_memory
 from training.loop.distributed import ALONE, Processes
 
-MEMINFO = Path("/proc/meminfo")
-CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_UNKNOWN = 8 << 30
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,13 @@ def why_not_compiled(device: torch.device) -> str | None:
     return None
 
 
-def machine_memory(meminfo: Path = MEMINFO, container: Path = CONTAINER_LIMIT) -> int:
+def machine_memory(root: Path = ROOT) -> int:
     """Return the bytes of memory that can be had: of what nobody uses, and within the limit of a container.
 
-    All that the machine has where the system (macOS) does not tell what is in use.
+    All that the machine has where the system (macOS) does not tell what is in use. `root` is where /proc and /sys are.
     """
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = usable_memory(root) or _UNKNOWN
+    meminfo = root / "proc/meminfo"
     if meminfo.is_file() and (found := re.search(r"MemAvailable: *(\d+) kB", meminfo.read_text())):
-        memory = int(found[1]) * 1024  # free, or holding files that can be read again
-    if container.is_file() and (limit := container.read_text().strip()).isdecimal():
-        memory = min(memory, int(limit))
+        memory = min(memory, int(found[1]) * 1024)  # free, or holding files that can be read again
     return memory

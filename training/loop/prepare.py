@@ -4,17 +4,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from index.errors import OptionError
 from index.records import SkippedPhoto
+from retrieval.evaluation.metrics import interval
+from retrieval.logistic_regression import CrossValidation
 from training.data.dataset import Dataset, Split
 from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
 from training.data.pictures import Pictures, load_dataset
 from training.distillation.lesson import Lesson
 from training.errors import DatasetError
+from training.head.learn import FOLDS
 from training.loop.distributed import Processes
 from training.loop.hardware import Hardware
 from training.loop.recipe import Recipe
 from training.loop.report import Report, tell_skipped
+from training.loop.trainer import Trainer
 from training.networks.alexnet import feature_grid
 from training.networks.architectures import AlexNetConfig
 from training.pretrained.fine_tuning import PretrainedWeights
@@ -44,8 +51,8 @@ def load_splits(
         paths = dataset.train.paths
         dataset = replace(dataset, train=Split(paths, tuple(range(len(paths)))))
     report.note(
-        f"{len(dataset.train)} pictures of {len(dataset.classes)} classes to learn from, "
-        f"{len(dataset.validation)} to check with"
+        f"{len(dataset.train)} pictures of {len(dataset.classes)} classes for training, "
+        f"{len(dataset.validation)} for validation"
     )
     tell_skipped((SkippedPhoto(path, "not in the folder of a class") for path in dataset.classless), report)
     splits = load_dataset(dataset, config.resize, hardware=hardware, progress=report.loading, cache=cache)
@@ -56,11 +63,11 @@ def load_splits(
     )
     error = None
     if len(labels) < 2 or len(to_check) < 2:
-        few, purpose = (labels, "learn from") if len(labels) < 2 else (to_check, "check with")
-        error = f"{len(few)} readable pictures to {purpose} are too few; add more to {dataset.root}"
+        few, purpose = (labels, "training") if len(labels) < 2 else (to_check, "validation")
+        error = f"{len(few)} readable {purpose} pictures are too few; add more to {dataset.root}"
     elif lesson is None and (missing := sorted(set(dataset.train.labels) - set(labels))):
         name = dataset.classes[missing[0]].name
-        error = f"none of the pictures of {name} to learn from can be read; add others to {dataset.root}"
+        error = f"none of the training pictures of {name} can be read; add others to {dataset.root}"
     if error is not None:
         tell_skipped([photo for split in splits for photo in split.skipped], report)
         raise DatasetError(error)
@@ -83,7 +90,7 @@ def fitted_recipe(
         batch_size = max(fewer - fewer % processes.world_size, min(2 * processes.world_size, batch_size))
     if pictures < batch_size:
         raise DatasetError(
-            f"{pictures} pictures to learn from are fewer than one batch of {batch_size}; give a smaller --batch-size"
+            f"{pictures} training pictures are fewer than one batch of {batch_size}; give a smaller --batch-size"
         )
     if batch_size == recipe.batch_size:
         return recipe
@@ -94,14 +101,26 @@ def fitted_recipe(
 
 
 def tell_known(dataset: Dataset, start: PretrainedWeights, report: Report) -> None:
-    """Note how many pictures to check with the start has learned from: where all are known, or a validation set is."""
+    """Note how many validation pictures the start has learned from: where all are known, or a validation set is."""
     if learned := unpack_hashes(start.learned):
         known = sum(image_hash(path) in learned for path in dataset.validation.paths)
         if known:
             report.note(
-                f"{known} of the {len(dataset.validation)} pictures to check with are among those that {start.name} "
+                f"{known} of the {len(dataset.validation)} validation pictures are among those that {start.name} "
                 "learned from: accuracy will look better than it is"
             )
+
+
+def tell_start(trainer: Trainer, found: CrossValidation, labels: NDArray[np.int64], report: Report) -> None:
+    """Validate a network whose fc8 was fitted, and note how good that alone is."""
+    top1 = float((found.probabilities.argmax(1) == labels).mean())
+    low, high = interval(top1, len(labels))
+    of_label = found.probabilities[np.arange(len(labels)), labels]
+    trainer.validate_start(-float(np.log(np.maximum(of_label, 1e-12)).mean()), top1)
+    report.note(
+        f"the last layer alone: top-1 {top1:.1%} ({low:.1%} to {high:.1%} with 95 % confidence) in {FOLDS}-fold "
+        f"cross-validation; {trainer.history[0].validation_top1:.1%} of the validation pictures"
+    )
 
 
 def describe_data(dataset: Dataset, pictures: Pictures, start: PretrainedWeights | None) -> dict[str, Any]:

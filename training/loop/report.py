@@ -17,7 +17,7 @@ class Notes(Protocol):
 
 
 def tell_skipped(found: Iterable[SkippedPhoto], report: Notes) -> None:
-    """List files that are not learned from or checked with, and why."""
+    """List files that are neither training nor validation pictures, and why."""
     for photo in found:
         report.note(f"left out: {photo.path}: {photo.reason}")
 

@@ -125,3 +125,35 @@ def without_batch_norm(network: AlexNet) -> AlexNet:
         layer.weight.data.copy_(weight)
         layer.bias.data.copy_(bias)
     return plain.eval()
+
+
+@torch.no_grad()
+def with_batch_norm(network: AlexNet, x: Tensor) -> AlexNet:
+    """Return an equal network that has batch normalisation, the opposite of `without_batch_norm`.
+
+    Mean and standard deviation of each layer's sums over the normalised pictures x (n, 3, height, width) become both
+    what is subtracted and divided by, and what is multiplied and added again. Without it a network that was trained
+    with batch normalisation diverges at the rates that it was trained with.
+    """
+    normed = AlexNet(replace(network.config, batch_norm=True), network.classes).to(x.device)
+    normed.load_state_dict(network.state_dict(), strict=False)
+
+    def measure(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        sums = inputs[0].transpose(0, 1).flatten(1).double()
+        norm.running_mean.copy_(sums.mean(1))
+        norm.running_var.copy_(sums.var(1))
+        norm.weight.copy_((norm.running_var + norm.eps).sqrt())
+        norm.bias.copy_(norm.running_mean)
+
+    hooks = [
+        layer.register_forward_pre_hook(measure)
+        for layer in normed.modules()
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
+    ]
+    normed.eval()(x)
+    for hook in hooks:
+        hook.remove()
+    return normed
