@@ -254,7 +254,7 @@ class Index:
         answers = list(search_index(self._index, self._model, query, skipped=skipped))
         _check_none(skipped)
         return [
-            Result(found.path, found.score, found.copy_of, found.is_query, found.missing)
+            Result(found.path, found.score, found.missing, found.copy_of, found.is_query)
             for answer in answers
             for found in answer.results
         ]

@@ -154,8 +154,10 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
     """Find the indexed photos that look most like PHOTO, or what is in photos by --label.
 
     PHOTO is a file, a folder, searched with the folders below it, or - for a picture on standard input. Each is looked
-    for by itself, unless --average makes one query of all. A photo that is indexed finds itself and its copies, with
-    score 1; it need not be there any more.
+    for by itself, unless --average makes one query of all. A photo that is indexed need not be there any more.
+
+    A table has one line for files of the same bytes, and none for PHOTO itself. Other formats have all, and json, jsonl
+    and csv mark them: copy_of, is_query.
 
     If the model of the index has a text half, as CLIP has, PHOTO can be words: "a dog on a beach". What exists, or is
     indexed, is a photo; everything else is words, and answered after the photos. --not takes words as well.

@@ -135,11 +135,11 @@ def embed_command(
 
     PATH is a photo, a folder, searched with the folders below it, or - for a picture on standard input.
 
-    Embeddings of photos that are in the index and have not changed are taken from there, where they have 16 bits a
-    number.
-
     An .npz has the array embeddings, a row for each photo, and names, the bytes of all names with a zero byte between:
     bytes(file["names"]).decode().split("\\0") in Python. A .parquet has the columns name and embedding.
+
+    Embeddings of photos that are in the index and have not changed are taken from there, where they have 16 bits a
+    number.
     """
     from commands.progress_bar import ProgressBar
     from retrieval.pipeline.embed import embed_paths
@@ -174,9 +174,9 @@ def embed_command(
             progress.clear()
             report_skipped(skipped, named=photos, strict=strict)
             raise
-    report_incomplete(incomplete)
     if reused:
         warn(f"{len(reused):,} of {count:,} vectors are those of the index in {index}; --recompute computes all")
     elif reason:
         warn(f"All were computed: {reason}.")
+    report_incomplete(incomplete)
     report_skipped(skipped, named=photos, strict=strict)

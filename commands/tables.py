@@ -122,11 +122,13 @@ def format_results(
 
 
 def _about(result: SearchResult) -> str:
+    """What is said of a result after its path."""
+    told = ["(not there)"] if result.missing else []
     if result.copies:
-        return f"  and {result.copies:,} cop{'y' if result.copies == 1 else 'ies'}"
-    if result.missing:
-        return "  (not there)"
-    return "  the query" if result.is_query else "  a copy" if result.copy_of else ""
+        told.append(f"and {result.copies:,} cop{'y' if result.copies == 1 else 'ies'}")
+    elif result.is_query or result.copy_of:
+        told.append("the query" if result.is_query else "a copy")
+    return "".join(f"  {part}" for part in told)
 
 
 def format_labels(labels: Iterable[OwnLabel], format: str) -> Iterator[str]:
@@ -174,13 +176,24 @@ def format_changes(reports: Iterable["FolderReport"], time: datetime, *, style: 
 
 
 def format_duplicates(
-    groups: Iterable["DuplicateGroup"], format: str, *, style: Style = PLAIN, end: str = "\n"
+    groups: Iterable["DuplicateGroup"],
+    format: str,
+    *,
+    style: Style = PLAIN,
+    width: int | None = None,
+    end: str = "\n",
 ) -> Iterator[str]:
-    """Groups, best first, as "table", "json", "jsonl", or the "paths" of all but the best (each followed by `end`)."""
+    """Groups, best first, as "table", "json", "jsonl", or the "paths" of all but the best (each followed by `end`).
+
+    Headings have at most `width` columns.
+    """
     if format == "paths":
         return (f"{photo.path}{end}" for group in groups for photo in group.spare)
     if format == "table":
-        tables = ((_group_heading(group), [_group_row(photo, style) for photo in group.photos]) for group in groups)
+        tables = (
+            ("\n".join(_wrapped(_group_heading(group), width, 0)), [_group_row(photo, style) for photo in group.photos])
+            for group in groups
+        )
         return _tables(tables, style)
     return _machine_format(map(duplicate_group, groups), format, ("likeness", "photos"), ())
 

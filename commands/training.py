@@ -237,7 +237,8 @@ def evaluate_command(data: Path, *, model: "Ensemble", pictures: Path | None, fo
     from retrieval.info import evaluation_facts
     from training.data.dataset import scan_unseen
 
-    split, learned = scan_unseen(data, model.specs)
+    named = click.get_current_context().params["model"]
+    split, learned = scan_unseen(data, model.specs, model=str(named[0]) if named else "builtin")
     if learned:
         click.echo(
             f"{len(split)} pictures are measured; {learned} are left out: the model learned from them.", err=True

@@ -104,7 +104,7 @@ def ranked(
     if min_score is not None:
         least = max(least, min_score)
     results = [
-        SearchResult(photos.path(row), float(scores[place]), photos.hashes[row])
+        SearchResult(photos.path(row), float(scores[place]), content_hash=photos.hashes[row])
         for place in np.flatnonzero(scores >= least)
         for row in (rows[place],)
     ]

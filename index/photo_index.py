@@ -195,13 +195,13 @@ class PhotoIndex:
         """Read what `ids` gives, and beside each the smallest id (n,) of a photo whose file had the same bytes."""
         return contents(self._catalog)
 
-    def different(self) -> set[Pair]:
-        """Read the pairs of photos that people said to be no copies; `pairs_of` makes such pairs."""
-        return read_different(self._catalog)
-
     def count_contents(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Count the photos that can be found whose files had this content, for each hash."""
         return count_contents(self._catalog, hashes)
+
+    def different(self) -> set[Pair]:
+        """Read the pairs of photos that people said to be no copies; `pairs_of` makes such pairs."""
+        return read_different(self._catalog)
 
     def files(self, ids: NDArray[np.int64]) -> list[IndexedFile]:
         """Read the files of photos with these ids (n,), sorted by id, without photos that were removed meanwhile."""

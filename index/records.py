@@ -37,6 +37,8 @@ class SearchResult:
 
     path: Path
     score: float
+    missing: bool = False
+    """Whether its file was not there when it was found."""
     content_hash: bytes | None = field(default=None, compare=False, repr=False)
     copy_of: Path | None = field(default=None, compare=False)
     """The result before it, or the photo that was asked with, whose file has the same bytes."""
@@ -44,8 +46,6 @@ class SearchResult:
     """Whether it is the file of the photo that was asked with."""
     copies: int = field(default=0, compare=False)
     """How many other indexed files have the same bytes, where copies are one result."""
-    missing: bool = False
-    """Whether its file was not there when it was found."""
 
 
 @dataclass(frozen=True, slots=True)

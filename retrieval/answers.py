@@ -66,15 +66,14 @@ class Result:
 
     path: Path
     score: float
-    copy_of: Path | None = None
-    is_query: bool = False
     missing: bool = False
     """Whether its file is not there now."""
+    copy_of: Path | None = None
+    is_query: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        found = SearchResult(self.path, self.score, copy_of=self.copy_of, is_query=self.is_query, missing=self.missing)
-        return dict(found_photo(found))
+        return dict(found_photo(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,18 +128,17 @@ def answered_query(answer: "Answer", *, labelled: bool = False) -> Record:
     return {"query": answer.query, "results": [found_photo(found, labelled=labelled) for found in answer.results]}
 
 
-def found_photo(found: SearchResult, *, labelled: bool = False) -> Record:
-    """Return {"path", "score", "copy_of", "is_query"}, and "missing": true for a missing file.
+def found_photo(found: "SearchResult | Result", *, labelled: bool = False) -> Record:
+    """Return {"path", "score", "copy_of", "is_query"}, and "missing": true for a file that is not there.
 
-    Where only labels were asked for, it is "probability" for "score".
+    Where only labels were asked for it is "probability" for "score".
     """
-    missing = {"missing": True} if found.missing else {}
     return {
         "path": str(found.path),
         "probability" if labelled else "score": rounded(found.score),
         "copy_of": _text(found.copy_of),
         "is_query": found.is_query,
-        **missing,
+        **({"missing": True} if found.missing else {}),
     }
 
 

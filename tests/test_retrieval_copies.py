@@ -16,7 +16,7 @@ CONTENTS = st.lists(st.sampled_from([b"a", b"b", b"c", None]), max_size=12)
 
 def results_of(contents: list[bytes | None]) -> list[SearchResult]:
     paths = (Path(f"/photos/{number}.jpg") for number in range(len(contents)))
-    return [SearchResult(path, 1.0, content) for path, content in zip(paths, contents, strict=True)]
+    return [SearchResult(path, 1.0, content_hash=content) for path, content in zip(paths, contents, strict=True)]
 
 
 @given(CONTENTS, st.sets(st.integers(0, 11), max_size=2))

@@ -76,7 +76,11 @@ def most_probable(catalog: Catalog, selection: Selection, k: int) -> list[Search
         if best[k - 1 :] and best[-1][1] < best[k - 1][1]:
             break
     files = _files(catalog, [id for id, _ in best])
-    results = [SearchResult(path, probability, content) for id, probability in best for path, content in (files[id],)]
+    results = [
+        SearchResult(path, probability, content_hash=content)
+        for id, probability in best
+        for path, content in (files[id],)
+    ]
     return sorted(results, key=lambda result: (-result.score, result.path))[:k]
 
 

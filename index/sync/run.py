@@ -38,7 +38,7 @@ class Sync:
         retry_skipped: bool,
         unlisted: Collection[bytes],
         empty: Collection[bytes],
-        is_there: Callable[[bytes], bool],
+        is_there: Callable[[bytes], bool] = lambda _: True,
     ) -> None:
         self._catalog = catalog
         self._vectors = vectors
@@ -93,8 +93,8 @@ class Sync:
             self._put.append(replace(row, path=self._below + path, stamp=stamp))
             here = os.path.join(self._folder, path)
             # Also from a folder that this run does not look at, or that is gone with all its photos.
-            others = paths_with_content(self._catalog, content_hash) if known is None else []
-            there = any(other != here and self._is_there(other) for other in others)
+            known_places = paths_with_content(self._catalog, content_hash) if known is None else []
+            there = any(place != here and self._is_there(place) for place in known_places)
             self._count("changed" if known is not None else "copied" if there else "moved", path)
         else:
             return False
@@ -137,6 +137,7 @@ class Sync:
         gone = sorted(path for path in self._missing if folder_around(path, self._empty) is None)
         removed = [self._missing[path].id for path in gone]
         self._counts["removed"] = len(removed)
+        gone = sorted(path for path in self._missing if folder_around(path, self._empty) is None)
         self.changes += [("removed", path) for path in gone[: MANY_CHANGES - len(self.changes)]]
         self._write(removed=removed)
         return SyncCounts(**self._counts)

@@ -149,14 +149,13 @@ class _FolderRun:
                 empty, f"{what}, perhaps because its drive is not there; {photos} of it stay indexed, until `{forget}`"
             )
         skipped = tuple(sorted(self.skipped, key=lambda photo: photo.path))
-        changes = tuple((what, self.folder / os.fsdecode(path)) for what, path in self.sync.changes)
         return FolderReport(
             self.folder,
             None if b"" in kept else replace(counts, skipped=len(skipped)),
             skipped,
             tuple(sorted(self.incomplete, key=lambda photo: photo.path)),
             self.scan.unread,
-            changes,
+            tuple((what, self.folder / os.fsdecode(path)) for what, path in self.sync.changes),
         )
 
 

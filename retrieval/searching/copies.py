@@ -18,10 +18,7 @@ GROWTH = 4
 
 
 def there_first(results: Sequence[SearchResult]) -> list[SearchResult]:
-    """Mark the results whose files are not there, and put them last; otherwise the order stays.
-
-    So of copies one whose file is there is the first.
-    """
+    """Mark the results whose files are not there, and put them last; otherwise the order stays."""
     found = [replace(result, missing=not os.path.exists(result.path)) for result in results]
     return sorted(found, key=lambda result: result.missing)
 
@@ -68,7 +65,11 @@ def best_contents(
     wanted = top + SPARE
     while True:
         answers = find(wanted)
-        kept = [collapsed(results, paths)[:top] for results, paths in zip(answers, asked, strict=True)]
+        # Of copies one that is there is shown, and only then what is not there comes last.
+        kept = [
+            sorted(collapsed(there_first(results), paths), key=lambda result: (-result.score, result.path))[:top]
+            for results, paths in zip(answers, asked, strict=True)
+        ]
         if all(len(few) == top or len(results) < wanted for few, results in zip(kept, answers, strict=True)):
             break
         wanted *= GROWTH
@@ -76,5 +77,5 @@ def best_contents(
     counts = index.count_contents(list(hashes))
     return [
         [replace(result, copies=max(counts.get(result.content_hash or b"", 1) - 1, 0)) for result in results]
-        for results in kept
+        for results in (sorted(few, key=lambda result: result.missing) for few in kept)
     ]

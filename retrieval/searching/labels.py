@@ -30,8 +30,7 @@ def classes_called(label: str, spec: ModelSpec, *, model: str = "MODEL") -> list
     """Find the classes with this name, synonym or WordNet id, and those that are a kind of something with it.
 
     A plural stands for its singular, and a word with several meanings finds the classes of all of them. Raises
-    UserError for a word that means none, and ModelError where the model has no classes; `model` is how its hint names
-    the model.
+    UserError for a word that means none, and ModelError where the model has no classes; `model` is how a hint names it.
     """
     require_classes(spec)
     meanings, spelled = _meanings(spec.classes)
@@ -52,8 +51,8 @@ def label_words(spec: ModelSpec, beginning: str) -> list[str]:
     _, spelled = _meanings(spec.classes)
     found = {
         re.sub(r"\s+", "_", word)
-        for name, word in spelled.items()
-        if name.startswith(plain(beginning)) and not WORDNET_ID.fullmatch(word) and "'" not in word
+        for known, word in spelled.items()
+        if known.startswith(plain(beginning)) and not WORDNET_ID.fullmatch(word) and "'" not in word
     }
     return sorted(found, key=lambda word: (word.casefold(), word))
 

@@ -62,9 +62,8 @@ class Query:
     with `average` all as one; results should not be like the photos of `unlike` and the words of `unlike_texts`.
     Without any, what is looked for are the `labels`; with them only photos with one of these are results. Of results
     there are only those below the folders `within`, if there are any. For `box` and `mirror` see `embed_query_photos`,
-    for `recall` `PhotoIndex.search`. `min_score` is the least score, or for labels alone the least probability.
-    With `collapse` there is one result of each content, and none that is a file of the query; without it such results
-    are marked.
+    for `recall` `PhotoIndex.search`. `min_score` is the least score, or for labels alone the least probability. With
+    `collapse` there is one result of each content, and none that is a file of the query; without it they are marked.
     """
 
     photos: tuple[Path, ...] = ()
@@ -106,8 +105,8 @@ def search_index(
     """
     own = {label: name for label in query.labels if (name := stored_name(index, label)) is not None}
     meant = [label for label in query.labels if label not in own]
-    named = model_word(model.path)
-    classes = dict.fromkeys(known for label in meant for known in classes_called(label, model.spec, model=named))
+    word = model_word(model.path)
+    classes = dict.fromkeys(known for label in meant for known in classes_called(label, model.spec, model=word))
     among = Selection(
         folders=tuple(known_place(Path(absolute(folder)), index.roots()) for folder in query.within),
         classes=(*(OWN + name for name in own.values()), *(known.id or known.name for known in classes)),
@@ -131,21 +130,22 @@ def search_index(
         embed_query_images(model, query.images),
         embed_query_texts(model, query.texts),
     )
-    asked: Iterable[tuple[tuple[QueryPhoto, ...], NDArray[np.float32]]] = (
-        ((photo,), photo.embedding) for photo in photos
-    )
+    asked: Iterable[tuple[str, Collection[Path], NDArray[np.float32]]]
+    asked = ((photo.name, _files([photo]), photo.embedding) for photo in photos)
     if query.average:
         together = list(photos)
-        asked = [(tuple(together), _mean(together, query.photos, skipped))]
+        name = " + ".join(photo.name for photo in together)
+        asked = [(name, _files(together), _mean(together, query.photos, skipped))]
     for batch in in_batches(asked, BATCH_SIZE):
-        embeddings = np.stack([embedding if away is None else unit(embedding - away) for _, embedding in batch])
+        embeddings = np.stack([embedding if away is None else unit(embedding - away) for *_, embedding in batch])
         find = partial(index.search, embeddings, min_score=query.min_score, among=among, recall=query.recall)
-        files = [
-            {Path(absolute(photo.path)) for photo in several if isinstance(photo.path, Path)} for several, _ in batch
-        ]
-        answers = _answers(index, query, find, files)
-        for (several, _), results in zip(batch, answers, strict=True):
-            yield Answer(" + ".join(photo.name for photo in several), results)
+        answers = _answers(index, query, find, [files for _, files, _ in batch])
+        yield from (Answer(name, results) for (name, *_), results in zip(batch, answers, strict=True))
+
+
+def _files(photos: Sequence[QueryPhoto]) -> set[Path]:
+    """Return the files that are asked with, as absolute paths; words have none."""
+    return {Path(absolute(photo.path)) for photo in photos if isinstance(photo.path, Path)}
 
 
 def _answers(
@@ -160,8 +160,8 @@ def _answers(
         return [there_first(results) for results in find(k)]
 
     if query.collapse:
-        return best_contents(index, found, files, query.top)
-    return [marked(results, asked) for results, asked in zip(found(query.top), files, strict=True)]
+        return best_contents(index, find, files, query.top)
+    return [there_first(marked(results, asked)) for results, asked in zip(find(query.top), files, strict=True)]
 
 
 def with_texts(query: Query, index: PhotoIndex, model: Model) -> Query:
