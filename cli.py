@@ -27,7 +27,8 @@ GROUPS = {
     "Collection": {
         "index": ("collection", "Make folders of photos searchable, or bring their index up to date."),
         "search": ("collection", "Find the indexed photos that look most like PHOTO, or what is in photos by --label."),
-        "duplicates": ("collection", "Find copies among the indexed photos."),
+        "label": ("labels", "Teach an index labels of your own from a few photos."),
+        "duplicates": ("duplicates", "Find copies among the indexed photos."),
         "forget": ("collection", "Remove photos or folders from the index; no file is touched."),
         "moved": ("collection", "Tell the index that a folder was moved or renamed; no photo is read."),
         "check": ("collection", "Check that an index is whole and goes with its photos."),
@@ -39,7 +40,7 @@ GROUPS = {
         ),
         "evaluate": ("training", "Measure how well a model names labelled pictures."),
         "export": ("models", "Write a trained network as one model file, proven to answer as the network does."),
-        "import": ("models", "Make a model file of published weights."),
+        "import": ("importing", "Make a model file of a network from elsewhere: published weights, or any ONNX file."),
         "info": ("models", "Tell about a model, an index or this installation."),
         "bench": ("models", "Measure how fast photos are indexed on this machine."),
     },

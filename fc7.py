@@ -33,16 +33,20 @@ from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import SkippedPhoto
 from retrieval.answers import Classification, Embeddings, FolderChanges, Result
-from retrieval.duplicates.find import ALIKE, LIKENESSES, Likeness, find_duplicates
-from retrieval.duplicates.find import DuplicateGroup as Group
+from retrieval.duplicates.find import ALIKE, find_duplicates
+from retrieval.duplicates.keep import LIKENESSES, Likeness
+from retrieval.duplicates.keep import DuplicateGroup as Group
 from retrieval.indexing.index_folders import index_folders
 from retrieval.indexing.model_of_index import load_index_model
 from retrieval.indexing.update import open_for_model
 from retrieval.models.model import Model as _Model
+from retrieval.models.spec import require_classes
+from retrieval.models.zero_shot import PROMPT, ZeroShot
 from retrieval.photos.decode import upright
 from retrieval.photos.scan import expand_paths
 from retrieval.pipeline.executor import Concurrency, run_in_batches
 from retrieval.pipeline.memory import decode_within_budget
+from retrieval.searching.query import embed_query_texts
 from retrieval.searching.search import Query, search_index
 
 if TYPE_CHECKING:
@@ -87,17 +91,36 @@ class Model:
         return self._model.spec.dim
 
     def classify(
-        self, photos: Photo | Iterable[Photo], *, k: int = 5, skipped: list[SkippedPhoto] | None = None
+        self,
+        photos: Photo | Iterable[Photo],
+        *,
+        k: int = 5,
+        labels: Sequence[str] = (),
+        prompt: str = PROMPT,
+        skipped: list[SkippedPhoto] | None = None,
     ) -> list[Classification]:
         """Return the k most probable names of each photo, in order; a folder stands for the photos below it.
 
-        Raises Error for a photo that cannot be read; with a list for `skipped` it is appended to that and left out.
+        With `labels` these are the names, each put into `prompt` at {}; that needs a model with a text half. Raises
+        Error for a photo that cannot be read; with a list for `skipped` it is appended to that and left out. Raises
+        Error too for a model without classes where there are no labels.
         """
+        if labels:
+            model: _Model | ZeroShot = ZeroShot(self._model, labels, prompt=prompt)
+        else:
+            require_classes(self._model.spec)
+            model = self._model
         return [
-            Classification(path, self._model.top_predictions(probabilities, k))
-            for paths, outputs in self._run(photos, skipped)
+            Classification(path, model.top_predictions(probabilities, k))
+            for paths, outputs in self._run(photos, skipped, model)
             for path, probabilities in zip(paths, outputs.probabilities, strict=True)
         ]
+
+    def embed_text(self, texts: str | Sequence[str]) -> NDArray[np.float32]:
+        """Return embeddings (n, dim) of texts, to be compared with photos'. Raises Error without a text half."""
+        several = [texts] if isinstance(texts, str) else list(texts)
+        found = [text.embedding for text in embed_query_texts(self._model, several)]
+        return np.array(found, np.float32).reshape(-1, self.dim)
 
     def embed(self, photos: Photo | Iterable[Photo], *, skipped: list[SkippedPhoto] | None = None) -> Embeddings:
         """Return the embedding of each photo, in order; folders and `skipped` are as for `classify`."""
@@ -109,13 +132,16 @@ class Model:
         return Embeddings(tuple(found), np.concatenate(vectors))
 
     def _run(
-        self, photos: Photo | Iterable[Photo], skipped: list[SkippedPhoto] | None
+        self,
+        photos: Photo | Iterable[Photo],
+        skipped: list[SkippedPhoto] | None,
+        model: "_Model | ZeroShot | None" = None,
     ) -> "Iterator[tuple[list[Path | None], Outputs]]":
         """Run the network on photos a batch at a time: what it computes is not kept for all of them."""
         noted: list[SkippedPhoto] = []
         jobs = list(_jobs(self._model, photos, noted))
         for failed, paths, outputs in run_in_batches(
-            jobs, self._of_batch, Concurrency.chosen(self._model), at_most=len(jobs)
+            jobs, partial(_of_batch, model or self._model), Concurrency.chosen(self._model), at_most=len(jobs)
         ):
             noted += failed
             if skipped is None:
@@ -126,16 +152,6 @@ class Model:
             _check_none(noted)
         else:
             skipped += noted
-
-    def _of_batch(
-        self, batch: Sequence[tuple[Path | None, NDArray[np.uint8] | PhotoError]]
-    ) -> "tuple[list[SkippedPhoto], list[Path | None], Outputs | None]":
-        failed = [
-            SkippedPhoto(path or Path("image"), str(pixels)) for path, pixels in batch if isinstance(pixels, PhotoError)
-        ]
-        readable = [(path, pixels) for path, pixels in batch if not isinstance(pixels, PhotoError)]
-        outputs = self._model.run([pixels for _, pixels in readable]) if readable else None
-        return failed, [path for path, _ in readable], outputs
 
 
 class Index:
@@ -191,6 +207,8 @@ class Index:
                 report.folder,
                 **{name: getattr(report.counts, name) if report.counts else 0 for name in names},
                 skipped=report.skipped,
+                incomplete=report.incomplete,
+                unread=report.unread,
             )
             for report in reports
         ]
@@ -199,6 +217,7 @@ class Index:
         self,
         photo: Photo | None = None,
         *,
+        text: str | None = None,
         label: str | Sequence[str] = (),
         k: int = 10,
         within: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
@@ -206,12 +225,13 @@ class Index:
     ) -> list[Result]:
         """Return the k photos that look most like `photo`, or show most probably what `label` says, best first.
 
-        With both, photos with one of the labels that look like `photo`; `within` leaves only photos below one of these
-        folders. Raises Error for a photo that cannot be read, a label that means nothing, a folder that is not indexed.
+        `text` are words to look for, if the model has a text half, with a photo the mean of both. With labels as well,
+        only photos with one of them; `within` leaves only photos below one of these folders. Raises Error for a photo
+        that cannot be read, a label that means nothing, a folder that is not indexed, words without a text half.
         """
         labels = (label,) if isinstance(label, str) else tuple(label)
-        if photo is None and not labels:
-            raise TypeError("search needs a photo or a label")
+        if photo is None and text is None and not labels:
+            raise TypeError("search needs a photo, a text or a label")
         path = Path(photo) if isinstance(photo, str | os.PathLike) else None
         if path is not None and os.path.isdir(path):
             raise TypeError(f"{path} is a folder; search for one photo at a time")
@@ -219,6 +239,8 @@ class Index:
         query = Query(
             photos=() if path is None else (path,),
             images=() if photo is None or isinstance(photo, str | os.PathLike) else (_picture(photo),),
+            texts=() if text is None else (text,),
+            average=photo is not None and text is not None,
             labels=labels,
             within=tuple(Path(folder) for folder in folders),
             top=k,
@@ -242,12 +264,22 @@ class Index:
         *,
         likenesses: Sequence[Likeness] = LIKENESSES,
         min_score: float = ALIKE,
+        keep_in: Sequence[str | os.PathLike[str]] = (),
+        across_folders: bool = False,
     ) -> list[Group]:
         """Return groups of copies, the best photo of each first; photos whose files have changed are left out.
 
-        `min_score` is the cosine from which photos are alike.
+        `min_score` is the cosine from which photos are alike. Photos below the folders of `keep_in` are best, in their
+        order. With `across_folders`, photos that lie in one folder are not compared with each other.
         """
-        return list(find_duplicates(self._index, likenesses=likenesses, min_score=min_score).groups)
+        found = find_duplicates(
+            self._index,
+            keep_in=[Path(folder) for folder in keep_in],
+            across_folders=across_folders,
+            likenesses=likenesses,
+            min_score=min_score,
+        )
+        return list(found.groups)
 
 
 def load_model(named: str | os.PathLike[str] | None = None, *, device: Device = "auto") -> Model:
@@ -279,6 +311,17 @@ def open_index(
     except IndexNotFoundError:
         open_for_model(place, loaded).close()
         return Index(place, loaded)
+
+
+def _of_batch(
+    model: _Model | ZeroShot, batch: Sequence[tuple[Path | None, NDArray[np.uint8] | PhotoError]]
+) -> "tuple[list[SkippedPhoto], list[Path | None], Outputs | None]":
+    failed = [
+        SkippedPhoto(path or Path("image"), str(pixels)) for path, pixels in batch if isinstance(pixels, PhotoError)
+    ]
+    readable = [(path, pixels) for path, pixels in batch if not isinstance(pixels, PhotoError)]
+    outputs = model.run([pixels for _, pixels in readable]) if readable else None
+    return failed, [path for path, _ in readable], outputs
 
 
 def _check_none(skipped: Sequence[SkippedPhoto]) -> None:

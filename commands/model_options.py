@@ -95,8 +95,11 @@ def ensemble_options(*, few: bool) -> Callable[[Command], Command]:
             *args: Any, model: Sequence[Path], crops: Any, device: Any, threads: int | None, **options: Any
         ) -> Any:
             with starting():
+                from retrieval.indexing.model_of_index import index_model_file
                 from retrieval.models.ensemble import Ensemble
 
+                if not model and (index := options.get("index")) is not None:
+                    model = index_model_file(index)
                 fast_start = few and are_few(options["photos"])
                 threads = threads_or_default(threads, few=fast_start)
                 loaded = Ensemble.load(

@@ -8,7 +8,6 @@ import click
 
 from commands.options import PATH, cache_folder, default_index, device_option, format_option
 from commands.streams import starting, table_width, write
-from index.errors import MissingPackageError
 
 
 @click.command("export", epilog="Example: fc7 export runs/tiny/best.pt -o tiny.onnx")
@@ -62,110 +61,6 @@ def export_command(
             licence=licence,
             names=names,
         )
-    write([f"{summary_line(out, spec)}\n"])
-
-
-@click.command("import", epilog="Example: fc7 import efficientnet-lite0")
-@click.argument("weights", required=False, type=PATH)
-@click.option(
-    "-o",
-    "--out",
-    type=PATH,
-    show_default="where fc7 finds it by its name",
-    help="Model file to write (.onnx).",
-)
-@click.option(
-    "--list",
-    "listing",
-    is_flag=True,
-    envvar="FC7_IMPORT_LIST",
-    help="List the networks that can be imported by name, and what each is good for.",
-)
-@click.option("--size", type=click.IntRange(min=1), help="EfficientNet-Lite: pixels of the pictures that it takes.")
-@click.option(
-    "--labels",
-    type=PATH,
-    show_default="the 1,000 of ImageNet",
-    help="File with a line for each class, in order: id, tab, name.",
-)
-@click.option(
-    "--calibrate",
-    metavar="FOLDER",
-    type=PATH,
-    help="Any photos, best 500 or more, to learn the embedding of alexnet from.",
-)
-@click.option("--float32", is_flag=True, help="Keep every digit of the weights; the file is twice as large.")
-@click.option("--url", show_envvar=True, show_default="PyTorch's", help="Address that alexnet is fetched from.")
-def import_command(
-    weights: Path | None,
-    *,
-    out: Path | None,
-    listing: bool,
-    size: int | None,
-    labels: Path | None,
-    calibrate: Path | None,
-    float32: bool,
-    url: str | None,
-) -> None:
-    """Make a model file of published weights.
-
-    WEIGHTS is a name: efficientnet-lite0, -lite1 or -lite2, whose weights come with the extra efficientnet; or alexnet,
-    which is fetched (244 MB) and kept in your cache folder. Then -m takes the name wherever it takes a model file. Or
-    it is a file with the layers of torchvision's alexnet-owt-7be5be79.pth; that needs -o.
-
-    Without --calibrate, the embedding of alexnet that search compares is fc7 itself, 4,096 values.
-    """
-    from training.pretrained.catalogue import EXTRA, NAMES, listed, place_of
-
-    if listing:
-        from commands.tables import format_facts
-
-        write(format_facts(listed(), "table"))
-        return
-    if weights is None:
-        raise click.UsageError("name WEIGHTS, or ask for --list")
-    name = str(weights)
-    if out is None and name not in NAMES:
-        raise click.UsageError(
-            f"{weights} is none of {', '.join(NAMES)}; for a file of weights say with -o where to write"
-        )
-    efficientnet = name in NAMES and NAMES[name].in_package
-    others = {"--labels": labels, "--calibrate": calibrate, "--float32": float32, "--url": url}
-    given = others if efficientnet else {"--size": size}
-    if strange := [option for option, value in given.items() if value]:
-        raise click.UsageError(f"{strange[0]} is not for {name}; leave it out")
-    with starting():
-        from retrieval.info import summary_line
-        from training.export.model_file import made_folder
-
-    if out is None:
-        out = place_of(name, size)
-        made_folder(out.parent)
-    if efficientnet:
-        with starting():
-            try:
-                from training.pretrained.import_efficientnet import import_efficientnet
-            except ModuleNotFoundError as error:
-                raise MissingPackageError(
-                    f"{name} needs {error.name}, which is not installed: pip install 'fc7[{EXTRA}]'"
-                ) from error
-        spec = import_efficientnet(name, out, side=size)
-    else:
-        with starting():
-            from commands.training_report import TerminalReport
-            from training.data.dataset import IMAGENET
-            from training.pretrained.import_alexnet import import_weights
-        with TerminalReport(sys.stderr) as report:
-            spec = import_weights(
-                weights,
-                out,
-                labels=labels or IMAGENET,
-                cache=cache_folder(),
-                report=report,
-                calibrate=calibrate,
-                url=url,
-                half=not float32,
-            )
     write([f"{summary_line(out, spec)}\n"])
 
 

@@ -1,7 +1,9 @@
 """The commands for photos, without an index: classify, embed."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +17,13 @@ from commands.options import (
     strict_option,
     top_option,
 )
-from commands.streams import report_skipped, table_width, write
+from commands.streams import report_incomplete, report_skipped, table_width, write
 
 if TYPE_CHECKING:
-    from index.records import SkippedPhoto
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from index.records import IncompletePhoto, Prediction, SkippedPhoto
     from retrieval.models.ensemble import Ensemble
     from retrieval.models.model import Model
 
@@ -27,23 +32,79 @@ if TYPE_CHECKING:
 @photos_argument("PHOTO...")
 @ensemble_options(few=True)
 @top_option(5, "names for each photo")
+@click.option(
+    "--labels",
+    metavar="WORDS",
+    help="Name by these words, with commas between, not by the model's classes; it needs a text half.",
+)
+@click.option("--prompt", show_default="a photo of a {}", help="Sentence that each of --labels is put into, at {}.")
 @format_option("table", "json", "jsonl", "csv")
+@click.option(
+    "--index",
+    "index",
+    type=PATH,
+    envvar="FC7_CLASSIFY_INDEX",
+    help="Name the labels too that this index was taught (fc7 label), by its model.",
+)
 @strict_option
-def classify_command(photos: Sequence[Path], *, model: "Ensemble", top: int, format: str, strict: bool) -> None:
+def classify_command(
+    photos: Sequence[Path],
+    *,
+    model: "Ensemble",
+    top: int,
+    labels: str | None,
+    prompt: str | None,
+    format: str,
+    index: Path | None,
+    strict: bool,
+) -> None:
     """Name what is in photos.
 
     PHOTO is a file, a folder, searched with the folders below it, or - for a picture on standard input.
     """
     from commands.progress_bar import ProgressBar
     from commands.tables import format_predictions
+    from retrieval.models.zero_shot import naming
     from retrieval.pipeline.embed import embed_paths
 
+    words = () if labels is None else tuple(label.strip() for label in labels.split(","))
+    namer = naming(model, words, prompt=prompt)
     skipped: list[SkippedPhoto] = []
-    with ProgressBar("Classifying", sys.stderr, hidden=sys.stdout.isatty()) as progress:
-        described = embed_paths(model, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
-        answers = ((str(photo.path), model.top_predictions(photo.probabilities, top)) for photo in described)
+    incomplete: list[IncompletePhoto] = []
+    with ExitStack() as resources:
+        progress = resources.enter_context(ProgressBar("Classifying", sys.stderr, hidden=sys.stdout.isatty()))
+        own = resources.enter_context(own_labels(index, model.spec.fingerprint))
+        described = embed_paths(
+            namer,
+            photos,
+            standard_input=sys.stdin.buffer,
+            skipped=skipped,
+            incomplete=incomplete,
+            progress=progress,
+        )
+        answers = (
+            (str(photo.path), (*own(photo.embedding), *namer.top_predictions(photo.probabilities, top)))
+            for photo in described
+        )
         write(format_predictions(answers, format, width=table_width()))
+    report_incomplete(incomplete)
     report_skipped(skipped, named=photos, strict=strict)
+
+
+@contextmanager
+def own_labels(
+    index: Path | None, fingerprint: str
+) -> "Iterator[Callable[[NDArray[np.float32]], Sequence[Prediction]]]":
+    """Yield what names the labels that an index was taught by an embedding (dim,); without an index, none."""
+    if index is None:
+        yield lambda _: ()
+        return
+
+    from index.photo_index import PhotoIndex
+    from retrieval.searching.own_labels import own_predictions
+
+    with PhotoIndex.open(index, fingerprint=fingerprint) as opened:
+        yield partial(own_predictions, opened)
 
 
 @click.command("embed", epilog="Example: fc7 embed ~/Pictures -o pictures.npz")
@@ -65,12 +126,21 @@ def embed_command(photos: Sequence[Path], *, model: "Model", out: Path, output: 
     from retrieval.pipeline.embeddings_file import NothingEmbeddedError, write_embeddings
 
     skipped: list[SkippedPhoto] = []
+    incomplete: list[IncompletePhoto] = []
     with ProgressBar("Embedding", sys.stderr) as progress:
-        described = embed_paths(model, photos, standard_input=sys.stdin.buffer, skipped=skipped, progress=progress)
+        described = embed_paths(
+            model,
+            photos,
+            standard_input=sys.stdin.buffer,
+            skipped=skipped,
+            incomplete=incomplete,
+            progress=progress,
+        )
         try:
             write_embeddings(out, ((str(photo.path), getattr(photo, output)) for photo in described))
         except NothingEmbeddedError:
             progress.clear()
             report_skipped(skipped, named=photos, strict=strict)
             raise
+    report_incomplete(incomplete)
     report_skipped(skipped, named=photos, strict=strict)

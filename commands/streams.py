@@ -14,7 +14,7 @@ import click
 from index.errors import PhotoError, UserError
 
 if TYPE_CHECKING:
-    from index.records import SkippedPhoto
+    from index.records import IncompletePhoto, SkippedPhoto
 
 INTERRUPTED = 130
 """Exit status: what a shell reports for a program that Ctrl-C ended."""
@@ -72,6 +72,12 @@ def warn(text: str) -> None:
 def table_width() -> int | None:
     """The terminal's columns; None where stdout is none, and nothing is to be shortened."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def report_incomplete(photos: Iterable["IncompletePhoto"]) -> None:
+    """List photos that were used though a part of them is missing."""
+    for photo in photos:
+        warn(f"Incomplete {photo.path}: {photo.missing}")
 
 
 def report_skipped(skipped: Sequence["SkippedPhoto"], *, named: Sequence[Path] = (), strict: bool = False) -> None:

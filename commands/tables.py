@@ -14,7 +14,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from index.records import Prediction, SearchResult, SkippedPhoto, SyncCounts
+from index.records import OwnLabel, Prediction, SearchResult, SkippedPhoto, SyncCounts
 from retrieval.answers import (
     Record,
     answered_query,
@@ -24,13 +24,14 @@ from retrieval.answers import (
     local_time,
     measured_speed,
     model_layers,
+    own_label,
     rounded,
     skipped_photo,
 )
 from retrieval.text import csv_line, file_size, printable
 
 if TYPE_CHECKING:
-    from retrieval.duplicates.find import DuplicateGroup, DuplicatePhoto
+    from retrieval.duplicates.keep import DuplicateGroup, DuplicatePhoto
     from retrieval.evaluation.evaluate import PictureResult
     from retrieval.evaluation.speed import Measured, Speed
     from retrieval.indexing.check import CheckReport
@@ -41,6 +42,24 @@ if TYPE_CHECKING:
     from retrieval.searching.search import Answer
 
 LIKENESS_NAMES = {"exact": "exact copies", "altered": "one picture, altered", "alike": "look-alikes"}
+KEPT_BECAUSE = {
+    "keep_in": "where it lies",
+    "place": "outside the bin",
+    "raw": "camera RAW",
+    "detail": "more detail",
+    "camera": "camera data",
+    "not_enlarged": "not enlarged",
+    "pixels": "more of the picture",
+    "format": "better format",
+    "compression": "less compressed",
+    "library": "in a photo library",
+    "file": "no link",
+    "reference": "in --against",
+    "links": "links lead to it",
+    "age": "older",
+    "path": "shorter path",
+    "order": "indexed first",
+}
 LEAST_ROOM = 16  # characters of a path that are shown even if the line does not fit then
 MANY = 10  # parts of a value, of which a table shows only the first few
 FEW = 3
@@ -91,6 +110,18 @@ def _place(found: SearchResult) -> str:
     return f"{found.path}  (not there)" if found.missing else str(found.path)
 
 
+def format_labels(labels: Iterable[OwnLabel], format: str) -> Iterator[str]:
+    """Labels of the user's own as lines ("table") or one "json" array."""
+    if format == "json":
+        yield _json([own_label(label) for label in labels], indent=2) + "\n"
+        return
+    for label in labels:
+        taught = f"{label.examples} photos of it" + (
+            f", {label.counterexamples} not of it" if label.counterexamples else ""
+        )
+        yield f"{label.photos:7,}  {printable(label.name)}  (taught by {taught})\n"
+
+
 def format_reports(reports: Iterable["FolderReport"], *, width: int | None = None) -> Iterator[str]:
     """What was done about folders, as tables of counts."""
 
@@ -110,7 +141,7 @@ def format_duplicates(
     if format == "paths":
         return (f"{photo.path}{end}" for group in groups for photo in group.spare)
     if format == "table":
-        return _tables(((_group_heading(group), list(map(_group_row, group.photos))) for group in groups), width)
+        return _group_tables(groups, width)
     return _machine_format(map(duplicate_group, groups), format, ("likeness", "photos"), ())
 
 
@@ -269,14 +300,25 @@ def _tables(tables: Iterable[tuple[str, Sequence[tuple[str, str]]]], width: int 
     for number, (heading, rows) in enumerate(tables):
         fitted = printable(heading) if width is None else shorten_middle(printable(heading), width)
         yield f"{'' if number == 0 else chr(10)}{fitted}\n"
-        for value, text in rows:
-            room = None if width is None else max(width - len(value) - 4, LEAST_ROOM)
-            yield f"  {value}  {printable(text) if room is None else shorten_middle(printable(text), room)}\n"
+        yield from (_row(value, text, width) for value, text in rows)
+
+
+def _row(value: str, text: str, width: int | None) -> str:
+    room = None if width is None else max(width - len(value) - 4, LEAST_ROOM)
+    return f"  {value}  {printable(text) if room is None else shorten_middle(printable(text), room)}\n"
+
+
+def _group_tables(groups: Iterable["DuplicateGroup"], width: int | None) -> Iterator[str]:
+    for number, group in enumerate(groups):
+        heading = _group_heading(group)
+        yield ("\n" if number else "") + (heading if width is None else textwrap.fill(heading, width)) + "\n"
+        yield from (_row(*_group_row(photo), width) for photo in group.photos)
 
 
 def _group_heading(group: "DuplicateGroup") -> str:
     spare = file_size(sum(photo.size for photo in group.photos[1:]))
-    return f"{LIKENESS_NAMES[group.likeness]}: {len(group.photos)} photos, {spare} without the first"
+    kept = ", ".join(KEPT_BECAUSE[name] for name in group.kept_because)
+    return f"{LIKENESS_NAMES[group.likeness]}: {len(group.photos)} photos, {spare} without the first, kept for: {kept}"
 
 
 def _group_row(photo: "DuplicatePhoto") -> tuple[str, str]:

@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 
 from index.catalog.catalog import Catalog, CatalogState
 from index.catalog.database import storage_errors
+from index.catalog.different import Pair, read_different
+from index.catalog.own_labels import OwnLabels
 from index.catalog.queries import (
     all_photos,
     contents,
     count_photos,
     embedded_ids,
+    embeddings_with_ids,
     files_with_ids,
     found_elsewhere,
     has_photos,
@@ -30,6 +33,7 @@ from index.catalog.queries import (
     skipped_photos,
 )
 from index.catalog.selection import Selection, most_probable
+from index.catalog.thumbnails import keep_thumbnails, thumbnails_of
 from index.errors import ModelMismatchError, PhotoIndexError
 from index.exact_search import as_queries, best_photos, neighbours
 from index.files import absolute
@@ -129,6 +133,11 @@ class PhotoIndex:
         path = self._state().model_path
         return Path(os.fsdecode(path)) if path else None
 
+    @property
+    def exclude(self) -> tuple[str, ...]:
+        """Patterns, as in a .gitignore, of what is left out of the folders."""
+        return tuple(os.fsdecode(self._state().exclude).splitlines())
+
     def search(
         self,
         queries: NDArray[np.float32],
@@ -160,21 +169,46 @@ class PhotoIndex:
         """Read the ids (n,) of the photos that have an embedding, sorted; `neighbours` takes them."""
         return embedded_ids(self._catalog)
 
+    def vectors(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Read the embeddings (n, dim) of photos with these ids, sorted by id, without those removed meanwhile."""
+        return embeddings_with_ids(self._catalog, ids, dim=self._state().dim)[1]
+
+    @property
+    def own_labels(self) -> OwnLabels:
+        """The labels that the user has taught; an `IndexWriter` may change them."""
+        return OwnLabels(self._catalog)
+
     def ids_below(self, folder: Path) -> NDArray[np.int64]:
         """Read the ids (n,) of those below a folder, sorted. Raises PhotoIndexError for a folder that is not known."""
+        self.check_known(folder)
+        return ids_below(self._catalog, os.fsencode(absolute(folder)))
+
+    def check_known(self, folder: Path) -> None:
+        """Raise PhotoIndexError for a folder that is not known."""
         if not self.knows(folder):
             place = absolute(folder)
             command = shlex.join(["fc7", "index", place, "--index", str(self.folder)])
             raise PhotoIndexError(f"{place} is not in the index in {self.folder}", hint=f"add it with `{command}`")
-        return ids_below(self._catalog, os.fsencode(absolute(folder)))
 
     def contents(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Read what `ids` gives, and beside each the smallest id (n,) of a photo whose file had the same bytes."""
         return contents(self._catalog)
 
+    def different(self) -> set[Pair]:
+        """Read the pairs of photos that people said to be no copies; `pairs_of` makes such pairs."""
+        return read_different(self._catalog)
+
     def files(self, ids: NDArray[np.int64]) -> list[IndexedFile]:
         """Read the files of photos with these ids (n,), sorted by id, without photos that were removed meanwhile."""
         return files_with_ids(self._catalog, ids)
+
+    def thumbnails(self, ids: NDArray[np.int64]) -> dict[int, bytes]:
+        """Read the thumbnails of photos with these ids (n,), by id, of those that have one."""
+        return thumbnails_of(self._catalog, ids)
+
+    def keep_thumbnails(self, thumbnails: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Store thumbnails by content hash; False where that cannot be done now, because of a writer or of rights."""
+        return keep_thumbnails(self._catalog.path, thumbnails)
 
     def neighbours(self, ids: NDArray[np.int64], k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Find scores (n, k) and ids (n, k) of the photos that look most like each of those with `ids` (n,).
@@ -272,6 +306,7 @@ class PhotoIndex:
             bytes_on_disk=sum(sizes),
             created=datetime.fromisoformat(state.created),
             generation=state.generation,
+            exclude=self.exclude,
         )
 
     def _warn(self, text: str) -> None:

@@ -48,11 +48,30 @@ class Elsewhere:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnLabel:
+    """A label of the user's own: `photos` have it, `examples` taught it, `counterexamples` are not of it."""
+
+    name: str
+    photos: int
+    examples: int
+    counterexamples: int
+    created: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SkippedPhoto:
     """A file that could not be used, and why."""
 
     path: Path
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class IncompletePhoto:
+    """A photo that was used though a part of its file is missing, and which."""
+
+    path: Path
+    missing: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +87,9 @@ class NewPhoto:
     """A photo to be stored in the catalogue, with either an embedding (dim,) or the reason why it was skipped.
 
     `path` is relative to the folder of the sync, as bytes (`os.fsencode`). Width and height are of the upright picture,
-    in pixels. Only the direction of the embedding is kept. Raises ValueError for both or neither.
+    in pixels. Only the direction of the embedding is kept; `missing`, what is missing of its picture, is not stored.
+    The thumbnail is what copies are recognised by, a JPEG.
+    Raises ValueError for both or neither.
     """
 
     path: bytes
@@ -79,6 +100,8 @@ class NewPhoto:
     embedding: NDArray[np.float32] | None = None
     labels: tuple[Prediction, ...] | None = None
     skipped: str | None = None
+    missing: str | None = None
+    thumbnail: bytes | None = None
 
     def __post_init__(self) -> None:
         if (self.embedding is None) == (self.skipped is None):
@@ -143,7 +166,7 @@ class IndexSummary:
     """The state of an index; `photos` have an embedding, `skipped` have none.
 
     `kind` is the kind of FAISS index, `chosen_kind` the one that was asked for, or auto. `quality` is None for an exact
-    index.
+    index. `exclude` are the patterns of what is left out of its folders.
     """
 
     photos: int
@@ -159,3 +182,4 @@ class IndexSummary:
     bytes_on_disk: int
     created: datetime
     generation: int
+    exclude: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ Probabilities and scores are rounded to six digits. A path that is no valid text
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from math import isnan
 from pathlib import Path
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.records import Prediction, SearchResult, SkippedPhoto
+from index.records import IncompletePhoto, OwnLabel, Prediction, SearchResult, SkippedPhoto
 
 if TYPE_CHECKING:
-    from retrieval.duplicates.find import DuplicateGroup, DuplicatePhoto
+    from retrieval.duplicates.keep import DuplicateGroup, DuplicatePhoto
     from retrieval.evaluation.evaluate import Evaluation
     from retrieval.evaluation.speed import Measured, Speed
     from retrieval.indexing.check import CheckReport
@@ -72,9 +72,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class FolderChanges:
-    """What adding a folder did, in photos, and which could not be read and why.
+    """What adding a folder did, in photos, which could not be read and why, and which have a part missing.
 
-    All are 0 where the folder's photos cannot be seen now, as on a drive that is not plugged in: they stay indexed.
+    `unread` counts by suffix the pictures of kinds that fc7 cannot read. All other counts are 0 where the folder's
+    photos cannot be seen now, as on a drive that is not plugged in: they stay indexed.
     """
 
     folder: Path
@@ -85,16 +86,35 @@ class FolderChanges:
     removed: int
     unchanged: int
     skipped: tuple[SkippedPhoto, ...]
+    incomplete: tuple[IncompletePhoto, ...] = ()
+    unread: Mapping[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         counts = {name: getattr(self, name) for name in ("new", "changed", "moved", "copied", "removed", "unchanged")}
-        return {"folder": str(self.folder), **counts, "skipped": [dict(skipped_photo(photo)) for photo in self.skipped]}
+        return {
+            "folder": str(self.folder),
+            **counts,
+            "skipped": [dict(skipped_photo(photo)) for photo in self.skipped],
+            "incomplete": [{"path": str(photo.path), "missing": photo.missing} for photo in self.incomplete],
+            "unread": dict(self.unread),
+        }
 
 
 def classified_photo(path: str | None, predictions: Sequence[Prediction]) -> Record:
     """Return {"path", "predictions": [{"label", "id", "probability"}]}, with "group" where the model has several."""
     return {"path": path, "predictions": [_prediction(found) for found in predictions]}
+
+
+def own_label(label: OwnLabel) -> Record:
+    """Return {"label", "photos", "examples", "counterexamples", "created"}."""
+    return {
+        "label": label.name,
+        "photos": label.photos,
+        "examples": label.examples,
+        "counterexamples": label.counterexamples,
+        "created": label.created.isoformat(timespec="seconds"),
+    }
 
 
 def answered_query(answer: "Answer", *, labelled: bool = False) -> Record:
@@ -109,8 +129,12 @@ def found_photo(found: SearchResult, *, labelled: bool = False) -> Record:
 
 
 def duplicate_group(group: "DuplicateGroup") -> Record:
-    """Return {"likeness", "photos": [{"path", "width", "height", "bytes", "modified"}]}, the best photo first."""
-    return {"likeness": group.likeness, "photos": [_duplicate(photo) for photo in group.photos]}
+    """Return {"likeness", "kept_because", "photos": [{"path", "width", "height", "bytes", "modified"}]}, best first."""
+    return {
+        "likeness": group.likeness,
+        "kept_because": list(group.kept_because),
+        "photos": [_duplicate(photo) for photo in group.photos],
+    }
 
 
 def evaluated_model(evaluation: "Evaluation") -> dict[str, float | int | None]:

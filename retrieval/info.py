@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from index.errors import UserError
 from index.photo_index import PhotoIndex
@@ -16,13 +17,18 @@ from retrieval.answers import evaluated_model
 from retrieval.evaluation.evaluate import Evaluation
 from retrieval.models.model import BUILTIN, IMPORTABLE, Model, model_file
 from retrieval.models.spec import ModelSpec
+from retrieval.models.text import text_file
 from retrieval.photos.scan import can_be_seen
 from retrieval.text import file_size, printable
 
 PACKAGES = (
     *("onnxruntime", "onnxruntime-gpu", "faiss-cpu", "faiss-gpu", "numpy", "pillow"),
-    *("pillow-heif", "rawpy", "pyarrow", "torch", "onnx"),
+    *("pillow-heif", "pillow-jxl-plugin", "rawpy", "tifffile", "imagecodecs", "pyarrow", "torch", "onnx"),
 )
+
+
+FEW_CLASSES = 10
+"""Of so few classes, five names say next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,8 @@ def model_facts(path: Path) -> Facts:
         "crop": spec.crop,
         "fc7_dim": spec.fc7_dim,
         "dim": spec.dim,
+        "resize_mode": spec.resize_mode,
+        "text": spec.text,
         "embedding": spec.embedding,
         "training": spec.training,
         "accuracy": spec.accuracy,
@@ -74,7 +82,10 @@ def model_facts(path: Path) -> Facts:
         "architecture": spec.arch,
         "classes": classes,
         **({"groups": [f"{group.size} {group.name}" for group in spec.groups]} if len(spec.groups) > 1 else {}),
-        "input": f"{spec.crop}×{spec.crop} pixels from the middle, the shorter side first brought to {spec.resize}",
+        "input": f"{spec.crop}×{spec.crop} pixels from the middle, the shorter side first brought to {spec.resize}"
+        if spec.resize_mode == "crop"
+        else f"{spec.crop}×{spec.crop} pixels, the whole picture squashed",
+        **({"text half": _size_of(text_file(path))} if spec.text else {}),
         "fc7": f"{spec.fc7_dim} values",
         "embedding": f"{spec.dim} values",
         **_card("embedding", spec.embedding),
@@ -88,14 +99,29 @@ def model_facts(path: Path) -> Facts:
     return Facts(values, {name: value for name, value in rows.items() if value != ""})
 
 
+def _size_of(path: Path) -> str:
+    return f"{path}, {file_size(path.stat().st_size)}" if os.path.isfile(path) else f"{path}, which is not there"
+
+
 def summary_line(path: Path, spec: ModelSpec) -> str:
     """Return one line about a model file that was just written, safe to show on a terminal."""
     named = [f"{group.size} {group.name}" for group in spec.groups] if len(spec.groups) > 1 else []
-    facts = [spec.arch, " and ".join(named) or f"{len(spec.classes)} classes"]
+    facts = [spec.arch, " and ".join(named) or (f"{len(spec.classes)} classes" if spec.classes else "no classes")]
+    if spec.text:
+        facts.append("a text half")
     if spec.accuracy:
         source = f" ({spec.accuracy['source']})" if "source" in spec.accuracy else ""
-        facts.append(f"top-1 {spec.accuracy['top1']:.1%}, top-5 {spec.accuracy['top5']:.1%}{source}")
+        top5 = "" if 0 < len(spec.classes) <= FEW_CLASSES else f", top-5 {spec.accuracy['top5']:.1%}"
+        facts.append(f"top-1 {spec.accuracy['top1']:.1%}{_spread(spec.accuracy)}{top5}{source}")
     return printable(f"{path}: {', '.join(facts)}, embedding of {spec.dim} values")
+
+
+def _spread(accuracy: Mapping[str, Any]) -> str:
+    """Return what is known of how far a figure can be trusted."""
+    if "top1_interval" not in accuracy:
+        return ""
+    low, high = accuracy["top1_interval"]
+    return f" ({low:.1%} to {high:.1%} with 95 % confidence)"
 
 
 def index_facts(folder: Path) -> Facts:
@@ -111,6 +137,7 @@ def index_facts(folder: Path) -> Facts:
         "skipped": summary.skipped,
         "folders": [str(root) for root in summary.roots],
         "unseen_folders": unseen,
+        "exclude": list(summary.exclude),
         "model": summary.model_name,
         "model_file": None if model_path is None else str(model_path),
         "fingerprint": summary.fingerprint,
@@ -130,6 +157,7 @@ def index_facts(folder: Path) -> Facts:
         "skipped": summary.skipped,
         "folders": values["folders"],
         **({"cannot be seen now": unseen} if unseen else {}),
+        **({"left out": values["exclude"]} if summary.exclude else {}),
         "model": summary.model_name,
         "model file": "the built-in one" if model_path is None else str(model_path),
         "fingerprint": summary.fingerprint,

@@ -202,6 +202,6 @@ def test_without_a_network_it_says_what_to_do(labels: Path, tmp_path: Path) -> N
 def test_a_published_accuracy_is_not_passed_off_as_measured() -> None:
     spec = ModelSpec("alexnet", "alexnet-owt", (), 256, 224, 256, 4096, "", accuracy=ALEXNET_ACCURACY)
     assert summary_line(Path("a.onnx"), spec) == (
-        "a.onnx: alexnet-owt, 0 classes, top-1 56.5%, top-5 79.1% (published by torchvision, not measured here), "
+        "a.onnx: alexnet-owt, no classes, top-1 56.5%, top-5 79.1% (published by torchvision, not measured here), "
         "embedding of 256 values"
     )

@@ -12,7 +12,8 @@ from training_samples import COLOURS, write_colours
 
 from cli import main
 from retrieval.models.model import Model
-from training.loop.checkpoint import LAST, Checkpoint
+from training.loop.checkpoint import Checkpoint
+from training.loop.run_folder import LAST
 
 SMALL = ("--arch", "alexnet-64", "--grow", "0:32,0.9:56", "--evidence", 3, "--epochs", 1)
 

@@ -33,7 +33,7 @@ def test_the_public_names_stay() -> None:
     )
     public = {name for name in vars(fc7.Model) | vars(fc7.Index) if not name.startswith("_")}
     assert public == {
-        *("classify", "embed", "name", "classes", "dim"),
+        *("classify", "embed", "embed_text", "name", "classes", "dim"),
         *("add", "search", "remove", "duplicates", "close", "folders", "model"),
     }
 
@@ -142,7 +142,7 @@ def test_an_index_is_made_filled_searched_and_emptied(tiny_model: Path, make_pho
         assert index.remove(copy) == 1
         assert len(index) == 4
         assert index.add()[0].copied == 1
-        with pytest.raises(TypeError, match="photo or a label"):
+        with pytest.raises(TypeError, match="photo, a text or a label"):
             index.search()
         with pytest.raises(fc7.Error, match="no such thing"):
             index.search(label="no such thing")

@@ -17,6 +17,7 @@ HOMES: dict[str, str | tuple[str, ...]] = {
     "sqlite3": "index/",
     "onnxruntime": "retrieval/models/runtime.py",
     "PIL": ("retrieval/", "fc7.py"),
+    "tifffile": "retrieval/photos/tiff.py",
     "watchfiles": "retrieval/indexing/watch.py",
     "click": ("commands/", "cli.py"),
 }
@@ -61,7 +62,18 @@ def test_each_heavyweight_stays_at_home(file: str) -> None:
 
 @pytest.mark.parametrize("file", [file for file in source_files() if not file.startswith("training/")])
 def test_optional_packages_are_imported_late(file: str) -> None:
-    optional = {"faiss", "onnxruntime", "pillow_heif", "rawpy", "pyarrow", "watchfiles", "torch", "onnx"}
+    optional = {
+        "torch",
+        "onnx",
+        "faiss",
+        "onnxruntime",
+        "pillow_heif",
+        "pillow_jxl",
+        "rawpy",
+        "tifffile",
+        "pyarrow",
+        "watchfiles",
+    }
     names = {name.split(".")[0] for name in imported_modules((REPOSITORY / file).read_text("utf-8"), top_level=True)}
     assert names & optional == set()
 

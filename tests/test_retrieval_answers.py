@@ -15,7 +15,7 @@ from retrieval.answers import (
     measured_speed,
     model_layers,
 )
-from retrieval.duplicates.find import DuplicateGroup, DuplicatePhoto
+from retrieval.duplicates.keep import DuplicateGroup, DuplicatePhoto
 from retrieval.evaluation.evaluate import Evaluation
 from retrieval.evaluation.speed import Costs, Measured, Speed
 from retrieval.indexing.check import CheckReport

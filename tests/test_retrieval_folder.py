@@ -165,3 +165,21 @@ def test_times_that_the_catalogue_cannot_hold_are_brought_to_the_nearest(year_ns
     assert (stamp.mtime_ns > 0) == (year_ns > 0)
     with closing(sqlite3.connect(":memory:")) as connection:
         assert connection.execute("SELECT ?", (stamp.mtime_ns,)).fetchone() == (stamp.mtime_ns,)
+
+
+def test_pictures_of_kinds_that_are_not_read_are_counted_by_suffix(tmp_path: Path) -> None:
+    for name in ("a.psd", "b.PSD", "c.exr", "d.txt", "e.jpg", ".f.psd", "g", "h.mp4"):
+        (tmp_path / name).touch()
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "i.psd").touch()
+    (tmp_path / "folder.psd").mkdir()
+    scan = scan_folder(tmp_path)
+    assert scan.unread == {".psd": 3, ".exr": 1}
+    assert list(scan.photos) == [b"e.jpg"]
+
+
+def test_suffixes_of_photos_that_decoders_can_read(tmp_path: Path) -> None:
+    suffixes = "mpo rwl crw 3fr iiq sr2 jif jfi apng jpx j2c insp jxl jpf jpc srf mef"
+    for suffix in suffixes.split():
+        (tmp_path / f"photo.{suffix.upper()}").touch()
+    assert len(scan_folder(tmp_path).photos) == len(suffixes.split())

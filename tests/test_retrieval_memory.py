@@ -296,3 +296,18 @@ def test_a_photo_that_there_was_no_memory_for_is_tried_again(
         assert index.skipped() == []
         [report] = index_folders(index, model, [tmp_path / "photos"], concurrency=one)
         assert report.counts == SyncCounts(new=1, unchanged=2)
+
+
+def test_two_that_claim_again_do_not_wait_for_each_other() -> None:
+    budget, both = MemoryBudget(100), threading.Barrier(2)
+
+    def claim_twice() -> bool:
+        with budget.claims() as claim:
+            claim(50)
+            both.wait(timeout=10)
+            claim(50)
+        return True
+
+    with ThreadPoolExecutor(2) as executor:
+        claimed = [executor.submit(claim_twice) for _ in range(2)]
+        assert [future.result(timeout=20) for future in claimed] == [True, True]

@@ -199,5 +199,5 @@ def test_a_model_without_an_output(tiny_model: Path, tmp_path: Path) -> None:
     model = onnx.load(tiny_model)
     model.graph.output.remove(next(value for value in model.graph.output if value.name == "fc7"))
     onnx.save(model, tmp_path / "odd.onnx")
-    with told(ModelError, match=r"odd.onnx says that fc7 is of shape .*, and its graph has none; export"):
+    with told(ModelError, match=r"odd.onnx says that fc7 is of shape .*, and its graph has none; make it again"):
         Model.load(tmp_path / "odd.onnx")

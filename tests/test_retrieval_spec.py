@@ -81,13 +81,13 @@ def test_entries_with_a_default_may_be_missing() -> None:
     ],
 )
 def test_a_file_of_another_program(metadata: dict[str, str]) -> None:
-    with told(ModelError, match=r"some.onnx is an ONNX file, but not a model made by fc7; make one with"):
+    with told(ModelError, match=r"some.onnx is an ONNX file, but not a model made by fc7; make one of it with"):
         read(metadata)
 
 
 def test_a_file_of_a_newer_version_asks_for_an_upgrade() -> None:
     metadata = {"fc7.format_version": str(FORMAT_VERSION + 1), "fc7.classes": '"in a new way"'}
-    with told(ModelError, match=r"some.onnx has model format 2, this fc7 reads up to 1; upgrade it with"):
+    with told(ModelError, match=r"some.onnx has model format 3, this fc7 reads up to 2; upgrade it with"):
         read(metadata)
 
 

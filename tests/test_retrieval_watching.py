@@ -200,3 +200,22 @@ def test_a_file_grows_until_two_looks_are_the_same(tmp_path: Path) -> None:
     growing.look_at([str(photo)])
     photo.unlink()
     assert growing.look_at([]) == [str(photo)]
+
+
+@pytest.mark.slow
+def test_an_ignore_file_that_is_written_takes_effect(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+    folder, index = tmp_path / "photos", tmp_path / "index"
+    make_photo("photos/a.png")
+    make_photo("photos/x/b.png", seed=2)
+    with Watcher(tiny_model, index, folder) as watcher:
+        watcher.wait_for(str(folder))
+        wait_for(index, "a.png", "b.png")
+        (folder / ".fc7ignore").write_text("x/\n")
+        wait_for(index, "a.png")
+        make_photo("photos/x/c.png", seed=3)
+        make_photo("photos/#recycle/d.png", seed=4)
+        make_photo("photos/e.png", seed=5)
+        wait_for(index, "a.png", "e.png")
+        (folder / ".fc7ignore").unlink()
+        wait_for(index, "a.png", "b.png", "c.png", "e.png")
+        assert watcher.interrupt() == ""

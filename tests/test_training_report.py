@@ -9,7 +9,8 @@ from typing import Any
 import click
 import pytest
 
-from commands.models import export_command, import_command
+from commands.importing import import_command
+from commands.models import export_command
 from commands.training import train_command
 from commands.training_report import TerminalReport
 from index.errors import UserError
@@ -75,5 +76,5 @@ def test_an_error_of_a_command_begins_a_line(
     monkeypatch.setattr(work, fail)
     monkeypatch.setattr(sys, "stderr", stream)
     with pytest.raises(UserError, match="it went wrong"):
-        command.main([str(tmp_path), "-o", str(tmp_path / "out")], standalone_mode=False)
+        command.main([str(tmp_path / "in"), "-o", str(tmp_path / "out")], standalone_mode=False)
     assert stream.getvalue().endswith(CLEARED)

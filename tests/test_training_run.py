@@ -21,11 +21,11 @@ from retrieval.models.model import Model
 from training.data.dataset import scan_dataset
 from training.errors import CheckpointError, DatasetError, RunError
 from training.export.embedding import EmbeddingRecipe
-from training.loop.checkpoint import BEST, LAST, Checkpoint, EpochMetrics
+from training.loop.checkpoint import Checkpoint, EpochMetrics
 from training.loop.hardware import Hardware
 from training.loop.recipe import Recipe
 from training.loop.run import TrainResult, resume, train
-from training.loop.run_folder import METRICS, MODEL
+from training.loop.run_folder import BEST, LAST, METRICS, MODEL
 from training.loop.validation import evaluate
 from training.networks.architectures import ALEXNET
 

@@ -53,6 +53,7 @@ class Sync:
         self._counts = Counter(unchanged=len(plan.unchanged) - still_skipped, still_skipped=still_skipped)
         self._moved: list[tuple[int, bytes, FileStamp]] = []
         self._put: list[PhotoRow] = []
+        self._thumbnails: list[tuple[bytes, bytes]] = []
 
     @staticmethod
     def join(syncs: Sequence["Sync"]) -> None:
@@ -96,6 +97,8 @@ class Sync:
                     f"the embedding of {photo.path!r} has shape {photo.embedding.shape}, not ({self._dim},)"
                 )
             self._put.append(PhotoRow.from_photo(photo, self._below + photo.path))
+            if photo.thumbnail is not None and photo.content_hash is not None:
+                self._thumbnails.append((photo.content_hash, photo.thumbnail))
             changed = "new" if photo.path not in self._known else "changed"
             self._counts[changed if photo.skipped is None else "skipped"] += 1
         self._write()
@@ -125,5 +128,12 @@ class Sync:
 
     def _write(self, *, removed: Sequence[int] = ()) -> None:
         if self._put or self._moved or removed:
-            change_photos(self._catalog, self._root_id, put=self._put, moved=self._moved, removed=removed)
-            self._put, self._moved = [], []
+            change_photos(
+                self._catalog,
+                self._root_id,
+                put=self._put,
+                moved=self._moved,
+                removed=removed,
+                thumbnails=self._thumbnails,
+            )
+            self._put, self._moved, self._thumbnails = [], [], []

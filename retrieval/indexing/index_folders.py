@@ -2,8 +2,8 @@
 
 import os
 import shlex
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from index.errors import IndexNotFoundError, ModelMismatchError, PhotoError, Use
 from index.files import absolute, known_place
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
-from index.records import SkippedPhoto, SyncCounts
+from index.records import IncompletePhoto, SkippedPhoto, SyncCounts
 from index.sync.run import Sync
 from retrieval.models.model import Model
 from retrieval.photos.formats import NEEDED_PACKAGES
@@ -27,12 +27,16 @@ EXAMPLE = "name a folder that holds photos, for example: fc7 index ~/Pictures"
 class FolderReport:
     """What was done about a folder; counts is None where nothing was, because its photos are not there to be seen.
 
-    `counts.skipped` is the number of `skipped`: photos, and folders inside that could not be searched.
+    `counts.skipped` is the number of `skipped`: photos, and folders inside that could not be searched. `incomplete`
+    were indexed in this run though a part of them is missing. `unread` counts by suffix the pictures of kinds that fc7
+    cannot read.
     """
 
     folder: Path
     counts: SyncCounts | None
     skipped: tuple[SkippedPhoto, ...]
+    incomplete: tuple[IncompletePhoto, ...] = ()
+    unread: Mapping[str, int] = field(default_factory=dict)
 
 
 def index_folders(
@@ -127,6 +131,7 @@ class _FolderRun:
     scan: FolderScan
     sync: Sync
     skipped: list[SkippedPhoto]
+    incomplete: list[IncompletePhoto]
 
     def skip(self, path: bytes, reason: str) -> None:
         self.skipped.append(SkippedPhoto(self.folder / os.fsdecode(path), reason))
@@ -142,7 +147,13 @@ class _FolderRun:
                 empty, f"{what}, perhaps because its drive is not there; {photos} of it stay indexed, until `{forget}`"
             )
         skipped = tuple(sorted(self.skipped, key=lambda photo: photo.path))
-        return FolderReport(self.folder, None if b"" in kept else replace(counts, skipped=len(skipped)), skipped)
+        return FolderReport(
+            self.folder,
+            None if b"" in kept else replace(counts, skipped=len(skipped)),
+            skipped,
+            tuple(sorted(self.incomplete, key=lambda photo: photo.path)),
+            self.scan.unread,
+        )
 
 
 def _outermost(folders: Sequence[Path]) -> list[Path]:
@@ -154,20 +165,22 @@ def _outermost(folders: Sequence[Path]) -> list[Path]:
 def _begin(
     index: IndexWriter, folder: Path, *, retry_skipped: bool, growing: Collection[Path]
 ) -> _FolderRun | FolderReport:
-    scan = scan_folder(folder)
+    root = next((root for root in index.roots() if folder.is_relative_to(root)), folder)
+    scan = scan_folder(folder, root=root, patterns=index.exclude)
     skipped = [SkippedPhoto(folder / os.fsdecode(path), reason) for path, reason in scan.unlisted.items()]
     if b"" in scan.unlisted:
         reason = f"cannot be searched ({scan.unlisted[b'']}); its photos stay indexed"
         return FolderReport(folder, None, (SkippedPhoto(folder, reason),))
     # A drive without a photo is one that is not there. A folder inside it is looked at as one of its other folders is.
-    empty = [b""] if not scan.photos and folder in index.roots() else scan.empty
+    nothing_there = not scan.photos and not scan.left_out and folder in index.roots()
+    empty = [b""] if nothing_there else scan.empty
     later = {os.fsencode(path.relative_to(folder)) for path in growing if path.is_relative_to(folder)}
     found = scan.photos
     if later:
         found = {path: stamp for path, stamp in found.items() if path not in later}
     unlisted = [*scan.unlisted, *later]
     sync = index.begin_sync(folder, found, retry_skipped=retry_skipped, unlisted=unlisted, empty=empty)
-    return _FolderRun(index.folder, folder, scan, sync, skipped)
+    return _FolderRun(index.folder, folder, scan, sync, skipped, [])
 
 
 def _look_at_photos(run: _FolderRun, stages: Stages, meter: _Meter) -> None:
@@ -188,6 +201,8 @@ def _look_at_photos(run: _FolderRun, stages: Stages, meter: _Meter) -> None:
         for photo in batch.photos:
             if photo.skipped is not None:
                 run.skip(photo.path, photo.skipped)
+            if photo.missing is not None:
+                run.incomplete.append(IncompletePhoto(run.folder / os.fsdecode(photo.path), photo.missing))
         for path, reason in batch.later:
             run.skip(path, reason)
         meter.add(done=len(batch.photos) + len(batch.later))

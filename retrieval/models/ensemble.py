@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from index.errors import ModelError
+from index.errors import ModelError, OptionError
 from index.records import Prediction
 from retrieval.models.model import Model, Outputs
 from retrieval.models.runtime import Device
-from retrieval.models.spec import ModelSpec
+from retrieval.models.spec import ModelSpec, require_classes
 from retrieval.photos.preprocess import MIDDLE, ten_crops
 
 if TYPE_CHECKING:
@@ -31,7 +31,11 @@ class Ensemble:
         self._models, self._ten = tuple(models), crops == 10
         self.spec: ModelSpec = models[0].spec
         for model in models[1:]:
+            require_classes(model.spec)
             _check_classes(self.spec, model.spec)
+        for model in models:
+            if self._ten and model.spec.resize_mode != "crop":
+                raise OptionError(f"{model.spec.name} takes whole pictures, of which there are no ten crops")
 
     @classmethod
     def load(
@@ -50,6 +54,16 @@ class Ensemble:
             for path in paths or (None,)
         ]
         return cls(models, crops=crops)
+
+    @property
+    def crops(self) -> Crops:
+        """How many crops of a picture are averaged over."""
+        return 10 if self._ten else 1
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models themselves."""
+        return self._models
 
     @property
     def specs(self) -> list[ModelSpec]:

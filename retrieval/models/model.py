@@ -14,7 +14,8 @@ from index.errors import ModelError
 from index.records import Prediction
 from retrieval.models.runtime import Device, open_session, require_onnxruntime
 from retrieval.models.spec import ModelSpec
-from retrieval.photos.preprocess import resize_and_crop
+from retrieval.models.text import TextHalf
+from retrieval.photos.preprocess import resize_and_crop, squash
 from retrieval.pipeline.executor import BATCH_SIZE
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ BUILTIN_NAME = Path("builtin")
 """What a user writes for the built-in model, where no name would mean another."""
 
 
-IMPORTABLE = ("alexnet", "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
+IMPORTABLE = ("alexnet", "clip-vit-b32", "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 """Networks that `fc7 import` makes a model file of, by name."""
 
 
@@ -52,7 +53,10 @@ def model_file(named: Path | None) -> Path:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a model says of n pictures: probabilities (n, classes), fc7 (n, fc7_dim), unit embedding (n, dim)."""
+    """What a model says of n pictures: probabilities (n, classes), fc7 (n, fc7_dim), unit embedding (n, dim).
+
+    Of a model without classes the probabilities are (n, 0).
+    """
 
     probabilities: NDArray[np.float32]
     fc7: NDArray[np.float32]
@@ -62,9 +66,18 @@ class Outputs:
 class Model:
     """One `.onnx` file in ONNX Runtime, with the preparation of pictures that it was trained with."""
 
-    def __init__(self, session: Any, spec: ModelSpec, *, path: Path | None = None, device: Device = "auto") -> None:
+    def __init__(
+        self,
+        session: Any,
+        spec: ModelSpec,
+        *,
+        path: Path | None = None,
+        device: Device = "auto",
+        cache: Path | None = None,
+    ) -> None:
         """Use `load`; `path` is that of its file, None for the built-in model; `device` is where it was to run."""
         self.device = device
+        self._cache = cache
         self._session = session
         self.spec = spec
         self.path = path
@@ -103,7 +116,7 @@ class Model:
         session = open_session(path, device=device, threads=threads, fast_start=fast_start, cache=cache)
         spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path=str(path))
         _check_graph(session, spec, path)
-        return cls(session, spec, path=named, device=device)
+        return cls(session, spec, path=named, device=device, cache=cache)
 
     @property
     def providers(self) -> list[str]:
@@ -121,22 +134,27 @@ class Model:
         return self.spec.resize
 
     @cached_property
-    def _labels(self) -> list[tuple[str, str | None, str]]:
-        slices = self.spec.slices
-        # A single group needs no name.
-        groups = [group if len(slices) > 1 else "" for group, place in slices.items() for _ in self.spec.classes[place]]
-        return [(known.name, known.id, group) for known, group in zip(self.spec.classes, groups, strict=True)]
+    def text(self) -> TextHalf | None:
+        """The half that embeds words, None where the network has none. Raises ModelError where its file is missing."""
+        if not self.spec.text or self.path is None:
+            return None
+        return TextHalf.beside(self.path, self.spec, cache=self._cache)
+
+    @cached_property
+    def _labels(self) -> "list[Label]":
+        return labels_of(self.spec)
 
     def prepare(self, image: "Image") -> NDArray[np.uint8]:
         """Return the pixels (crop, crop, 3) that the network takes for a picture."""
+        if self.spec.resize_mode == "squash":
+            return squash(image, size=self.spec.crop)
         return resize_and_crop(image, resize=self.spec.resize, crop=self.spec.crop)
 
     def run(self, pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> Outputs:
         """Return all outputs for n prepared pictures, as one array (n, crop, crop, 3) or one each."""
-        probabilities, fc7, embedding = self._session.run(
-            ["probabilities", "fc7", "embedding"], {"pixels": np.ascontiguousarray(pixels)}
-        )
-        return Outputs(probabilities, fc7, embedding)
+        names = ["fc7", "embedding", *(["probabilities"] if self.spec.classes else [])]
+        fc7, embedding, *rest = self._session.run(names, {"pixels": np.ascontiguousarray(pixels)})
+        return Outputs(rest[0] if rest else np.empty((len(fc7), 0), np.float32), fc7, embedding)
 
     def embed(self, images: Sequence["Image"]) -> NDArray[np.float32]:
         """Return the embeddings (n, dim) of pictures, each of unit length."""
@@ -154,19 +172,35 @@ class Model:
 
     def top_predictions(self, probabilities: NDArray[np.float32], k: int = 5) -> tuple[Prediction, ...]:
         """Return the k most probable classes of one picture's probabilities (classes,), best first."""
-        best = np.argsort(-probabilities, kind="stable")[:k]
-        labels = [self._labels[int(i)] for i in best]
-        return tuple(
-            Prediction(name, id, float(probabilities[i]), group)
-            for i, (name, id, group) in zip(best, labels, strict=True)
-        )
+        return most_probable(self._labels, probabilities, k)
+
+
+Label = tuple[str, str | None, str]
+"""The name of a class, its id and its group."""
+
+
+def labels_of(spec: ModelSpec) -> list[Label]:
+    """Return the classes of a model as they are told."""
+    slices = spec.slices
+    # A single group needs no name.
+    groups = [group if len(slices) > 1 else "" for group, place in slices.items() for _ in spec.classes[place]]
+    return [(known.name, known.id, group) for known, group in zip(spec.classes, groups, strict=True)]
+
+
+def most_probable(labels: Sequence[Label], probabilities: NDArray[np.float32], k: int) -> tuple[Prediction, ...]:
+    """Return the k most probable of the labels by their probabilities (labels,), best first."""
+    best = np.argsort(-probabilities, kind="stable")[:k]
+    chosen = [labels[int(i)] for i in best]
+    return tuple(
+        Prediction(name, id, float(probabilities[i]), group) for i, (name, id, group) in zip(best, chosen, strict=True)
+    )
 
 
 def _check_graph(session: Any, spec: ModelSpec, path: Path) -> None:
     """Raise ModelError where the graph does not take and give what its metadata say."""
     expected = {
         "pixels": [spec.crop, spec.crop, 3],
-        "probabilities": [len(spec.classes)],
+        **({"probabilities": [len(spec.classes)]} if spec.classes else {}),
         "fc7": [spec.fc7_dim],
         "embedding": [spec.dim],
     }
@@ -176,5 +210,5 @@ def _check_graph(session: Any, spec: ModelSpec, path: Path) -> None:
             raise ModelError(
                 f"{path} says that {name} is of shape {shape} for each picture, "
                 f"and its graph has {found.get(name, 'none')}",
-                hint="export it again with `fc7 export`",
+                hint="make it again with `fc7 export` or `fc7 import`",
             )

@@ -66,10 +66,32 @@ def open_session(
             _source(path), _options(threads, fast_start=fast_start), providers=wanted
         )
     except Exception as error:  # ONNX Runtime's own exceptions have no common base but this one
-        raise _unreadable(path, str(error)) from error
+        raise _unreadable(path, error) from error
     if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
         raise UserError("ONNX Runtime finds no CUDA device here", hint="leave out --device, or give --device cpu")
     return session
+
+
+def open_graph(graph: bytes | Path, *, name: Path) -> Any:
+    """Open an ONNX graph that is no model file yet, on the CPU; nothing is logged. Raises ModelError."""
+    ort = load_onnxruntime()
+
+    options = _options(None, fast_start=True)
+    options.log_severity_level = 4
+    try:
+        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # as above
+        raise ModelError(
+            f"ONNX Runtime cannot run {name} ({reason_of(error)})",
+            hint="export it again, as float32 and with opset 17, or with the newest ONNX Runtime",
+        ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """Return what ONNX Runtime says in an exception, in one line and without its codes."""
+    # "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from PATH failed:", which says nothing more.
+    said = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?", "", str(error).splitlines()[0])
+    return said.rstrip(".")
 
 
 def _source(path: Path) -> Path | bytes:
@@ -81,17 +103,15 @@ def _source(path: Path) -> Path | bytes:
     return path
 
 
-def _unreadable(path: Path, said: str) -> ModelError:
-    """Return the error for a file that cannot be opened, with a recovery hint; `said` is ONNX Runtime's message."""
+def _unreadable(path: Path, error: Exception) -> ModelError:
+    """Return the error for a file that ONNX Runtime cannot open, with a recovery hint."""
     if path.suffix == ".pt":
         name = shlex.quote(str(path))
         return ModelError(
             f"{path} is a checkpoint, not a model file", hint=f"make one of it with `fc7 export {name} -o MODEL.onnx`"
         )
-    # "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from PATH failed:", which says nothing more.
-    reason = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?", "", said.splitlines()[0])
     return ModelError(
-        f"{path} is not a readable ONNX model ({reason.rstrip('.')})",
+        f"{path} is not a readable ONNX model ({reason_of(error)})",
         hint="copy it again, or make it again with `fc7 export` or `fc7 import`",
     )
 

@@ -5,12 +5,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal, get_args
 
 from index.errors import ModelError
 
-FORMAT_VERSION = 1
-"""Raised when a reader of the old format would use a new file wrongly."""
+FORMAT_VERSION = 2
+"""The newest that is read; raised when a reader of the old format would use a new file wrongly. 2 has `resize_mode`."""
+
+ResizeMode = Literal["crop", "squash"]
 
 KEY_PREFIX = "fc7."
 
@@ -37,7 +39,8 @@ class ModelSpec:
     """How a model is used and where it comes from (timm calls the first part the pretrained configuration).
 
     `resize` is what a picture's shorter side is brought to, in pixels, `crop` the side of the central square that the
-    network takes; `dim` and `fc7_dim` are the lengths of the outputs `embedding` and `fc7`.
+    network takes; `dim` and `fc7_dim` are the lengths of the outputs `embedding` and `fc7`. A model without classes
+    has no output `probabilities`.
     """
 
     name: str
@@ -61,7 +64,11 @@ class ModelSpec:
     date: str = ""
     groups: tuple[ClassGroup, ...] = ()
     """What `classes` consist of, in their order, where a model answers several questions; empty: they are one group."""
-    format_version: int = FORMAT_VERSION
+    resize_mode: ResizeMode = "crop"
+    """squash: the whole picture becomes a square of `crop` pixels, whatever its shape."""
+    text: bool = False
+    """Whether it has a text half, which lies in a file of its own beside it (retrieval/models/text.py)."""
+    format_version: int = 1
 
     @property
     def slices(self) -> dict[str, slice]:
@@ -91,7 +98,7 @@ class ModelSpec:
         except (KeyError, TypeError, ValueError):
             raise ModelError(
                 f"{path} is an ONNX file, but not a model made by fc7",
-                hint="make one with `fc7 train` or `fc7 export`",
+                hint="make one of it with `fc7 import FILE --name NAME`",
             ) from None
         if version > FORMAT_VERSION:
             raise ModelError(
@@ -120,7 +127,19 @@ class ModelSpec:
                 f"{spec.fc7_dim} values of fc7, {spec.dim} of the embedding",
                 hint="export it again with `fc7 export`",
             )
+        if spec.resize_mode not in get_args(ResizeMode):
+            raise ModelError(f"{path} wants pictures to be prepared by {spec.resize_mode!r}, which is unknown")
         return spec
+
+
+def require_classes(spec: ModelSpec) -> None:
+    """Raise ModelError where a model has no classes, for whatever needs names."""
+    if not spec.classes:
+        how = "words do without: `fc7 search WORDS`, `fc7 classify --labels a,b,c`" if spec.text else ""
+        raise ModelError(
+            f"the model {spec.name} has no classes: it embeds photos and finds similar ones, and names nothing",
+            hint=how or "take another model with -m, or import it again with `--classes FILE`",
+        )
 
 
 def group_slices(groups: Sequence[ClassGroup], classes: int) -> dict[str, slice]:

@@ -5,21 +5,18 @@ The message of such a PhotoError is the reason alone ("truncated JPEG"): the cal
 
 import re
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
-from PIL import ExifTags, Image, features
+from PIL import ExifTags, Image, ImageFile, features
 
 from index.errors import OutOfMemoryError, PhotoError
 from retrieval.photos.files import read_photo
-from retrieval.photos.formats import HEIF, NEEDED_PACKAGES, RAW, photo_format
-
-MAX_PIXELS = 200_000_000
-"""Pixels of the largest photo that is decoded where nothing else is said: some phones have 200 megapixels."""
+from retrieval.photos.formats import HEIF, JPEG_XL, NEEDED_PACKAGES, RAW, photo_format
+from retrieval.photos.limits import MAX_PIXELS, Claim, Limits
+from retrieval.photos.rgb import to_rgb
 
 _DECODERS = re.compile(r"(PIL|pillow_heif|rawpy)\.")
 _PLUGINS = {"JPEG2000": "Jpeg2K", "TIFF": "Tiff", "WEBP": "WebP", "AVIF": "Avif"}
@@ -27,11 +24,11 @@ _PLUGINS = {"JPEG2000": "Jpeg2K", "TIFF": "Tiff", "WEBP": "WebP", "AVIF": "Avif"
 _OR_UNKNOWN = dict.fromkeys(("TIFF", RAW), ", or of a kind that is not supported")
 _END_OF_JPEG2000 = b"\xff\xd9"
 """The marker that closes a codestream (ISO/IEC 15444-1, annex A); bit stuffing keeps it out of the data before."""
+_AFTER_12_BITS = 16
+"""The least high byte that 12 bits, stored in 16, do not have."""
 _FEATURES = {"JPEG2000": "jpg_2000", "WEBP": "webp", "AVIF": "avif"}
 _OF_DECODER = {"WEBP": 13, "JPEG2000": 16, "AVIF": 6, "HEIF": 6}
 """Bytes of memory a pixel that decoders take beside the picture."""
-_BITS_PER_SAMPLE = 258
-"""The tag of a TIFF."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -45,11 +42,15 @@ _TURNS = {
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """An upright RGB picture, perhaps at a reduced size; width and height are those of the whole photo, upright."""
+    """An upright RGB picture, perhaps at a reduced size; width and height are those of the whole photo, upright.
+
+    `missing` says which part of the file is missing, None for a whole one.
+    """
 
     image: Image.Image
     width: int
     height: int
+    missing: str | None = None
 
 
 def open_photo(source: Path | bytes, *, shorter_side: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -62,14 +63,15 @@ def load_photo(
     *,
     shorter_side: int | None = None,
     max_pixels: int = MAX_PIXELS,
-    claim: Callable[[int], None] | None = None,
+    claim: Claim | None = None,
 ) -> Photo:
-    """Decode a file, or the bytes of one: the first frame, upright, in RGB, over white where it is transparent.
+    """Decode a file, or the bytes of one: the first frame, upright, in sRGB, over white where it is transparent.
 
-    A photo that will be shrunk to `shorter_side` pixels may come at a reduced size, never below twice that.
-    Raises PhotoError for anything but a whole picture of at most `max_pixels`. A GIF, TIFF or WebP may also be refused
-    by Pillow's own limit, which a program can set: at first 178,956,970 pixels. `claim` is called with the bytes of
-    memory that decoding takes, before it begins. Raises OutOfMemoryError where there is not enough memory.
+    A photo that will be shrunk to `shorter_side` pixels may come at a reduced size, never below twice that. A JPEG, PNG
+    or TIFF that was cut off comes without the missing rows, with a warning, if at least 95 % of them are there.
+    Raises PhotoError for anything but a picture of at most `max_pixels`. A GIF or WebP may also be refused by Pillow's
+    own limit, which a program can set: at first 178,956,970 pixels. `claim` is called with the bytes of memory that
+    decoding takes, before it begins. Raises OutOfMemoryError where there is not enough memory.
     """
     data = read_photo(source) if isinstance(source, Path) else source
     format = photo_format(data)
@@ -77,8 +79,7 @@ def load_photo(
         raise PhotoError("not a photo" if data else "empty file")
     _silence_decoders()
     try:
-        with _open(data, format) as image:
-            return _decode(image, shorter_side, max_pixels, claim)
+        return _load(data, format, shorter_side, Limits(max_pixels, claim))
     except PhotoError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -101,19 +102,49 @@ def upright(image: Image.Image) -> Image.Image:
     """
     orientation = _orientation(image)
     try:
-        rgb = _to_rgb(image)
+        rgb = to_rgb(image)
     except OSError as error:
         raise PhotoError(f"damaged {image.format or 'picture'} ({error})") from error
     return rgb.transpose(_TURNS[orientation]) if orientation in _TURNS else rgb
 
 
-def _open(data: bytes, format: str) -> Image.Image:
+def _load(data: bytes, format: str, shorter_side: int | None, limits: Limits) -> Photo:
+    """Decode a file, or what can be made of one that Pillow refuses though viewers show it."""
+    try:
+        image, missing = _open(data, format, limits)
+        with image:
+            return _decode(image, shorter_side, limits, missing)
+    except (PhotoError, MemoryError):
+        raise
+    except Exception as error:
+        try:
+            repaired = _repaired(data, format, limits, error)
+        except (PhotoError, MemoryError):
+            raise
+        except Exception:  # it is damaged in other ways too
+            repaired = None
+        if repaired is None:
+            raise
+        image, missing = repaired
+        with image:
+            return _decode(image, shorter_side, limits, missing)
+
+
+def _open(data: bytes, format: str, limits: Limits) -> tuple[Image.Image, str | None]:
     """Open with the one decoder that the format needs: importing all of Pillow's takes longer than decoding a photo."""
     if format in ("TIFF", RAW):
         from retrieval.photos.camera_raw import is_camera_raw, open_preview
 
         if format == RAW or is_camera_raw(data):
-            return open_preview(data)
+            return open_preview(data), None
+        from retrieval.photos.tiff import open_tiff, pillow_is_right
+
+        if not pillow_is_right(data):
+            return open_tiff(data, limits)
+    if format == JPEG_XL:
+        from retrieval.photos.jpeg_xl import open_jpeg_xl
+
+        return open_jpeg_xl(data, limits), None
     if format == HEIF:
         try:
             import pillow_heif
@@ -126,7 +157,36 @@ def _open(data: bytes, format: str) -> Image.Image:
         raise PhotoError("truncated JPEG2000")  # cut between two headers, OpenJPEG takes it for a grey picture
     if format in _PLUGINS:
         import_module(f"PIL.{_PLUGINS[format]}ImagePlugin")
-    return open_as(format, data)
+    return open_as(format, data), None
+
+
+def _repaired(data: bytes, format: str, limits: Limits, error: Exception) -> tuple[Image.Image, str | None] | None:
+    """Open what can be made of a file that was refused with an error, and say which part of it is missing."""
+    if format == "JPEG":
+        from retrieval.photos.jpeg import repaired_jpeg
+
+        jpeg = repaired_jpeg(data, limits)
+        return jpeg and (open_as("JPEG", jpeg[0]), jpeg[1])
+    if format == "PNG":
+        from retrieval.photos.png import repaired_png
+
+        png = repaired_png(data, limits)
+        if png is None:
+            return None
+        image = open_as("PNG", png[0])
+        image.info["icc_profile"] = png[2]
+        return image, png[1]
+    if format == "TIFF":
+        from retrieval.photos.tiff import open_tiff
+
+        try:
+            return open_tiff(data, limits)
+        except PhotoError as refused:
+            # Pillow knows the kind: it is damaged, and no package helps.
+            if str(refused) in NEEDED_PACKAGES.values() and not isinstance(error, SyntaxError):
+                return None
+            raise
+    return None
 
 
 def open_as(format: str, data: bytes) -> Image.Image:
@@ -134,7 +194,7 @@ def open_as(format: str, data: bytes) -> Image.Image:
 
     `Image.open` would refuse what has more pixels than a limit of its own, which holds for the whole process: a program
     that uses fc7 may have set it. The limit here is checked before anything is decoded. Pillow still checks its own
-    inside some formats (GIF, TIFF, WebP).
+    inside some formats (GIF, WebP).
     """
     Image.preinit()
     factory, _ = Image.OPEN[format]
@@ -160,29 +220,43 @@ def decoding_bytes(image: Image.Image, whole: int) -> int:
     return size
 
 
-def _decode(
-    image: Image.Image, shorter_side: int | None, max_pixels: int, claim: Callable[[int], None] | None
-) -> Photo:
+def _decode(image: Image.Image, shorter_side: int | None, limits: Limits, missing: str | None) -> Photo:
     width, height = image.size
-    if width * height > max_pixels:
-        raise PhotoError(f"{width} × {height} pixels, more than {max_pixels:,}")
+    limits.check(width, height)
     drafted = None
     if shorter_side is not None and image.format in ("JPEG", "MPO"):
         # A JPEG can be decoded at 1/2, 1/4 or 1/8. Measured after shrinking to 64 or 256 pixels, against shrinking the
         # whole picture: decoding at twice the size wanted is right to 48-54 dB (worst photo 41), at once the size only
         # to 39-47 (worst 31), and three times gains 1-6 dB. A photo of 12 megapixels takes half the time for 64 pixels.
         drafted = image.draft(None, (2 * shorter_side, 2 * shorter_side))
-    if claim is not None:
-        claim(decoding_bytes(image, width * height))
-    image.load()
-    rgb = _to_rgb(image)
-    if drafted and drafted[1] != (0, 0, *rgb.size):
+    limits.claim(decoding_bytes(image, width * height))
+    image = _loaded(image, limits)
+    if drafted and drafted[1] != (0, 0, *image.size):
         # 375 pixels at 1/2 are 188, the last of them half outside: without this the picture is shifted (6 dB worse).
-        rgb = rgb.resize(rgb.size, Image.Resampling.BICUBIC, box=drafted[1])
+        image = image.resize(image.size, Image.Resampling.BICUBIC, box=drafted[1])
+    rgb = to_rgb(image, shorter_side=shorter_side)
     orientation = _orientation(image)
     if orientation in _TURNS:
         rgb = rgb.transpose(_TURNS[orientation])
-    return Photo(rgb, *((height, width) if orientation >= 5 else (width, height)))
+    return Photo(rgb, *((height, width) if orientation >= 5 else (width, height)), missing)
+
+
+def _loaded(image: Image.Image, limits: Limits) -> Image.Image:
+    """Decode a picture: by all of its bits where Pillow keeps the higher 8 of 16, and these say next to nothing."""
+    file = image.fp if isinstance(image, ImageFile.ImageFile) and ";16" in str(image.tile) else None
+    data = file.getvalue() if isinstance(file, BytesIO) else None
+    image.load()
+    if data is None or image.mode not in ("RGB", "RGBA") or any(image.convert("L").histogram()[_AFTER_12_BITS:]):
+        return image
+    if image.format == "PNG":
+        from retrieval.photos.png import decoded_with_16_bits
+
+        return decoded_with_16_bits(image, data)
+    if image.format == "TIFF":
+        from retrieval.photos.tiff import open_tiff
+
+        return open_tiff(data, limits)[0]
+    return image
 
 
 def _orientation(image: Image.Image) -> int:
@@ -191,33 +265,6 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # whatever is wrong with a block of EXIF, the picture beside it is whole
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F" or image.mode.startswith("I"):
-        return _wide_grey_to_8_bits(image).convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGB", image.size, "white")
-        white.paste(image, mask=image.getchannel("A"))
-        return white
-    if image.mode == "LAB":
-        raise PhotoError("colours in L*a*b*, which are not supported")
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _wide_grey_to_8_bits(image: Image.Image) -> Image.Image:
-    """Grey of up to 16 bits keeps its highest 8; with no agreed white (more or signed bits, floats) it is stretched."""
-    grey = np.asarray(image)
-    # Pillow's mode I is 16 bits in a PNG, PPM or JPEG 2000, but 32 or signed ones in a TIFF.
-    if grey.dtype.itemsize == 2 or (image.mode == "I" and image.format != "TIFF"):
-        # Pillow scales them all to 16 bits, except a TIFF of 12.
-        bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]
-        return Image.fromarray((grey >> (bits - 8)).astype(np.uint8))
-    finite = grey[np.isfinite(grey)]
-    darkest, brightest = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    grey = np.nan_to_num(grey.astype(np.float64), copy=False, nan=darkest, posinf=brightest, neginf=darkest)
-    return Image.fromarray(((grey - darkest) * (255 / max(brightest - darkest, 1e-9)) + 0.5).astype(np.uint8))
 
 
 def _silence_decoders() -> None:

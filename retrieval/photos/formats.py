@@ -1,17 +1,35 @@
 """Which files are photos: by suffix when a folder is searched, by their first bytes when they are opened."""
 
-_CAMERA_RAW = "arw cr2 cr3 dng nef nrw orf pef raf rw2 srw"
-_PICTURES = "avif bmp gif heic heif hif j2k jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tif tiff webp"
+_CAMERA_RAW = "3fr arw cr2 cr3 crw dcr dng erf fff gpr iiq kdc mef mos mrw nef nrw orf pef raf rw2 rwl sr2 srf srw x3f"
+_PICTURES = (
+    "apng avif bmp dib gif heic heics heif heifs hif insp j2c j2k jfi jfif jif jp2 jpc jpe jpeg jpf jpg jps jpx jxl "
+    "mpo pbm pgm png pnm ppm tif tiff webp"
+)
+_OTHER_PICTURES = (
+    "afphoto ai bpg cdr cin cur dds djvu dpx emf eps exr fit fits flif hdp hdr ico jng jpm jxr kra miff pcd pct pcx "
+    "pfm pict psb psd qoi ras sgi svg svgz tga wdp wmf xbm xcf xpm"
+)
 
-PHOTO_SUFFIXES = frozenset(f".{suffix}" for suffix in f"{_CAMERA_RAW} {_PICTURES}".split())
+
+def _suffixes(names: str) -> frozenset[str]:
+    return frozenset(f".{name}" for name in names.split())
+
+
+PHOTO_SUFFIXES = _suffixes(f"{_CAMERA_RAW} {_PICTURES}")
 """Suffixes, in lower case, of the files that a search of a folder takes for photos."""
+
+UNREAD_SUFFIXES = _suffixes(_OTHER_PICTURES)
+"""Suffixes of other pictures, which are counted and left out: drawings, layers of an editor, kinds that are rare."""
 
 RAW = "camera RAW"
 HEIF = "HEIF"
+JPEG_XL = "JPEG XL"
 
 NEEDED_PACKAGES = {
     "pillow_heif": "a HEIC photo, which needs: pip install 'fc7[heif]'",
     "rawpy": "a camera RAW, which needs: pip install 'fc7[raw]'",
+    "pillow_jxl": "a JPEG XL photo, which needs: pip install 'fc7[jxl]'",
+    "imagecodecs": "a TIFF of a rare kind, which needs: pip install 'fc7[tiff]'",
 }
 """By optional package, why a photo that needs it is skipped."""
 
@@ -31,7 +49,10 @@ _SIGNATURES = (
     (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
     (b"\xff\x4f\xff\x51", "JPEG2000"),
     (b"FUJIFILMCCD-RAW", RAW),
-    *((magic, RAW) for magic in (b"IIRO", b"IIRS", b"MMOR", b"IIU\0")),  # Olympus, then Panasonic
+    *((magic, RAW) for magic in (b"IIRO", b"IIRS", b"MMOR", b"IIU\0")),  # Olympus, then Panasonic and Leica
+    *((magic, RAW) for magic in (b"II\x1a\0\0\0HEAPCCDR", b"\0MRM", b"FOVb")),  # Canon's CRW, Minolta, Sigma
+    (b"\xff\x0a", JPEG_XL),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", JPEG_XL),
 )
 _BRANDS = {
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),
@@ -50,6 +71,6 @@ def photo_format(data: bytes) -> str | None:
         return min(formats, key=("AVIF", RAW, HEIF).index, default=None)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
-    if data[:4] == b"II*\0" and data[8:10] == b"CR":  # Canon's CR2
+    if data[:4] == b"II*\0" and (data[8:10] == b"CR" or data[8:12] == b"IIII"):  # Canon's CR2, Phase One's IIQ
         return RAW
     return next((name for signature, name in _SIGNATURES if data.startswith(signature)), None)

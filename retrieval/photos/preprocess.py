@@ -38,6 +38,13 @@ def resize_and_crop(image: Image.Image, *, resize: int, crop: int) -> NDArray[np
     return resize_only(image, size=resize)[margin : margin + crop, margin : margin + crop]
 
 
+def squash(image: Image.Image, *, size: int) -> NDArray[np.uint8]:
+    """Return the whole of a picture, resized to (size, size, 3) whatever its shape: none of it is cut off."""
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    return np.array(image.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0))
+
+
 def ten_crops(image: Image.Image, *, resize: int, crop: int) -> NDArray[np.uint8]:
     """Return (10, crop, crop, 3): four corners, the middle and their mirror images (Krizhevsky 2012, section 4.1)."""
     margin, end = _margin(resize, crop), resize - crop

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import PhotoError
-from index.records import Prediction, SkippedPhoto
+from index.records import IncompletePhoto, Prediction, SkippedPhoto
 from retrieval.models.model import Outputs
 from retrieval.models.spec import ModelSpec
+from retrieval.photos.decode import Photo
 from retrieval.photos.files import MAX_BYTES, check_size
 from retrieval.photos.scan import expand_paths
 from retrieval.pipeline.executor import Concurrency, run_in_batches
@@ -62,26 +63,34 @@ def embed_paths(
     paths: Sequence[Path],
     *,
     skipped: list[SkippedPhoto],
+    incomplete: list[IncompletePhoto] | None = None,
     standard_input: BinaryIO | None = None,
     progress: Progress | None = None,
     concurrency: Concurrency | None = None,
 ) -> Iterator[EmbeddedPhoto]:
     """Yield the photos that can be read, in order, those in folders included; the others are appended to `skipped`.
 
+    Those of which a part is missing are appended to `incomplete` too.
     `concurrency` is by default that of `Concurrency.chosen`, which a model suits best that was loaded with one thread.
     """
 
-    def prepare(source: Path | bytes) -> Prepared:
+    def prepare(path: Path, source: Path | bytes) -> Prepared:
         if isinstance(source, bytes):
             check_size(len(source))
-        return decode_within_budget(source, lambda photo: model.prepare(photo.image), shorter_side=model.resize)
+
+        def pixels(photo: Photo) -> Prepared:
+            if photo.missing is not None and incomplete is not None:
+                incomplete.append(IncompletePhoto(path, photo.missing))
+            return model.prepare(photo.image)
+
+        return decode_within_budget(source, pixels, shorter_side=model.resize)
 
     def source_of(path: Path) -> Path | bytes:
         # Standard input is read here and not in a thread, which Ctrl-C could not wake from waiting for it.
         return standard_input.read(MAX_BYTES + 1) if standard_input and path == STANDARD_INPUT else path
 
     photos = expand_paths(paths, skipped=skipped)
-    jobs = ((path, partial(prepare, source_of(path))) for path in photos)
+    jobs = ((path, partial(prepare, path, source_of(path))) for path in photos)
     concurrency = concurrency or Concurrency.chosen(model)
     done = 0
     for batch in run_in_batches(jobs, partial(_embedded_photos, model), concurrency, at_most=len(photos)):

@@ -36,23 +36,30 @@ class MemoryBudget:
 
     @contextmanager
     def claims(self) -> Iterator[Callable[[int], None]]:
-        """Give a function that claims bytes, and give back what it has claimed when the block ends."""
+        """Give a function that claims bytes, and give back what it has claimed when the block ends.
+
+        Whoever claims again gives back what it has before it waits for both, so that no two wait for each other.
+        """
         held = 0
 
         def claim(count: int) -> None:
             nonlocal held
             turn = object()
             with self._changed:
+                self._used -= held
+                held += count
+                count, held = held, 0
                 self._waiting.append(turn)
                 try:
+                    self._changed.notify_all()
                     self._changed.wait_for(
-                        lambda: self._waiting[0] is turn and (self._used == held or self._used + count <= self._size)
+                        lambda: self._waiting[0] is turn and (not self._used or self._used + count <= self._size)
                     )
                     self._used += count
+                    held = count
                 finally:
                     self._waiting.remove(turn)
                     self._changed.notify_all()
-            held += count
 
         try:
             yield claim

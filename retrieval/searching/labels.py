@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from index.errors import UserError
-from retrieval.models.spec import ClassName, ModelSpec
+from retrieval.models.spec import ClassName, ModelSpec, require_classes
 
 # Made by docs/make_wordnet.py: id, tab, names with commas between them, tab, ids of what it is a kind of.
 WORDNET = Path(__file__).with_name("wordnet.tsv")
@@ -18,12 +18,13 @@ def classes_called(label: str, spec: ModelSpec) -> list[ClassName]:
     """Find the classes with this name, synonym or WordNet id, and those that are a kind of something with it.
 
     A word with several meanings finds the classes of all of them. Raises UserError, with names that are near, for a
-    word that means none.
+    word that means none, and ModelError where the model has no classes.
     """
+    require_classes(spec)
     meanings, spelled = _meanings(spec.classes)
-    if _plain(label) in meanings:
-        return list(meanings[_plain(label)])
-    near = [spelled[word] for word in get_close_matches(_plain(label), meanings)]
+    if plain(label) in meanings:
+        return list(meanings[plain(label)])
+    near = [spelled[word] for word in get_close_matches(plain(label), meanings)]
     what = f"the model {spec.name} has no class called {label}, nor kinds of it"
     if near:
         raise UserError(f"{what}; did you mean {' or '.join(near)}?")
@@ -38,8 +39,8 @@ def _meanings(classes: tuple[ClassName, ...]) -> tuple[dict[str, dict[ClassName,
     wordnet = read_wordnet()
     for known in classes:
         for word in _words_for(known, wordnet):
-            meanings[_plain(word)][known] = None
-            spelled.setdefault(_plain(word), word)
+            meanings[plain(word)][known] = None
+            spelled.setdefault(plain(word), word)
     return meanings, spelled
 
 
@@ -57,7 +58,8 @@ def _words_for(known: ClassName, wordnet: dict[str, tuple[list[str], list[str]]]
     return words
 
 
-def _plain(word: str) -> str:
+def plain(word: str) -> str:
+    """Return a word as words are compared: without capitals, with one space between its parts."""
     # Names of files on macOS have accents apart from their letters.
     return " ".join(re.split(r"[\s_-]+", unicodedata.normalize("NFC", word).strip().casefold()))
 

@@ -1,5 +1,6 @@
-"""The photos of a query as embeddings: those that the index has are not decoded again."""
+"""The photos and words of a query as embeddings: photos that the index has are not decoded again."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from index.catalog.rows import has_direction
 from index.errors import PhotoError, UserError
 from index.photo_index import PhotoIndex
-from index.records import SkippedPhoto
+from index.records import IncompletePhoto, SkippedPhoto
 from retrieval.models.model import Model
 from retrieval.photos.decode import Photo
 from retrieval.photos.files import MAX_BYTES, check_size, current_stamp
@@ -49,11 +50,16 @@ class Box:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QueryPhoto:
-    """A photo to look for: embedding (dim,) of unit length."""
+    """A photo, or words, to look for: embedding (dim,) of unit length."""
 
-    path: Path
-    """`image` for one that is no file."""
+    path: Path | str
+    """`image` for a picture that is no file; the text of words."""
     embedding: NDArray[np.float32]
+
+    @property
+    def name(self) -> str:
+        """What is asked for, as a user wrote it."""
+        return str(self.path)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,15 +74,16 @@ def embed_query_photos(
     paths: Sequence[Path],
     *,
     skipped: list[SkippedPhoto],
+    incomplete: list[IncompletePhoto] | None = None,
     box: Box | None = None,
     mirror: bool = False,
     standard_input: BinaryIO | None = None,
 ) -> Iterator[QueryPhoto]:
     """Yield the photos that can be read, in order, those in folders included; the others are appended to `skipped`.
 
-    A photo that is in the index, and has not changed or cannot be reached now, is not read. With a `box` only that
-    region is looked at, as if it had been cut out; with `mirror` a photo is averaged with its mirror image. Raises
-    UserError for a box that does not lie inside.
+    Those of which a part is missing are appended to `incomplete` too. A photo that is in the index, and has not changed
+    or cannot be reached now, is not read. With a `box` only that region is looked at, as if it had been cut out; with
+    `mirror` a photo is averaged with its mirror image. Raises UserError for a box that does not lie inside.
     """
 
     def jobs(photos: Sequence[Path]) -> Iterator[tuple[_Source, Callable[[], NDArray[np.uint8]]]]:
@@ -85,7 +92,10 @@ def embed_query_photos(
             piped = standard_input.read(MAX_BYTES + 1) if standard_input and path == STANDARD_INPUT else None
             stored = None if box or mirror or piped is not None else _stored_embedding(index, path, model.spec.dim)
             if stored is None:
-                yield _Source(path, None), partial(_views, model, path, piped, box=box, mirror=mirror)
+                yield (
+                    _Source(path, None),
+                    partial(_views, model, path, piped, box=box, mirror=mirror, incomplete=incomplete),
+                )
             else:
                 yield _Source(path, stored), partial(_no_views, model)
 
@@ -108,6 +118,30 @@ def embed_query_images(model: Model, images: "Sequence[Image]") -> Iterator[Quer
         if not has_direction(embedding):
             raise PhotoError(f"cannot look for an image: {NOTHING_FOUND}")
         yield QueryPhoto(Path("image"), unit(embedding))
+
+
+def embed_query_texts(model: Model, texts: Sequence[str]) -> Iterator[QueryPhoto]:
+    """Yield words as the model's text half embeds them. Raises UserError where it has none, and what that raises."""
+    if not texts:
+        return
+    if model.text is None:
+        raise UserError(
+            f"the model {model.spec.name} knows no words but its classes",
+            hint="look for these with --label, or make the index with a model that has a text half: docs/models.md",
+        )
+    for text, embedding in zip(texts, model.text.embed(texts), strict=True):
+        yield QueryPhoto(text, unit(embedding))
+
+
+def is_text(path: Path, index: PhotoIndex, model: Model) -> bool:
+    """Tell whether what is to be looked for is words and no photo.
+
+    What exists is a photo or a folder, and so is what the index knows, though it may not be there now. All else is
+    words if the model has a text half, and otherwise a photo that is missing.
+    """
+    if not model.spec.text or path == STANDARD_INPUT or os.path.lexists(path):
+        return False
+    return index.photo(path) is None
 
 
 def _embedded(
@@ -141,12 +175,22 @@ def _stored_embedding(index: PhotoIndex, path: Path, dim: int) -> NDArray[np.flo
     return photo.embedding if current_stamp(path) in (photo.stamp, None) else None
 
 
-def _views(model: Model, path: Path, piped: bytes | None, *, box: Box | None, mirror: bool) -> NDArray[np.uint8]:
+def _views(
+    model: Model,
+    path: Path,
+    piped: bytes | None,
+    *,
+    box: Box | None,
+    mirror: bool,
+    incomplete: list[IncompletePhoto] | None,
+) -> NDArray[np.uint8]:
     """Prepare a picture, and its mirror image after it: (1 or 2, crop, crop, 3)."""
     check_size(len(piped or b""))
 
     def views(photo: Photo) -> NDArray[np.uint8]:
         image = photo.image
+        if photo.missing is not None and incomplete is not None:
+            incomplete.append(IncompletePhoto(path, photo.missing))
         if box is not None:
             if box.x + box.width > photo.width or box.y + box.height > photo.height:
                 size = f"{photo.width} × {photo.height} pixels"

@@ -1,4 +1,4 @@
-"""Answers queries from an index: photos by what they look like, or by what is in them."""
+"""Answers queries from an index: photos by what they look like, by words, or by what is in them."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,16 +11,27 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from index.catalog.own_labels import SURE
 from index.catalog.rows import has_direction
+from index.catalog.schema import OWN
 from index.catalog.selection import Selection
 from index.errors import PhotoError, UserError
 from index.files import absolute, known_place
 from index.photo_index import PhotoIndex
-from index.records import SearchResult, SkippedPhoto
+from index.records import IncompletePhoto, SearchResult, SkippedPhoto
 from retrieval.models.model import Model
 from retrieval.pipeline.executor import in_batches
 from retrieval.searching.labels import classes_called
-from retrieval.searching.query import Box, QueryPhoto, embed_query_images, embed_query_photos, unit
+from retrieval.searching.own_labels import stored_name
+from retrieval.searching.query import (
+    Box,
+    QueryPhoto,
+    embed_query_images,
+    embed_query_photos,
+    embed_query_texts,
+    is_text,
+    unit,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,7 +46,7 @@ UNLIKE_WEIGHT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The best results for what a query asks: a photo, several as one, or labels, which then mean these `classes`."""
+    """The best results for what a query asks: a photo, words, several as one, or labels, which mean these `classes`."""
 
     query: str
     results: list[SearchResult]
@@ -46,11 +57,11 @@ class Answer:
 class Query:
     """What is looked for, and which photos may be an answer.
 
-    `photos`, and `images` that a program has decoded, ask each by itself, or with `average` all as one; they should not
-    look like the photos of `unlike`. Without either, what is looked for are the `labels`; with them only photos with
-    one of these are results. Of results there are only those below the folders `within`, if there are any. For `box`
-    and `mirror` see `embed_query_photos`, for `recall` `PhotoIndex.search`. `min_score` is the least score, or for
-    labels alone the least probability.
+    `photos`, `images` that a program has decoded, and `texts`, for a model with a text half, ask each by itself, or
+    with `average` all as one; results should not be like the photos of `unlike` and the words of `unlike_texts`.
+    Without any, what is looked for are the `labels`; with them only photos with one of these are results. Of results
+    there are only those below the folders `within`, if there are any. For `box` and `mirror` see `embed_query_photos`,
+    for `recall` `PhotoIndex.search`. `min_score` is the least score, or for labels alone the least probability.
     """
 
     photos: tuple[Path, ...] = ()
@@ -64,6 +75,13 @@ class Query:
     min_score: float | None = None
     recall: float | None = None
     images: "tuple[Image, ...]" = ()
+    texts: tuple[str, ...] = ()
+    unlike_texts: tuple[str, ...] = ()
+
+    @property
+    def for_labels(self) -> bool:
+        """Whether labels alone are asked for."""
+        return not (self.photos or self.images or self.texts)
 
 
 def search_index(
@@ -72,36 +90,45 @@ def search_index(
     query: Query,
     *,
     skipped: list[SkippedPhoto],
+    incomplete: list[IncompletePhoto] | None = None,
     standard_input: BinaryIO | None = None,
 ) -> Iterator[Answer]:
-    """Yield the best results for each photo of a query, or for all as one, or for its labels.
+    """Yield the best results for each photo of a query, then for each text, or for all as one, or for its labels.
 
-    Photos that cannot be read are appended to `skipped`. Raises PhotoError if that is one that is named, and is one of
-    several that make one query; UserError for a label that is none, a folder that is not indexed, a box that is not
-    inside the one photo.
+    Photos that cannot be read are appended to `skipped`, those of which a part is missing to `incomplete`.
+    Raises PhotoError if one that is named cannot be read, and is one of several that make one query; UserError for a
+    label that is none, a folder that is not indexed, a box that is not inside the one photo, words where the model has
+    no text half.
     """
-    classes = dict.fromkeys(known for label in query.labels for known in classes_called(label, model.spec))
+    own = {label: name for label in query.labels if (name := stored_name(index, label)) is not None}
+    meant = [label for label in query.labels if label not in own]
+    classes = dict.fromkeys(known for label in meant for known in classes_called(label, model.spec))
     among = Selection(
         folders=tuple(known_place(Path(absolute(folder)), index.roots()) for folder in query.within),
-        classes=tuple(known.id or known.name for known in classes),
+        classes=(*(OWN + name for name in own.values()), *(known.id or known.name for known in classes)),
     )
-    if not query.photos and not query.images:
+    if query.for_labels:
         among = replace(among, min_probability=query.min_score or 0.0)
-        names = tuple(known.name for known in classes)
+        names = (*own.values(), *(known.name for known in classes))
         yield Answer(", ".join(query.labels), there_first(index.most_probable(among, query.top)), names)
         return
-    among = replace(among, min_probability=LEAST_PROBABILITY)
-    if query.box is not None and (len(query.photos) > 1 or os.path.isdir(query.photos[0])):
+    among = replace(among, min_probability=SURE if own else LEAST_PROBABILITY)
+    if query.box is not None and (query.texts or len(query.photos) > 1 or os.path.isdir(query.photos[0])):
         raise UserError("a box is a region of one photo; name just that")
-    embed = partial(embed_query_photos, index, model, mirror=query.mirror, skipped=skipped)
-    away = UNLIKE_WEIGHT * _mean(list(embed(query.unlike)), query.unlike, skipped) if query.unlike else None
+    embed = partial(embed_query_photos, index, model, mirror=query.mirror, skipped=skipped, incomplete=incomplete)
+    away = None
+    if query.unlike or query.unlike_texts:
+        unlike = [*embed(query.unlike), *embed_query_texts(model, query.unlike_texts)]
+        away = UNLIKE_WEIGHT * _mean(unlike, query.unlike, skipped)
     photos = chain(
-        embed(query.photos, box=query.box, standard_input=standard_input), embed_query_images(model, query.images)
+        embed(query.photos, box=query.box, standard_input=standard_input),
+        embed_query_images(model, query.images),
+        embed_query_texts(model, query.texts),
     )
-    asked: Iterable[tuple[str, NDArray[np.float32]]] = ((str(photo.path), photo.embedding) for photo in photos)
+    asked: Iterable[tuple[str, NDArray[np.float32]]] = ((photo.name, photo.embedding) for photo in photos)
     if query.average:
         together = list(photos)
-        asked = [(" + ".join(str(photo.path) for photo in together), _mean(together, query.photos, skipped))]
+        asked = [(" + ".join(photo.name for photo in together), _mean(together, query.photos, skipped))]
     for batch in in_batches(asked, BATCH_SIZE):
         embeddings = np.stack([embedding if away is None else unit(embedding - away) for _, embedding in batch])
         answers = index.search(embeddings, query.top, min_score=query.min_score, among=among, recall=query.recall)
@@ -114,6 +141,21 @@ def there_first(results: Sequence[SearchResult]) -> list[SearchResult]:
     return sorted(marked, key=lambda found: found.missing)
 
 
+def with_texts(query: Query, index: PhotoIndex, model: Model) -> Query:
+    """Return a query in which those of its photos that are words, by `is_text`, are its texts."""
+    photos, texts = _told_apart(query.photos, index, model)
+    unlike, unlike_texts = _told_apart(query.unlike, index, model)
+    return replace(query, photos=photos, texts=texts, unlike=unlike, unlike_texts=unlike_texts)
+
+
+def _told_apart(named: Sequence[Path], index: PhotoIndex, model: Model) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    texts = [is_text(path, index, model) for path in named]
+    return (
+        tuple(path for path, text in zip(named, texts, strict=True) if not text),
+        tuple(str(path) for path, text in zip(named, texts, strict=True) if text),
+    )
+
+
 def _mean(photos: Sequence[QueryPhoto], named: Sequence[Path], skipped: Sequence[SkippedPhoto]) -> NDArray[np.float32]:
     """Average embeddings to (dim,) of unit length. Raises PhotoError where one of `named` is missing, or all are."""
     for photo in skipped:
@@ -123,5 +165,5 @@ def _mean(photos: Sequence[QueryPhoto], named: Sequence[Path], skipped: Sequence
         raise PhotoError(f"there is no photo in {', '.join(map(str, named))}")
     mean: NDArray[np.float32] = np.mean([photo.embedding for photo in photos], axis=0)
     if not has_direction(mean):
-        raise PhotoError(f"{', '.join(map(str, named))} have nothing in common")
+        raise PhotoError(f"{', '.join(photo.name for photo in photos)} have nothing in common")
     return unit(mean)

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrieval.models.spec import ClassGroup, ClassName, ModelSpec, group_slices
-from retrieval.photos.scan import has_photo_suffix, is_left_out, scan_folder
+from retrieval.models.spec import ClassGroup, ClassName, ModelSpec, group_slices, require_classes
+from retrieval.photos.exclusions import is_left_out
+from retrieval.photos.scan import has_photo_suffix, scan_folder
 from retrieval.searching.labels import read_wordnet
 from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
 from training.errors import DatasetError
@@ -179,8 +180,9 @@ def scan_unseen(root: Path, models: Sequence[ModelSpec]) -> tuple[Split, int]:
     """Find the pictures to judge models of the same classes by, and count those left out because one learned from them.
 
     As `scan_labelled`; where a model set a part of its pictures aside, its metadata tell those that it learned from.
-    Raises DatasetError.
+    Raises DatasetError, and ModelError for models without classes.
     """
+    require_classes(models[0])
     found = scan_labelled(root, models[0].classes, models[0].groups)
     learned = set[bytes]().union(*(unpack_hashes(model.learned) for model in models))
     if not learned:

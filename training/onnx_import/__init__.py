@@ -1,0 +1,1 @@
+"""From an ONNX network of any origin to a model file. Needs onnx, not torch."""
