@@ -20,6 +20,7 @@ from index.catalog.own_labels import OwnLabels
 from index.catalog.queries import (
     all_photos,
     contents,
+    count_contents,
     count_photos,
     embedded_ids,
     embeddings_with_ids,
@@ -197,6 +198,10 @@ class PhotoIndex:
     def different(self) -> set[Pair]:
         """Read the pairs of photos that people said to be no copies; `pairs_of` makes such pairs."""
         return read_different(self._catalog)
+
+    def count_contents(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
+        """Count the photos that can be found whose files had this content, for each hash."""
+        return count_contents(self._catalog, hashes)
 
     def files(self, ids: NDArray[np.int64]) -> list[IndexedFile]:
         """Read the files of photos with these ids (n,), sorted by id, without photos that were removed meanwhile."""

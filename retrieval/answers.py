@@ -58,16 +58,23 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A photo that was found: its cosine with the query, or with labels alone the probability of these."""
+    """A photo that was found: its cosine with the query, or with labels alone the probability of these.
+
+    `copy_of` is the result before it, or the photo that was asked with, whose file has the same bytes, None for the
+    first of them. `is_query` marks the file that was asked with itself.
+    """
 
     path: Path
     score: float
+    copy_of: Path | None = None
+    is_query: bool = False
     missing: bool = False
     """Whether its file is not there now."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return dict(found_photo(SearchResult(self.path, self.score, self.missing)))
+        found = SearchResult(self.path, self.score, copy_of=self.copy_of, is_query=self.is_query, missing=self.missing)
+        return dict(found_photo(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +125,23 @@ def own_label(label: OwnLabel) -> Record:
 
 
 def answered_query(answer: "Answer", *, labelled: bool = False) -> Record:
-    """Return {"query", "results": [{"path", "score"}]}; where only labels were asked for, "probability" for "score"."""
+    """Return {"query", "results": [values of each]}; see `found_photo`."""
     return {"query": answer.query, "results": [found_photo(found, labelled=labelled) for found in answer.results]}
 
 
 def found_photo(found: SearchResult, *, labelled: bool = False) -> Record:
-    """Return {"path", "score"}, or with `labelled` {"path", "probability"}; and "missing": true for a missing file."""
+    """Return {"path", "score", "copy_of", "is_query"}, and "missing": true for a missing file.
+
+    Where only labels were asked for, it is "probability" for "score".
+    """
     missing = {"missing": True} if found.missing else {}
-    return {"path": str(found.path), "probability" if labelled else "score": rounded(found.score), **missing}
+    return {
+        "path": str(found.path),
+        "probability" if labelled else "score": rounded(found.score),
+        "copy_of": _text(found.copy_of),
+        "is_query": found.is_query,
+        **missing,
+    }
 
 
 def duplicate_group(group: "DuplicateGroup") -> Record:

@@ -37,6 +37,8 @@ class FolderReport:
     skipped: tuple[SkippedPhoto, ...]
     incomplete: tuple[IncompletePhoto, ...] = ()
     unread: Mapping[str, int] = field(default_factory=dict)
+    changes: tuple[tuple[str, Path], ...] = field(default=(), compare=False)
+    """What was done, as `SyncCounts` calls it, and to which photo; the first of very many."""
 
 
 def index_folders(
@@ -147,12 +149,14 @@ class _FolderRun:
                 empty, f"{what}, perhaps because its drive is not there; {photos} of it stay indexed, until `{forget}`"
             )
         skipped = tuple(sorted(self.skipped, key=lambda photo: photo.path))
+        changes = tuple((what, self.folder / os.fsdecode(path)) for what, path in self.sync.changes)
         return FolderReport(
             self.folder,
             None if b"" in kept else replace(counts, skipped=len(skipped)),
             skipped,
             tuple(sorted(self.incomplete, key=lambda photo: photo.path)),
             self.scan.unread,
+            changes,
         )
 
 
@@ -179,7 +183,9 @@ def _begin(
     if later:
         found = {path: stamp for path, stamp in found.items() if path not in later}
     unlisted = [*scan.unlisted, *later]
-    sync = index.begin_sync(folder, found, retry_skipped=retry_skipped, unlisted=unlisted, empty=empty)
+    sync = index.begin_sync(
+        folder, found, retry_skipped=retry_skipped, unlisted=unlisted, empty=empty, is_there=os.path.lexists
+    )
     return _FolderRun(index.folder, folder, scan, sync, skipped, [])
 
 

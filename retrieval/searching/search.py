@@ -1,7 +1,7 @@
 """Answers queries from an index: photos by what they look like, by words, or by what is in them."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -19,8 +19,9 @@ from index.errors import PhotoError, UserError
 from index.files import absolute, known_place
 from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SearchResult, SkippedPhoto
-from retrieval.models.model import Model
+from retrieval.models.model import Model, model_word
 from retrieval.pipeline.executor import in_batches
+from retrieval.searching.copies import best_contents, marked, there_first
 from retrieval.searching.labels import classes_called
 from retrieval.searching.own_labels import stored_name
 from retrieval.searching.query import (
@@ -62,6 +63,8 @@ class Query:
     Without any, what is looked for are the `labels`; with them only photos with one of these are results. Of results
     there are only those below the folders `within`, if there are any. For `box` and `mirror` see `embed_query_photos`,
     for `recall` `PhotoIndex.search`. `min_score` is the least score, or for labels alone the least probability.
+    With `collapse` there is one result of each content, and none that is a file of the query; without it such results
+    are marked.
     """
 
     photos: tuple[Path, ...] = ()
@@ -77,6 +80,7 @@ class Query:
     images: "tuple[Image, ...]" = ()
     texts: tuple[str, ...] = ()
     unlike_texts: tuple[str, ...] = ()
+    collapse: bool = False
 
     @property
     def for_labels(self) -> bool:
@@ -102,7 +106,8 @@ def search_index(
     """
     own = {label: name for label in query.labels if (name := stored_name(index, label)) is not None}
     meant = [label for label in query.labels if label not in own]
-    classes = dict.fromkeys(known for label in meant for known in classes_called(label, model.spec))
+    named = model_word(model.path)
+    classes = dict.fromkeys(known for label in meant for known in classes_called(label, model.spec, model=named))
     among = Selection(
         folders=tuple(known_place(Path(absolute(folder)), index.roots()) for folder in query.within),
         classes=(*(OWN + name for name in own.values()), *(known.id or known.name for known in classes)),
@@ -110,7 +115,8 @@ def search_index(
     if query.for_labels:
         among = replace(among, min_probability=query.min_score or 0.0)
         names = (*own.values(), *(known.name for known in classes))
-        yield Answer(", ".join(query.labels), there_first(index.most_probable(among, query.top)), names)
+        [results] = _answers(index, query, lambda k: [index.most_probable(among, k)], [()])
+        yield Answer(", ".join(query.labels), results, names)
         return
     among = replace(among, min_probability=SURE if own else LEAST_PROBABILITY)
     if query.box is not None and (query.texts or len(query.photos) > 1 or os.path.isdir(query.photos[0])):
@@ -125,20 +131,37 @@ def search_index(
         embed_query_images(model, query.images),
         embed_query_texts(model, query.texts),
     )
-    asked: Iterable[tuple[str, NDArray[np.float32]]] = ((photo.name, photo.embedding) for photo in photos)
+    asked: Iterable[tuple[tuple[QueryPhoto, ...], NDArray[np.float32]]] = (
+        ((photo,), photo.embedding) for photo in photos
+    )
     if query.average:
         together = list(photos)
-        asked = [(" + ".join(photo.name for photo in together), _mean(together, query.photos, skipped))]
+        asked = [(tuple(together), _mean(together, query.photos, skipped))]
     for batch in in_batches(asked, BATCH_SIZE):
         embeddings = np.stack([embedding if away is None else unit(embedding - away) for _, embedding in batch])
-        answers = index.search(embeddings, query.top, min_score=query.min_score, among=among, recall=query.recall)
-        yield from (Answer(name, there_first(results)) for (name, _), results in zip(batch, answers, strict=True))
+        find = partial(index.search, embeddings, min_score=query.min_score, among=among, recall=query.recall)
+        files = [
+            {Path(absolute(photo.path)) for photo in several if isinstance(photo.path, Path)} for several, _ in batch
+        ]
+        answers = _answers(index, query, find, files)
+        for (several, _), results in zip(batch, answers, strict=True):
+            yield Answer(" + ".join(photo.name for photo in several), results)
 
 
-def there_first(results: Sequence[SearchResult]) -> list[SearchResult]:
-    """Mark the results whose files are not there, and put them last; otherwise the order stays."""
-    marked = [replace(found, missing=not os.path.exists(found.path)) for found in results]
-    return sorted(marked, key=lambda found: found.missing)
+def _answers(
+    index: PhotoIndex,
+    query: Query,
+    find: Callable[[int], Sequence[Sequence[SearchResult]]],
+    files: Sequence[Collection[Path]],
+) -> list[list[SearchResult]]:
+    """Find the best results of several queries, whose `files` are those asked with, copies taken together or marked."""
+
+    def found(k: int) -> list[list[SearchResult]]:
+        return [there_first(results) for results in find(k)]
+
+    if query.collapse:
+        return best_contents(index, found, files, query.top)
+    return [marked(results, asked) for results, asked in zip(found(query.top), files, strict=True)]
 
 
 def with_texts(query: Query, index: PhotoIndex, model: Model) -> Query:
