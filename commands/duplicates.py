@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.options import PATH, format_option, index_option, null_wants_paths
-from commands.streams import INTERRUPTED, report_skipped, warn, write
+from commands.streams import INTERRUPTED, report_skipped, table_width, warn, write
 from index.errors import PhotoError, PhotoIndexError, UserError
 
 if TYPE_CHECKING:

@@ -155,10 +155,6 @@ def _answers(
     files: Sequence[Collection[Path]],
 ) -> list[list[SearchResult]]:
     """Find the best results of several queries, whose `files` are those asked with, copies taken together or marked."""
-
-    def found(k: int) -> list[list[SearchResult]]:
-        return [there_first(results) for results in find(k)]
-
     if query.collapse:
         return best_contents(index, find, files, query.top)
     return [there_first(marked(results, asked)) for results, asked in zip(find(query.top), files, strict=True)]
