@@ -17,10 +17,14 @@ GROWTH = 4
 """If that was not enough, how many times as many are asked for."""
 
 
+def looked_for(results: Sequence[SearchResult]) -> list[SearchResult]:
+    """Mark the results whose files are not there."""
+    return [replace(result, missing=not os.path.exists(result.path)) for result in results]
+
+
 def there_first(results: Sequence[SearchResult]) -> list[SearchResult]:
-    """Mark the results whose files are not there, and put them last; otherwise the order stays."""
-    found = [replace(result, missing=not os.path.exists(result.path)) for result in results]
-    return sorted(found, key=lambda result: result.missing)
+    """Put the results whose files are not there last; otherwise the order stays."""
+    return sorted(results, key=lambda result: result.missing)
 
 
 def marked(results: Sequence[SearchResult], asked: Collection[Path]) -> list[SearchResult]:
@@ -39,15 +43,20 @@ def marked(results: Sequence[SearchResult], asked: Collection[Path]) -> list[Sea
 
 
 def collapsed(results: Sequence[SearchResult], asked: Collection[Path]) -> list[SearchResult]:
-    """Return one result of each content, the best, and none that is one of the files `asked` with."""
-    contents: set[bytes] = set()
-    found = []
+    """Return one result of each content, the best whose file is there, and none that is one of the files `asked` with.
+
+    It stands where the first of its content stood.
+    """
+    places: dict[bytes, int] = {}
+    found: list[SearchResult] = []
     for result in results:
-        if result.path in asked or result.content_hash in contents:
+        if result.path in asked:
             continue
-        if result.content_hash is not None:
-            contents.add(result.content_hash)
-        found.append(result)
+        place = None if result.content_hash is None else places.setdefault(result.content_hash, len(found))
+        if place is None or place == len(found):
+            found.append(result)
+        elif found[place].missing and not result.missing:
+            found[place] = result
     return found
 
 
@@ -65,11 +74,7 @@ def best_contents(
     wanted = top + SPARE
     while True:
         answers = find(wanted)
-        # Of copies one that is there is shown, and only then what is not there comes last.
-        kept = [
-            sorted(collapsed(there_first(results), paths), key=lambda result: (-result.score, result.path))[:top]
-            for results, paths in zip(answers, asked, strict=True)
-        ]
+        kept = [collapsed(looked_for(results), paths)[:top] for results, paths in zip(answers, asked, strict=True)]
         if all(len(few) == top or len(results) < wanted for few, results in zip(kept, answers, strict=True)):
             break
         wanted *= GROWTH
@@ -77,5 +82,5 @@ def best_contents(
     counts = index.count_contents(list(hashes))
     return [
         [replace(result, copies=max(counts.get(result.content_hash or b"", 1) - 1, 0)) for result in results]
-        for results in (sorted(few, key=lambda result: result.missing) for few in kept)
+        for results in map(there_first, kept)
     ]

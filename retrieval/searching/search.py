@@ -21,7 +21,7 @@ from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SearchResult, SkippedPhoto
 from retrieval.models.model import Model, model_word
 from retrieval.pipeline.executor import in_batches
-from retrieval.searching.copies import best_contents, marked, there_first
+from retrieval.searching.copies import best_contents, looked_for, marked, there_first
 from retrieval.searching.labels import classes_called
 from retrieval.searching.own_labels import stored_name
 from retrieval.searching.query import (
@@ -157,7 +157,9 @@ def _answers(
     """Find the best results of several queries, whose `files` are those asked with, copies taken together or marked."""
     if query.collapse:
         return best_contents(index, find, files, query.top)
-    return [there_first(marked(results, asked)) for results, asked in zip(find(query.top), files, strict=True)]
+    return [
+        there_first(marked(looked_for(results), asked)) for results, asked in zip(find(query.top), files, strict=True)
+    ]
 
 
 def with_texts(query: Query, index: PhotoIndex, model: Model) -> Query:
