@@ -45,12 +45,14 @@ def marked(results: Sequence[SearchResult], asked: Collection[Path]) -> list[Sea
 def collapsed(results: Sequence[SearchResult], asked: Collection[Path]) -> list[SearchResult]:
     """Return one result of each content, the best whose file is there, and none that is one of the files `asked` with.
 
-    It stands where the first of its content stood.
+    It stands where the first of its content stood. Nor is a copy of the query a result that is not there any more, as
+    after a folder was renamed.
     """
+    of_query = {result.content_hash for result in results if result.path in asked and not result.missing} - {None}
     places: dict[bytes, int] = {}
     found: list[SearchResult] = []
     for result in results:
-        if result.path in asked:
+        if result.path in asked or (result.missing and result.content_hash in of_query):
             continue
         place = None if result.content_hash is None else places.setdefault(result.content_hash, len(found))
         if place is None or place == len(found):
