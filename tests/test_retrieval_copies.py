@@ -15,14 +15,14 @@ CONTENTS = st.lists(st.sampled_from([b"a", b"b", b"c", None]), max_size=12)
 
 
 def results_of(contents: list[bytes | None]) -> list[SearchResult]:
-    paths = (Path(f"/photos/{number}.jpg") for number in range(len(contents)))
+    paths = (Path(f"/photos/{number:03}.jpg") for number in range(len(contents)))
     return [SearchResult(path, 1.0, content_hash=content) for path, content in zip(paths, contents, strict=True)]
 
 
 @given(CONTENTS, st.sets(st.integers(0, 11), max_size=2))
 def test_what_is_left_has_each_content_once_and_in_order(contents: list[bytes | None], asked: set[int]) -> None:
     results = results_of(contents)
-    files = {Path(f"/photos/{number}.jpg") for number in asked}
+    files = {Path(f"/photos/{number:03}.jpg") for number in asked}
     kept = collapsed(results, files)
     assert kept == [result for result in results if result in kept]
     assert not files & {result.path for result in kept}
@@ -36,7 +36,7 @@ def test_what_is_left_has_each_content_once_and_in_order(contents: list[bytes | 
 @given(CONTENTS, st.sets(st.integers(0, 11), max_size=2))
 def test_marks_name_an_original_that_is_none_itself(contents: list[bytes | None], asked: set[int]) -> None:
     results = results_of(contents)
-    files = {Path(f"/photos/{number}.jpg") for number in asked}
+    files = {Path(f"/photos/{number:03}.jpg") for number in asked}
     found = marked(results, files)
     assert found == results
     by_path = {result.path: result for result in found}

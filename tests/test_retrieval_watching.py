@@ -158,6 +158,7 @@ def test_a_file_is_taken_in_when_it_has_grown(tiny_model: Path, make_photo: Make
                 file.write(data[part * len(data) // 20 : (part + 1) * len(data) // 20])
                 time.sleep(0.15)
         wait_for(index, "a.png", "b.png")
+        watcher.wait_for(f"at a time: new {folder / 'b.png'}")
         assert watcher.interrupt() == ""
     assert watcher.lines == [str(folder), "1 new", f"at a time: new {folder / 'b.png'}"]
 

@@ -39,13 +39,19 @@ def marked(results: Sequence[SearchResult], asked: Collection[Path]) -> list[Sea
 
 
 def collapsed(results: Sequence[SearchResult], asked: Collection[Path]) -> list[SearchResult]:
-    """Return one result of each content, the best, and none that is one of the files `asked` with."""
+    """Return one result of each content, the best, and none that is one of the files `asked` with.
+
+    Nor is a copy of these a result that is not there any more, as after a folder was renamed.
+    """
     contents: set[bytes] = set()
+    of_query = {result.content_hash for result in results if result.path in asked and not result.missing}
     found = []
     for result in results:
         if result.path in asked or result.content_hash in contents:
             continue
         if result.content_hash is not None:
+            if result.missing and result.content_hash in of_query:
+                continue
             contents.add(result.content_hash)
         found.append(result)
     return found
