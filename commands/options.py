@@ -7,6 +7,7 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -65,7 +66,6 @@ def completed_by(name: str) -> Callable[[click.Context, click.Parameter, str], A
     """Return what completes the value of an option in the shell: a function of commands/completion.py."""
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
-        from importlib import import_module
 
         return getattr(import_module("commands.completion"), name)(context, parameter, incomplete)
 

@@ -166,8 +166,12 @@ def test_facts_fit_a_narrow_terminal_and_keep_their_paths_whole() -> None:
 def test_what_changes_while_folders_are_watched_has_time_and_name() -> None:
     at = datetime(2026, 1, 2, 3, 4, 5)
     folder = Path("/photos")
-    changes = (("new", folder / "a.jpg"), ("removed", folder / "b\x1b.jpg"))
-    report = FolderReport(folder, SyncCounts(new=1, removed=1, unchanged=7), (), changes=changes)
+    report = FolderReport(
+        folder,
+        SyncCounts(new=1, removed=1, unchanged=7),
+        (),
+        changes=(("new", folder / "a.jpg"), ("removed", folder / "b\x1b.jpg")),
+    )
     assert "".join(format_changes([report], at)) == (
         "03:04:05  new       /photos/a.jpg\n03:04:05  removed   /photos/b\\x1b.jpg\n"
     )

@@ -134,7 +134,8 @@ class Sync:
         return counts
 
     def _remove_missing(self) -> SyncCounts:
-        removed = [file.id for path, file in self._missing.items() if folder_around(path, self._empty) is None]
+        gone = sorted(path for path in self._missing if folder_around(path, self._empty) is None)
+        removed = [self._missing[path].id for path in gone]
         self._counts["removed"] = len(removed)
         gone = sorted(path for path in self._missing if folder_around(path, self._empty) is None)
         self.changes += [("removed", path) for path in gone[: MANY_CHANGES - len(self.changes)]]
