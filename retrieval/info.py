@@ -194,7 +194,7 @@ def _knob(kind: str) -> str:
 def skipped_in_index(folder: Path) -> list[SkippedPhoto]:
     """List the photos that an index has no embedding of. Raises PhotoIndexError."""
     with PhotoIndex.open(folder) as photo_index:
-        return photo_index.skipped()
+        return photo_index.photos.skipped()
 
 
 def evaluation_facts(evaluation: Evaluation) -> Facts:

@@ -146,7 +146,7 @@ def is_text(path: Path, index: PhotoIndex, model: Model) -> bool:
     """
     if not model.spec.text or path == STANDARD_INPUT or os.path.lexists(path):
         return False
-    return index.photo(path) is None
+    return index.photos.at(path) is None
 
 
 def _embedded(

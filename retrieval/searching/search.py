@@ -156,7 +156,7 @@ def _answers(
 ) -> list[list[SearchResult]]:
     """Find the best results of several queries, whose `files` are those asked with, copies taken together or marked."""
     if query.collapse:
-        return best_contents(index, find, files, query.top)
+        return best_contents(index.photos, find, files, query.top)
     return [
         there_first(marked(looked_for(results), asked)) for results, asked in zip(find(query.top), files, strict=True)
     ]
