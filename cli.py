@@ -7,6 +7,7 @@ inside them, so that `fc7 --help` answers at once.
 import atexit
 import gc
 import os
+import shlex
 import sys
 from importlib import import_module
 from typing import Any
@@ -28,7 +29,8 @@ GROUPS = {
     "Collection": {
         "index": ("collection", "Make folders of photos searchable, or bring their index up to date."),
         "search": ("collection", "Find the indexed photos that look most like PHOTO, or what is in photos by --label."),
-        "duplicates": ("collection", "Find copies among the indexed photos."),
+        "label": ("labels", "Teach an index labels of your own from a few photos."),
+        "duplicates": ("duplicates", "Find copies among the indexed photos."),
         "forget": ("collection", "Remove photos or folders from the index; no file is touched."),
         "moved": ("collection", "Tell the index that a folder was moved or renamed; no photo is read."),
         "check": ("collection", "Check that an index is whole and goes with its photos."),
@@ -55,6 +57,13 @@ class WrongUsage(click.ClickException):
     """A value that makes no sense: the status is that of an option that there is not."""
 
     exit_code = 2
+
+
+def without_default(text: str) -> str:
+    """Return a message whose commands do not name the index that they take without being told."""
+    from commands.options import default_index
+
+    return text.replace(f" --index {shlex.quote(str(default_index()))}", "")
 
 
 class Fc7Group(click.Group):
@@ -89,15 +98,18 @@ class Fc7Group(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as error:
+            from commands.installation import as_installed
             from retrieval.text import printable
 
             # File names can hold what a terminal obeys.
             told = WrongUsage if isinstance(error, OptionError) else click.ClickException
-            raise told(printable(error.with_hint)) from error
+            raise told(printable(as_installed(without_default(error.with_hint)))) from error
         except ModuleNotFoundError as error:
             if error.name not in ("torch", "onnx"):
                 raise
-            message = f"training needs {error.name}, which is not installed: pip install 'fc7[train]'"
+            from commands.installation import install_command
+
+            message = f"training needs {error.name}, which is not installed: {install_command('train')}"
             raise click.ClickException(message) from error
         except KeyboardInterrupt:
             click.echo("\nInterrupted.", err=True)

@@ -33,8 +33,9 @@ from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import SkippedPhoto
 from retrieval.answers import Classification, Embeddings, FolderChanges, Result
-from retrieval.duplicates.find import ALIKE, LIKENESSES, Likeness, find_duplicates
-from retrieval.duplicates.find import DuplicateGroup as Group
+from retrieval.duplicates.find import ALIKE, find_duplicates
+from retrieval.duplicates.keep import LIKENESSES, Likeness
+from retrieval.duplicates.keep import DuplicateGroup as Group
 from retrieval.indexing.index_folders import index_folders
 from retrieval.indexing.model_of_index import load_index_model
 from retrieval.indexing.update import open_for_model
@@ -221,12 +222,15 @@ class Index:
         k: int = 10,
         within: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
         min_score: float | None = None,
+        collapse: bool = False,
     ) -> list[Result]:
         """Return the k photos that look most like `photo`, or show most probably what `label` says, best first.
 
         `text` are words to look for, if the model has a text half, with a photo the mean of both. With labels as well,
-        only photos with one of them; `within` leaves only photos below one of these folders. Raises Error for a photo
-        that cannot be read, a label that means nothing, a folder that is not indexed, words without a text half.
+        only photos with one of them; `within` leaves only photos below one of these folders. With `collapse` there is
+        one result for files of the same bytes, and not `photo` itself; without it they are marked by `copy_of` and
+        `is_query`. Raises Error for a photo that cannot be read, a label that means nothing, a folder that is not
+        indexed, words without a text half.
         """
         labels = (label,) if isinstance(label, str) else tuple(label)
         if photo is None and text is None and not labels:
@@ -244,11 +248,16 @@ class Index:
             within=tuple(Path(folder) for folder in folders),
             top=k,
             min_score=min_score,
+            collapse=collapse,
         )
         skipped: list[SkippedPhoto] = []
         answers = list(search_index(self._index, self._model, query, skipped=skipped))
         _check_none(skipped)
-        return [Result(found.path, found.score, found.missing) for answer in answers for found in answer.results]
+        return [
+            Result(found.path, found.score, found.missing, found.copy_of, found.is_query)
+            for answer in answers
+            for found in answer.results
+        ]
 
     def remove(self, *paths: str | os.PathLike[str]) -> int:
         """Forget photos, and all photos below folders; no file is touched. Return how many there were.
@@ -263,12 +272,22 @@ class Index:
         *,
         likenesses: Sequence[Likeness] = LIKENESSES,
         min_score: float = ALIKE,
+        keep_in: Sequence[str | os.PathLike[str]] = (),
+        across_folders: bool = False,
     ) -> list[Group]:
         """Return groups of copies, the best photo of each first; photos whose files have changed are left out.
 
-        `min_score` is the cosine from which photos are alike.
+        `min_score` is the cosine from which photos are alike. Photos below the folders of `keep_in` are best, in their
+        order. With `across_folders`, photos that lie in one folder are not compared with each other.
         """
-        return list(find_duplicates(self._index, likenesses=likenesses, min_score=min_score).groups)
+        found = find_duplicates(
+            self._index,
+            keep_in=[Path(folder) for folder in keep_in],
+            across_folders=across_folders,
+            likenesses=likenesses,
+            min_score=min_score,
+        )
+        return list(found.groups)
 
 
 def load_model(named: str | os.PathLike[str] | None = None, *, device: Device = "auto") -> Model:

@@ -6,8 +6,9 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,7 +22,7 @@ from commands.options import (
     query_options,
     strict_option,
 )
-from commands.streams import report_incomplete, report_skipped, table_width, warn, write
+from commands.streams import report_incomplete, report_skipped, warn, write
 from index.errors import PhotoError, PhotoIndexError
 
 if TYPE_CHECKING:
@@ -45,6 +46,13 @@ if TYPE_CHECKING:
     show_default="as before, auto at first",
     help="Kind of FAISS index: auto (by the number of photos), Flat, SQ8, IVF,SQ8 or HNSW.",
 )
+@click.option(
+    "--exclude",
+    metavar="PATTERN",
+    multiple=True,
+    help="Leave out files and folders, as a line of a .gitignore would; can be given several times, and is remembered.",
+)
+@click.option("--no-exclude", is_flag=True, help="Forget the patterns that --exclude was given before.")
 @click.option("--retry-skipped", is_flag=True, help="Try again what was skipped before, though it has not changed.")
 @click.option("--watch", is_flag=True, help="Run until Ctrl-C, and update the index whenever its folders change.")
 @strict_option
@@ -56,6 +64,8 @@ def index_command(
     index: Path,
     rebuild: bool,
     kind: str | None,
+    exclude: Sequence[str],
+    no_exclude: bool,
     retry_skipped: bool,
     watch: bool,
     strict: bool,
@@ -64,6 +74,10 @@ def index_command(
 
     Only photos that are new or changed are looked at. A folder that is not there, on a drive that is not plugged in,
     keeps its photos in the index. Nothing is ever written into a photo folder.
+
+    Hidden files, bins, snapshots, thumbnails and backups are left out, and what a file .fc7ignore in a photo folder
+    says, which has the rules of a .gitignore. A PATTERN is a line of one for all folders of the index, and comes before
+    these files. What is left out from now on leaves the index. fc7 info shows the patterns.
 
     --rebuild refuses while photos that are indexed cannot be seen. The old index is searched until the new one is
     finished; the same command resumes an interrupted one.
@@ -77,7 +91,8 @@ def index_command(
         raise click.UsageError("--watch keeps an existing index in step; run --rebuild first, without --watch")
 
     from commands.progress_bar import ProgressBar
-    from commands.tables import format_reports
+    from commands.tables import format_changes, format_reports
+    from commands.terminal import style_of
     from retrieval.indexing.update import update_index
 
     with ProgressBar("Indexing", sys.stderr) as progress, suppress(*[KeyboardInterrupt] if watch else []):
@@ -88,6 +103,8 @@ def index_command(
             rebuild=rebuild,
             watch=watch,
             kind=kind,
+            exclude=exclude,
+            no_exclude=no_exclude,
             retry_skipped=retry_skipped,
             concurrency=concurrency,
             progress=progress,
@@ -95,9 +112,15 @@ def index_command(
             building=progress.say,
         )
         with closing(runs):
-            for reports in runs:
+            for number, reports in enumerate(runs):
                 progress.clear()
-                write(format_reports(reports, width=table_width()))
+                # While folders are watched, what matters is which photos came and went, and when.
+                shown = (
+                    format_changes(reports, datetime.now(), style=style_of())
+                    if number
+                    else format_reports(reports, style=style_of())
+                )
+                write(shown)
                 report_incomplete(photo for report in reports for photo in report.incomplete)
                 report_unread(reports)
                 report_skipped([photo for report in reports for photo in report.skipped], strict=strict)
@@ -131,8 +154,10 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
     """Find the indexed photos that look most like PHOTO, or what is in photos by --label.
 
     PHOTO is a file, a folder, searched with the folders below it, or - for a picture on standard input. Each is looked
-    for by itself, unless --average makes one query of all. A photo that is indexed finds itself and its copies, with
-    score 1; it need not be there any more.
+    for by itself, unless --average makes one query of all. A photo that is indexed need not be there any more.
+
+    A table has one line for files of the same bytes, and none for PHOTO itself. Other formats have all, and json, jsonl
+    and csv mark them: copy_of, is_query.
 
     If the model of the index has a text half, as CLIP has, PHOTO can be words: "a dog on a beach". What exists, or is
     indexed, is a photo; everything else is words, and answered after the photos. --not takes words as well.
@@ -144,6 +169,7 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
     null_wants_paths(null, format)
 
     from commands.tables import format_results
+    from commands.terminal import style_of
     from index.photo_index import PhotoIndex
     from retrieval.photos.scan import has_photo_suffix
     from retrieval.searching.search import search_index, with_texts
@@ -169,97 +195,11 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
                 found = found or bool(answer.results)
                 yield answer
 
-        write(format_results(noted(), format, labelled=asked.for_labels, width=table_width(), end=end))
+        write(format_results(noted(), format, labelled=asked.for_labels, style=style_of(), end=end))
         if not found and not photo_index.summary().photos:
             warn(f"The index in {index} is empty: no photo in it can be found; add some with `fc7 index FOLDER`.")
     report_incomplete(incomplete)
     report_skipped(skipped, named=query.photos + query.unlike, strict=strict)
-
-
-@click.command("duplicates", epilog="Example: fc7 duplicates ~/Pictures -0 | xargs -0 mv -n -t ~/copies")
-@click.argument("folders", metavar="[FOLDER]...", nargs=-1, type=PATH)
-@click.option(
-    "--against",
-    multiple=True,
-    type=PATH,
-    metavar="FOLDER",
-    help="Compare with the photos of this folder, instead of among themselves; can be given several times.",
-)
-@click.option(
-    "--like",
-    multiple=True,
-    type=click.Choice(["exact", "altered", "alike"]),
-    show_default="all three; exact alone where paths are printed",
-    help="Which groups to list; can be given several times.",
-)
-@click.option(
-    "--min-score",
-    type=click.FloatRange(-1, 1),
-    default=0.88,
-    help="Look-alikes have this score or more in a search; measured for the built-in model.",
-)
-@format_option("table", "json", "jsonl", "paths")
-@click.option("-0", "--null", is_flag=True, help="Print paths, each ended by a NUL, as xargs -0 takes them.")
-@index_option
-def duplicates_command(
-    folders: Sequence[Path],
-    *,
-    against: Sequence[Path],
-    like: Sequence[Any],
-    min_score: float,
-    format: str,
-    null: bool,
-    index: Path,
-) -> None:
-    """Find copies among the indexed photos: all of them, or those below FOLDER. No file is removed or changed.
-
-    \b
-    exact    files of the same bytes
-    altered  one picture resaved, resized, cropped by up to a fifth of each side,
-             framed, recoloured or mirrored; not turned
-    alike    pictures that look much alike, and are no copies
-
-    The best of a group comes first: most pixels, most bytes, files before links, those of --against, oldest. A photo
-    that is exact and altered is in a group of each; only the best of the exact copies is in the second, and so on.
-
-    With --format paths or -0, the paths of all but the best of each group are printed, of exact copies alone unless
-    --like says otherwise. What is printed for altered and alike can be a mistake: look at these before you remove any.
-    With --against, the photos of that folder are never printed.
-
-    What is compared is what the index knows: bring it up to date with fc7 index first. A photo whose file is gone or
-    has changed since is left out. Several names of one file (links) are no copies, and none of them is printed.
-    """
-    null_wants_paths(null, format)
-
-    from commands.progress_bar import ProgressBar
-    from commands.tables import format_duplicates
-    from index.photo_index import PhotoIndex
-    from retrieval.duplicates.find import LIKENESSES, find_duplicates
-
-    paths = null or format == "paths"
-    with (
-        PhotoIndex.open(index) as photo_index,
-        ProgressBar("Comparing", sys.stderr) as progress,
-    ):
-        found = find_duplicates(
-            photo_index,
-            folders,
-            against=against,
-            likenesses=like or (["exact"] if paths else LIKENESSES),
-            min_score=min_score,
-            progress=progress,
-        )
-    write(
-        format_duplicates(found.groups, "paths" if paths else format, width=table_width(), end="\0" if null else "\n")
-    )
-    if found.left_out:
-        click.echo(
-            f"Left out: {found.left_out:,} photos whose files cannot be read now, or have changed since they were "
-            "indexed; bring the index up to date with fc7 index.",
-            err=True,
-        )
-    if not found.groups:
-        click.echo(f"No copies among {found.photos:,} photos.", err=True)
 
 
 @click.command("forget", epilog="Example: fc7 forget /mnt/sold-drive")

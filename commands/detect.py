@@ -9,7 +9,7 @@ import click
 
 from commands.model_options import model_options
 from commands.options import PATH, format_option, photos_argument, strict_option, top_option
-from commands.streams import report_incomplete, report_skipped, table_width, write
+from commands.streams import report_incomplete, report_skipped, write
 
 if TYPE_CHECKING:
     from index.records import IncompletePhoto, SkippedPhoto
@@ -50,6 +50,7 @@ def detect_command(
     """
     from commands.progress_bar import ProgressBar
     from commands.tables import format_detections
+    from commands.terminal import style_of
     from retrieval.detection.convolutional import ScoreMaps
     from retrieval.detection.photos import detect_paths
     from retrieval.figures.detections import DetectionPictures
@@ -77,6 +78,6 @@ def detect_command(
                     pictures.draw(photo)
                 yield photo
 
-        write(format_detections(drawn(), format, width=table_width()))
+        write(format_detections(drawn(), format, style=style_of()))
     report_incomplete(incomplete)
     report_skipped(skipped, named=photos, strict=strict)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from commands.options import MOST_THREADS, PATH, Command, cache_folder, device_option, index_option
+from commands.options import MOST_THREADS, PATH, Command, cache_folder, completed_by, device_option, index_option
 from commands.streams import starting
 
 FEW = 8
@@ -39,6 +39,7 @@ def model_option(
         show_envvar=True,
         show_default=default,
         help=help,
+        shell_complete=completed_by("complete_models"),
     )
 
 
@@ -95,8 +96,11 @@ def ensemble_options(*, few: bool) -> Callable[[Command], Command]:
             *args: Any, model: Sequence[Path], crops: Any, device: Any, threads: int | None, **options: Any
         ) -> Any:
             with starting():
+                from retrieval.indexing.model_of_index import index_model_file
                 from retrieval.models.ensemble import Ensemble
 
+                if not model and (index := options.get("index")) is not None:
+                    model = index_model_file(index)
                 fast_start = few and are_few(options["photos"])
                 threads = threads_or_default(threads, few=fast_start)
                 loaded = Ensemble.load(

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from retrieval.models.model import Model
 
 
-@click.group("show")
+@click.group("show", epilog="Example: fc7 show filters builtin -o filters.png")
 def show_command() -> None:
-    """Draw a picture: what a network has learned, what it sees in a photo, how a training run went.
+    """Draw pictures of networks, of what they see in photos, and of training runs.
 
     MODEL is a model file, builtin, or the name of an imported one. Looking inside a network needs onnx:
     pip install 'fc7[onnx]'.
@@ -25,9 +25,9 @@ def show_command() -> None:
 
 
 def out_option(command: Command) -> Command:
-    return click.option(
-        "-o", "--out", required=True, type=PATH, help="Picture to write: .png, .jpg, .webp or .pdf."
-    )(command)
+    return click.option("-o", "--out", required=True, type=PATH, help="Picture to write: .png, .jpg, .webp or .pdf.")(
+        command
+    )
 
 
 model_argument = click.argument("model", type=PATH)
@@ -148,4 +148,3 @@ def _load(model: Path, **options: Any) -> "Model":
         from retrieval.models.model import Model
 
         return Model.load(model, device="cpu", cache=cache_folder(), **options)
-

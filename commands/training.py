@@ -11,7 +11,7 @@ import click
 
 from commands.model_options import ensemble_options
 from commands.options import PATH, device_option, format_option, recipe_flags, shape_flags
-from commands.streams import INTERRUPTED, report_skipped, starting, write
+from commands.streams import INTERRUPTED, report_skipped, starting, table_width, write
 from index.errors import UserError
 from training.loop.recipe import RECIPES
 from training.networks.architectures import CONFIGS
@@ -46,6 +46,31 @@ def check_data(
         raise click.UsageError(f"--weight is of no folder to learn from: {', '.join(strange)}; name it as there")
 
 
+def check_head(data: Sequence[Path], start: Path | None, given: Sequence[str]) -> None:
+    """Refuse what makes no sense for a last layer alone. Raises UsageError."""
+    if not data:
+        raise click.UsageError("name DATA, the pictures to learn from")
+    if start is None:
+        raise click.UsageError("--head learns the last layer of a model; name the model with --from, or builtin")
+    if given:
+        raise click.UsageError(f"--head learns the last layer alone; leave out --{given[0].replace('_', '-')}")
+
+
+def train_last_layer(
+    data: Sequence[Path], out: Path, start: Path, *, names: Path | None, seed: int, device: Any
+) -> None:
+    """Learn a last layer, without torch, and tell how good it is."""
+    with starting():
+        from commands.training_report import TerminalReport, summary
+        from training.data.sources import Source
+        from training.head.train_head import train_head
+
+    with TerminalReport(sys.stderr) as report:
+        sources = [Source(folder) for folder in data]
+        result = train_head(sources, out, start, report=report, names=names, seed=seed, device=device)
+    write(f"{line}\n" for line in summary(result))
+
+
 @click.command("train", epilog="Example: fc7 train tiny-imagenet-200 -o runs/tiny --epochs 16")
 @click.argument("data", metavar="DATA...", nargs=-1, type=PATH)
 @click.option("-o", "--out", required=True, type=PATH, help="Folder of the run.")
@@ -60,7 +85,12 @@ def check_data(
     "start",
     type=PATH,
     envvar="FC7_TRAIN_FROM",
-    help="Model or checkpoint to fine-tune instead of starting from nothing, or builtin.",
+    help="Model or checkpoint to start from, or builtin: the last layer is learned first, then all, if that gains.",
+)
+@click.option(
+    "--head",
+    is_flag=True,
+    help="With --from: learn the last layer alone, in seconds. Any model file will do; the recipe below is not used.",
 )
 @click.option("--resume", is_flag=True, help="Resume the run in this folder where it stopped.")
 @click.option(
@@ -97,6 +127,7 @@ def train_command(
     out: Path,
     arch: str | None,
     start: Path | None,
+    head: bool,
     resume: bool,
     teacher: Path | None,
     unlabelled: tuple[Path, ...],
@@ -115,6 +146,14 @@ def train_command(
 
     On several GPUs: torchrun --no-python --nproc-per-node GPUS fc7 train DATA -o RUN
     """
+    if head:
+        others = {"arch": arch, "teacher": teacher, "unlabelled": unlabelled, "weight": weights, "cache": cache}
+        given = [name for name, value in (others | {"resume": resume, "compile": compile}).items() if value]
+        given += [name.strip("-") for name in shape] + [name for name in values if values[name] is not None]
+        check_head(data, start, [name for name in given if name != "seed"])
+        assert start is not None
+        train_last_layer(data, out, start, names=names, seed=values["seed"] or 0, device=device)
+        return
     fixed = [arch, start, teacher, names, cache, *shape, *weights]
     fixed += [values[name] for name in values if name != "epochs"]
     if resume and any(value is not None for value in fixed):
@@ -151,8 +190,6 @@ def train_command(
         else:
             initial = processes.together(lambda: read_pretrained(start) if start else None)
             recipe = first_recipe(arch=arch, start=initial, teacher=teacher is not None).changed(arch=arch, **values)
-            if values["head_epochs"] is None:
-                recipe = recipe.with_all_learning()
             result = train(
                 sources,
                 out,
@@ -161,6 +198,7 @@ def train_command(
                 report=report,
                 config=CONFIGS[recipe.arch].changed(**shape) if shape else None,
                 start=initial,
+                start_file=start,
                 fit_batch=values["batch_size"] is None,
                 fit_rate=values["lr"] is None,
                 names=names,
@@ -193,9 +231,7 @@ def train_command(
     help="Measure instead how well things are found in pictures; CSV: file,x_min,y_min,x_max,y_max.",
 )
 @format_option("table", "json")
-def evaluate_command(
-    data: Path, *, model: "Ensemble", pictures: Path | None, boxes: Path | None, format: str
-) -> None:
+def evaluate_command(data: Path, *, model: "Ensemble", pictures: Path | None, boxes: Path | None, format: str) -> None:
     """Measure how well a model names labelled pictures, and finds others of the same class.
 
     DATA has one folder of pictures for each class, named by class or WordNet id; or it is a data set with a folder val.
@@ -218,7 +254,8 @@ def evaluate_command(
     from retrieval.info import evaluation_facts
     from training.data.dataset import scan_unseen
 
-    split, learned = scan_unseen(data, model.specs)
+    named = click.get_current_context().params["model"]
+    split, learned = scan_unseen(data, model.specs, model=str(named[0]) if named else "builtin")
     if learned:
         click.echo(
             f"{len(split)} pictures are measured; {learned} are left out: the model learned from them.", err=True
@@ -230,7 +267,7 @@ def evaluate_command(
         if table is not None:
             table.writelines(line.encode("utf-8", "surrogateescape") for line in format_pictures(evaluation.results))
     # After the table is in its place: whoever reads what is printed may have gone.
-    write(format_facts(evaluation_facts(evaluation), format))
+    write(format_facts(evaluation_facts(evaluation), format, width=table_width()))
     report_skipped(evaluation.skipped)
 
 

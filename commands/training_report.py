@@ -2,29 +2,33 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from commands.progress_bar import ProgressBar
 from retrieval.evaluation.evaluate import Evaluation
 from retrieval.info import summary_line
 from retrieval.text import printable
-from training.loop.checkpoint import EpochMetrics
-from training.loop.run import TrainResult
 from training.loop.run_folder import CONFUSION, MISTAKES, MODEL
+
+if TYPE_CHECKING:
+    from training.head.train_head import HeadResult
+    from training.loop.checkpoint import EpochMetrics
+    from training.loop.run import TrainResult
 
 PAIRS = 3
 """Of classes that are told, at most."""
 
 
-def summary(result: TrainResult) -> Iterator[str]:
+def summary(result: "TrainResult | HeadResult") -> Iterator[str]:
     """Yield the lines about a run, safe to show on a terminal; none about one that was interrupted."""
     if result.spec is None or result.evaluation is None:
         return
     yield summary_line(result.folder / MODEL, result.spec)
     found = result.evaluation
+    kind = "held-out" if "head" in result.spec.training else "validation"
     wrong = sum(picture.rank > 1 for picture in found.results)
     yield printable(
-        f"{wrong} of {found.pictures} validation pictures mistaken: {result.folder / MISTAKES}; "
+        f"{wrong} of {found.pictures} {kind} pictures mistaken: {result.folder / MISTAKES}; "
         f"all classes: {result.folder / CONFUSION}"
     )
     for (label, predicted), count in most_confused(found):
@@ -80,7 +84,7 @@ class TerminalReport:
         position, end = (epoch - 1) * total + done, epochs * total
         self._training(position, end, f"loss {loss:.3f}  top-1 {top1:.1%}  {rate:,.0f} pictures/s")
 
-    def epoch(self, row: EpochMetrics, epochs: int) -> None:
+    def epoch(self, row: "EpochMetrics", epochs: int) -> None:
         """Write the line of a finished epoch."""
         self.note(
             f"Epoch {row.epoch}/{epochs}: loss {row.train_loss:.3f}, top-1 {row.train_top1:.1%}; "

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 from click.testing import CliRunner
 
 import cli
@@ -35,8 +36,18 @@ def main() -> None:
         sys.exit("docs/cli.md is not what the help says; run `make docs`")
 
 
+def all_commands() -> Iterator[list[str]]:
+    """Yield the words of each command, those of commands that have commands of their own included."""
+    yield ["fc7"]
+    for name in cli.COMMANDS:
+        yield ["fc7", name]
+        command = cli.main.get_command(click.Context(cli.main), name)
+        if isinstance(command, click.Group):
+            yield from (["fc7", name, part] for part in command.commands)
+
+
 def sections() -> Iterator[str]:
-    for words in [["fc7"], *(["fc7", name] for name in cli.COMMANDS)]:
+    for words in all_commands():
         shown = CliRunner().invoke(cli.main, [*words[1:], "--help"], prog_name="fc7", terminal_width=100)
         yield f"## {' '.join(words)}\n\n```text\n{shown.output}```\n"
 

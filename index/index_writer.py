@@ -6,9 +6,11 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from index.catalog.catalog import Catalog, CatalogState
-from index.catalog.changes import remove_below, rename_folder
+from index.catalog.changes import remove_below, remove_photos, rename_folder
 from index.catalog.database import storage_errors
+from index.catalog.different import change_different
 from index.catalog.lock import WriterLock
+from index.errors import PhotoIndexError
 from index.files import absolute, known_place
 from index.photo_index import CATALOG, PhotoIndex
 from index.records import FileStamp, IndexProblem
@@ -80,6 +82,11 @@ class IndexWriter(PhotoIndex):
         if kind != state.kind:
             self._catalog.set_kind(kind)
 
+    def set_exclude(self, patterns: Sequence[str]) -> None:
+        """Choose the patterns, as in a .gitignore, of what callers leave out of folders from the next sync on."""
+        if tuple(patterns) != self.exclude:
+            self._catalog.set_exclude(os.fsencode("\n".join(patterns)))
+
     def begin_sync(
         self,
         root: Path,
@@ -88,15 +95,25 @@ class IndexWriter(PhotoIndex):
         retry_skipped: bool = False,
         unlisted: Collection[bytes] = (),
         empty: Collection[bytes] = (),
+        is_there: Callable[[bytes], bool] = lambda _: True,
     ) -> Sync:
         """Compare a folder with what is known of it; for options and rules see `plan_sync`.
 
         Folders found `empty` keep the photos known in them, except those that were found elsewhere in `root`. Do not
         call it for a folder that does not exist, as on a drive that is not connected: its photos would be removed.
+        `is_there` tells of an absolute path whether there is a file: where that of a known content is gone, the new one
+        was moved and not copied.
         """
         folder = os.fsencode(absolute(root))
         return Sync(
-            self._catalog, self._vectors, folder, found, retry_skipped=retry_skipped, unlisted=unlisted, empty=empty
+            self._catalog,
+            self._vectors,
+            folder,
+            found,
+            retry_skipped=retry_skipped,
+            unlisted=unlisted,
+            empty=empty,
+            is_there=is_there,
         )
 
     def forget(self, paths: Sequence[Path]) -> list[int]:
@@ -122,6 +139,29 @@ class IndexWriter(PhotoIndex):
         counts = rename_folder(self._catalog, os.fsencode(absolute(old)), os.fsencode(absolute(new)))
         self._vectors.update()
         return counts
+
+    def forget_files(self, paths: Sequence[Path]) -> None:
+        """Forget photos in one transaction, those of them that are known."""
+        ids = [photo.id for path in paths if (photo := self.photos.at(path)) is not None]
+        remove_photos(self._catalog, ids)
+        self._vectors.update()
+
+    def set_different(self, paths: Sequence[Path], different: bool = True) -> None:
+        """Remember that each of these photos is no copy of each other, or forget it.
+
+        Photos are known by their content, so that they may move; those of the same content by their paths. Raises
+        PhotoIndexError for one that is not in the index.
+        """
+        self._check_known(paths)
+        sides = []
+        for path in dict.fromkeys(Path(absolute(path)) for path in paths):
+            photo = self.photos.at(path)
+            if photo is None or photo.content_hash is None:
+                raise PhotoIndexError(f"{path} is no photo that can be compared", hint="name photos that are indexed")
+            sides.append((photo.content_hash, os.fsencode(path)))
+        if len(sides) < 2:
+            raise PhotoIndexError("one photo alone cannot be different", hint="name two photos or more")
+        change_different(self._catalog, sides, different=different)
 
     def repair(self, problems: Sequence[IndexProblem]) -> None:
         """Remove the rows of damaged photos, which makes them new in the next sync, and rebuild what is derived."""

@@ -1,6 +1,6 @@
 """What goes into an index and what comes out of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -30,12 +30,22 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """A photo that was found; the higher the score the better, 1 is the best."""
+    """A photo that was found; the higher the score the better, 1 is the best.
+
+    Two are equal if path and score are. What says more is set by `retrieval/searching/copies.py`.
+    """
 
     path: Path
     score: float
     missing: bool = False
     """Whether its file was not there when it was found."""
+    content_hash: bytes | None = field(default=None, compare=False, repr=False)
+    copy_of: Path | None = field(default=None, compare=False)
+    """The result before it, or the photo that was asked with, whose file has the same bytes."""
+    is_query: bool = field(default=False, compare=False)
+    """Whether it is the file of the photo that was asked with."""
+    copies: int = field(default=0, compare=False)
+    """How many other indexed files have the same bytes, where copies are one result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,17 @@ class Elsewhere:
     photos: int
     found: int
     now: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLabel:
+    """A label of the user's own: `photos` have it, `examples` taught it, `counterexamples` are not of it."""
+
+    name: str
+    photos: int
+    examples: int
+    counterexamples: int
+    created: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +98,7 @@ class NewPhoto:
 
     `path` is relative to the folder of the sync, as bytes (`os.fsencode`). Width and height are of the upright picture,
     in pixels. Only the direction of the embedding is kept; `missing`, what is missing of its picture, is not stored.
+    The thumbnail is what copies are recognised by, a JPEG.
     Raises ValueError for both or neither.
     """
 
@@ -89,6 +111,7 @@ class NewPhoto:
     labels: tuple[Prediction, ...] | None = None
     skipped: str | None = None
     missing: str | None = None
+    thumbnail: bytes | None = None
 
     def __post_init__(self) -> None:
         if (self.embedding is None) == (self.skipped is None):
@@ -153,7 +176,7 @@ class IndexSummary:
     """The state of an index; `photos` have an embedding, `skipped` have none.
 
     `kind` is the kind of FAISS index, `chosen_kind` the one that was asked for, or auto. `quality` is None for an exact
-    index.
+    index. `exclude` are the patterns of what is left out of its folders.
     """
 
     photos: int
@@ -169,3 +192,4 @@ class IndexSummary:
     bytes_on_disk: int
     created: datetime
     generation: int
+    exclude: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from index.errors import UserError
 from index.photo_index import PhotoIndex
@@ -28,6 +28,10 @@ PACKAGES = (
     *("onnxruntime", "onnxruntime-gpu", "faiss-cpu", "faiss-gpu", "numpy", "pillow"),
     *("pillow-heif", "pillow-jxl-plugin", "rawpy", "tifffile", "imagecodecs", "pyarrow", "torch", "onnx"),
 )
+
+
+FEW_CLASSES = 10
+"""Of so few classes, five names say next to nothing."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,17 @@ def summary_line(path: Path, spec: ModelSpec) -> str:
         facts.append("a text half")
     if spec.accuracy:
         source = f" ({spec.accuracy['source']})" if "source" in spec.accuracy else ""
-        facts.append(f"top-1 {spec.accuracy['top1']:.1%}, top-5 {spec.accuracy['top5']:.1%}{source}")
+        top5 = "" if 0 < len(spec.classes) <= FEW_CLASSES else f", top-5 {spec.accuracy['top5']:.1%}"
+        facts.append(f"top-1 {spec.accuracy['top1']:.1%}{_spread(spec.accuracy)}{top5}{source}")
     return printable(f"{path}: {', '.join(facts)}, embedding of {spec.dim} values")
+
+
+def _spread(accuracy: Mapping[str, Any]) -> str:
+    """Return what is known of how far a figure can be trusted."""
+    if "top1_interval" not in accuracy:
+        return ""
+    low, high = accuracy["top1_interval"]
+    return f" ({low:.1%} to {high:.1%} with 95 % confidence)"
 
 
 def index_facts(folder: Path) -> Facts:
@@ -127,6 +140,7 @@ def index_facts(folder: Path) -> Facts:
         "skipped": summary.skipped,
         "folders": [str(root) for root in summary.roots],
         "unseen_folders": unseen,
+        "exclude": list(summary.exclude),
         "model": summary.model_name,
         "model_file": None if model_path is None else str(model_path),
         "fingerprint": summary.fingerprint,
@@ -146,6 +160,7 @@ def index_facts(folder: Path) -> Facts:
         "skipped": summary.skipped,
         "folders": values["folders"],
         **({"cannot be seen now": unseen} if unseen else {}),
+        **({"left out": values["exclude"]} if summary.exclude else {}),
         "model": summary.model_name,
         "model file": "the built-in one" if model_path is None else str(model_path),
         "fingerprint": summary.fingerprint,
@@ -182,7 +197,7 @@ def _knob(kind: str) -> str:
 def skipped_in_index(folder: Path) -> list[SkippedPhoto]:
     """List the photos that an index has no embedding of. Raises PhotoIndexError."""
     with PhotoIndex.open(folder) as photo_index:
-        return photo_index.skipped()
+        return photo_index.photos.skipped()
 
 
 def evaluation_facts(evaluation: Evaluation) -> Facts:

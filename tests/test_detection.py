@@ -24,7 +24,9 @@ HEADER = "file,x_min,y_min,x_max,y_max"
 
 
 def regions() -> st.SearchStrategy[Region]:
-    side = st.tuples(st.integers(0, 31), st.integers(1, 32)).map(lambda ends: (min(ends), max(max(ends), min(ends) + 1)))
+    side = st.tuples(st.integers(0, 31), st.integers(1, 32)).map(
+        lambda ends: (min(ends), max(max(ends), min(ends) + 1))
+    )
     return st.tuples(side, side).map(lambda s: Region(s[0][0] / 32, s[1][0] / 32, s[0][1] / 32, s[1][1] / 32))
 
 
@@ -79,7 +81,9 @@ def test_of_boxes_in_one_place_the_most_probable_stays() -> None:
     assert [one.label for one in kept] == ["b"]
 
 
-def patch(place: tuple[int, int], size: tuple[int, int] = (160, 120), colour: tuple[int, int, int] = (0, 0, 250)) -> Image.Image:
+def patch(
+    place: tuple[int, int], size: tuple[int, int] = (160, 120), colour: tuple[int, int, int] = (0, 0, 250)
+) -> Image.Image:
     """A grey-red picture with a patch of 40 pixels of another colour."""
     picture = Image.new("RGB", size, (90, 60, 60))
     picture.paste(colour, (*place, place[0] + 40, place[1] + 40))

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from conftest import SIDE
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from conftest import SIDE
 from index.errors import ModelError
 from retrieval.detection.convolutional import NoMapError, ScoreMaps, box_means
 from retrieval.models.graph_file import GraphFile
@@ -38,7 +38,9 @@ def write_network(path: Path, ending: str, *, mean_picture: bool = False) -> Pat
         helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
         helper.make_node("Sub", ["planes", "mean"], ["centred"]),
         helper.make_node("Div", ["centred", "scale"], ["scaled"]),
-        helper.make_node("Conv", ["scaled", "w1", "b1"], ["c1"], kernel_shape=[5, 5], strides=[2, 2], pads=[2, 2, 2, 2]),
+        helper.make_node(
+            "Conv", ["scaled", "w1", "b1"], ["c1"], kernel_shape=[5, 5], strides=[2, 2], pads=[2, 2, 2, 2]
+        ),
         helper.make_node("Relu", ["c1"], ["r1"]),
         helper.make_node("Conv", ["r1", "w2", "b2"], ["c2"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["c2"], ["r2"]),
@@ -133,7 +135,7 @@ def test_an_average_gives_the_class_activation_map(tmp_path: Path) -> None:
     weights, bias = file.constant("w8"), file.constant("b8")
     assert weights is not None
     assert bias is not None
-    by_hand = np.einsum("kc,nchw->nkhw", weights, last) + bias.reshape(1, -1, 1, 1)
+    by_hand = np.einsum("kc,nchw->nkhw", weights.astype(np.float32), last) + bias.reshape(1, -1, 1, 1)
     np.testing.assert_allclose(maps.run(shown), by_hand, atol=1e-4)
 
 

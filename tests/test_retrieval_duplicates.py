@@ -19,10 +19,15 @@ from index.errors import PhotoIndexError, UserError
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from retrieval.duplicates import find as duplicates
-from retrieval.duplicates.compare import compare_pictures, likeness, thumbnail
-from retrieval.duplicates.find import DuplicateGroup, Likeness, find_duplicates
+from retrieval.duplicates.compare import compare_pictures
+from retrieval.duplicates.find import find_duplicates
+from retrieval.duplicates.keep import DuplicateGroup, Likeness
+from retrieval.duplicates.likeness import SAME_PICTURE, fine_likeness, is_flat, locate, small_pictures
+from retrieval.duplicates.pictures import PhotoPictures
+from retrieval.duplicates.windows import PHOTOS
 from retrieval.indexing.index_folders import index_folders
 from retrieval.models.model import Model
+from retrieval.photos.thumbnail import thumbnail
 
 PICTURES = {
     name: Image.fromarray(getattr(skimage.data, name)()).convert("RGB").resize((160, 120))
@@ -105,8 +110,11 @@ def test_copies_and_altered_copies_are_kept_apart_best_first(index: PhotoIndex) 
 def test_altered_copies_are_those_that_comparing_all_with_all_finds(index: PhotoIndex, photos: Path) -> None:
     paths = sorted(photos.rglob("*.jpg"))
     pictures = np.stack([thumbnail(Image.open(path)) for path in paths])
-    one_way = np.stack([likeness(picture, pictures) for picture in pictures])
-    same = np.maximum(one_way, one_way.T) >= duplicates.SAME_PICTURE
+    pairs = np.stack(np.triu_indices(len(paths), 1), axis=1)
+    found_there = locate(small_pictures(pictures), pairs, PHOTOS)
+    same = np.eye(len(paths), dtype=bool)
+    same[tuple(pairs.T)] = fine_likeness(pictures, pairs, found_there, is_flat(pictures)) >= SAME_PICTURE
+    same |= same.T
     for _ in paths:
         same = same @ same
     expected = {frozenset(path for path, is_same in zip(paths, row, strict=True) if is_same) for row in same}
@@ -120,7 +128,7 @@ def test_altered_copies_are_those_that_comparing_all_with_all_finds(index: Photo
 
 
 def test_look_alikes_are_those_above_the_score_that_are_no_copies(index: PhotoIndex) -> None:
-    [batch] = index.embeddings()
+    [batch] = index.photos.embeddings()
     stems = [path.stem.split()[0] for path in batch.paths]
     score = float((batch.embeddings[stems.index("coffee")] * batch.embeddings[stems.index("rocket")]).sum())
     # So low that all are alike: the best of all groups before make one.
@@ -216,22 +224,31 @@ def test_a_file_that_is_gone_or_has_changed_is_left_out(index: PhotoIndex, photo
 
 
 def test_a_picture_that_cannot_be_read_is_like_nothing(index: PhotoIndex, photos: Path) -> None:
-    ids = [index.ids_below(photos / name)[0] for name in ("chelsea.jpg", "altered/chelsea darker.jpg", "coffee.jpg")]
-    pairs = np.array([(ids[0], ids[1]), (ids[1], ids[0]), (ids[0], ids[2])])
-    found, unread = compare_pictures(index, pairs)
-    assert found[0] == found[1] > duplicates.SAME_PICTURE > found[2] > 0
-    assert unread.tolist() == []
+    ids = [
+        index.photos.ids_below(photos / name)[0] for name in ("chelsea.jpg", "altered/chelsea darker.jpg", "coffee.jpg")
+    ]
+    order = np.argsort(ids)
+    one, other, third = np.argsort(order)
+    pairs = np.array([(one, other), (other, one), (one, third)])
+    pictures = PhotoPictures(index, np.array(ids)[order])
+    found = np.concatenate([compare_pictures(pictures, pair[None]) for pair in pairs])
+    assert compare_pictures(pictures, pairs)[1] in (0, found[1])
+    assert found[0] == pytest.approx(found[1], abs=0.05)
+    assert found[:2].min() > SAME_PICTURE > found[2]
+    assert pictures.seen.all()
     (photos / "chelsea.jpg").unlink()
-    found, unread = compare_pictures(index, pairs)
-    assert (found.tolist(), unread.tolist()) == ([0, 0, 0], [ids[0]])
+    pictures = PhotoPictures(index, np.array(ids)[order])
+    assert compare_pictures(pictures, pairs).tolist() == [0, 0, 0]
+    assert pictures.ids[~pictures.seen].tolist() == [ids[0]]
 
 
 def test_progress_ends_with_all_done(index: PhotoIndex) -> None:
     calls: list[tuple[int, int]] = []
     find_duplicates(index, progress=lambda done, total: calls.append((done, total)))
-    # 5 copies of the same bytes are read, 12 different contents ask for neighbours, then all of them are compared.
-    assert (5, 5) in calls
-    assert calls[-1] == (29, 29)
+    # 5 copies of the same bytes are read, and 12 different contents are seen, compared and judged.
+    assert {total for _, total in calls} == {41}
+    assert calls[-1] == (41, 41)
+    assert {(5, 41), (17, 41)} <= set(calls)
     assert [done for done, _ in calls] == sorted(done for done, _ in calls)
 
 

@@ -7,7 +7,8 @@ import pytest
 
 OURS = {
     *("cli", "commands", "commands.options", "commands.model_options", "commands.streams"),
-    *("commands.photos", "commands.collection", "commands.training", "commands.models", "commands.importing"),
+    *("commands.photos", "commands.collection", "commands.duplicates", "commands.training", "commands.models"),
+    "commands.importing",
     *("index", "index.errors", "training", "training.errors", "training.networks", "training.networks.architectures"),
     *("training.loop", "training.loop.options", "training.loop.recipe"),
 }

@@ -15,8 +15,9 @@ from training.errors import DatasetError, ExportError
 from training.export.checkpoint_export import accuracy_in_training, export_checkpoint
 from training.export.embedding import EmbeddingRecipe
 from training.export.export import export_model
-from training.loop.checkpoint import BEST, Checkpoint, EpochMetrics
+from training.loop.checkpoint import Checkpoint, EpochMetrics
 from training.loop.run import TrainResult, train
+from training.loop.run_folder import BEST
 
 
 class Notes(list[str]):

@@ -30,9 +30,9 @@ from training.distillation.teacher import Answers
 from training.errors import DatasetError, RunError
 from training.export.checkpoint_export import export_checkpoint
 from training.export.embedding import EmbeddingRecipe
-from training.loop.checkpoint import BEST, LAST, Checkpoint
+from training.loop.checkpoint import Checkpoint
 from training.loop.run import TrainResult, resume, train
-from training.loop.run_folder import MODEL
+from training.loop.run_folder import BEST, LAST, MODEL
 from training.loop.validation import within_groups
 from training.networks.alexnet import AlexNet
 

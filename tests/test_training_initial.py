@@ -99,7 +99,7 @@ def test_terms_of_use_go_on_to_what_is_made_of_the_weights(
 def test_pictures_that_the_start_learned_from_are_not_set_aside(checkpoint: Checkpoint, tmp_path: Path) -> None:
     """With another seed, or once there are more pictures, the draw would take some of them."""
     data = write_shapes(tmp_path / "shapes", each=12)
-    recipe = RECIPES["alexnet-64"].for_fine_tuning().changed(epochs=1, head_epochs=1)
+    recipe = RECIPES["alexnet-64"].for_fine_tuning().changed(epochs=1, validation=0.1)
     learned = scan_dataset(data).learned
     replace(checkpoint, data=checkpoint.data | {"learned": learned}).save(tmp_path / "best.pt")
 

@@ -40,16 +40,11 @@ def test_only_what_is_given_is_changed() -> None:
 def test_every_value_but_the_architecture_is_an_option() -> None:
     options = {option.name: option for option in recipe_options()}
     assert options.keys() == PAPER.to_dict().keys() - {"arch"}
-    assert options["batch_size"].help.endswith("alexnet-owt: 128, alexnet-64: 256, alexnet-128: 256]")
+    assert options["batch_size"].help.endswith("alexnet-owt: 128, alexnet-64: 256, alexnet-128: 256; with --from 32]")
     assert options["momentum"].help.endswith("[default: 0.9]")
     assert options["mirror"].help.endswith("[default: mirror]")
-    assert options["nesterov"].help.endswith("alexnet-64: nesterov, alexnet-128: nesterov]")
+    assert options["nesterov"].help.endswith("alexnet-64: nesterov, alexnet-128: nesterov; with --from nesterov]")
     assert options["grow"].help.split("[")[1].startswith("default: alexnet: none, alexnet-owt: none, alexnet-64: 0:32,")
-
-
-@pytest.mark.parametrize(("epochs", "alone"), [(1, 0), (2, 0), (3, 1), (14, 4), (15, 5), (30, 5)])
-def test_in_short_fine_tuning_all_layers_learn_too(epochs: int, alone: int) -> None:
-    assert PAPER.for_fine_tuning().changed(epochs=epochs).with_all_learning().head_epochs == alone
 
 
 def test_crops_grow() -> None:

@@ -16,10 +16,9 @@ from training_samples import CPU, TINY, TINY_RECIPE, write_shapes
 from training.errors import ExportError, RunError
 from training.export.embedding import EmbeddingRecipe
 from training.export.model_file import check_place
-from training.loop.checkpoint import LAST
 from training.loop.report import SilentReport
 from training.loop.run import TrainResult, resume, train
-from training.loop.run_folder import CONFUSION, MISTAKES, MODEL
+from training.loop.run_folder import CONFUSION, LAST, MISTAKES, MODEL
 
 RECIPE = TINY_RECIPE.changed(epochs=1, batch_size=4, precision="float32")
 

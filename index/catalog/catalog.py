@@ -34,6 +34,7 @@ class CatalogState:
     created: str
     model_path: bytes = b""
     kind: str = AUTO
+    exclude: bytes = b""
 
     @classmethod
     def fresh(
@@ -125,6 +126,11 @@ class Catalog:
         """Store the kind of FAISS index that was asked for."""
         with self.writing() as connection:
             connection.execute("UPDATE meta SET value = ? WHERE key = 'kind'", (kind,))
+
+    def set_exclude(self, patterns: bytes) -> None:
+        """Store the patterns of what is left out of folders, one a line."""
+        with self.writing() as connection:
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'exclude'", (patterns,))
 
     def become(self, other: "Catalog") -> None:
         """Take over the content of another catalogue, in one transaction: readers see the old one or the new one."""

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from index.catalog.catalog import Catalog, at_or_below, inside_root
+from index.catalog.own_labels import score_photos
 from index.catalog.rows import PhotoRow
+from index.catalog.thumbnails import PUT_THUMBNAIL
 from index.files import path_below
 from index.records import FileStamp
 from index.sync.plan import KnownFile
@@ -73,11 +75,12 @@ def change_photos(
     put: Sequence[PhotoRow] = (),
     moved: Sequence[tuple[int, bytes, FileStamp]] = (),
     removed: Sequence[int] = (),
+    thumbnails: Sequence[tuple[bytes, bytes]] = (),
 ) -> None:
     """Change photos of a root in one transaction.
 
     A row of `put` replaces the one with the same path, and keeps its id. `moved` are ids, perhaps of another root,
-    with their new path and stamp.
+    with their new path and stamp. `thumbnails` have the content hash of their photos.
     """
     with catalog.writing() as connection:
         [(generation,)] = connection.execute("SELECT value + 1 FROM meta WHERE key = 'generation'")
@@ -94,6 +97,8 @@ def change_photos(
         vectors_changed = connection.total_changes > before or any(row.embedding is not None for row in put)
         connection.executemany("DELETE FROM photos WHERE id = ?", [(id,) for id in removed])
         connection.executemany(PUT_PHOTO, [(root_id, *row.columns(), generation) for row in put])
+        score_photos(connection, root_id, [row.path for row in put])
+        connection.executemany(PUT_THUMBNAIL, thumbnails)
         if vectors_changed:
             connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
 
@@ -148,6 +153,17 @@ def rename_folder(catalog: Catalog, old: bytes, new: bytes) -> tuple[int, int]:
         if vectors_changed:
             connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
     return moved, dropped
+
+
+def remove_photos(catalog: Catalog, ids: Sequence[int]) -> None:
+    """Remove photos by id, of any roots, in one transaction."""
+    with catalog.writing() as connection:
+        [(generation,)] = connection.execute("SELECT value + 1 FROM meta WHERE key = 'generation'")
+        before = connection.total_changes
+        connection.executemany(LOG_REMOVED + "id = ?", [(generation, id) for id in ids])
+        if connection.total_changes > before:
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
+        connection.executemany("DELETE FROM photos WHERE id = ?", [(id,) for id in ids])
 
 
 def prune_removed(catalog: Catalog, generation: int) -> None:

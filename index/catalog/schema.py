@@ -79,8 +79,66 @@ VERSION_5: Migration = (
     "CREATE INDEX photos_content_hash ON photos (content_hash) WHERE embedding IS NOT NULL",
 )
 
+# What photos are compared by when copies are looked for, by the content of the file: copies share one.
+_DROP_THUMBNAIL = (
+    "DELETE FROM thumbnails WHERE content_hash = OLD.content_hash AND NOT EXISTS"
+    " (SELECT 1 FROM photos WHERE content_hash = OLD.content_hash AND embedding IS NOT NULL)"
+)
+VERSION_6: Migration = (
+    # A JPEG of 128 × 128 grey pixels, see retrieval/photos/thumbnail.py.
+    "CREATE TABLE thumbnails (content_hash BLOB PRIMARY KEY, jpeg BLOB NOT NULL)",
+    f"CREATE TRIGGER photo_with_thumbnail_deleted AFTER DELETE ON photos BEGIN {_DROP_THUMBNAIL}; END",
+    f"CREATE TRIGGER photo_with_thumbnail_changed AFTER UPDATE OF content_hash, embedding ON photos"
+    f" BEGIN {_DROP_THUMBNAIL}; END",
+)
+
+OWN = "own:"
+"""Before the name of a label of the user's own, where the table `labels` has a class."""
+
+# Labels that the user has taught. Their probabilities of photos lie in `labels`; index/catalog/own_labels.py puts them
+# there.
+_DROP_OWN = f"DELETE FROM labels WHERE photo_id = OLD.id AND class IN (SELECT '{OWN}' || name FROM own_labels)"
+VERSION_7: Migration = (
+    """
+    CREATE TABLE own_labels (
+        name TEXT PRIMARY KEY,
+        weights BLOB NOT NULL,  -- float32, little-endian
+        bias REAL NOT NULL,
+        created TEXT NOT NULL
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE own_label_examples (
+        name TEXT NOT NULL,
+        path BLOB NOT NULL,  -- absolute; the photo need not be indexed
+        positive INTEGER NOT NULL,
+        embedding BLOB NOT NULL,  -- as in photos
+        PRIMARY KEY (name, path)
+    ) WITHOUT ROWID
+    """,
+    f"CREATE TRIGGER own_labels_outdated AFTER UPDATE OF embedding ON photos BEGIN {_DROP_OWN}; END",
+    f"CREATE TRIGGER own_labels_dropped AFTER DELETE ON photos BEGIN {_DROP_OWN}; END",
+)
+
+# Patterns of files that are left out (os.fsencode), one a line. And photos that people said to be different, by their
+# content; where this is the same, by their absolute paths, which are empty otherwise.
+VERSION_8: Migration = (
+    "INSERT INTO meta (key, value) VALUES ('exclude', x'')",
+    """
+    CREATE TABLE different (
+        one BLOB NOT NULL,
+        other BLOB NOT NULL,
+        one_path BLOB NOT NULL,
+        other_path BLOB NOT NULL,
+        PRIMARY KEY (one, other, one_path, other_path)
+    ) WITHOUT ROWID
+    """,
+)
+
 # One entry for each version ever released, oldest first; released entries are never changed.
-MIGRATIONS: tuple[Migration, ...] = (VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5)
+MIGRATIONS: tuple[Migration, ...] = (
+    *(VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8),
+)
 
 
 def read_version(connection: sqlite3.Connection, path: Path, *, newest: int = len(MIGRATIONS)) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from index.catalog.catalog import Catalog, CatalogState
 from index.catalog.database import storage_errors
+from index.catalog.different import copy_different
 from index.catalog.lock import WriterLock
 from index.errors import IndexFormatError, IndexNotFoundError, ModelMismatchError
 from index.index_writer import IndexWriter
@@ -67,6 +68,7 @@ def rebuilding(
             yield index
         with closing(Catalog.open_for_writing(unfinished / CATALOG)) as finished:
             finished.set_kind(kind or catalog.state().kind)
+            copy_different(catalog, finished)
             catalog.become(finished)
         _remove(unfinished)
         VectorCache(folder / VECTORS, catalog, device=device, building=building).update()

@@ -1,1 +1,1 @@
-"""What is where in a photo: networks as convolutions over whole pictures, boxes from their maps, and how good they are."""
+"""What is where in a photo: networks as convolutions over pictures of any size, and boxes from their maps."""

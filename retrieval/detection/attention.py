@@ -27,7 +27,7 @@ GREY = 124
 def attention(
     model: Model, photo: "Image", labels: Sequence[int]
 ) -> tuple["Image", NDArray[np.float32], float, Method]:
-    """Return what was looked at, its heat map (rows, columns) from 0 to 1, the labels' probability, and how it was made.
+    """Return what was looked at, its heat (rows, columns) from 0 to 1, the labels' probability, and how it was made.
 
     Networks that end in an average give their class activation map (Zhou et al. 2016), over the whole photo. Of others
     parts are hidden, one after the other (Zeiler, Fergus 2014, section 4.2), of the square that the network takes.

@@ -1,11 +1,10 @@
 """A network for pictures of one size, made into one for pictures of any size that gives a map of class scores.
 
-Fully connected layers become convolutions (Sermanet et al. 2014, "OverFeat", section 3.4; Long et al. 2015), so that one
-pass over a larger picture classifies every window of it, as far apart as the network's strides. A network that averages
-its last maps before one linear layer gives the class activation map of Zhou et al. (2016): the linear layer is applied
-before the average, at each place.
+Fully connected layers become convolutions (Sermanet et al. 2014, "OverFeat", section 3.4; Long et al. 2015), so that
+one pass over a larger picture classifies every window of it, as far apart as the network's strides. A network that
+averages its last maps before one linear layer gives the class activation map of Zhou et al. (2016): the linear layer is
+applied before the average, at each place.
 """
-
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,7 +97,8 @@ class _Surgery:
 
     def convolutional(self) -> "onnx.ModelProto":
         """Return the fully convolutional model."""
-        onnx = load_onnx()
+        package = load_onnx()
+        helper = package.helper
         logits = self._logits()
         before = self.file.ancestors(logits)
         for node in before:
@@ -112,18 +112,17 @@ class _Surgery:
         used = {name for node in self.nodes for name in node.input}
         kept = [weight for weight in self.file.graph.initializer if weight.name in used]
         shape = ["n", "height", "width", 3]
-        made = onnx.helper.make_model(
-            onnx.helper.make_graph(
+        made: "onnx.ModelProto" = helper.make_model(
+            helper.make_graph(
                 self.nodes,
                 "maps",
-                [onnx.helper.make_tensor_value_info("pixels", onnx.TensorProto.UINT8, shape)],
-                [onnx.helper.make_empty_tensor_value_info(SCORES)],
+                [helper.make_tensor_value_info("pixels", package.TensorProto.UINT8, shape)],
+                [helper.make_empty_tensor_value_info(SCORES)],
                 kept + self.weights,
             ),
             ir_version=self.file.model.ir_version,
             opset_imports=list(self.file.model.opset_import),
         )
-        assert isinstance(made, onnx.ModelProto)
         return made
 
     def _logits(self) -> str:
@@ -197,7 +196,9 @@ class _Surgery:
         head = self._weight(f"{name}.head", np.array([1, values.shape[-3] if values.ndim > 2 else 1], np.int64))
         self._add("Shape", [x], f"{to}.places", start=2)
         self._add("Concat", [head, f"{to}.places"], f"{to}.size", axis=0)
-        self._add("Resize", [planes, "", "", f"{to}.size"], to, mode="linear", coordinate_transformation_mode="half_pixel")
+        self._add(
+            "Resize", [planes, "", "", f"{to}.size"], to, mode="linear", coordinate_transformation_mode="half_pixel"
+        )
         return to
 
     def _means_of_places(self, node: "onnx.NodeProto", values: dict[str, Any]) -> bool:
@@ -228,7 +229,11 @@ class _Surgery:
         """Leave the tensor as maps; what it is multiplied with next has their shape."""
         shape, flat = self.file.shapes.get(x, ()), self.file.shapes.get(node.output[0], ())
         if x not in self.flat:
-            if len(shape) != 3 or int(np.prod(flat)) != int(np.prod(shape)) or len([side for side in flat if side > 1]) > 1:
+            if (
+                len(shape) != 3
+                or int(np.prod(flat)) != int(np.prod(shape))
+                or len([side for side in flat if side > 1]) > 1
+            ):
                 raise self._refused(f"{node.op_type} gives its maps another shape")
             self.flat[x] = (shape[0], shape[1], shape[2])
         self._add("Identity", [x], node.output[0])
@@ -260,5 +265,3 @@ class _Surgery:
 
     def _refused(self, why: str) -> NoMapError:
         return NoMapError(f"the model {self.spec.name} gives no map of its classes ({why})")
-
-

@@ -65,7 +65,9 @@ def read_boxes(path: Path) -> dict[str, Corners]:
                     if not (0 <= x0 <= x1 and 0 <= y0 <= y1):
                         raise ValueError
                 except (TypeError, ValueError):
-                    raise UserError(f"line {table.line_num} of {path} has no box: four pixels, from least to most") from None
+                    raise UserError(
+                        f"line {table.line_num} of {path} has no box: four pixels, from least to most"
+                    ) from None
                 boxes[row["file"]] = (x0, y0, x1, y1)
             return boxes
     except OSError as error:

@@ -102,4 +102,3 @@ def detect_paths(
 
 WORKERS = 2
 """Photos that are looked at together: while one is decoded, the network works on the other on all cores."""
-

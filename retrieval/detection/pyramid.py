@@ -99,9 +99,10 @@ def _scores(maps: ScoreMaps, image: "Image", scale: float) -> NDArray[np.float32
 def _spread_out(scores: NDArray[np.float32], extent: tuple[float, float]) -> NDArray[np.float32]:
     """Return the scores of windows as maps over the whole photo: at each place the mean of the windows around it."""
     share = (extent[0] / FINER, extent[1] / FINER)
-    classes, rows, columns = scores.shape
+    rows, columns = scores.shape[1:]
     down, across = (_covering(count, part) for count, part in ((rows, share[1]), (columns, share[0])))
-    return np.einsum("crk,yr,xk->cyx", scores, down, across, optimize=True).astype(np.float32)
+    spread: NDArray[np.float32] = np.einsum("crk,yr,xk->cyx", scores, down, across, optimize=True).astype(np.float32)
+    return spread
 
 
 CELLS = 16
@@ -114,7 +115,8 @@ def _covering(windows: int, extent: float) -> NDArray[np.float32]:
     places = (np.arange(CELLS) + 0.5) / CELLS
     distance = (places[:, None] - (starts + extent / 2)) / (extent / 4)
     near = np.exp(-0.5 * distance**2) + 1e-9
-    return (near / near.sum(axis=1, keepdims=True)).astype(np.float32)
+    weights: NDArray[np.float32] = (near / near.sum(axis=1, keepdims=True)).astype(np.float32)
+    return weights
 
 
 def cut(plane: NDArray[np.float32], frame: Region) -> NDArray[np.float32]:
@@ -123,5 +125,3 @@ def cut(plane: NDArray[np.float32], frame: Region) -> NDArray[np.float32]:
     image = Images.fromarray(np.ascontiguousarray(plane, np.float32))
     box = (frame.left * columns, frame.top * rows, frame.right * columns, frame.bottom * rows)
     return np.asarray(image.resize((CELLS, CELLS), Images.Resampling.BICUBIC, box=box))
-
-

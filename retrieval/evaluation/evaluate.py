@@ -62,20 +62,33 @@ def evaluate(
     ]
     if len(described) < 2:
         raise UserError(f"{len(described)} readable pictures are too few to evaluate; give a folder with more")
-    targets = np.array([label_of[path] for path, _, _ in described])
-    probabilities = within_groups(np.stack([row for _, row, _ in described]), targets, model.spec)
-    embeddings = np.stack([row for _, _, row in described])
+    found = [path for path, _, _ in described]
+    targets = np.array([label_of[path] for path in found])
+    probabilities = np.stack([row for _, row, _ in described])
+    return evaluate_answers(model, found, targets, probabilities, np.stack([row for _, _, row in described]), skipped)
+
+
+def evaluate_answers(
+    model: Embedder[Any],
+    paths: Sequence[Path],
+    targets: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    embeddings: NDArray[np.float32],
+    skipped: Sequence[SkippedPhoto],
+) -> Evaluation:
+    """Measure what was said of pictures with classes (n,): probabilities (n, classes) and embeddings (n, dim)."""
+    probabilities = within_groups(probabilities, targets, model.spec)
     return Evaluation(
-        pictures=len(described),
+        pictures=len(paths),
         classes=len(set(targets.tolist())),
         top1=top_k_accuracy(probabilities, targets, 1),
         top5=top_k_accuracy(probabilities, targets, 5),
         precision_at_1=precision_at_k(embeddings, targets, 1),
-        precision_at_10=precision_at_k(embeddings, targets, 10) if len(described) > 10 else nan,
+        precision_at_10=precision_at_k(embeddings, targets, 10) if len(paths) > 10 else nan,
         mean_average_precision=mean_average_precision(embeddings, targets),
         results=tuple(
             _result(model, path, row, int(target))
-            for (path, _, _), row, target in zip(described, probabilities, targets, strict=True)
+            for path, row, target in zip(paths, probabilities, targets, strict=True)
         ),
         skipped=tuple(skipped),
     )

@@ -6,6 +6,7 @@ and all others are the gallery; pictures alone in their class ask for nothing an
 """
 
 from collections.abc import Iterator
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,16 @@ def top_k_accuracy(probabilities: NDArray[np.floating], targets: Labels, k: int)
     of_target = np.take_along_axis(probabilities, targets[:, None], axis=1)
     # "not less" rather than "at least", so that NaN counts as a mistake.
     return float(np.mean((~(probabilities < of_target)).sum(axis=1) <= k))
+
+
+def interval(share: float, count: int) -> tuple[float, float]:
+    """Return between which shares the true one lies with 95 %, where `share` of `count` pictures is right.
+
+    Wilson (1927); unlike ± two standard errors it stays between 0 and 1, and holds for few pictures.
+    """
+    z = 1.96
+    centre, spread = share + z**2 / (2 * count), z * sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return max((centre - spread) / (1 + z**2 / count), 0.0), min((centre + spread) / (1 + z**2 / count), 1.0)
 
 
 def precision_at_k(embeddings: NDArray[np.float32], labels: Labels, k: int) -> float:

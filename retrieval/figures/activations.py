@@ -32,7 +32,7 @@ def layer_maps(model: Model, photo: Image.Image, layer: str) -> NDArray[np.float
     [values] = file.values(model.prepare(photo)[None], [layer])
     if values.ndim != 4:
         raise OptionError(f"{layer} of {model.spec.name} has no maps, but {values[0].size:,} values without a place")
-    return values[0].astype(np.float32)
+    return np.asarray(values[0], np.float32)
 
 
 def draw_activations(model: Model, photo: Image.Image, layer: str) -> Image.Image:
@@ -52,5 +52,3 @@ def draw_activations(model: Model, photo: Image.Image, layer: str) -> Image.Imag
     count, rows, columns = maps.shape
     title = f"{layer} of {model.spec.name}: the strongest of {count} maps of {rows} x {columns}"
     return tiles(pictures, captions, columns=COLUMNS, side=SIDE, title=title)
-
-

@@ -7,7 +7,20 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from index.errors import ModelError
-from retrieval.figures.drawing import ACCENT, GAP, GREY, INK, LINE, MARGIN, PAPER, SMALL, TEXT, font, shortened, text_width
+from retrieval.figures.drawing import (
+    ACCENT,
+    GAP,
+    GREY,
+    INK,
+    LINE,
+    MARGIN,
+    PAPER,
+    SMALL,
+    TEXT,
+    font,
+    shortened,
+    text_width,
+)
 from retrieval.models.graph_file import GraphFile, attributes
 
 BLUE = "#1c7ed6"

@@ -1,4 +1,4 @@
-"""What the pictures of networks and detections are drawn with: text, labelled tiles, heat colours, and saving a picture."""
+"""What pictures of networks and detections are drawn with: text, labelled tiles, heat colours, saving."""
 
 from collections.abc import Sequence
 from functools import cache

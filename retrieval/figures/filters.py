@@ -1,6 +1,5 @@
 """The filters of a network's first layer as a picture, as in figure 3 of Krizhevsky, Sutskever, Hinton (2012)."""
 
-
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,7 @@ BRIGHTEST = 0.995
 
 @dataclass(frozen=True, eq=False)
 class Filters:
-    """The filters (count, 3, rows, columns) of a first layer; `halves` where the network is divided, as that of 2012 is."""
+    """The filters (count, 3, rows, columns) of a first layer; `halves`: 2 for a divided network, as that of 2012."""
 
     weights: NDArray[np.float32]
     layer: str
@@ -80,5 +79,3 @@ def _paste(
     for number, pixels in enumerate(filters):
         picture = Image.fromarray(pixels.repeat(square, axis=0).repeat(square, axis=1))
         sheet.paste(picture, (place[0] + number % in_row * step[0], place[1] + number // in_row * step[1]))
-
-

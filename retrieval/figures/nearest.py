@@ -35,7 +35,7 @@ def most_exciting(
     """
     if not 0 <= unit < model.spec.fc7_dim:
         raise OptionError(f"{model.spec.name} has the units 0 to {model.spec.fc7_dim - 1} of fc7, and no {unit}")
-    paths = [path for photos in index.embeddings() for path in photos.paths]
+    paths = [path for photos in index.photos.embeddings() for path in photos.paths]
     described = embed_paths(model, paths, skipped=skipped, progress=progress)
     best = heapq.nlargest(top, ((float(photo.fc7[unit]), str(photo.path)) for photo in described))
     if not best:

@@ -11,6 +11,12 @@ from retrieval.models.model import Model
 from retrieval.models.runtime import Device
 
 
+def index_model_file(folder: Path) -> list[Path]:
+    """Return the model file that an index was made with, nothing for the built-in one. Raises IndexNotFoundError."""
+    with PhotoIndex.open(folder) as index:
+        return [] if index.model_path is None else [index.model_path]
+
+
 def load_index_model(
     folder: Path,
     named: Path | None,

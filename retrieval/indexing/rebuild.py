@@ -15,6 +15,7 @@ from retrieval.photos.files import current_stamp
 from retrieval.photos.scan import scan_folder
 from retrieval.pipeline.executor import Concurrency
 from retrieval.pipeline.progress import Progress
+from retrieval.searching.own_labels import carry_labels
 
 NAMED = 10
 """Photos at most that a message names in one command."""
@@ -26,6 +27,7 @@ def rebuild_index(
     folders: Sequence[Path],
     *,
     kind: str | None = None,
+    exclude: Callable[[Sequence[str]], Sequence[str]] = tuple,
     concurrency: Concurrency | None = None,
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
@@ -33,7 +35,8 @@ def rebuild_index(
 ) -> list[FolderReport]:
     """Rebuild the index in `place`, of all folders that it knows and of those that are named.
 
-    It has the `kind` of FAISS index that it had, or the one that is named. It is searched as it was until the new one
+    It has the `kind` of FAISS index that it had, or the one that is named, and leaves out what `exclude` makes of the
+    patterns that it had. It is searched as it was until the new one
     is finished; an interrupted run is resumed by the next one. `building` is told what is made at the end,
     `warn` where the model is another one.
     Raises UserError where photos that are known cannot be seen or read, and would be lost.
@@ -41,8 +44,11 @@ def rebuild_index(
     chosen, known = folders_at(place, folders)
     folders = [*known, *(folder for folder in chosen if folder not in known)]
     spec = model.spec
+    patterns = tuple(exclude(()))
     if known:
-        _check_that_all_can_be_seen(place, known)
+        with PhotoIndex.open(place) as old:
+            patterns = tuple(exclude(old.exclude))
+        _check_that_all_can_be_seen(place, known, patterns)
         # What is gone now had no photos any more.
         folders = [folder for folder in folders if folder not in known or os.path.isdir(folder)]
         with PhotoIndex.open(place) as old:
@@ -59,23 +65,31 @@ def rebuild_index(
         building=building,
     ) as index:
         # An interrupted run may have had others.
+        index.set_exclude(patterns)
         index.forget([root for root in index.roots() if not any(root.is_relative_to(folder) for folder in folders)])
         reports = index_folders(index, model, folders, concurrency=concurrency, progress=progress)
+        if known:
+            with PhotoIndex.open(place) as old:
+                lost = carry_labels(old, index, model)
+            if lost and warn is not None:
+                warn(
+                    f"None of the photos that taught these labels can be read, and they are left out: {', '.join(lost)}"
+                )
         # A drive can also be removed while the index is rebuilt.
         if known:
-            _check_that_all_can_be_seen(place, known)
-            unread = [*index.skipped(), *(photo for report in reports for photo in report.skipped)]
+            _check_that_all_can_be_seen(place, known, patterns)
+            unread = [*index.photos.skipped(), *(photo for report in reports for photo in report.skipped)]
             _check_that_none_is_lost(place, {photo.path: photo.reason for photo in unread})
     return reports
 
 
-def _check_that_all_can_be_seen(place: Path, roots: Iterable[Path]) -> None:
+def _check_that_all_can_be_seen(place: Path, roots: Iterable[Path], patterns: Sequence[str]) -> None:
     with PhotoIndex.open(place) as index:
         for root in roots:
-            scan = scan_folder(root)
-            for name in (*scan.unlisted, *scan.empty) if scan.photos else [b""]:
+            scan = scan_folder(root, patterns=patterns)
+            for name in (*scan.unlisted, *scan.empty) if scan.photos or scan.left_out else [b""]:
                 path = root / os.fsdecode(name)
-                if index.has_photos(path):
+                if index.photos.any_at(path):
                     command = shlex.join(["fc7", "forget", str(path), "--index", str(place)])
                     raise UserError(
                         f"{path} cannot be seen now, or has no photos any more: a rebuild would lose those of it that "
@@ -87,7 +101,7 @@ def _check_that_all_can_be_seen(place: Path, roots: Iterable[Path]) -> None:
 def _check_that_none_is_lost(place: Path, unread: Mapping[Path, str]) -> None:
     """Refuse to lose photos that were read when they were indexed, have not changed, and cannot be read now."""
     with PhotoIndex.open(place) as index:
-        stored = [photo for path in sorted(unread) if (photo := index.photo(path)) is not None]
+        stored = [photo for path in sorted(unread) if (photo := index.photos.at(path)) is not None]
     lost = [photo.path for photo in stored if photo.embedding is not None and photo.stamp == current_stamp(photo.path)]
     if lost:
         command = shlex.join(["fc7", "forget", *map(str, lost[:NAMED]), "--index", str(place)])

@@ -11,6 +11,7 @@ from retrieval.indexing.missing import gone_folders
 from retrieval.indexing.rebuild import rebuild_index
 from retrieval.indexing.watch import keep_in_step
 from retrieval.models.model import Model
+from retrieval.photos.exclusions import check_patterns
 from retrieval.pipeline.executor import Concurrency
 from retrieval.pipeline.progress import Progress
 
@@ -48,6 +49,8 @@ def update_index(
     rebuild: bool = False,
     watch: bool = False,
     kind: str | None = None,
+    exclude: Sequence[str] = (),
+    no_exclude: bool = False,
     retry_skipped: bool = False,
     concurrency: Concurrency | None = None,
     progress: Progress | None = None,
@@ -57,16 +60,24 @@ def update_index(
     """Bring the index in `place` up to date with folders, or with all that it knows, and yield the reports on them.
 
     With `rebuild` it is rebuilt, with `watch` there are reports again after each burst of changes, for ever: close the
-    generator to end that. The index is locked only while it is changed. `kind` of FAISS index is remembered. Raises
-    what `index_folders`, `rebuild_index`, `keep_in_step` and `open_for_model` do, and OptionError for a kind that FAISS
-    has not; where something is wrong with folders or kind, before there is an index.
+    generator to end that. The index is locked only while it is changed. `kind` of FAISS index is remembered, and so are
+    the patterns to `exclude`, besides those that were remembered before; with `no_exclude` these are forgotten first.
+    Raises what `index_folders`, `rebuild_index`, `keep_in_step` and `open_for_model` do, and OptionError for a kind
+    that FAISS has not and for what is no pattern; where something is wrong with folders, kind or patterns, before
+    there is an index.
     """
+    check_patterns(exclude)
+
+    def patterns(before: Sequence[str]) -> Sequence[str]:
+        return tuple(dict.fromkeys([*(() if no_exclude else before), *exclude]))
+
     if rebuild:
         yield rebuild_index(
             place,
             model,
             folders,
             kind=kind,
+            exclude=patterns,
             concurrency=concurrency,
             progress=progress,
             warn=warn,
@@ -80,6 +91,7 @@ def update_index(
     with open_index() as index:
         if kind is not None:
             index.set_kind(kind)
+        index.set_exclude(patterns(index.exclude))
         if not watch:
             yield index_folders(
                 index, model, folders, retry_skipped=retry_skipped, concurrency=concurrency, progress=progress

@@ -14,7 +14,8 @@ from index.index_writer import IndexWriter
 from index.records import SyncCounts
 from retrieval.indexing.index_folders import FolderReport, folders_to_index, index_folders
 from retrieval.models.model import Model
-from retrieval.photos.scan import has_photo_suffix, is_left_out
+from retrieval.photos.exclusions import IGNORE_FILE, is_left_out
+from retrieval.photos.scan import has_photo_suffix
 from retrieval.pipeline.executor import Concurrency
 from retrieval.pipeline.progress import Progress
 
@@ -51,7 +52,7 @@ def keep_in_step(
     """
     require_watchfiles()
     with open_index() as index:
-        chosen = folders_to_index(folders, index.roots(), index.knows)
+        chosen = folders_to_index(folders, index.roots(), index.photos.knows)
     first, waiting = True, dict[Path, None]()
     for burst in _watch(chosen):
         waiting |= dict.fromkeys(burst.folders)
@@ -60,7 +61,7 @@ def keep_in_step(
         try:
             with open_index() as index:
                 # What was forgotten meanwhile does not come back, unless it was named.
-                known = [folder for folder in waiting if folders or first or index.knows(folder)]
+                known = [folder for folder in waiting if folders or first or index.photos.knows(folder)]
                 retry = retry_skipped and first
                 if not known:
                     waiting.clear()
@@ -176,6 +177,8 @@ def _identities(folders: Sequence[Path]) -> dict[Path, tuple[int, int]]:
 def _matters(change: "Change", path: str) -> bool:
     name = os.fsencode(os.path.basename(path))
     # What is no file is a folder, or gone and perhaps was one.
+    if name == IGNORE_FILE:
+        return True
     return not is_left_out(name) and (has_photo_suffix(name) or not os.path.isfile(path))
 
 
@@ -190,7 +193,8 @@ def touched(folders: Sequence[Path], paths: Collection[str]) -> tuple[Path, ...]
         root = next((folder for folder in folders if path.is_relative_to(folder)), None)
         if root is None:  # a path that is no text comes in another spelling, and may lie in any of them
             return tuple(folders)
-        if any(is_left_out(os.fsencode(part)) for part in path.relative_to(root).parts):
+        parts = [os.fsencode(part) for part in path.relative_to(root).parts]
+        if any(is_left_out(part) for part in parts if part != IGNORE_FILE):
             continue
         while path != root and (path.is_symlink() or not path.is_dir()):
             path = path.parent

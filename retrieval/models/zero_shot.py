@@ -71,10 +71,10 @@ class ZeroShot:
 def embed_labels(half: TextHalf, labels: Sequence[str], *, prompt: str = PROMPT) -> NDArray[np.float32]:
     """Return the embeddings (n, dim) of labels, each put into the prompt. Raises OptionError, and what `embed` does."""
     if not labels:
-        raise OptionError("there are no labels; give some with commas between: --labels cat,dog")
+        raise OptionError("there are no labels", hint="give some with commas between: --labels cat,dog")
     for label in labels:
         if not label.strip():
-            raise OptionError("a label is empty; give words with single commas between: --labels cat,dog")
+            raise OptionError("a label is empty", hint="give words with single commas between: --labels cat,dog")
     if "{}" not in prompt:
         raise OptionError(f"the prompt {prompt!r} has no {{}} where the label goes; write for example {PROMPT!r}")
     return half.embed([prompt.replace("{}", label) for label in labels])
@@ -84,10 +84,10 @@ def naming(model: Ensemble, labels: Sequence[str] = (), *, prompt: str | None = 
     """Return what names photos: a model by its classes, or by `labels`. Raises ModelError where it can do neither."""
     if not labels:
         if prompt is not None:
-            raise OptionError("a prompt is for labels; give some with --labels")
+            raise OptionError("a prompt is for labels", hint="give some with --labels")
         require_classes(model.spec)
         return model
     [first, *others] = model.models
     if others or model.crops != 1:
-        raise OptionError("labels are compared by one model, on one crop; leave out the other -m and --crops")
+        raise OptionError("labels are compared by one model, on one crop", hint="leave out the other -m and --crops")
     return ZeroShot(first, labels, prompt=PROMPT if prompt is None else prompt)

@@ -1,6 +1,6 @@
 """Finds the photos in folders, and looks no further than their names and stamps.
 
-Hidden files and folders are left out, and so are `@eaDir` (thumbnails that a Synology NAS keeps) and `node_modules`.
+Hidden files and folders are left out, and so is what `exclusions.py` names and what people say.
 A symbolic link to a file counts as the file; one to a folder is not followed, so that no photo is found twice and no
 search goes round in circles, and noted where it leads elsewhere.
 """
@@ -8,16 +8,17 @@ search goes round in circles, and noted where it leads elsewhere.
 import errno
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from index.errors import PhotoError
 from index.records import FileStamp, SkippedPhoto
+from retrieval.photos.exclusions import IGNORE_FILE, Exclusions
 from retrieval.photos.files import file_error_reason, stamp_of
 from retrieval.photos.formats import PHOTO_SUFFIXES, UNREAD_SUFFIXES
 
 LINK = "a link to a folder, which is not followed; name that folder itself"
-_LEFT_OUT = {b"@eaDir", b"node_modules"}
 _NOT_THERE = {errno.ENOENT, errno.ELOOP}  # gone since it was listed, or a symbolic link to itself
 
 
@@ -32,51 +33,76 @@ class FolderScan:
     """Empty folders, which may be mount points of unplugged drives."""
     unread: dict[str, int] = field(default_factory=dict)
     """Files of other kinds of pictures, counted by suffix, the most frequent first."""
+    left_out: bool = False
+    """Whether something was left out that is not hidden: then a folder without photos is no empty mount point."""
 
 
-def scan_folder(folder: Path) -> FolderScan:
-    """Find every photo in a folder and the folders below it; what cannot be listed is noted, never raised."""
+def scan_folder(folder: Path, *, root: Path | None = None, patterns: Sequence[str] = ()) -> FolderScan:
+    """Find every photo in a folder and the folders below it; what cannot be listed is noted, never raised.
+
+    `patterns` say what is left out besides what ignore files say. Both are relative to `root` where the folder is only
+    a part of that.
+    """
     photos: dict[bytes, FileStamp] = {}
     unlisted: dict[bytes, str] = {}
     empty: list[bytes] = []
     unread = Counter[str]()
-    pending = [b""]
+    left_out = False
+    try:
+        pending = [(b"", Exclusions.made(root or folder, patterns, folder))]
+    except PhotoError as error:
+        return FolderScan({}, {b"": str(error)})
     while pending:
-        parent = pending.pop()
+        parent, rules = pending.pop()
         place = os.path.join(os.fsencode(folder), parent)
-        is_empty, something_gone = True, False
+        parent_name = os.path.basename(place.rstrip(b"/"))
+        something_gone = False
         try:
             before = os.stat(place)
-            with os.scandir(place) as entries:
-                for entry in entries:
-                    is_empty = False
-                    path = parent + b"/" + entry.name if parent else entry.name
-                    if is_left_out(entry.name):
-                        continue
-                    try:
-                        if entry.is_dir(follow_symlinks=False):
-                            pending.append(path)
-                        elif entry.is_dir():
-                            if not _lies_in(entry.path, folder):
-                                unlisted[path] = LINK
-                        elif has_photo_suffix(entry.name) and entry.is_file():
-                            photos[path] = stamp_of(entry.stat())
-                        elif (suffix := _suffix(entry.name)) in UNREAD_SUFFIXES and entry.is_file():
-                            unread[suffix] += 1
-                    except OSError as error:
-                        something_gone = True
-                        if error.errno not in _NOT_THERE:
-                            unlisted[path] = file_error_reason(error)
+            with os.scandir(place) as listed:
+                entries = list(listed)
+            if any(entry.name == IGNORE_FILE for entry in entries):
+                rules = rules.entering(parent)
+            for entry in entries:
+                path = parent + b"/" + entry.name if parent else entry.name
+                if rules.has_name(entry.name, parent_name):
+                    left_out |= not entry.name.startswith(b".")
+                    continue
+                try:
+                    is_folder = entry.is_dir()
+                    suffix = "" if is_folder else _suffix(entry.name)
+                    is_photo = not is_folder and has_photo_suffix(entry.name) and entry.is_file()
+                    is_unread = suffix in UNREAD_SUFFIXES and entry.is_file()
+                    if (is_folder or is_photo or is_unread) and rules.leave_out(path, folder=is_folder):
+                        left_out = True
+                    elif is_photo:
+                        photos[path] = stamp_of(entry.stat())
+                    elif is_unread:
+                        unread[suffix] += 1
+                    elif is_folder and not entry.is_symlink():
+                        pending.append((path, rules))
+                    elif is_folder and not _lies_in(entry.path, folder):
+                        unlisted[path] = LINK
+                except OSError as error:
+                    something_gone = True
+                    if error.errno not in _NOT_THERE:
+                        unlisted[path] = file_error_reason(error)
             # A file that is gone since it was listed was removed, unless its whole drive was.
             if something_gone and not os.path.samestat(before, os.stat(place)):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         except OSError as error:
             unlisted[parent] = file_error_reason(error)
+        except PhotoError as error:
+            unlisted[parent] = str(error)
         else:
-            if is_empty:
+            if not entries:
                 empty.append(parent)
     return FolderScan(
-        dict(sorted(photos.items())), dict(sorted(unlisted.items())), tuple(sorted(empty)), dict(unread.most_common())
+        dict(sorted(photos.items())),
+        dict(sorted(unlisted.items())),
+        tuple(sorted(empty)),
+        dict(unread.most_common()),
+        left_out,
     )
 
 
@@ -112,11 +138,6 @@ def expand_paths(paths: Iterable[Path], *, skipped: list[SkippedPhoto] | None = 
                 skipped.append(SkippedPhoto(path, "no photos in this folder"))
             skipped += (SkippedPhoto(path / os.fsdecode(name), reason) for name, reason in scan.unlisted.items())
     return photos
-
-
-def is_left_out(name: bytes) -> bool:
-    """Tell whether a file or folder of this name is left out of every search."""
-    return name.startswith(b".") or name in _LEFT_OUT
 
 
 def has_photo_suffix(name: bytes) -> bool:

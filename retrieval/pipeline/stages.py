@@ -15,7 +15,9 @@ from index.catalog.rows import has_direction
 from index.errors import OutOfMemoryError, PhotoError
 from index.records import FileStamp, NewPhoto
 from retrieval.models.model import Model
+from retrieval.photos.decode import Photo
 from retrieval.photos.files import content_hash, read_stamped
+from retrieval.photos.thumbnail import encode, thumbnail
 from retrieval.pipeline.executor import Concurrency, compute_ahead, photo_threads, run_ahead
 from retrieval.pipeline.memory import MemoryBudget, decode_within_budget, shared_budget
 
@@ -49,7 +51,7 @@ class ReadPhoto:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedPhoto:
-    """Pixels (crop, crop, 3) for the network, with width and height of the upright picture.
+    """Pixels (crop, crop, 3) for the network, with width and height of the upright picture, and its thumbnail.
 
     `missing` says which part of its file is missing, None for a whole one.
     """
@@ -57,6 +59,7 @@ class PreparedPhoto:
     width: int
     height: int
     pixels: NDArray[np.uint8]
+    thumbnail: bytes
     missing: str | None = None
 
 
@@ -120,12 +123,12 @@ def read_content(path: Path) -> Content:
 
 def prepare_photo(model: Model, data: bytes, budget: MemoryBudget | None = None) -> PreparedPhoto:
     """Decode a photo, when the budget of memory has room for it, and prepare it for a model. Raises PhotoError."""
-    return decode_within_budget(
-        data,
-        lambda photo: PreparedPhoto(photo.width, photo.height, model.prepare(photo.image), photo.missing),
-        shorter_side=model.spec.resize,
-        budget=budget,
-    )
+
+    def prepare(photo: Photo) -> PreparedPhoto:
+        small = encode(thumbnail(photo.image))
+        return PreparedPhoto(photo.width, photo.height, model.prepare(photo.image), small, photo.missing)
+
+    return decode_within_budget(data, prepare, shorter_side=model.spec.resize, budget=budget)
 
 
 def embed_photos(model: Model, batch: Sequence[tuple[ReadPhoto, PreparedPhoto | PhotoError]]) -> EmbeddedBatch:
@@ -149,6 +152,7 @@ def embed_photos(model: Model, batch: Sequence[tuple[ReadPhoto, PreparedPhoto | 
                 height=prepared.height,
                 embedding=embedding,
                 labels=model.top_predictions(probabilities, count),
+                thumbnail=prepared.thumbnail,
                 missing=prepared.missing,
             )
             if has_direction(embedding)

@@ -16,11 +16,12 @@ from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SkippedPhoto
 from retrieval.models.model import Model
 from retrieval.photos.decode import Photo
-from retrieval.photos.files import MAX_BYTES, check_size, current_stamp
+from retrieval.photos.files import MAX_BYTES, check_size
 from retrieval.photos.scan import expand_paths
 from retrieval.pipeline.embed import STANDARD_INPUT
 from retrieval.pipeline.executor import Concurrency, run_in_batches
 from retrieval.pipeline.memory import decode_within_budget
+from retrieval.pipeline.reuse import stored_embedding
 from retrieval.pipeline.stages import NOTHING_FOUND
 
 if TYPE_CHECKING:
@@ -88,14 +89,19 @@ def embed_query_photos(
 
     Those of which a part is missing are appended to `incomplete` too. A photo that is in the index, and has not changed
     or cannot be reached now, is not read. With a `box` only that region is looked at, as if it had been cut out; with
-    `mirror` a photo is averaged with its mirror image, and `main_part` cuts the part out of it that is looked at. Raises UserError for a box that does not lie inside.
+    `mirror` a photo is averaged with its mirror image, and `main_part` cuts the part out of it that is
+    looked at. Raises UserError for a box that does not lie inside.
     """
 
     def jobs(photos: Sequence[Path]) -> Iterator[tuple[_Source, Callable[[], NDArray[np.uint8]]]]:
         for path in photos:
             # Standard input is read here and not in a thread, which Ctrl-C could not wake from waiting for it.
             piped = standard_input.read(MAX_BYTES + 1) if standard_input and path == STANDARD_INPUT else None
-            stored = None if box or mirror or main_part or piped is not None else _stored_embedding(index, path, model.spec.dim)
+            stored = (
+                None
+                if box or mirror or main_part or piped is not None
+                else stored_embedding(index, path, model.spec.dim, unseen=True)
+            )
             if stored is None:
                 yield (
                     _Source(path, None),
@@ -155,7 +161,7 @@ def is_text(path: Path, index: PhotoIndex, model: Model) -> bool:
     """
     if not model.spec.text or path == STANDARD_INPUT or os.path.lexists(path):
         return False
-    return index.photo(path) is None
+    return index.photos.at(path) is None
 
 
 def _embedded(
@@ -180,13 +186,6 @@ def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a vector (dim,) that is not zero at unit length."""
     length = np.linalg.norm(vector.astype(np.float64))
     return (vector / length).astype(np.float32)
-
-
-def _stored_embedding(index: PhotoIndex, path: Path, dim: int) -> NDArray[np.float32] | None:
-    photo = index.photo(path)
-    if photo is None or photo.embedding is None or len(photo.embedding) != dim:  # damaged, if it has another length
-        return None
-    return photo.embedding if current_stamp(path) in (photo.stamp, None) else None
 
 
 def _views(

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from retrieval.evaluation.metrics import interval
 from retrieval.models.model import Model
 from retrieval.models.spec import ClassGroup, ClassName, ModelSpec, group_slices
 from training.data.augment import Normalisation, centre_crops
@@ -96,7 +97,8 @@ def export_model(
         network.cpu()
         # Those that cannot be read are known by now.
         measured = len(validation) - len(validation.skipped)
-        accuracy = {"top1": round(top1, 4), "top5": round(top5, 4), "pictures": measured}
+        spread = [round(bound, 4) for bound in interval(top1, measured)]
+        accuracy = {"top1": round(top1, 4), "top1_interval": spread, "top5": round(top5, 4), "pictures": measured}
     description = Description(
         classes=checkpoint.classes,
         training=_training(checkpoint),
@@ -217,11 +219,23 @@ def _central(pixels: Tensor, crop: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return pixels[:, edge : edge + crop, edge : edge + crop].numpy()
 
 
-PRIVATE = {"root", "learned", "start_learned", "licence", "sources", "cache", "teacher_file", "answers", "kept"}
+PRIVATE = {
+    "root",
+    "learned",
+    "start_learned",
+    "start_file",
+    "licence",
+    "sources",
+    "cache",
+    "teacher_file",
+    "answers",
+    "kept",
+}
 """What a checkpoint says of its pictures that is nobody else's business, or has a place of its own."""
 
 
 def _training(checkpoint: Checkpoint) -> dict[str, Any]:
     data = {name: value for name, value in checkpoint.data.items() if name not in PRIVATE}
-    seconds = round(sum(row.seconds for row in checkpoint.history))
-    return {**data, "recipe": checkpoint.recipe.to_dict(), "epochs_done": len(checkpoint.history), "seconds": seconds}
+    epochs = [row for row in checkpoint.history if row.epoch > 0]
+    seconds = round(sum(row.seconds for row in epochs))
+    return {**data, "recipe": checkpoint.recipe.to_dict(), "epochs_done": len(epochs), "seconds": seconds}

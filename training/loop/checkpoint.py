@@ -1,6 +1,5 @@
 """Checkpoints: all that training needs to go on exactly, in one file of tensors and plain values."""
 
-import errno
 import json
 import os
 import zipfile
@@ -17,14 +16,11 @@ from retrieval.models.spec import ClassGroup, ClassName
 from training.data.augment import Normalisation
 from training.errors import CheckpointError
 from training.loop.recipe import Recipe
+from training.loop.run_folder import recovery_hint
 from training.networks.alexnet import AlexNet
 from training.networks.architectures import AlexNetConfig
 
 FORMAT_VERSION = 1
-LAST, BEST = "last.pt", "best.pt"
-"""The checkpoints in a run's folder: where to go on, and what to use."""
-
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True)
@@ -209,15 +205,3 @@ class Checkpoint:
                 f"the checkpoint's weights do not fit the architecture {self.config.arch} that it names"
             ) from error
         return network.eval()
-
-
-def recovery_hint(run: Path, error: Exception | None = None) -> str:
-    """Return what to do where a file could not be written into a run's folder.
-
-    That is for want of room, unless an OSError says otherwise.
-    """
-    full = not isinstance(error, OSError) or error.errno in NO_ROOM
-    if os.path.exists(run / LAST):
-        first = "Make room" if full else "See to that"
-        return f"the last good checkpoint is untouched. {first} and resume it with --resume"
-    return "make room and start again" if full else "choose another place with -o"

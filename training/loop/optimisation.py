@@ -15,19 +15,31 @@ from training.networks.alexnet import AlexNet
 def make_optimizer(network: torch.nn.Module, recipe: Recipe) -> torch.optim.SGD:
     """Return the optimizer that a recipe asks for."""
     return torch.optim.SGD(
-        parameter_groups(network, recipe.weight_decay),
+        parameter_groups(network, recipe.weight_decay, lower=recipe.lower_lr),
         lr=recipe.lr,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
     )
 
 
-def parameter_groups(network: torch.nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Return the optimizer's groups: weights decay, biases and the scales of normalisation do not."""
-    parameters = list(network.parameters())
+def parameter_groups(network: torch.nn.Module, weight_decay: float, *, lower: float = 1.0) -> list[dict[str, object]]:
+    """Return the optimizer's groups: weights decay, biases and the scales of normalisation do not.
+
+    With `lower` below 1 there are two more, of the layers below fc8, whose rate is that share (`scale`).
+    """
+    named = list(network.named_parameters())
+    parts = [(1.0, named)]
+    if lower != 1:
+        scores = [(name, p) for name, p in named if "fc8" in name.split(".")]
+        parts = [(1.0, scores), (lower, [(name, p) for name, p in named if "fc8" not in name.split(".")])]
     return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {
+            "params": [p for _, p in part if (p.ndim > 1) == decays],
+            "weight_decay": weight_decay if decays else 0.0,
+            "scale": scale,
+        }
+        for scale, part in parts
+        for decays in (True, False)
     ]
 
 
@@ -59,6 +71,12 @@ def stalled(history: Sequence[EpochMetrics]) -> int:
 
     best = max(range(len(history)), key=goodness, default=-1)
     return len(history) - 1 - best
+
+
+def gained(history: Sequence[EpochMetrics]) -> bool:
+    """Return whether the last epoch is better than what was there before the first, which `history` begins with."""
+    first, last = history[0], history[-1]
+    return (last.validation_top1, -last.validation_loss) > (first.validation_top1, -first.validation_loss)
 
 
 def chosen_precision(recipe: Recipe, device: torch.device) -> torch.dtype:

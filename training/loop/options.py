@@ -12,14 +12,28 @@ class Option(NamedTuple):
     help: str
 
 
-def options_of(by_arch: Mapping[str, Any]) -> list[Option]:
-    """Return an option for each `Annotated[type, help]` value of a dataclass, given its defaults by architecture."""
+def options_of(by_arch: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]] | None = None) -> list[Option]:
+    """Return an option for each `Annotated[type, help]` value of a dataclass, given its defaults by architecture.
+
+    `others` are other defaults, by the flag that brings them.
+    """
     hints = get_type_hints(type(next(iter(by_arch.values()))), include_extras=True)
     return [
-        Option(name, hint.__origin__, f"{_sentence(hint.__metadata__[0])}  [default: {_default(name, by_arch)}]")
+        Option(
+            name,
+            hint.__origin__,
+            f"{_sentence(hint.__metadata__[0])}  [default: {_defaults(name, by_arch, others or {})}]",
+        )
         for name, hint in hints.items()
         if hasattr(hint, "__metadata__")
     ]
+
+
+def _defaults(name: str, by_arch: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return what holds, and after it what holds with a flag, where that is something else."""
+    usual = _default(name, by_arch)
+    with_flags = ((flag, _default(name, values)) for flag, values in others.items())
+    return "; ".join([usual, *(f"with {flag} {value}" for flag, value in with_flags if value != usual)])
 
 
 def _default(name: str, by_arch: Mapping[str, Any]) -> str:

@@ -4,17 +4,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from index.errors import OptionError
 from index.records import SkippedPhoto
+from retrieval.evaluation.metrics import interval
+from retrieval.logistic_regression import CrossValidation
 from training.data.dataset import Dataset, Split
 from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
 from training.data.pictures import Pictures, load_dataset
 from training.distillation.lesson import Lesson
 from training.errors import DatasetError
+from training.head.learn import FOLDS
 from training.loop.distributed import Processes
 from training.loop.hardware import Hardware
 from training.loop.recipe import Recipe
 from training.loop.report import Report, tell_skipped
+from training.loop.trainer import Trainer
 from training.networks.alexnet import feature_grid
 from training.networks.architectures import AlexNetConfig
 from training.pretrained.fine_tuning import PretrainedWeights
@@ -102,6 +109,18 @@ def tell_known(dataset: Dataset, start: PretrainedWeights, report: Report) -> No
                 f"{known} of the {len(dataset.validation)} validation pictures are among those that {start.name} "
                 "learned from: accuracy will look better than it is"
             )
+
+
+def tell_start(trainer: Trainer, found: CrossValidation, labels: NDArray[np.int64], report: Report) -> None:
+    """Validate a network whose fc8 was fitted, and note how good that alone is."""
+    top1 = float((found.probabilities.argmax(1) == labels).mean())
+    low, high = interval(top1, len(labels))
+    of_label = found.probabilities[np.arange(len(labels)), labels]
+    trainer.validate_start(-float(np.log(np.maximum(of_label, 1e-12)).mean()), top1)
+    report.note(
+        f"the last layer alone: top-1 {top1:.1%} ({low:.1%} to {high:.1%} with 95 % confidence) in {FOLDS}-fold "
+        f"cross-validation; {trainer.history[0].validation_top1:.1%} of the validation pictures"
+    )
 
 
 def describe_data(dataset: Dataset, pictures: Pictures, start: PretrainedWeights | None) -> dict[str, Any]:

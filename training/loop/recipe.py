@@ -32,6 +32,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "validation": (0, 1),
     "seed": (0, 2**32 - 1),
     "head_epochs": (0, math.inf),
+    "lower_lr": (0, 1),
     "stop_after": (0, math.inf),
     "label_share": (0, 1),
     "imitation": (0, math.inf),
@@ -74,7 +75,10 @@ class Recipe:
         Precision, "auto: bfloat16 where the processor multiplies matrices of it, else float32; float16: GPUs"
     ]
     seed: Annotated[int, "seed of everything random"]
-    head_epochs: Annotated[int, "first epochs in which only fc8 learns, for fine-tuning"] = 0
+    head_epochs: Annotated[int, "first epochs in which only fc8 learns"] = 0
+    lower_lr: Annotated[
+        float, "rate of the layers below fc8, as a share of --lr; below 1 they keep their batch statistics"
+    ] = 1.0
     stop_after: Annotated[int, "epochs without a better validation top-1 after which to stop; 0: never"] = 0
     label_share: Annotated[float, "with --teacher: weight of a label beside the teacher's probabilities"] = 0.5
     imitation: Annotated[float, "with --teacher: weight of the cosine to its embedding, of pool5 and of fc7"] = 2.5
@@ -103,30 +107,26 @@ class Recipe:
         return replace(self, **{name: value for name, value in values.items() if value is not None})
 
     def for_fine_tuning(self) -> "Recipe":
-        """Return the recipe for a pretrained network: the new fc8 first, then all, slowly."""
+        """Return the recipe for a pretrained network whose fc8 fits already: all learn slowly, those below slowest."""
         return replace(
             self,
-            epochs=30,
+            epochs=10,
             batch_size=32,
-            lr=0.01,
+            lr=0.001,
+            lower_lr=0.1,
             nesterov=True,
             schedule="cosine",
             warmup=1.0,
-            label_smoothing=0.1,
-            dropout=0.5,
+            label_smoothing=0.0,
             grow="",
             mixup=0.0,
             cutmix=0.0,
             erasing=0.0,
             blur=0.0,
             ema=0.0,
-            head_epochs=5,
-            stop_after=10,
+            validation=0.2,
+            stop_after=3,
         )
-
-    def with_all_learning(self) -> "Recipe":
-        """Return a copy in which fc8 learns alone for a third of the epochs at most."""
-        return replace(self, head_epochs=min(self.head_epochs, self.epochs // 3))
 
     def crops(self, full: int) -> tuple[tuple[float, int], ...]:
         """Return (share of the training done, side of the crops) in rising order, ending at `full` pixels.
@@ -199,4 +199,4 @@ RECIPES: Mapping[str, Recipe] = {
 
 def recipe_options() -> list[Option]:
     """Return the values of a recipe that the command line offers."""
-    return options_of(RECIPES)
+    return options_of(RECIPES, {"--from": {arch: recipe.for_fine_tuning() for arch, recipe in RECIPES.items()}})

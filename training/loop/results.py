@@ -4,17 +4,23 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from index.files import replacing
 from retrieval.evaluation.evaluate import Evaluation
 from retrieval.models.spec import ClassName
 from retrieval.text import csv_line
 from training.errors import RunError
-from training.loop.checkpoint import EpochMetrics, recovery_hint
+from training.loop.run_folder import recovery_hint
+
+if TYPE_CHECKING:
+    from training.loop.checkpoint import EpochMetrics
 
 
-def write_metrics(path: Path, history: Sequence[EpochMetrics]) -> None:
+def write_metrics(path: Path, history: "Sequence[EpochMetrics]") -> None:
     """Write a line an epoch. Raises RunError where the file cannot be written."""
+    from training.loop.checkpoint import EpochMetrics  # needs torch, which the other tables do without
+
     names = [column.name for column in fields(EpochMetrics)]
     rows = ([round(value, 6) for value in asdict(row).values()] for row in history)
     _write(path, [names, *rows])

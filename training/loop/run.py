@@ -13,7 +13,7 @@ import torch
 from index.errors import OptionError
 from index.records import SkippedPhoto
 from retrieval.evaluation.evaluate import Evaluation, evaluate
-from retrieval.models.model import Model
+from retrieval.models.model import Model, model_file
 from retrieval.models.runtime import require_onnxruntime
 from retrieval.models.spec import ModelSpec, group_slices
 from training.data.dataset import Dataset
@@ -25,21 +25,27 @@ from training.distillation.objective import TeacherObjective, check_unmixed
 from training.errors import CheckpointError, DatasetError, RunError
 from training.export.embedding import EmbeddingRecipe
 from training.export.export import export_model
-from training.loop.checkpoint import BEST, LAST, Checkpoint, EpochMetrics
+from training.head.scores import fit_scores
+from training.head.train_head import write_head
+from training.loop.checkpoint import Checkpoint, EpochMetrics
 from training.loop.hardware import Hardware, why_not_compiled
 from training.loop.interrupt import deferred_interrupts
-from training.loop.optimisation import chosen_precision, name_of, stalled
-from training.loop.prepare import check_crops, describe_data, fitted_recipe, load_splits, tell_known
+from training.loop.optimisation import chosen_precision, gained, name_of, stalled
+from training.loop.prepare import check_crops, describe_data, fitted_recipe, load_splits, tell_known, tell_start
 from training.loop.recipe import RECIPES, Recipe
 from training.loop.report import Report, tell_skipped
 from training.loop.results import write_confusion, write_metrics, write_mistakes
-from training.loop.run_folder import ANSWERS, CONFUSION, METRICS, MISTAKES, MODEL, make_folder, take_folder
+from training.loop.run_folder import ANSWERS, BEST, CONFUSION, LAST, METRICS, MISTAKES, MODEL, make_folder, take_folder
 from training.loop.trainer import Trainer, drawn
 from training.networks.alexnet import AlexNet, with_batch_norm
 from training.networks.architectures import CONFIGS, AlexNetConfig
 from training.pretrained.fine_tuning import PretrainedWeights
 
 SECONDS_BETWEEN_CHECKPOINTS = 300
+FEW_PICTURES = 2000
+"""With fewer, the last layer of a pretrained network names more right than a network learned from nothing."""
+RISING = 1.5
+"""How many times its first value the loss has to be for it to be said."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ def train(
     report: Report,
     config: AlexNetConfig | None = None,
     start: PretrainedWeights | None = None,
+    start_file: Path | None = None,
     fit_batch: bool = True,
     fit_rate: bool = True,
     names: Path | None = None,
@@ -81,9 +88,11 @@ def train(
     With a `teacher`, a model file, the network learns what that says of the pictures, and labels beside where there are
     some. In `cache` decoded pictures and the teacher's answers are kept; without it answers lie in `out`.
     `config` is by default that of `recipe.arch`; `start` gives one with weights to fine-tune, and how its pictures are
-    normalised. `fit_batch` takes smaller batches for a set of few pictures, and `fit_rate` then a lower rate. A first
-    SIGINT or SIGTERM saves after the batch in hand, or after validation, and returns. Raises
-    DatasetError, RunError, CheckpointError, ModelError and MissingPackageError.
+    normalised. Without a teacher its last layer is learned first, and fine-tuning makes the model only if the last
+    epoch is better in validation; otherwise it is that of `train_head` for `start_file`, where that is a model file.
+    `fit_batch` takes smaller batches for a set of few pictures, and `fit_rate` then a lower rate. A first SIGINT or
+    SIGTERM saves after the batch in hand, or after validation, and returns. Raises DatasetError, RunError,
+    CheckpointError, ModelError and MissingPackageError.
     """
     require_onnxruntime()  # needed last, after hours perhaps
     sources = [Source(data)] if isinstance(data, Path) else list(data)
@@ -117,6 +126,11 @@ def train(
             epoch = min(epoch, sum(map(drawn, dataset.draws)))
         fitted = fitted_recipe(recipe, epoch, hardware.processes, fit_batch=fit_batch, fit_rate=fit_rate, report=report)
         network = start.network(shape, len(dataset.classes)) if start else AlexNet(shape, len(dataset.classes))
+        if start is None and lesson is None and len(pictures) < FEW_PICTURES:
+            report.note(
+                f"{len(pictures)} pictures are few to learn a network from nothing: --from builtin --head takes "
+                "seconds, and names more of them right"
+            )
         normalisation = learn_normalisation(fitted, pictures, known=start.normalisation if start else None)
         if lesson and start and CONFIGS[shape.arch].batch_norm and not shape.batch_norm:
             # A model file has it merged into its weights.
@@ -124,14 +138,16 @@ def train(
             shape = network.config
         fitted = fitted.changed(mean="colour" if normalisation.mean.shape[-1] == 1 else "picture")
         described = describe_data(dataset, pictures, start)
+        if start_file is not None:
+            described["start_file"] = str(start_file)
         if lesson or len(sources) > 1 or dataset.draws or cache:
             described |= describe_sources(sources, lesson, taught, cache)
         checkpoint = Checkpoint(shape, fitted, dataset.classes, normalisation, {}, described, groups=dataset.groups)
-        return (
-            _trainer(checkpoint, network, pictures, validation, hardware, report, dataset, lesson),
-            checkpoint,
-            dataset,
-        )
+        first = fit_scores(network, pictures, normalisation, seed=recipe.seed) if start and not lesson else None
+        trainer = _trainer(checkpoint, network, pictures, validation, hardware, report, dataset, lesson)
+        if first is not None:
+            tell_start(trainer, *first, report)
+        return trainer, checkpoint, dataset
 
     processes = hardware.processes
     with ExitStack() as held:
@@ -251,8 +267,15 @@ def _learn(
         return TrainResult(out, tuple(trainer.history), tuple(skipped))
 
     def finish() -> tuple[ModelSpec, Evaluation]:
+        best = Checkpoint.load(out / BEST)
+        if best.history and best.epoch == 0:
+            report.note("fine-tuning gains nothing in validation: the model is the start with a last layer of its own")
+            base = model_file(Path(best.data.get("start_file", "")))
+            if base.suffix == ".onnx" and os.path.isfile(base):
+                head = write_head(Model.load(base, threads=1), base, dataset, out, report=report, seed=recipe.seed)
+                return head.spec, head.evaluation
         spec = export_model(
-            Checkpoint.load(out / BEST),
+            best,
             out / MODEL,
             pictures=trainer.pictures,
             validation=trainer.validation,
@@ -278,11 +301,15 @@ def _run_epochs(
         report.batch(trainer.epoch + 1, recipe.epochs, done, total, loss, top1, rate)
 
     saved = time.monotonic()
+    if trainer.history and trainer.epoch == 0 and not trainer.step:
+        trainer.save_into(checkpoint)
+        trainer.processes.on_main(partial(_save, trainer, checkpoint, out, whole=True))
 
     def stop() -> bool:
         # An epoch may take an hour: it is left, saved and resumed at once, which costs next to nothing.
         return interrupted() or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS
 
+    told = False
     with deferred_interrupts() as interrupted:
         while trainer.epoch < recipe.epochs:
             if _gets_no_better(trainer, since=checkpoint.patience_from):
@@ -295,6 +322,9 @@ def _run_epochs(
             saved = time.monotonic()
             if whole:
                 report.epoch(trainer.history[-1], recipe.epochs)
+                if not told and trainer.history[-1].train_loss > RISING * trainer.history[0].train_loss:
+                    told = True
+                    report.note(f"the loss rises; a new run with an --lr below {recipe.lr:g} may learn more")
             # A signal may have come in validation, too.
             if trainer.processes.any(interrupted()):
                 return False
@@ -303,17 +333,30 @@ def _run_epochs(
 
 def _save(trainer: Trainer, checkpoint: Checkpoint, out: Path, *, whole: bool) -> None:
     # last.pt comes last: what it says is done, is done, wherever a power cut falls.
-    if whole and stalled(trainer.history) == 0:
+    if whole and _makes_the_model(trainer):
         checkpoint.save(out / BEST)
     if whole:
         write_metrics(out / METRICS, trainer.history)
     checkpoint.save(out / LAST)
 
 
+def _makes_the_model(trainer: Trainer) -> bool:
+    """Return whether the model is to be that of the epoch that has just ended, as far as is known by now.
+
+    In fine-tuning it is the last epoch or none: the best of many epochs, by few pictures, is the luckiest.
+    """
+    history = trainer.history
+    if history[0].epoch > 0:
+        return stalled(history) == 0
+    return len(history) == 1 or (trainer.epoch == trainer.recipe.epochs and gained(history))
+
+
 def _gets_no_better(trainer: Trainer, *, since: int) -> bool:
     """Return whether to stop early; while crops are still to grow, there is more to come."""
     patience, history = trainer.recipe.stop_after, trainer.history
     full = bool(history) and history[-1].side == trainer.network.config.crop
+    if full and history[0].epoch == 0 and stalled(history) < len(history) - 1:
+        return False  # it gains, and the model is that of the last epoch
     return full and 0 < patience <= min(stalled(history), trainer.epoch - since)
 
 

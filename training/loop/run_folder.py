@@ -1,5 +1,6 @@
 """The folder of a training run: names of its files, and that one run at a time can write there."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Sequence
@@ -8,12 +9,17 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from training.errors import RunError
-from training.loop.checkpoint import LAST, recovery_hint
+
+LAST, BEST = "last.pt", "best.pt"
+"""The checkpoints: where to go on, and what to use."""
 
 MODEL = "model.onnx"
 METRICS, CONFUSION, MISTAKES = "metrics.csv", "confusion.csv", "mistakes.csv"
 ANSWERS = "answers"
 """The folder in which a teacher's answers lie, where no other is named."""
+
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def make_folder(out: Path, roots: Sequence[Path], held: ExitStack, *, cache: Path | None = None) -> None:
@@ -60,3 +66,15 @@ def take_folder(out: Path, held: ExitStack) -> None:
             raise RunError(
                 f"{path} is a folder where the run is to write a file; move it, or choose another folder with -o"
             )
+
+
+def recovery_hint(run: Path, error: Exception | None = None) -> str:
+    """Return what to do where a file could not be written into a run's folder.
+
+    That is for want of room, unless an OSError says otherwise.
+    """
+    full = not isinstance(error, OSError) or error.errno in NO_ROOM
+    if os.path.exists(run / LAST):
+        first = "Make room" if full else "See to that"
+        return f"the last good checkpoint is untouched. {first} and resume it with --resume"
+    return "make room and start again" if full else "choose another place with -o"

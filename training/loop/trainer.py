@@ -144,6 +144,13 @@ class Trainer:
         self._totals = EpochTotals(loss_total, right_total, pictures, seconds, waited)
         return whole
 
+    def validate_start(self, loss: float, top1: float) -> None:
+        """Validate before the first epoch, where fc8 fits already; `loss` and `top1` are its figures in training."""
+        found = evaluate(
+            self.network, self.validation, self.normalisation, side=self.network.config.crop, processes=self.processes
+        )
+        self.history.append(EpochMetrics(0, self.network.config.crop, 0.0, loss, top1, *found, 0.0, 0.0, 0.0))
+
     def _judge(self) -> EpochMetrics:
         """Validate the network after the last step of an epoch, and return what the epoch came to.
 
@@ -194,6 +201,11 @@ class Trainer:
         self.learner.train()
         for layers in (self.network.features, self.network.hidden):
             layers.requires_grad_(not only_fc8).train(not only_fc8)
+            if self.recipe.lower_lr < 1:
+                # Those of small batches of few pictures are worse than those of all that it was trained on.
+                for layer in layers.modules():
+                    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+                        layer.eval()
         if self._model is None or only_fc8 != self._only_fc8:
             self._model = None  # its hooks would go on averaging the gradients that it knew
             self._only_fc8, self._model = only_fc8, self._wrapped()
@@ -219,7 +231,7 @@ class Trainer:
         x = erased(blurred(x, probability=recipe.blur), probability=recipe.erasing)
         x, targets = self.objective.prepare(x, labels)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = self._rate() * group.get("scale", 1.0)
         self.optimizer.zero_grad(set_to_none=True)
         assert self._model is not None
         with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32):

@@ -1,0 +1,112 @@
+"""Proposes pairs of photos that may be one picture, where the embedding does not: it goes by colour and by what is up.
+
+Photos are found by a perceptual hash: the signs of the lowest frequencies of the grey picture (pHash, Zauner 2010, has
+the same but for a median). The whole of a photo, in the eight orientations, is compared with windows of all others, so
+that crops are found. Documents of one layout have nearly one hash, so these are compared themselves, with many.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.vectors.hashes import nearest_hashes
+from retrieval.duplicates.windows import DOCUMENTS, PHOTOS, find_windows, oriented_spectra, spectra, window_transform
+
+# By benchmarks/duplicates.py, see docs/results.md: the photos proposed for each, and how many of 64 bits may differ.
+NEIGHBOURS = 8
+MOST_DIFFERENT = 16
+
+# Of 10 × 10 frequencies, down and across, the lowest 64; not the mean.
+FREQUENCIES = 10
+_LOWEST = np.argsort([np.hypot(*divmod(number, FREQUENCIES)) for number in range(FREQUENCIES**2)], kind="stable")[1:65]
+# The windows: the whole, and nine of each of two sizes.
+_SHARES = (0.85, 0.7)
+_PLACES = [(0.0, 1.0)] + [(start, share) for share in _SHARES for start in (0.0, (1 - share) / 2, 1 - share)]
+_WINDOWS = 1 + 9 * len(_SHARES)
+PHOTOS_AT_ONCE = 4096
+
+# Documents proposed for each, and the likeness that they must have.
+DOCUMENT_NEIGHBOURS = 4
+LEAST_DOCUMENT = 0.6
+
+
+def hash_pairs(small: NDArray[np.uint8], asking: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pair photos `asking` (m,) with `others` (n,), numbers of pictures (…, 32, 32), one of which may hold the other.
+
+    Returns pairs (p, 2), smaller number first, each once.
+    """
+    pairs = [np.empty((0, 2), dtype=np.int64), _held(small, asking, others)]
+    if not np.array_equal(asking, others):
+        pairs.append(_held(small, others, asking))
+    return np.unique(np.concatenate(pairs), axis=0)
+
+
+def _held(small: NDArray[np.uint8], asking: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pair photos with those of which they may be a window."""
+    if not len(asking) or not len(others):
+        return np.empty((0, 2), dtype=np.int64)
+    stored = np.concatenate(
+        [_window_hashes(small[others[at : at + PHOTOS_AT_ONCE]]) for at in range(0, len(others), PHOTOS_AT_ONCE)]
+    )
+    pairs = []
+    for at in range(0, len(asking), PHOTOS_AT_ONCE):
+        own = asking[at : at + PHOTOS_AT_ONCE]
+        whole = oriented_spectra(spectra(small[own].astype(np.float32), FREQUENCIES))
+        # Of the nearest hashes several may be windows of one photo, or of the one that asks.
+        distances, rows = nearest_hashes(stored, _signs(whole.swapaxes(0, 1)).reshape(-1, 8), 2 * NEIGHBOURS)
+        found = np.where(rows >= 0, others[rows // _WINDOWS], -1).reshape(len(own), -1)
+        distances = np.where(rows >= 0, distances, 64).reshape(len(own), -1)
+        distances[found == own[:, None]] = 64
+        for photo, near, distance in zip(own, found, distances, strict=True):
+            order = np.argsort(distance, kind="stable")
+            order = order[distance[order] <= MOST_DIFFERENT]
+            _, first = np.unique(near[order], return_index=True)
+            best = near[order][np.sort(first)[:NEIGHBOURS]]
+            pairs.append(np.stack([np.minimum(photo, best), np.maximum(photo, best)], axis=1))
+    return np.concatenate(pairs)
+
+
+def _window_hashes(small: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Hash the windows of pictures (n, 32, 32): (n · windows, 8)."""
+    transform = window_transform(PHOTOS.side, FREQUENCIES, _PLACES)
+    parts = transform @ small.astype(np.float32) @ transform.T
+    parts = parts.reshape(len(small), len(_PLACES), FREQUENCIES, len(_PLACES), FREQUENCIES).swapaxes(2, 3)
+    # Windows of one size down and across.
+    sizes = np.repeat(np.arange(1 + len(_SHARES)), [1] + [3] * len(_SHARES))
+    chosen = parts[:, sizes[:, None] == sizes]
+    return _signs(chosen).reshape(-1, 8)
+
+
+def _signs(coefficients: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Make hashes (..., 8) of spectra (..., FREQUENCIES, FREQUENCIES)."""
+    values = coefficients.reshape(*coefficients.shape[:-2], -1)[..., _LOWEST]
+    return np.packbits(values > 0, axis=-1)
+
+
+def document_pairs(pictures: NDArray[np.float16], near: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Pair documents (n, 64, 64) with those of their `near` ones (n of them, numbers) that are most like a window.
+
+    Returns pairs (p, 2), smaller number first, each once. Only upright documents are found.
+    """
+    sources, targets, scores = [], [], []
+    for source, others in enumerate(near):
+        others = others[others != source]
+        if len(others):
+            likeness, *_ = find_windows(
+                pictures[source].astype(np.float32), pictures[others].astype(np.float32), DOCUMENTS, 1
+            )
+            taken = likeness >= LEAST_DOCUMENT
+            sources.append(np.full(int(taken.sum()), source))
+            targets.append(others[taken])
+            scores.append(likeness[taken])
+    if not sources:
+        return np.empty((0, 2), dtype=np.int64)
+    pairs, score = np.stack([np.concatenate(sources), np.concatenate(targets)], axis=1), np.concatenate(scores)
+    best = [pairs[_first_of_each(pairs[:, side], score)] for side in (0, 1)]
+    return np.unique(np.sort(np.concatenate(best), axis=1), axis=0)
+
+
+def _first_of_each(numbers: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Find the places of the best scores of each number, as many as documents are proposed."""
+    order = np.lexsort((-scores, numbers))
+    begins = np.searchsorted(numbers[order], numbers[order])
+    return order[np.arange(len(order)) - begins < DOCUMENT_NEIGHBOURS]

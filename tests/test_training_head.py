@@ -1,0 +1,165 @@
+"""`fc7 train --head`: a last layer of one's own on any model file."""
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner, Result
+from onnx import TensorProto, helper, numpy_helper
+from training_samples import write_colours
+
+from cli import main
+from retrieval.evaluation.metrics import interval
+from retrieval.logistic_regression import LinearClassifier
+from retrieval.models.model import Model
+from retrieval.photos.decode import open_photo
+from training.head.graph import needed_nodes, replace_head
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def fc7(*arguments: object) -> Result:
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_colours(tmp_path / "data", each=12, labelled=True)
+
+
+def printed_by_the_documents_example(model: Path, photo: Path) -> tuple[str, float]:
+    """What the program in docs/training.md prints, which uses a model file in plain ONNX Runtime."""
+    [program] = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / "training.md").read_text("utf-8"), re.DOTALL)
+    for named, place in (("runs/parts/model.onnx", model), ("new.jpg", photo)):
+        assert program.count(f'"{named}"') == 1
+        program = program.replace(f'"{named}"', repr(str(place)))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    name, probability = done.stdout.split()
+    return name, float(probability)
+
+
+def test_a_model_of_ones_own_classes_in_seconds(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = fc7("train", data, "-o", out, "--from", tiny_model, "--head")
+    assert done.exit_code == 0, done.output
+    low, _ = interval(1.0, 36)
+    assert done.stdout.startswith(
+        f"{out / 'model.onnx'}: tiny, 3 classes, top-1 100.0% ({low:.1%} to 100.0% with 95 % confidence) "
+        "(5-fold cross-validation of 36 pictures), embedding of 16 values\n"
+        f"0 of 36 held-out pictures mistaken: {out / 'mistakes.csv'}"
+    ), "and no top-5 of three classes"
+    base, model = Model.load(tiny_model), Model.load(out / "model.onnx")
+    assert [known.name for known in model.spec.classes] == ["blue", "green", "red"]
+    assert model.spec.fingerprint != base.spec.fingerprint
+    assert model.spec.licence == base.spec.licence
+    photo = data / "red" / "003.png"
+    images = [open_photo(photo)]
+    assert np.array_equal(model.embed(images), base.embed(images)), "the layers below are as they were"
+    [[best, *_]] = model.classify(images)
+    assert (best.label, best.probability > 0.8) == ("red", True)
+    name, probability = printed_by_the_documents_example(out / "model.onnx", photo)
+    assert name == "red"
+    assert probability == pytest.approx(best.probability, abs=0.02)
+    again = fc7("train", data, "-o", out, "--from", tiny_model, "--head")
+    assert (again.exit_code, again.stderr.count("there is a model in")) == (1, 1)
+
+
+def test_it_grows_by_a_class(tiny_model: Path, tmp_path: Path) -> None:
+    two = fc7(
+        "train",
+        write_colours(tmp_path / "two", each=12, labelled=True, colours=("red", "green")),
+        "-o",
+        tmp_path / "a",
+        "--from",
+        tiny_model,
+        "--head",
+    )
+    assert two.exit_code == 0, two.output
+    write_colours(tmp_path / "two", each=6, labelled=True, colours=("blue",))
+    three = fc7("train", tmp_path / "two", "-o", tmp_path / "b", "--from", tmp_path / "a" / "model.onnx", "--head")
+    assert three.exit_code == 0, three.output
+    assert "few pictures of blue (6): expect mistakes there" in three.stderr
+    assert "learned from" not in three.stderr.replace("to learn from", ""), "its layers have learned from none of them"
+    model = Model.load(tmp_path / "b" / "model.onnx")
+    assert [known.name for known in model.spec.classes] == ["blue", "green", "red"]
+    kinds = [node.op_type for node in onnx.load(tmp_path / "b" / "model.onnx").graph.node]
+    assert kinds.count("Softmax") == 1, "the old last layer is gone"
+
+
+def test_a_validation_set_judges_and_is_not_learned_from(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    root = tmp_path / "divided"
+    write_colours(root / "train", each=8, labelled=True)
+    write_colours(root / "val", each=4, labelled=True, seed=5)
+    mislabelled = root / "val" / "red" / "000.png"
+    (root / "val" / "blue" / "000.png").replace(mislabelled)
+    done = fc7("train", root, "-o", tmp_path / "run", "--from", tiny_model, "--head")
+    assert done.exit_code == 0, done.output
+    assert "(11 pictures of the validation set)" in done.stdout
+    [mistake] = csv.DictReader((tmp_path / "run" / "mistakes.csv").read_text().splitlines())
+    assert (mistake["path"], mistake["predicted"]) == (str(mislabelled), "blue")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--head"], "--head learns the last layer of a model; name the model with --from"),
+        (["--head", "--from", "builtin", "--epochs", "3"], "leave out --epochs"),
+        (["--head", "--from", "builtin", "--no-mirror"], "leave out --mirror"),
+        (["--head", "--from", "builtin", "--resume"], "leave out --resume"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(data: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
+    done = fc7("train", data, "-o", tmp_path / "run", *arguments)
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+def test_what_cannot_be_learned_is_told(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    for number in range(1, 12):
+        (data / "red" / f"{number:03}.png").unlink()
+    (data / "red" / "001.png").write_bytes(b"")
+    done = fc7("train", data, "-o", tmp_path / "run", "--from", tiny_model, "--head")
+    assert done.exit_code == 1
+    assert "1 of the pictures of red can be read, and two are needed at least" in done.stderr
+    checkpoint = fc7("train", data, "-o", tmp_path / "run2", "--from", tmp_path / "best.pt", "--head")
+    assert "is a checkpoint and no model file; give the model.onnx" in checkpoint.stderr
+    assert not (tmp_path / "run" / "model.onnx").exists()
+
+
+def test_it_needs_no_torch(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    arguments = [str(data), "-o", str(tmp_path / "run"), "--from", str(tiny_model), "--head"]
+    program = (
+        f"import sys; sys.modules['torch'] = None\nimport cli\nsys.argv = {['fc7', 'train', *arguments]!r}\ncli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_only_what_the_outputs_need_is_left(tiny_model: Path) -> None:
+    model = onnx.load(tiny_model)
+    replace_head(model, LinearClassifier(np.ones((2, 16)), np.zeros(2)))
+    onnx.checker.check_model(model, full_check=True)
+    assert "colours" not in {weight.name for weight in model.graph.initializer}
+    assert "logits" not in {name for node in model.graph.node for name in node.output}
+    assert {value.name for value in model.graph.output} == {"probabilities", "fc7", "embedding"}
+
+
+def test_what_only_a_branch_needs_is_kept() -> None:
+    """A name may be used inside a node's branches alone."""
+    inner = helper.make_graph(
+        [helper.make_node("Identity", ["outer"], ["chosen"])],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("chosen", TensorProto.FLOAT, [1])],
+    )
+    nodes = [
+        helper.make_node("Constant", [], ["outer"], value=numpy_helper.from_array(np.ones(1, np.float32))),
+        helper.make_node("Constant", [], ["unused"], value=numpy_helper.from_array(np.ones(1, np.float32))),
+        helper.make_node("If", ["condition"], ["result"], then_branch=inner, else_branch=inner),
+    ]
+    assert [list(node.output) for node in needed_nodes(nodes, ["result"])] == [["outer"], ["result"]]
