@@ -164,7 +164,7 @@ def test_show_draws_files(
         (("filters", "none.onnx"), "there is no model file none.onnx"),
         (("filters", "TINY"), "has no filters over the colours"),
         (("activations", "builtin", "none.jpg"), "cannot read none.jpg: no such file"),
-        (("attention", "builtin", "PHOTO", "--label", "dogg"), "did you mean dog"),
+        (("attention", "builtin", "PHOTO", "--label", "dogg"), "has no class called dogg"),
         (("nearest", "TINY", "999"), "units 0 to 47 of fc7"),
         (("nearest", "TINY", "1"), "none-index"),
         (("curves", "none"), "cannot be read"),
@@ -190,3 +190,16 @@ def test_show_with_what_cannot_be(
     suffix = fc7("show", *(names.get(word, word) for word in arguments), "-o", tmp_path / "out.txt")
     assert suffix.exit_code == 2
     assert "no suffix of a picture" in suffix.stderr
+
+
+@pytest.mark.slow
+def test_the_network_of_2012(tmp_path: Path) -> None:
+    """60,965,224 parameters, and two halves of 48 filters (Krizhevsky, Sutskever, Hinton 2012, sections 3.5 and 6.1)."""
+    from untrained import write_untrained
+    from training.networks.architectures import ALEXNET
+
+    path = write_untrained(ALEXNET, tmp_path / "alexnet.onnx")
+    assert first_filters(path).halves == 2
+    layers = layers_of(path)
+    assert sum(layer.parameters for layer in layers) == 60_965_224
+    assert [layer.kind for layer in layers].count("local norm") == 2

@@ -112,7 +112,7 @@ class _Surgery:
         used = {name for node in self.nodes for name in node.input}
         kept = [weight for weight in self.file.graph.initializer if weight.name in used]
         shape = ["n", "height", "width", 3]
-        made: "onnx.ModelProto" = helper.make_model(
+        made: onnx.ModelProto = helper.make_model(
             helper.make_graph(
                 self.nodes,
                 "maps",
