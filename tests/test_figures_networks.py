@@ -194,8 +194,9 @@ def test_show_with_what_cannot_be(
 
 @pytest.mark.slow
 def test_the_network_of_2012(tmp_path: Path) -> None:
-    """60,965,224 parameters, and two halves of 48 filters (Krizhevsky, Sutskever, Hinton 2012, sections 3.5 and 6.1)."""
+    """60,965,224 parameters, and two halves of 48 filters (Krizhevsky, Sutskever, Hinton 2012, section 3.5)."""
     from untrained import write_untrained
+
     from training.networks.architectures import ALEXNET
 
     path = write_untrained(ALEXNET, tmp_path / "alexnet.onnx")
