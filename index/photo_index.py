@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from index.catalog.catalog import Catalog, CatalogState
 from index.catalog.database import storage_errors
 from index.catalog.different import Pair, read_different
+from index.catalog.measured import keep_measured, measured_of
 from index.catalog.own_labels import OwnLabels
 from index.catalog.queries import (
     all_photos,
@@ -209,6 +210,14 @@ class PhotoIndex:
     def keep_thumbnails(self, thumbnails: Sequence[tuple[bytes, bytes]]) -> bool:
         """Store thumbnails by content hash; False where that cannot be done now, because of a writer or of rights."""
         return keep_thumbnails(self._catalog.path, thumbnails)
+
+    def measured(self, kind: str, ids: NDArray[np.int64]) -> dict[int, bytes]:
+        """Read what of this kind was kept of photos with these ids (n,), by id, of those that have it."""
+        return measured_of(self._catalog, kind, ids)
+
+    def keep_measured(self, kind: str, values: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Keep values by content hash; False where that cannot be done now, because of a writer or of rights."""
+        return keep_measured(self._catalog.path, kind, values)
 
     def neighbours(self, ids: NDArray[np.int64], k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Find scores (n, k) and ids (n, k) of the photos that look most like each of those with `ids` (n,).
