@@ -110,7 +110,7 @@ def best_windows(
 
 def _described(coefficients: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
     """Weight and normalise spectra (..., c, c) to (..., values)."""
-    values = (coefficients * grid.weights).reshape(*coefficients.shape[:-2], -1)
+    values = (coefficients * grid.weights).reshape(*coefficients.shape[:-2], grid.coefficients**2)
     unit: NDArray[np.float32] = values / np.maximum(np.linalg.norm(values, axis=-1, keepdims=True), grid.nothing)
     return unit
 
