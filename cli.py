@@ -7,6 +7,7 @@ inside them, so that `fc7 --help` answers at once.
 import atexit
 import gc
 import os
+import shlex
 import sys
 from importlib import import_module
 from typing import Any
@@ -22,6 +23,7 @@ atexit.register(gc.freeze)
 GROUPS = {
     "Photos": {
         "classify": ("photos", "Name what is in photos."),
+        "detect": ("detect", "Find what is where in photos."),
         "embed": ("photos", "Write the vectors of photos to a file, their names beside them."),
     },
     "Collection": {
@@ -41,6 +43,7 @@ GROUPS = {
         "evaluate": ("training", "Measure how well a model names labelled pictures."),
         "export": ("models", "Write a trained network as one model file, proven to answer as the network does."),
         "import": ("importing", "Make a model file of a network from elsewhere: published weights, or any ONNX file."),
+        "show": ("show", "Draw pictures of networks, of what they see in photos, and of training runs."),
         "info": ("models", "Tell about a model, an index or this installation."),
         "bench": ("models", "Measure how fast photos are indexed on this machine."),
     },
@@ -54,6 +57,13 @@ class WrongUsage(click.ClickException):
     """A value that makes no sense: the status is that of an option that there is not."""
 
     exit_code = 2
+
+
+def without_default(text: str) -> str:
+    """Return a message whose commands do not name the index that they take without being told."""
+    from commands.options import default_index
+
+    return text.replace(f" --index {shlex.quote(str(default_index()))}", "")
 
 
 class Fc7Group(click.Group):
@@ -88,15 +98,18 @@ class Fc7Group(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as error:
+            from commands.installation import as_installed
             from retrieval.text import printable
 
             # File names can hold what a terminal obeys.
             told = WrongUsage if isinstance(error, OptionError) else click.ClickException
-            raise told(printable(error.with_hint)) from error
+            raise told(printable(as_installed(without_default(error.with_hint)))) from error
         except ModuleNotFoundError as error:
             if error.name not in ("torch", "onnx"):
                 raise
-            message = f"training needs {error.name}, which is not installed: pip install 'fc7[train]'"
+            from commands.installation import install_command
+
+            message = f"training needs {error.name}, which is not installed: {install_command('train')}"
             raise click.ClickException(message) from error
         except KeyboardInterrupt:
             click.echo("\nInterrupted.", err=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from index.records import IncompletePhoto, OwnLabel, Prediction, SearchResult, SkippedPhoto
 
 if TYPE_CHECKING:
+    from retrieval.detection.photos import DetectedPhoto
     from retrieval.duplicates.keep import DuplicateGroup, DuplicatePhoto
     from retrieval.evaluation.evaluate import Evaluation
     from retrieval.evaluation.speed import Measured, Speed
@@ -58,16 +59,22 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A photo that was found: its cosine with the query, or with labels alone the probability of these."""
+    """A photo that was found: its cosine with the query, or with labels alone the probability of these.
+
+    `copy_of` is the result before it, or the photo that was asked with, whose file has the same bytes, None for the
+    first of them. `is_query` marks the file that was asked with itself.
+    """
 
     path: Path
     score: float
     missing: bool = False
     """Whether its file is not there now."""
+    copy_of: Path | None = None
+    is_query: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return dict(found_photo(SearchResult(self.path, self.score, self.missing)))
+        return dict(found_photo(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +113,20 @@ def classified_photo(path: str | None, predictions: Sequence[Prediction]) -> Rec
     return {"path": path, "predictions": [_prediction(found) for found in predictions]}
 
 
+def detected_photo(photo: "DetectedPhoto") -> Record:
+    """Return {"path", "detections": [{"label", "id", "probability", "box": [x, y, width, height]}]}, in pixels."""
+    detections = [
+        {
+            "label": found.label,
+            "id": found.id,
+            "probability": rounded(found.probability),
+            "box": [found.box.x, found.box.y, found.box.width, found.box.height],
+        }
+        for found in photo.detections
+    ]
+    return {"path": str(photo.path), "detections": detections}
+
+
 def own_label(label: OwnLabel) -> Record:
     """Return {"label", "photos", "examples", "counterexamples", "created"}."""
     return {
@@ -118,14 +139,22 @@ def own_label(label: OwnLabel) -> Record:
 
 
 def answered_query(answer: "Answer", *, labelled: bool = False) -> Record:
-    """Return {"query", "results": [{"path", "score"}]}; where only labels were asked for, "probability" for "score"."""
+    """Return {"query", "results": [values of each]}; see `found_photo`."""
     return {"query": answer.query, "results": [found_photo(found, labelled=labelled) for found in answer.results]}
 
 
-def found_photo(found: SearchResult, *, labelled: bool = False) -> Record:
-    """Return {"path", "score"}, or with `labelled` {"path", "probability"}; and "missing": true for a missing file."""
-    missing = {"missing": True} if found.missing else {}
-    return {"path": str(found.path), "probability" if labelled else "score": rounded(found.score), **missing}
+def found_photo(found: "SearchResult | Result", *, labelled: bool = False) -> Record:
+    """Return {"path", "score", "copy_of", "is_query"}, and "missing": true for a file that is not there.
+
+    Where only labels were asked for it is "probability" for "score".
+    """
+    return {
+        "path": str(found.path),
+        "probability" if labelled else "score": rounded(found.score),
+        "copy_of": _text(found.copy_of),
+        "is_query": found.is_query,
+        **({"missing": True} if found.missing else {}),
+    }
 
 
 def duplicate_group(group: "DuplicateGroup") -> Record:

@@ -37,6 +37,8 @@ class FolderReport:
     skipped: tuple[SkippedPhoto, ...]
     incomplete: tuple[IncompletePhoto, ...] = ()
     unread: Mapping[str, int] = field(default_factory=dict)
+    changes: tuple[tuple[str, Path], ...] = field(default=(), compare=False)
+    """What was done, as `SyncCounts` calls it, and to which photo; the first of very many."""
 
 
 def index_folders(
@@ -61,7 +63,7 @@ def index_folders(
     """
     if index.fingerprint != model.spec.fingerprint:
         raise ModelMismatchError(f"The index in {index.folder} was made with another model than {model.spec.name}.")
-    folders = folders_to_index(folders, index.roots(), index.knows)
+    folders = folders_to_index(folders, index.roots(), index.photos.knows)
     retry_skipped = retry_skipped or _can_read_more(index)
     meter = _Meter(progress)
     # All are compared before any is read, and finished when all were: what moved from one to another is recognised.
@@ -83,7 +85,7 @@ def folders_at(place: Path, folders: Sequence[Path]) -> tuple[list[Path], list[P
     """
     try:
         with PhotoIndex.open(place) as index:
-            return folders_to_index(folders, roots := index.roots(), index.knows), roots
+            return folders_to_index(folders, roots := index.roots(), index.photos.knows), roots
     except IndexNotFoundError:
         return folders_to_index(folders, [], lambda _: False), []
 
@@ -153,6 +155,7 @@ class _FolderRun:
             skipped,
             tuple(sorted(self.incomplete, key=lambda photo: photo.path)),
             self.scan.unread,
+            tuple((what, self.folder / os.fsdecode(path)) for what, path in self.sync.changes),
         )
 
 
@@ -179,7 +182,9 @@ def _begin(
     if later:
         found = {path: stamp for path, stamp in found.items() if path not in later}
     unlisted = [*scan.unlisted, *later]
-    sync = index.begin_sync(folder, found, retry_skipped=retry_skipped, unlisted=unlisted, empty=empty)
+    sync = index.begin_sync(
+        folder, found, retry_skipped=retry_skipped, unlisted=unlisted, empty=empty, is_there=os.path.lexists
+    )
     return _FolderRun(index.folder, folder, scan, sync, skipped, [])
 
 
@@ -210,5 +215,5 @@ def _look_at_photos(run: _FolderRun, stages: Stages, meter: _Meter) -> None:
 
 def _can_read_more(index: PhotoIndex) -> bool:
     """Whether photos were skipped for lack of a package that is installed now."""
-    reasons = {photo.reason for photo in index.skipped()}
+    reasons = {photo.reason for photo in index.photos.skipped()}
     return any(reason in reasons and find_spec(package) for package, reason in NEEDED_PACKAGES.items())

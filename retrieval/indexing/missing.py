@@ -53,7 +53,7 @@ class MissingPhotos:
             return f"{self.folder} is not there now; its {photos} stay indexed, until {forget}"
         found = "its photos" if self.elsewhere == self.photos else f"{self.elsewhere:,} of its {photos}"
         if self.now is None:
-            return f"{self.folder} is not there any more, and {found} are indexed elsewhere too; if so: {forget}"
+            return f"{self.folder} is not there any more, and {found} are indexed elsewhere too; {forget} keeps those"
         return (
             f"{self.folder} is not there any more, and {found} are in {self.now} too. If it was moved, "
             f"{command('moved', self.folder, self.now)} says so to the index; if it is gone, {forget}"
@@ -67,7 +67,7 @@ def gone_folders(index: PhotoIndex) -> list[MissingPhotos]:
     """
     roots = index.roots()
     there = [root for root in roots if can_be_seen(root)]
-    found = [(root, index.found_elsewhere(root, there)) for root in roots if root not in there]
+    found = [(root, index.photos.found_elsewhere(root, there)) for root in roots if root not in there]
     return [MissingPhotos(root, other.photos, True, other.found, other.now) for root, other in found]
 
 
@@ -91,11 +91,13 @@ def move_folder(index: IndexWriter, old: Path, new: Path) -> tuple[int, int]:
     """
     old, new = Path(absolute(old)), Path(absolute(new))
     command = shlex.join(["fc7", "index", str(new), "--index", str(index.folder)])
-    if old == new or old.is_relative_to(new) or new.is_relative_to(old):
+    if old == new:
+        raise UserError(f"{old} is the same folder", hint="name the place where the folder is now")
+    if old.is_relative_to(new) or new.is_relative_to(old):
         raise UserError(f"{new} and {old} lie one inside the other", hint=f"run `{command}`, which finds what moved")
     if not os.path.isdir(new):
         raise UserError(f"{new} is not a folder", hint="name the place where the folder is now")
-    if not index.knows(old) or index.photo(old) is not None:
+    if not index.photos.knows(old) or index.photos.at(old) is not None:
         raise PhotoIndexError(
             f"{old} is no folder in the index in {index.folder}",
             hint=f"its folders are listed by `fc7 info {shlex.quote(str(index.folder))}`",
@@ -108,6 +110,6 @@ def move_folder(index: IndexWriter, old: Path, new: Path) -> tuple[int, int]:
 
 
 def _files_below(index: PhotoIndex, folder: Path) -> Iterator[IndexedFile]:
-    ids = index.ids_below(folder)
+    ids = index.photos.ids_below(folder)
     for start in range(0, len(ids), FILES_AT_ONCE):
-        yield from index.files(ids[start : start + FILES_AT_ONCE])
+        yield from index.photos.files(ids[start : start + FILES_AT_ONCE])

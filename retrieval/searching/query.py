@@ -16,11 +16,12 @@ from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SkippedPhoto
 from retrieval.models.model import Model
 from retrieval.photos.decode import Photo
-from retrieval.photos.files import MAX_BYTES, check_size, current_stamp
+from retrieval.photos.files import MAX_BYTES, check_size
 from retrieval.photos.scan import expand_paths
 from retrieval.pipeline.embed import STANDARD_INPUT
 from retrieval.pipeline.executor import Concurrency, run_in_batches
 from retrieval.pipeline.memory import decode_within_budget
+from retrieval.pipeline.reuse import stored_embedding
 from retrieval.pipeline.stages import NOTHING_FOUND
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class Box:
 
     def __str__(self) -> str:
         return f"{self.x},{self.y},{self.width},{self.height}"
+
+
+MainPart = Callable[["Image"], "Image"]
+"""What cuts the main thing out of a photo."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,24 +82,39 @@ def embed_query_photos(
     incomplete: list[IncompletePhoto] | None = None,
     box: Box | None = None,
     mirror: bool = False,
+    main_part: MainPart | None = None,
     standard_input: BinaryIO | None = None,
 ) -> Iterator[QueryPhoto]:
     """Yield the photos that can be read, in order, those in folders included; the others are appended to `skipped`.
 
     Those of which a part is missing are appended to `incomplete` too. A photo that is in the index, and has not changed
     or cannot be reached now, is not read. With a `box` only that region is looked at, as if it had been cut out; with
-    `mirror` a photo is averaged with its mirror image. Raises UserError for a box that does not lie inside.
+    `mirror` a photo is averaged with its mirror image, and `main_part` cuts the part out of it that is
+    looked at. Raises UserError for a box that does not lie inside.
     """
 
     def jobs(photos: Sequence[Path]) -> Iterator[tuple[_Source, Callable[[], NDArray[np.uint8]]]]:
         for path in photos:
             # Standard input is read here and not in a thread, which Ctrl-C could not wake from waiting for it.
             piped = standard_input.read(MAX_BYTES + 1) if standard_input and path == STANDARD_INPUT else None
-            stored = None if box or mirror or piped is not None else _stored_embedding(index, path, model.spec.dim)
+            stored = (
+                None
+                if box or mirror or main_part or piped is not None
+                else stored_embedding(index, path, model.spec.dim, unseen=True)
+            )
             if stored is None:
                 yield (
                     _Source(path, None),
-                    partial(_views, model, path, piped, box=box, mirror=mirror, incomplete=incomplete),
+                    partial(
+                        _views,
+                        model,
+                        path,
+                        piped,
+                        box=box,
+                        mirror=mirror,
+                        main_part=main_part,
+                        incomplete=incomplete,
+                    ),
                 )
             else:
                 yield _Source(path, stored), partial(_no_views, model)
@@ -141,7 +161,7 @@ def is_text(path: Path, index: PhotoIndex, model: Model) -> bool:
     """
     if not model.spec.text or path == STANDARD_INPUT or os.path.lexists(path):
         return False
-    return index.photo(path) is None
+    return index.photos.at(path) is None
 
 
 def _embedded(
@@ -168,13 +188,6 @@ def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
     return (vector / length).astype(np.float32)
 
 
-def _stored_embedding(index: PhotoIndex, path: Path, dim: int) -> NDArray[np.float32] | None:
-    photo = index.photo(path)
-    if photo is None or photo.embedding is None or len(photo.embedding) != dim:  # damaged, if it has another length
-        return None
-    return photo.embedding if current_stamp(path) in (photo.stamp, None) else None
-
-
 def _views(
     model: Model,
     path: Path,
@@ -182,6 +195,7 @@ def _views(
     *,
     box: Box | None,
     mirror: bool,
+    main_part: MainPart | None,
     incomplete: list[IncompletePhoto] | None,
 ) -> NDArray[np.uint8]:
     """Prepare a picture, and its mirror image after it: (1 or 2, crop, crop, 3)."""
@@ -196,11 +210,13 @@ def _views(
                 size = f"{photo.width} × {photo.height} pixels"
                 raise UserError(f"the box {box} does not lie inside {path}, which is {size}")
             image = image.crop((box.x, box.y, box.x + box.width, box.y + box.height))
+        if main_part is not None:
+            image = main_part(image)
         pixels = model.prepare(image)
         return np.stack([pixels, pixels[:, ::-1]] if mirror else [pixels])
 
     # A region may be small, and then the photo is needed at its full size.
-    side = None if box else model.resize
+    side = None if box or main_part else model.resize
     return decode_within_budget(path if piped is None else piped, views, shorter_side=side)
 
 
