@@ -72,7 +72,7 @@ bench: $(VENV)/.stamp-test
 	$(BIN)/python benchmarks/loading.py
 	$(BIN)/python benchmarks/peers.py $(if $(AUTOFAISS),--autofaiss $(AUTOFAISS))
 	$(BIN)/python benchmarks/gpu.py
-	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/report.py --write
 
 docs: $(VENV)/.stamp-test
 	$(BIN)/python docs/make_cli.py

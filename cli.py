@@ -7,6 +7,7 @@ inside them, so that `fc7 --help` answers at once.
 import atexit
 import gc
 import os
+import shlex
 import sys
 from importlib import import_module
 from typing import Any
@@ -56,6 +57,13 @@ class WrongUsage(click.ClickException):
     exit_code = 2
 
 
+def without_default(text: str) -> str:
+    """Return a message whose commands do not name the index that they take without being told."""
+    from commands.options import default_index
+
+    return text.replace(f" --index {shlex.quote(str(default_index()))}", "")
+
+
 class Fc7Group(click.Group):
     """Commands that are imported when they are called; the one place where a UserError becomes `Error: …`."""
 
@@ -88,15 +96,18 @@ class Fc7Group(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as error:
+            from commands.installation import as_installed
             from retrieval.text import printable
 
             # File names can hold what a terminal obeys.
             told = WrongUsage if isinstance(error, OptionError) else click.ClickException
-            raise told(printable(error.with_hint)) from error
+            raise told(printable(as_installed(without_default(error.with_hint)))) from error
         except ModuleNotFoundError as error:
             if error.name not in ("torch", "onnx"):
                 raise
-            message = f"training needs {error.name}, which is not installed: pip install 'fc7[train]'"
+            from commands.installation import install_command
+
+            message = f"training needs {error.name}, which is not installed: {install_command('train')}"
             raise click.ClickException(message) from error
         except KeyboardInterrupt:
             click.echo("\nInterrupted.", err=True)

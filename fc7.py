@@ -222,12 +222,15 @@ class Index:
         k: int = 10,
         within: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
         min_score: float | None = None,
+        collapse: bool = False,
     ) -> list[Result]:
         """Return the k photos that look most like `photo`, or show most probably what `label` says, best first.
 
         `text` are words to look for, if the model has a text half, with a photo the mean of both. With labels as well,
-        only photos with one of them; `within` leaves only photos below one of these folders. Raises Error for a photo
-        that cannot be read, a label that means nothing, a folder that is not indexed, words without a text half.
+        only photos with one of them; `within` leaves only photos below one of these folders. With `collapse` there is
+        one result for files of the same bytes, and not `photo` itself; without it they are marked by `copy_of` and
+        `is_query`. Raises Error for a photo that cannot be read, a label that means nothing, a folder that is not
+        indexed, words without a text half.
         """
         labels = (label,) if isinstance(label, str) else tuple(label)
         if photo is None and text is None and not labels:
@@ -245,11 +248,16 @@ class Index:
             within=tuple(Path(folder) for folder in folders),
             top=k,
             min_score=min_score,
+            collapse=collapse,
         )
         skipped: list[SkippedPhoto] = []
         answers = list(search_index(self._index, self._model, query, skipped=skipped))
         _check_none(skipped)
-        return [Result(found.path, found.score, found.missing) for answer in answers for found in answer.results]
+        return [
+            Result(found.path, found.score, found.missing, found.copy_of, found.is_query)
+            for answer in answers
+            for found in answer.results
+        ]
 
     def remove(self, *paths: str | os.PathLike[str]) -> int:
         """Forget photos, and all photos below folders; no file is touched. Return how many there were.

@@ -1,9 +1,9 @@
 """What a benchmark found: its table, and the goals that it is held to.
 
-    python benchmarks/report.py [FOUND] [PAGE]
+    python benchmarks/report.py [FOUND] [--write [PAGE]]
 
-Each benchmark leaves a file in FOUND, by default runs/bench. This writes them all into PAGE, docs/results.md: every
-table at the place with its name, the goals of all in one, and what it was measured on.
+Each benchmark leaves a file in FOUND, by default runs/bench. This prints them all, or writes them into PAGE,
+docs/results.md: every table at the place with its name, the goals of all in one, and what it was measured on.
 """
 
 import argparse
@@ -140,6 +140,12 @@ def filled(page: str, name: str, text: str) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("found", type=Path, nargs="?", default=FOUND)
-    parser.add_argument("page", type=Path, nargs="?", default=PAGE)
+    parser.add_argument("--write", type=Path, nargs="?", const=PAGE, metavar="PAGE", help="write into this page")
     arguments = parser.parse_args()
-    write_page(arguments.found, arguments.page)
+    if arguments.write:
+        write_page(arguments.found, arguments.write)
+    else:
+        print(
+            *(json.loads(path.read_text("utf-8"))["text"] for path in sorted(arguments.found.glob("*.json"))),
+            sep="\n\n",
+        )

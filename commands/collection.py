@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from commands.options import (
     query_options,
     strict_option,
 )
-from commands.streams import report_incomplete, report_skipped, table_width, warn, write
+from commands.streams import report_incomplete, report_skipped, warn, write
 from index.errors import PhotoError, PhotoIndexError
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ def index_command(
         raise click.UsageError("--watch keeps an existing index in step; run --rebuild first, without --watch")
 
     from commands.progress_bar import ProgressBar
-    from commands.tables import format_reports
+    from commands.tables import format_changes, format_reports
+    from commands.terminal import style_of
     from retrieval.indexing.update import update_index
 
     with ProgressBar("Indexing", sys.stderr) as progress, suppress(*[KeyboardInterrupt] if watch else []):
@@ -110,9 +112,15 @@ def index_command(
             building=progress.say,
         )
         with closing(runs):
-            for reports in runs:
+            for number, reports in enumerate(runs):
                 progress.clear()
-                write(format_reports(reports, width=table_width()))
+                # While folders are watched, what matters is which photos came and went, and when.
+                shown = (
+                    format_changes(reports, datetime.now(), style=style_of())
+                    if number
+                    else format_reports(reports, style=style_of())
+                )
+                write(shown)
                 report_incomplete(photo for report in reports for photo in report.incomplete)
                 report_unread(reports)
                 report_skipped([photo for report in reports for photo in report.skipped], strict=strict)
@@ -146,8 +154,10 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
     """Find the indexed photos that look most like PHOTO, or what is in photos by --label.
 
     PHOTO is a file, a folder, searched with the folders below it, or - for a picture on standard input. Each is looked
-    for by itself, unless --average makes one query of all. A photo that is indexed finds itself and its copies, with
-    score 1; it need not be there any more.
+    for by itself, unless --average makes one query of all. A photo that is indexed need not be there any more.
+
+    A table has one line for files of the same bytes, and none for PHOTO itself. Other formats have all, and json, jsonl
+    and csv mark them: copy_of, is_query.
 
     If the model of the index has a text half, as CLIP has, PHOTO can be words: "a dog on a beach". What exists, or is
     indexed, is a photo; everything else is words, and answered after the photos. --not takes words as well.
@@ -159,6 +169,7 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
     null_wants_paths(null, format)
 
     from commands.tables import format_results
+    from commands.terminal import style_of
     from index.photo_index import PhotoIndex
     from retrieval.photos.scan import has_photo_suffix
     from retrieval.searching.search import search_index, with_texts
@@ -184,7 +195,7 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
                 found = found or bool(answer.results)
                 yield answer
 
-        write(format_results(noted(), format, labelled=asked.for_labels, width=table_width(), end=end))
+        write(format_results(noted(), format, labelled=asked.for_labels, style=style_of(), end=end))
         if not found and not photo_index.summary().photos:
             warn(f"The index in {index} is empty: no photo in it can be found; add some with `fc7 index FOLDER`.")
     report_incomplete(incomplete)

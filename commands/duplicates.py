@@ -111,6 +111,7 @@ def duplicates_command(
 
     from commands.progress_bar import ProgressBar
     from commands.tables import format_duplicates
+    from commands.terminal import style_of
     from index.photo_index import PhotoIndex
     from retrieval.duplicates.find import find_duplicates
     from retrieval.duplicates.keep import LIKENESSES
@@ -131,7 +132,7 @@ def duplicates_command(
         )
         moves = _plan(photo_index, found, move_to) if move_to else []
     end = "\0" if null else "\n"
-    write(format_duplicates(found.groups, "paths" if paths else format, width=table_width(), end=end))
+    write(format_duplicates(found.groups, "paths" if paths else format, style=style_of(), width=table_width(), end=end))
     if found.left_out:
         click.echo(
             f"Left out: {found.left_out:,} photos whose files cannot be read now, or have changed since they were "

@@ -8,7 +8,7 @@ import click
 
 from commands.model_options import index_model_options
 from commands.options import PATH, format_option, index_option, strict_option, top_option
-from commands.streams import report_skipped, table_width, write
+from commands.streams import report_skipped, write
 
 if TYPE_CHECKING:
     from index.records import SkippedPhoto
@@ -97,10 +97,11 @@ def suggest_command(name: str, *, top: int, index: Path, format: str) -> None:
     Say so with fc7 label add NAME PHOTO... and --not PHOTO.
     """
     from commands.tables import format_results
+    from commands.terminal import style_of
     from index.photo_index import PhotoIndex
     from retrieval.searching.own_labels import suggestions
     from retrieval.searching.search import Answer
 
     with PhotoIndex.open(index) as photo_index:
         found = suggestions(photo_index, name, top)
-    write(format_results([Answer(name, found)], format, labelled=True, width=table_width()))
+    write(format_results([Answer(name, found)], format, labelled=True, style=style_of()))

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from commands.options import MOST_THREADS, PATH, Command, cache_folder, device_option, index_option
+from commands.options import MOST_THREADS, PATH, Command, cache_folder, completed_by, device_option, index_option
 from commands.streams import starting
 
 FEW = 8
@@ -39,6 +39,7 @@ def model_option(
         show_envvar=True,
         show_default=default,
         help=help,
+        shell_complete=completed_by("complete_models"),
     )
 
 

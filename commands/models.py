@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from commands.options import PATH, cache_folder, default_index, device_option, format_option
+from commands.options import PATH, cache_folder, completed_by, default_index, device_option, format_option
 from commands.streams import starting, table_width, write
 
 
@@ -65,7 +65,7 @@ def export_command(
 
 
 @click.command("info", epilog="Example: fc7 info model.onnx")
-@click.argument("file", required=False, type=PATH)
+@click.argument("file", required=False, type=PATH, shell_complete=completed_by("complete_models"))
 @click.option("--skipped", is_flag=True, help="List the photos that an index had to skip, and why.")
 @click.option("--layers", is_flag=True, help="List the layers of a model: what each consists of, costs and takes.")
 @format_option("table", "json")
@@ -91,7 +91,7 @@ def info_command(file: Path | None, *, skipped: bool, layers: bool, format: str)
         write(format_skipped(skipped_in_index(file or default_index()), format))
         return
     facts = installation_facts(default_index(), cache=cache_folder()) if file is None else facts_of(file)
-    write(format_facts(facts, format))
+    write(format_facts(facts, format, width=table_width()))
 
 
 @click.command("bench", epilog="Example: fc7 bench --photos ~/Pictures")

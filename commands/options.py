@@ -7,6 +7,7 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -61,6 +62,16 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("fc7", appauthor=False)
 
 
+def completed_by(name: str) -> Callable[[click.Context, click.Parameter, str], Any]:
+    """Return what completes the value of an option in the shell: a function of commands/completion.py."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
+
+        return getattr(import_module("commands.completion"), name)(context, parameter, incomplete)
+
+    return complete
+
+
 def photos_argument(metavar: str, *, required: bool = True) -> Callable[[Command], Command]:
     return click.argument("photos", metavar=metavar, nargs=-1, required=required, type=AnyPath(allow_dash=True))
 
@@ -81,6 +92,7 @@ def index_option(command: Command) -> Command:
         show_envvar=True,
         show_default="in your data directory",
         help="Folder that holds the index.",
+        shell_complete=completed_by("complete_indexes"),
     )(command)
 
 
@@ -147,6 +159,7 @@ def query_options(command: Command) -> Command:
         metavar="NAME",
         multiple=True,
         type=Label(),
+        shell_complete=completed_by("complete_labels"),
         envvar="FC7_SEARCH_LABEL",
         help="Only photos of this; of any, if repeated. In FC7_SEARCH_LABEL with commas between.",
     )
@@ -163,10 +176,19 @@ def query_options(command: Command) -> Command:
         show_default="0.97",
         help="Share of the 10 best to find, on average, in a large index; 1 compares all photos.",
     )
+    @click.option(
+        "--collapse/--all-copies",
+        "collapse",
+        default=None,
+        show_default="--collapse in tables, --all-copies in other formats",
+        help="One result for files of the same bytes, and none for PHOTO itself; or all of them.",
+    )
     @functools.wraps(command)
     def with_query(*args: Any, **options: Any) -> Any:
         from retrieval.searching.search import Query
 
+        if options["collapse"] is None:
+            options["collapse"] = options["format"] == "table" and not options["null"]
         query = Query(**{field.name: options.pop(field.name) for field in fields(Query) if field.name in options})
         about_photos = {"average": query.average, "not": query.unlike, "box": query.box, "mirror": query.mirror}
         if not query.photos and not query.labels:

@@ -1,11 +1,12 @@
 """The commands for photos, without an index: classify, embed."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,11 +14,13 @@ from commands.model_options import ensemble_options, model_options
 from commands.options import (
     PATH,
     format_option,
+    index_option,
     photos_argument,
     strict_option,
     top_option,
 )
-from commands.streams import report_incomplete, report_skipped, table_width, write
+from commands.streams import report_incomplete, report_skipped, warn, write
+from index.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +67,7 @@ def classify_command(
     """
     from commands.progress_bar import ProgressBar
     from commands.tables import format_predictions
+    from commands.terminal import style_of
     from retrieval.models.zero_shot import naming
     from retrieval.pipeline.embed import embed_paths
 
@@ -86,7 +90,7 @@ def classify_command(
             (str(photo.path), (*own(photo.embedding), *namer.top_predictions(photo.probabilities, top)))
             for photo in described
         )
-        write(format_predictions(answers, format, width=table_width()))
+        write(format_predictions(answers, format, style=style_of()))
     report_incomplete(incomplete)
     report_skipped(skipped, named=photos, strict=strict)
 
@@ -112,35 +116,67 @@ def own_labels(
 @model_options
 @click.option("-o", "--out", required=True, type=PATH, help="File to write, .npz or .parquet.")
 @click.option("--output", type=click.Choice(["embedding", "fc7"]), default="embedding", help="Which vector.")
+@click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
+@index_option
+@click.option("--recompute", is_flag=True, help="Compute also those that the index has.")
 @strict_option
-def embed_command(photos: Sequence[Path], *, model: "Model", out: Path, output: str, strict: bool) -> None:
+def embed_command(
+    photos: Sequence[Path],
+    *,
+    model: "Model",
+    out: Path,
+    output: str,
+    force: bool,
+    index: Path,
+    recompute: bool,
+    strict: bool,
+) -> None:
     """Write the vectors of photos to a file, their names beside them.
 
     PATH is a photo, a folder, searched with the folders below it, or - for a picture on standard input.
 
     An .npz has the array embeddings, a row for each photo, and names, the bytes of all names with a zero byte between:
     bytes(file["names"]).decode().split("\\0") in Python. A .parquet has the columns name and embedding.
+
+    Embeddings of photos that are in the index and have not changed are taken from there, where they have 16 bits a
+    number.
     """
     from commands.progress_bar import ProgressBar
     from retrieval.pipeline.embed import embed_paths
     from retrieval.pipeline.embeddings_file import NothingEmbeddedError, write_embeddings
+    from retrieval.pipeline.reuse import embed_with_index, index_to_reuse
 
+    if os.path.isfile(out) and not force:
+        raise UserError(f"there is a file {out} already", hint="--force overwrites it")
     skipped: list[SkippedPhoto] = []
     incomplete: list[IncompletePhoto] = []
-    with ProgressBar("Embedding", sys.stderr) as progress:
-        described = embed_paths(
-            model,
-            photos,
-            standard_input=sys.stdin.buffer,
-            skipped=skipped,
-            incomplete=incomplete,
-            progress=progress,
-        )
+    reused: list[Path] = []
+    known, reason = (None, "") if recompute else index_to_reuse(index, model, photos)
+    if known is not None and output != "embedding":
+        known.close()
+        known, reason = None, f"the index in {index} has no {output}"
+    with ProgressBar("Embedding", sys.stderr) as progress, known or nullcontext():
+        options: dict[str, Any] = {
+            "standard_input": sys.stdin.buffer,
+            "skipped": skipped,
+            "incomplete": incomplete,
+            "progress": progress,
+        }
+        if known is None:
+            described = embed_paths(model, photos, **options)
+            rows = ((str(photo.path), getattr(photo, output)) for photo in described)
+        else:
+            found = embed_with_index(known, model, photos, reused=reused, **options)
+            rows = ((str(path), vector) for path, vector in found)
         try:
-            write_embeddings(out, ((str(photo.path), getattr(photo, output)) for photo in described))
+            count = write_embeddings(out, rows)
         except NothingEmbeddedError:
             progress.clear()
             report_skipped(skipped, named=photos, strict=strict)
             raise
+    if reused:
+        warn(f"{len(reused):,} of {count:,} vectors are those of the index in {index}; --recompute computes all")
+    elif reason:
+        warn(f"All were computed: {reason}.")
     report_incomplete(incomplete)
     report_skipped(skipped, named=photos, strict=strict)

@@ -59,10 +59,11 @@ def warn(text: str) -> None:
 
     Raises UserError where it cannot be written to, as on a full disk.
     """
+    from commands.installation import as_installed
     from retrieval.text import printable
 
     try:
-        click.echo(printable(text), err=True)
+        click.echo(printable(as_installed(text)), err=True)
     except BrokenPipeError:
         raise  # the reader has closed the pipe, which is no error
     except OSError as error:
@@ -70,7 +71,7 @@ def warn(text: str) -> None:
 
 
 def table_width() -> int | None:
-    """The terminal's columns; None where stdout is none, and nothing is to be shortened."""
+    """The terminal's columns; None where stdout is none, and no line is to be broken."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 

@@ -7,13 +7,14 @@ they are escaped.
 
 import json
 import textwrap
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import accumulate
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from commands.installation import as_installed
+from commands.terminal import PLAIN, Style
 from index.records import OwnLabel, Prediction, SearchResult, SkippedPhoto, SyncCounts
 from retrieval.answers import (
     Record,
@@ -60,21 +61,28 @@ KEPT_BECAUSE = {
     "path": "shorter path",
     "order": "indexed first",
 }
-LEAST_ROOM = 16  # characters of a path that are shown even if the line does not fit then
 MANY = 10  # parts of a value, of which a table shows only the first few
 FEW = 3
+LEAST_ROOM = 24  # columns for the value beside its name; with less it goes below
 LAYER_COLUMNS = ("layer", "kind", "output", "neurons", "parameters", "forward", "backward", "ms")
 LAYER_TEXTS = 3  # columns of text, which are flush left
 WORTH_TELLING = 0.01
+UNSEEN = "cannot be seen now; what the index holds of it is kept"
+CHANGES_SHOWN = 20
+TO_LOOK_AT = {"removed", "skipped", "still_skipped"}
+"""What happened to photos that a user may not have meant."""
 
 
 def format_predictions(
-    photos: Iterable[tuple[str, Sequence[Prediction]]], format: str, *, width: int | None = None
+    photos: Iterable[tuple[str, Sequence[Prediction]]], format: str, *, style: Style = PLAIN
 ) -> Iterator[str]:
-    """Photos with their predictions as "table" (`width` columns at most), "json", "jsonl" or "csv"."""
+    """Photos with their predictions as "table", "json", "jsonl" or "csv"."""
     if format == "table":
-        tables = ((photo, [(f"{p.probability:6.1%}", _named(p)) for p in predictions]) for photo, predictions in photos)
-        return _tables(tables, width)
+        tables = (
+            (style.path(Path(photo)), [(f"{p.probability:6.1%}", printable(_named(p))) for p in predictions])
+            for photo, predictions in photos
+        )
+        return _tables(tables, style)
     columns = ("label", "id", "probability", "group")
     records = (classified_photo(photo, predictions) for photo, predictions in photos)
     return _machine_format(records, format, ("path", "predictions"), columns)
@@ -89,7 +97,7 @@ def format_results(
     format: str,
     *,
     labelled: bool = False,
-    width: int | None = None,
+    style: Style = PLAIN,
     end: str = "\n",
 ) -> Iterator[str]:
     """Answers to queries as "table", "json", "jsonl", "csv", or "paths" (each followed by `end`).
@@ -100,14 +108,27 @@ def format_results(
     if format == "paths":
         return (f"{result.path}{end}" for answer in answers for result in answer.results)
     if format == "table":
-        tables = ((_heading(a), [(f"{r.score:{form}}", _place(r)) for r in a.results]) for a in answers)
-        return _tables(tables, width)
+
+        def rows(answer: "Answer") -> list[tuple[str, str]]:
+            found = [
+                (f"{result.score:{form}}", style.path(result.path) + style.note(_about(result)))
+                for result in answer.results
+            ]
+            return found or [("-", "nothing found")]
+
+        return _tables(((printable(_heading(answer)), rows(answer)) for answer in answers), style)
     records = (answered_query(answer, labelled=labelled) for answer in answers)
-    return _machine_format(records, format, ("query", "results"), ("path", score))
+    return _machine_format(records, format, ("query", "results"), ("path", score, "copy_of", "is_query"))
 
 
-def _place(found: SearchResult) -> str:
-    return f"{found.path}  (not there)" if found.missing else str(found.path)
+def _about(result: SearchResult) -> str:
+    """What is said of a result after its path."""
+    told = ["(not there)"] if result.missing else []
+    if result.copies:
+        told.append(f"and {result.copies:,} cop{'y' if result.copies == 1 else 'ies'}")
+    elif result.is_query or result.copy_of:
+        told.append("the query" if result.is_query else "a copy")
+    return "".join(f"  {part}" for part in told)
 
 
 def format_labels(labels: Iterable[OwnLabel], format: str) -> Iterator[str]:
@@ -122,26 +143,58 @@ def format_labels(labels: Iterable[OwnLabel], format: str) -> Iterator[str]:
         yield f"{label.photos:7,}  {printable(label.name)}  (taught by {taught})\n"
 
 
-def format_reports(reports: Iterable["FolderReport"], *, width: int | None = None) -> Iterator[str]:
+def format_reports(reports: Iterable["FolderReport"], *, style: Style = PLAIN) -> Iterator[str]:
     """What was done about folders, as tables of counts."""
 
     def rows(counts: SyncCounts | None) -> list[tuple[str, str]]:
         if counts is None:
-            return [("-", "cannot be seen now; what the index holds of it is kept")]
-        named = ((f"{count:7,}", name.replace("_", " ")) for name, count in asdict(counts).items() if count)
-        return list(named) or [("0", "photos")]
+            return [("-", style.warning(UNSEEN))]
+        named = ((name, f"{count:7,}") for name, count in asdict(counts).items() if count)
+        counted = [
+            (count, style.warning(shown) if name in TO_LOOK_AT else shown)
+            for name, count in named
+            for shown in (name.replace("_", " "),)
+        ]
+        return counted or [("0", "photos")]
 
-    return _tables(((str(report.folder), rows(report.counts)) for report in reports), width)
+    return _tables(((style.path(report.folder), rows(report.counts)) for report in reports), style)
+
+
+def format_changes(reports: Iterable["FolderReport"], time: datetime, *, style: Style = PLAIN) -> Iterator[str]:
+    """What has just been done about folders, a line for each photo with the time, up to CHANGES_SHOWN in a folder."""
+    stamp = style.note(f"{time:%H:%M:%S}")
+    for report in reports:
+        if report.counts is None:
+            yield f"{stamp}  {'-':<8}  {style.path(report.folder)}: {UNSEEN}\n"
+        for what, path in report.changes[:CHANGES_SHOWN]:
+            done = f"{what.replace('_', ' '):<8}"
+            yield f"{stamp}  {style.warning(done) if what in TO_LOOK_AT else done}  {style.path(path)}\n"
+        counts = asdict(report.counts) if report.counts else {}
+        done_in_all = sum(count for name, count in counts.items() if name not in ("unchanged", "still_skipped"))
+        if (more := done_in_all - CHANGES_SHOWN) > 0:
+            yield f"{stamp}  and {more:,} more in {style.path(report.folder)}\n"
 
 
 def format_duplicates(
-    groups: Iterable["DuplicateGroup"], format: str, *, width: int | None = None, end: str = "\n"
+    groups: Iterable["DuplicateGroup"],
+    format: str,
+    *,
+    style: Style = PLAIN,
+    width: int | None = None,
+    end: str = "\n",
 ) -> Iterator[str]:
-    """Groups, best first, as "table", "json", "jsonl", or the "paths" of all but the best (each followed by `end`)."""
+    """Groups, best first, as "table", "json", "jsonl", or the "paths" of all but the best (each followed by `end`).
+
+    Headings have at most `width` columns.
+    """
     if format == "paths":
         return (f"{photo.path}{end}" for group in groups for photo in group.spare)
     if format == "table":
-        return _group_tables(groups, width)
+        tables = (
+            ("\n".join(_wrapped(_group_heading(group), width, 0)), [_group_row(photo, style) for photo in group.photos])
+            for group in groups
+        )
+        return _tables(tables, style)
     return _machine_format(map(duplicate_group, groups), format, ("likeness", "photos"), ())
 
 
@@ -170,7 +223,7 @@ def format_skipped(photos: Iterable[SkippedPhoto], format: str) -> Iterator[str]
     if format == "json":
         yield _json([skipped_photo(photo) for photo in photos], indent=2) + "\n"
     else:
-        yield from (f"{printable(f'{photo.path}: {photo.reason}')}\n" for photo in photos)
+        yield from (f"{printable(f'{photo.path}: {as_installed(photo.reason)}')}\n" for photo in photos)
 
 
 def format_pictures(pictures: Iterable["PictureResult"]) -> Iterator[str]:
@@ -180,15 +233,23 @@ def format_pictures(pictures: Iterable["PictureResult"]) -> Iterator[str]:
         yield csv_line((p.path, p.label, p.predicted.label, rounded(p.predicted.probability), p.rank))
 
 
-def format_facts(facts: "Facts", format: str) -> Iterator[str]:
-    """The rows of facts as "table", aligned, one of several parts on as many lines, or the values as "json" object."""
+def format_facts(facts: "Facts", format: str, *, width: int | None = None) -> Iterator[str]:
+    """The rows of facts as "table", aligned, one of several parts on as many lines, or the values as "json" object.
+
+    A table has `width` columns at most, except for words that are longer, as paths are.
+    """
     if format == "json":
         yield _json(facts.values, indent=2) + "\n"
         return
     column = max((len(name) for name in facts.rows), default=0) + 2
+    beside = width is None or width - column >= LEAST_ROOM
     for name, value in facts.rows.items():
-        for number, line in enumerate(_lines(value)):
-            yield f"{name if number == 0 else '':<{column}}{printable(line)}\n"
+        indent = " " * (column if beside else 2)
+        lines = [part for line in _lines(value) for part in _wrapped(printable(line), width, len(indent))]
+        if not beside:
+            yield f"{name}\n"
+        for number, line in enumerate(lines):
+            yield f"{f'{name:<{column}}' if beside and number == 0 else indent}{line}\n"
 
 
 def format_layers(cost: "ModelCost", format: str, *, width: int | None = None) -> Iterator[str]:
@@ -255,28 +316,6 @@ def format_measured(measured: "Measured", format: str, *, source: str, width: in
     )
 
 
-def shorten_middle(text: str, width: int) -> str:
-    """`text` in at most `width` columns; what is left out of a longer one is in its middle, marked by "…"."""
-    if sum(map(_columns, text)) <= width:
-        return text
-    kept = max(width - 1, 0)
-    head = _fitting(text, kept // 3)  # the end of a path, the file's name, says more than its beginning
-    return f"{head}…{_fitting(text[::-1], kept - sum(map(_columns, head)))[::-1]}"
-
-
-def _fitting(text: str, width: int) -> str:
-    """As much of the beginning of `text` as `width` columns hold."""
-    ends = accumulate(map(_columns, text))
-    return "".join(character for character, end in zip(text, ends, strict=True) if end <= width)
-
-
-def _columns(character: str) -> int:
-    """How many columns of a terminal it takes: two in Chinese, Japanese and Korean, none for an accent by itself."""
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
 def _heading(answer: "Answer") -> str:
     """What was asked; a label that is not just the name of a class is followed by what it means."""
     names = answer.classes
@@ -296,23 +335,18 @@ def _lines(value: object) -> list[str]:
     return [str(value)]
 
 
-def _tables(tables: Iterable[tuple[str, Sequence[tuple[str, str]]]], width: int | None) -> Iterator[str]:
+def _wrapped(text: str, width: int | None, indent: int) -> list[str]:
+    """Return a text in lines that fit beside an indent; a word that is longer, as a path is, stays whole."""
+    if width is None or indent + len(text) <= width:
+        return [text]
+    return textwrap.wrap(text, max(width - indent, 1), break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def _tables(tables: Iterable[tuple[str, Sequence[tuple[str, str]]]], style: Style) -> Iterator[str]:
+    """Yield tables of a heading and rows of a value and a text, all of them safe to show."""
     for number, (heading, rows) in enumerate(tables):
-        fitted = printable(heading) if width is None else shorten_middle(printable(heading), width)
-        yield f"{'' if number == 0 else chr(10)}{fitted}\n"
-        yield from (_row(value, text, width) for value, text in rows)
-
-
-def _row(value: str, text: str, width: int | None) -> str:
-    room = None if width is None else max(width - len(value) - 4, LEAST_ROOM)
-    return f"  {value}  {printable(text) if room is None else shorten_middle(printable(text), room)}\n"
-
-
-def _group_tables(groups: Iterable["DuplicateGroup"], width: int | None) -> Iterator[str]:
-    for number, group in enumerate(groups):
-        heading = _group_heading(group)
-        yield ("\n" if number else "") + (heading if width is None else textwrap.fill(heading, width)) + "\n"
-        yield from (_row(*_group_row(photo), width) for photo in group.photos)
+        yield f"{'' if number == 0 else chr(10)}{style.heading(heading)}\n"
+        yield from (f"  {value}  {text}\n" for value, text in rows)
 
 
 def _group_heading(group: "DuplicateGroup") -> str:
@@ -321,9 +355,9 @@ def _group_heading(group: "DuplicateGroup") -> str:
     return f"{LIKENESS_NAMES[group.likeness]}: {len(group.photos)} photos, {spare} without the first, kept for: {kept}"
 
 
-def _group_row(photo: "DuplicatePhoto") -> tuple[str, str]:
+def _group_row(photo: "DuplicatePhoto", style: Style) -> tuple[str, str]:
     size = f"{photo.width:5}×{photo.height:<5} {file_size(photo.size):>9}"
-    return f"{size}  {local_time(photo.mtime_ns):%Y-%m-%d}", str(photo.path)
+    return f"{size}  {local_time(photo.mtime_ns):%Y-%m-%d}", style.path(photo.path)
 
 
 def _layer_row(layer: "LayerCost") -> tuple[str, ...]:
@@ -360,7 +394,7 @@ def _machine_format(
         subject, rows = names
         for record in records:
             yield from (
-                csv_line((record[subject], rank, *(row.get(name, "") for name in columns)))
+                csv_line((record[subject], rank, *(_cell(row.get(name)) for name in columns)))
                 for rank, row in enumerate(record[rows], 1)
             )
         return
@@ -374,6 +408,11 @@ def _machine_format(
         yield "[]\n" if opening == "[\n" else "\n]\n"
     else:
         raise ValueError(f"no format is called {format!r}")
+
+
+def _cell(value: object) -> object:
+    """Return a value as CSV has it: nothing for None, and the words of JSON for a truth value."""
+    return str(value).lower() if isinstance(value, bool) else "" if value is None else value
 
 
 def _json(value: object, *, indent: int | None = None) -> str:

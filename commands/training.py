@@ -11,7 +11,7 @@ import click
 
 from commands.model_options import ensemble_options
 from commands.options import PATH, device_option, format_option, recipe_flags, shape_flags
-from commands.streams import INTERRUPTED, report_skipped, starting, write
+from commands.streams import INTERRUPTED, report_skipped, starting, table_width, write
 from index.errors import UserError
 from training.loop.recipe import RECIPES
 from training.networks.architectures import CONFIGS
@@ -237,7 +237,8 @@ def evaluate_command(data: Path, *, model: "Ensemble", pictures: Path | None, fo
     from retrieval.info import evaluation_facts
     from training.data.dataset import scan_unseen
 
-    split, learned = scan_unseen(data, model.specs)
+    named = click.get_current_context().params["model"]
+    split, learned = scan_unseen(data, model.specs, model=str(named[0]) if named else "builtin")
     if learned:
         click.echo(
             f"{len(split)} pictures are measured; {learned} are left out: the model learned from them.", err=True
@@ -249,5 +250,5 @@ def evaluate_command(data: Path, *, model: "Ensemble", pictures: Path | None, fo
         if table is not None:
             table.writelines(line.encode("utf-8", "surrogateescape") for line in format_pictures(evaluation.results))
     # After the table is in its place: whoever reads what is printed may have gone.
-    write(format_facts(evaluation_facts(evaluation), format))
+    write(format_facts(evaluation_facts(evaluation), format, width=table_width()))
     report_skipped(evaluation.skipped)

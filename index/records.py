@@ -1,6 +1,6 @@
 """What goes into an index and what comes out of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -30,12 +30,22 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """A photo that was found; the higher the score the better, 1 is the best."""
+    """A photo that was found; the higher the score the better, 1 is the best.
+
+    Two are equal if path and score are. What says more is set by `retrieval/searching/copies.py`.
+    """
 
     path: Path
     score: float
     missing: bool = False
     """Whether its file was not there when it was found."""
+    content_hash: bytes | None = field(default=None, compare=False, repr=False)
+    copy_of: Path | None = field(default=None, compare=False)
+    """The result before it, or the photo that was asked with, whose file has the same bytes."""
+    is_query: bool = field(default=False, compare=False)
+    """Whether it is the file of the photo that was asked with."""
+    copies: int = field(default=0, compare=False)
+    """How many other indexed files have the same bytes, where copies are one result."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,16 +58,22 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A photo that was found: its cosine with the query, or with labels alone the probability of these."""
+    """A photo that was found: its cosine with the query, or with labels alone the probability of these.
+
+    `copy_of` is the result before it, or the photo that was asked with, whose file has the same bytes, None for the
+    first of them. `is_query` marks the file that was asked with itself.
+    """
 
     path: Path
     score: float
     missing: bool = False
     """Whether its file is not there now."""
+    copy_of: Path | None = None
+    is_query: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return dict(found_photo(SearchResult(self.path, self.score, self.missing)))
+        return dict(found_photo(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +124,22 @@ def own_label(label: OwnLabel) -> Record:
 
 
 def answered_query(answer: "Answer", *, labelled: bool = False) -> Record:
-    """Return {"query", "results": [{"path", "score"}]}; where only labels were asked for, "probability" for "score"."""
+    """Return {"query", "results": [values of each]}; see `found_photo`."""
     return {"query": answer.query, "results": [found_photo(found, labelled=labelled) for found in answer.results]}
 
 
-def found_photo(found: SearchResult, *, labelled: bool = False) -> Record:
-    """Return {"path", "score"}, or with `labelled` {"path", "probability"}; and "missing": true for a missing file."""
-    missing = {"missing": True} if found.missing else {}
-    return {"path": str(found.path), "probability" if labelled else "score": rounded(found.score), **missing}
+def found_photo(found: "SearchResult | Result", *, labelled: bool = False) -> Record:
+    """Return {"path", "score", "copy_of", "is_query"}, and "missing": true for a file that is not there.
+
+    Where only labels were asked for it is "probability" for "score".
+    """
+    return {
+        "path": str(found.path),
+        "probability" if labelled else "score": rounded(found.score),
+        "copy_of": _text(found.copy_of),
+        "is_query": found.is_query,
+        **({"missing": True} if found.missing else {}),
+    }
 
 
 def duplicate_group(group: "DuplicateGroup") -> Record:

@@ -146,6 +146,19 @@ def test_what_is_seen_of_a_photo() -> None:
     assert abs(spot(angle=90)[1] - 99.5) == pytest.approx(50, abs=1)
 
 
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [(40, "classes it learned"), (3, "classes of which it learned 3"), (0, "classes of which it learned 0")],
+)
+def test_on_other_data_nothing_wrong_is_said_of_what_was_learned(tmp_path: Path, known: int, said: str) -> None:
+    results = Results(tmp_path)
+    scores = {name: [0.5, 0.4, 0.3] for name in ("HOG", "fc7", "embedding")}
+    values = {"pictures": 80, "classes": 40, "known": known, "scores": scores}
+    results.measure("neighbours/all", {}, lambda: values)
+    assert f"mAP of HOG, {said} |" in TABLES["summary"](results)
+    assert ("which it learned |" in TABLES["neighbours"](results)) == (known == 40)
+
+
 def test_colours_and_edges_describe_a_picture() -> None:
     red, blue = (descriptor(Image.new("RGB", (64, 64), colour)) for colour in ("red", "blue"))
     assert red.shape == (1828,)
@@ -166,9 +179,9 @@ def test_middles_are_what_is_checked() -> None:
 def test_a_run_goes_on_where_it_stopped_and_writes_its_tables(tmp_path: Path) -> None:
     data, page = write_shapes(tmp_path / "data", each=80), tmp_path / "page.md"
     page.write_text((REPOSITORY / "docs" / "lecture.md").read_text("utf-8"), "utf-8")
-    small = ("--classes", "2", "--pictures", "64", "--epochs", "1", "--seeds", "2", "--threads", "1", "--page", page)
+    small = ("--classes", "2", "--pictures", "64", "--epochs", "1", "--seeds", "2", "--threads", "1")
 
-    def lecture(claim: str) -> str:
+    def lecture(claim: str, *more: object) -> str:
         words = [
             sys.executable,
             REPOSITORY / "benchmarks" / "lecture" / "lecture.py",
@@ -177,12 +190,16 @@ def test_a_run_goes_on_where_it_stopped_and_writes_its_tables(tmp_path: Path) ->
             "-o",
             tmp_path / "out",
             *small,
+            *more,
         ]
         subprocess.run(list(map(str, words)), check=True, capture_output=True, text=True, timeout=600, cwd=REPOSITORY)
         return (tmp_path / "out" / "results.json").read_text()
 
     lecture("parts")
+    before = page.read_text("utf-8")
     first = lecture("averaged")
+    assert page.read_text("utf-8") == before
+    lecture("averaged", "--write", page)
     assert lecture("parts") == first
     assert {name.split("/")[0] for name in json.loads(first)} == {"parts", "averaged"}
     text = page.read_text("utf-8")

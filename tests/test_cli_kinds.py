@@ -44,7 +44,8 @@ def test_a_kind_is_shown_searched_and_given_back(place: Path) -> None:
     )
     assert "measured on 60 photos" in table
     photo = place.parent / "photos" / "07.png"
-    answers = [run("search", photo, "--index", place, *more) for more in ([], ["--recall", "1"], ["--recall", "0.99"])]
+    every = ("search", photo, "--index", place, "--all-copies")
+    answers = [run(*every, *more) for more in ([], ["--recall", "1"], ["--recall", "0.99"])]
     assert [(answer.exit_code, answer.stderr) for answer in answers] == [(0, "")] * 3
     assert {answer.stdout.splitlines()[1].split()[0] for answer in answers} == {"1.000"}
     assert answers[1].stdout == answers[2].stdout

@@ -37,7 +37,7 @@ def test_a_folder_that_was_moved_is_said_and_renamed(fc7: Fc7, old: Path, tmp_pa
         f"`fc7 moved {old} {new} --index {index}` says so to the index; "
         f"if it is gone, `fc7 forget {old} --index {index}`"
     )
-    assert done.stdout.split() == [str(new), "4", "copied"]
+    assert done.stdout.split() == [str(new), "4", "moved"]
     assert done.stderr == said + "\n"
     checked = fc7("check", "--sample", 0)
     assert checked.exit_code == 0
@@ -106,11 +106,13 @@ def test_results_that_are_not_there_are_marked_and_last(fc7: Fc7, old: Path, tmp
     assert [path.parts[-3] for path in paths] == ["new"] * 4 + ["old"] * 4
     scores = [found["score"] for found in record["results"]]
     assert scores[:4] == scores[4:] == sorted(scores[:4], reverse=True)
-    table = fc7("search", query).stdout.splitlines()
-    assert [line.endswith("  (not there)") for line in table[1:]] == [False] * 4 + [True] * 4
-    labelled = fc7("search", "--label", "red").stdout.splitlines()
-    assert [line.endswith("  (not there)") for line in labelled[1:]] == [False] * 4 + [True] * 4
+    table = fc7("search", query, "--all-copies").stdout.splitlines()
+    assert ["  (not there)" in line for line in table[1:]] == [False] * 4 + [True] * 4
+    # Where copies are one line, it is that of a file that is there.
+    assert all(str(new) in line for line in fc7("search", query).stdout.splitlines()[1:])
+    labelled = fc7("search", "--label", "red", "--all-copies").stdout.splitlines()
+    assert ["  (not there)" in line for line in labelled[1:]] == [False] * 4 + [True] * 4
     with python.open_index(tmp_path / "index", model=tiny_model) as index:
         found = index.search(query)
         assert [result.missing for result in found] == [False] * 4 + [True] * 4
-        assert found[-1].to_dict().keys() == {"path", "score", "missing"}
+        assert found[-1].to_dict().keys() == {"path", "score", "copy_of", "is_query", "missing"}

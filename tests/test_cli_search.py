@@ -53,12 +53,22 @@ def test_new_moved_and_removed_photos_are_told_apart(fc7: Fc7, photos: Path, mak
     assert counts(fc7("index", photos)) == ["1 new", "1 moved", "1 removed", "4 unchanged"]
 
 
+def test_photos_of_a_folder_that_was_renamed_are_moved_and_not_copied(fc7: Fc7, photos: Path) -> None:
+    fc7("index", photos)
+    photos.rename(photos.with_name("renamed"))
+    assert counts(fc7("index", photos.with_name("renamed"))) == ["6 moved"]
+    shutil.copytree(photos.with_name("renamed"), photos.with_name("again"))
+    assert counts(fc7("index", photos.with_name("again"))) == ["6 copied"]
+
+
 def test_a_photo_finds_itself_first(fc7: Fc7, photos: Path) -> None:
     fc7("index", photos)
     for photo in photos.iterdir():
         [record] = json.loads(fc7("search", photo, "--format", "json", "-k", 3).stdout)
         assert record["query"] == str(photo)
-        assert record["results"][0] == {"path": str(photo), "score": pytest.approx(1.0, abs=1e-3)}
+        first = {"path": str(photo), "score": pytest.approx(1.0, abs=1e-3), "copy_of": None, "is_query": True}
+        assert record["results"][0] == first
+        assert [result["is_query"] for result in record["results"][1:]] == [False, False]
         scores = [result["score"] for result in record["results"]]
         assert scores == sorted(scores, reverse=True)
         assert len(scores) == 3
@@ -109,11 +119,67 @@ def test_photos_are_listed_by_label(fc7: Fc7, photos: Path) -> None:
     assert {Path(result["path"]).name for result in record["results"]} == {"green1.png", "green4.png"}
     assert all(0.5 <= result["probability"] <= 1 for result in record["results"])
     rows = list(csv.DictReader(fc7("search", "--label", "red", "--format", "csv", "-k", 1).stdout.splitlines()))
-    assert list(rows[0]) == ["query", "rank", "path", "probability"]
+    assert list(rows[0]) == ["query", "rank", "path", "probability", "copy_of", "is_query"]
     assert fc7("search", "--label", "red", "--label", "blue", "-0", "-k", 99).stdout.count("\0") == 6
     wrong = fc7("search", "--label", "gren")
     assert (wrong.exit_code, wrong.stdout) == (1, "")
     assert "did you mean green" in wrong.stderr
+
+
+def test_people_see_a_copy_once_and_not_the_query_and_programs_see_all_marked(fc7: Fc7, photos: Path) -> None:
+    query, copy = photos / "red0.png", photos / "a-copy.png"
+    twin, third = photos / "twin.png", photos / "x" / "third.png"
+    (photos / "x").mkdir()
+    for source, target in ((query, copy), (photos / "red3.png", twin), (photos / "red3.png", third)):
+        shutil.copy(source, target)
+    fc7("index", photos)
+    table = [line.split("  ", 2)[2] for line in fc7("search", query, "-k", 3).stdout.splitlines()[1:]]
+    assert table[:2] == [f"{copy}  and 1 copy", f"{photos / 'red3.png'}  and 2 copies"]
+    assert len(table) == 3, "as many as were asked for, copies not counted"
+    everything = fc7("search", query, "-k", 5, "--all-copies").stdout.splitlines()[1:]
+    assert [line.split("  ", 2)[2] for line in everything] == [
+        f"{copy}  a copy",
+        f"{query}  the query",
+        str(photos / "red3.png"),
+        f"{twin}  a copy",
+        f"{third}  a copy",
+    ]
+
+    def found(*options: object) -> list[tuple[str, str | None, bool]]:
+        [record] = json.loads(fc7("search", query, "-k", 5, "--format", "json", *options).stdout)
+        return [(Path(r["path"]).name, r["copy_of"], r["is_query"]) for r in record["results"]]
+
+    red = str(photos / "red3.png")
+    assert found() == [
+        ("a-copy.png", str(query), False),
+        ("red0.png", None, True),
+        ("red3.png", None, False),
+        ("twin.png", red, False),
+        ("third.png", red, False),
+    ]
+    assert found("--collapse")[:2] == [("a-copy.png", None, False), ("red3.png", None, False)]
+    assert len(found("--collapse")) == 5
+    assert len(fc7("search", query, "-0", "-k", 99).stdout.split("\0")) == 10
+    assert len(fc7("search", query, "-0", "-k", 99, "--collapse").stdout.split("\0")) == 7
+    rows = list(csv.DictReader(fc7("search", query, "--format", "csv", "-k", 2).stdout.splitlines()))
+    assert [(row["copy_of"], row["is_query"]) for row in rows] == [(str(query), "false"), ("", "true")]
+
+
+def test_copies_are_one_line_among_labels_too(fc7: Fc7, photos: Path) -> None:
+    for name in ("a.png", "b.png"):
+        shutil.copy(photos / "green1.png", photos / name)
+    fc7("index", photos)
+    table = fc7("search", "--label", "green", "-k", 2).stdout
+    assert table.count("and 2 copies") == 1
+    assert "green4.png" in table
+    assert fc7("search", "--label", "green", "-0", "-k", 4).stdout.count("\0") == 4
+
+
+def test_where_only_the_query_is_found_the_table_says_so(fc7: Fc7, make_photo: MakePhoto) -> None:
+    photo = make_photo("one/a.png")
+    fc7("index", photo.parent)
+    assert fc7("search", photo).stdout == f"{photo}\n  -  nothing found\n"
+    assert fc7("search", photo, "--all-copies").stdout == f"{photo}\n   1.000  {photo}  the query\n"
 
 
 def test_a_query_can_be_made_of_many_things(fc7: Fc7, photos: Path) -> None:
@@ -252,7 +318,7 @@ def test_a_rebuild_is_refused_while_photos_cannot_be_seen(fc7: Fc7, photos: Path
         for arguments in ((), (photos,), (more,)):
             done = fc7("index", "--rebuild", *arguments)
             assert done.exit_code == 1
-            assert f"fc7 forget {more} --index " in done.stderr
+            assert f"fc7 forget {more}" in done.stderr
     assert fc7("index", "--rebuild", photos.with_name("typo")).exit_code == 1
     assert fc7("index", "--rebuild", "--watch").exit_code == 2
     assert counts(fc7("index", photos)) == ["6 unchanged"]
@@ -260,7 +326,7 @@ def test_a_rebuild_is_refused_while_photos_cannot_be_seen(fc7: Fc7, photos: Path
     make_photo("photos/usb/a.png", seed=60)
     fc7("index", photos)
     (photos / "usb/a.png").unlink()
-    assert f"fc7 forget {photos / 'usb'} " in fc7("index", "--rebuild").stderr
+    assert f"fc7 forget {photos / 'usb'}`" in fc7("index", "--rebuild").stderr
     (photos / "usb").rmdir()
     fc7("index")
     assert counts(fc7("index", "--rebuild")) == ["6 new"]
@@ -442,7 +508,7 @@ def test_a_rebuild_is_refused_while_a_photo_cannot_be_read(
         done = fc7("index", "--rebuild")
         assert done.exit_code == 1
         assert f"{unreadable} is in the index and cannot be read now: permission denied" in done.stderr
-        assert f"fc7 forget {unreadable} " in done.stderr
+        assert f"fc7 forget {unreadable}`" in done.stderr
         assert len(fc7("search", photos, "-k", 1, "--format", "paths").stdout.splitlines()) == 6
     assert counts(fc7("index", "--rebuild")) == ["1 new", "5 unchanged"]
 

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -43,13 +44,43 @@ def on_a_terminal(*arguments: object, columns: int, output: int | None = None) -
     return shown.decode()
 
 
-def test_a_table_fits_a_narrow_terminal(tiny_model: Path, make_photo: MakePhoto) -> None:
+def test_a_path_can_be_copied_from_a_narrow_terminal(
+    tiny_model: Path, make_photo: MakePhoto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     photo = make_photo("a-folder-with-a-long-name/and-another-one/holiday.png")
-    shown = on_a_terminal("classify", "-m", tiny_model, photo, columns=40)
-    lines = shown.replace("\r\n", "\n").splitlines()
-    assert max(map(len, lines)) <= 40
-    assert lines[0].endswith("holiday.png")
-    assert "…" in lines[0]
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert on_a_terminal("classify", "-m", tiny_model, photo, columns=40).splitlines()[0] == str(photo)
+    monkeypatch.chdir(tmp_path)
+    assert on_a_terminal("classify", "-m", tiny_model, photo, columns=40).splitlines()[0] == (
+        "a-folder-with-a-long-name/and-another-one/holiday.png"
+    )
+
+
+def test_colours_and_links_are_there_where_the_terminal_has_them(
+    tiny_model: Path, make_photo: MakePhoto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = make_photo("50% räd.png")
+    for name in ("NO_COLOR", "VTE_VERSION", "TERM_PROGRAM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    shown = on_a_terminal("classify", "-m", tiny_model, photo, columns=80)
+    assert shown.startswith(f"\x1b[1m{photo}\x1b[0m\r\n")
+    monkeypatch.setenv("VTE_VERSION", "7600")
+    linked = on_a_terminal("classify", "-m", tiny_model, photo, columns=80)
+    address = f"file://{socket.gethostname()}{photo.parent}/50%25%20r%C3%A4d.png"
+    assert linked.startswith(f"\x1b[1m\x1b]8;;{address}\x1b\\{photo}\x1b]8;;\x1b\\\x1b[0m\r\n")
+    monkeypatch.setenv("TERM", "dumb")
+    assert on_a_terminal("classify", "-m", tiny_model, photo, columns=80).startswith(f"{photo}\r\n")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    piped = subprocess.run([FC7, "classify", "-m", tiny_model, photo], capture_output=True, check=True)
+    assert b"\x1b" not in piped.stdout
+
+
+def test_info_fits_forty_columns(tiny_model: Path) -> None:
+    for arguments in ((), (tiny_model,)):
+        lines = on_a_terminal("info", *arguments, columns=40).replace("\r\n", "\n").splitlines()
+        # A path or a fingerprint that is longer than the room beside the names stays whole.
+        assert all(len(line) <= 40 or len(line.split()[-1]) > 24 for line in lines), lines
 
 
 def test_machine_formats_are_whole_on_a_terminal_too(tiny_model: Path, make_photo: MakePhoto) -> None:

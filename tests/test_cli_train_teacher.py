@@ -132,7 +132,7 @@ def test_photos_need_a_teacher(refused: Refused, photos: Path, labelled: Path) -
     line = refused(labelled, photos, teacher=None)
     assert line == f"{photos} is without labels; name who knows what is in it with --teacher"
     line = refused(photos, teacher=None)
-    assert line.startswith(f"{photos} holds 0 folders of pictures; a classifier needs two classes or more")
+    assert line.startswith(f"{photos} holds 0 folders of pictures; the pictures lie one level too high, in ")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A search and a sync need no more of vectors than `VectorStore` has: another store gives the same answers."""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -83,7 +84,9 @@ def test_answers_are_exact_whatever_the_store_rounds_or_leaves_to_the_catalogue(
 def test_a_sync_and_a_check_reach_the_store(folder: Path) -> None:
     with closing(Catalog.open_for_writing(folder / "catalog.db")) as catalog:
         store = RoughStore(catalog)
-        Sync(catalog, store, b"/more", {}, retry_skipped=False, unlisted=(), empty=()).finish()
+        Sync(
+            catalog, store, b"/more", {}, retry_skipped=False, unlisted=(), empty=(), is_there=os.path.lexists
+        ).finish()
         assert store.updates == 1
         with catalog.snapshot():
             assert [problem.what for problem in find_problems(catalog, store)] == ["it is rough"]

@@ -382,7 +382,7 @@ def test_a_model_without_classes_indexes_and_searches_and_says_what_it_cannot(
     photos = [make_photo(f"photos/red/{number}.png", seed=number) for number in range(4)]
     assert own_fc7("index", tmp_path / "photos", "-m", "mine").exit_code == 0
     found = json.loads(own_fc7("search", photos[2], "--format", "jsonl").stdout)
-    assert found["results"][0] == {"path": str(photos[2]), "score": 1.0}
+    assert (found["results"][0]["path"], found["results"][0]["score"]) == (str(photos[2]), 1.0)
     assert own_fc7("check").exit_code == 0
     assert json.loads(own_fc7("info", "mine", "--format", "json").stdout)["classes"] == []
     assert own_fc7("embed", photos[0], "-m", "mine", "-o", tmp_path / "e.npz").exit_code == 0

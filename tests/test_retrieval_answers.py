@@ -43,10 +43,13 @@ def test_names_of_a_photo() -> None:
 
 def test_results_of_a_query() -> None:
     answer = Answer("cat", [SearchResult(Path("a.jpg"), 0.5)])
-    assert plain(answered_query(answer)) == {"query": "cat", "results": [{"path": "a.jpg", "score": 0.5}]}
+    assert plain(answered_query(answer)) == {
+        "query": "cat",
+        "results": [{"path": "a.jpg", "score": 0.5, "copy_of": None, "is_query": False}],
+    }
     assert plain(answered_query(answer, labelled=True)) == {
         "query": "cat",
-        "results": [{"path": "a.jpg", "probability": 0.5}],
+        "results": [{"path": "a.jpg", "probability": 0.5, "copy_of": None, "is_query": False}],
     }
 
 

@@ -3,15 +3,15 @@ import io
 import itertools
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from commands.streams import report_skipped, warn
-from commands.tables import format_facts, format_predictions, format_results, format_skipped, shorten_middle
-from index.records import Prediction, SearchResult, SkippedPhoto
+from commands.tables import format_changes, format_facts, format_predictions, format_results, format_skipped
+from index.records import Prediction, SearchResult, SkippedPhoto, SyncCounts
+from retrieval.indexing.index_folders import FolderReport
 from retrieval.info import Facts
 from retrieval.searching.search import Answer
 from retrieval.text import printable
@@ -57,9 +57,12 @@ def test_csv_has_a_row_for_each_prediction() -> None:
 def test_search_results_best_first() -> None:
     assert json.loads("".join(format_results(FOUND, "jsonl"))) == {
         "query": "query.jpg",
-        "results": [{"path": "/photos/a.jpg", "score": 0.987654}, {"path": "/photos/b c.jpg", "score": -0.25}],
+        "results": [
+            {"path": "/photos/a.jpg", "score": 0.987654, "copy_of": None, "is_query": False},
+            {"path": "/photos/b c.jpg", "score": -0.25, "copy_of": None, "is_query": False},
+        ],
     }
-    assert "".join(format_results(FOUND, "csv")).splitlines()[1] == "query.jpg,1,/photos/a.jpg,0.987654"
+    assert "".join(format_results(FOUND, "csv")).splitlines()[1] == "query.jpg,1,/photos/a.jpg,0.987654,,false"
 
 
 def test_labels_have_probabilities_and_say_what_they_mean() -> None:
@@ -74,10 +77,10 @@ def test_labels_have_probabilities_and_say_what_they_mean() -> None:
         assert table == f"{heading}\n   50.0%  /photos/a.jpg\n"
     assert json.loads("".join(format_results([dog], "jsonl", labelled=True))) == {
         "query": "dog",
-        "results": [{"path": "/photos/a.jpg", "probability": 0.5}],
+        "results": [{"path": "/photos/a.jpg", "probability": 0.5, "copy_of": None, "is_query": False}],
     }
     assert "".join(format_results([dog], "csv", labelled=True)) == (
-        "query,rank,path,probability\ndog,1,/photos/a.jpg,0.5\n"
+        "query,rank,path,probability,copy_of,is_query\ndog,1,/photos/a.jpg,0.5,,false\n"
     )
 
 
@@ -113,21 +116,10 @@ def test_reasons_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().err == f"Skipped {shown}/index\\x1b[2J is missing\n"
 
 
-def test_a_table_fits_forty_columns_and_keeps_the_name() -> None:
+def test_a_path_is_never_cut() -> None:
     path = Path("/home/someone/Pictures/2026/summer holidays/IMG_20260714_123456.jpg")
-    table = "".join(format_results([Answer(str(path), [SearchResult(path, 0.5)])], "table", width=40))
-    assert max(map(len, table.splitlines())) <= 40
-    assert all(line.endswith("20260714_123456.jpg") and "…" in line for line in table.splitlines())
-
-
-def test_a_table_without_a_width_shortens_nothing() -> None:
-    path = "/" + "x" * 300
-    assert path in "".join(format_results([Answer(path, [])], "table"))
-
-
-@pytest.mark.parametrize("width", range(2, 12))
-def test_shortening_never_exceeds_the_width(width: int) -> None:
-    assert len(shorten_middle("0123456789", width)) == min(width, 10)
+    table = "".join(format_results([Answer("/" + "x" * 300, [SearchResult(path, 0.5)])], "table"))
+    assert table == f"/{'x' * 300}\n   0.500  {path}\n"
 
 
 def test_tables_are_separated_by_an_empty_line() -> None:
@@ -158,17 +150,36 @@ def test_csv_gives_back_any_name(name: str) -> None:
     assert [row[0] for row in rows] == [name, name]
 
 
-@given(st.text("ab猫é한̈", max_size=30), st.integers(1, 40))
-def test_what_is_shortened_fits_into_the_columns(text: str, width: int) -> None:
-    def columns(shown: str) -> int:
-        return sum({"猫": 2, "한": 2, "̈": 0}.get(character, 1) for character in shown)
+def test_facts_fit_a_narrow_terminal_and_keep_their_paths_whole() -> None:
+    path = "/home/someone/.local/share/fc7/index-of-all-my-photos"
+    rows = {
+        "built-in model": f"photos ({path})",
+        "embedding: training": "the mean of many pictures, some of them from-far away",
+        "index": path,
+    }
+    for width in (40, 60, 100):
+        lines = "".join(format_facts(Facts({}, rows), "table", width=width)).splitlines()
+        assert all(len(line) <= width or path in line for line in lines)
+        assert " ".join(" ".join(lines).split()) == " ".join(f"{name} {value}" for name, value in rows.items())
 
-    shown = shorten_middle(text, width)
-    assert columns(shown) <= width
-    if columns(text) <= width:
-        assert shown == text
-    else:
-        head, _, tail = shown.partition("…")
-        assert text.startswith(head)
-        assert text.endswith(tail)
-        assert columns(shown) >= width - 2
+
+def test_what_changes_while_folders_are_watched_has_time_and_name() -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5)
+    folder = Path("/photos")
+    report = FolderReport(
+        folder,
+        SyncCounts(new=1, removed=1, unchanged=7),
+        (),
+        changes=(("new", folder / "a.jpg"), ("removed", folder / "b\x1b.jpg")),
+    )
+    assert "".join(format_changes([report], at)) == (
+        "03:04:05  new       /photos/a.jpg\n03:04:05  removed   /photos/b\\x1b.jpg\n"
+    )
+    many = FolderReport(
+        folder, SyncCounts(new=1234), (), changes=tuple(("new", folder / f"{n}.jpg") for n in range(1000))
+    )
+    lines = "".join(format_changes([many], at)).splitlines()
+    assert len(lines) == 21
+    assert lines[-1] == "03:04:05  and 1,214 more in /photos"
+    gone = "".join(format_changes([FolderReport(folder, None, ())], at))
+    assert gone == "03:04:05  -         /photos: cannot be seen now; what the index holds of it is kept\n"

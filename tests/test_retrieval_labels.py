@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from told import told
 
 from index.errors import UserError
 from retrieval.models.model import Model
 from retrieval.models.spec import ClassName, ModelSpec
-from retrieval.searching.labels import WORDNET, classes_called
+from retrieval.searching.labels import WORDNET, classes_called, label_words, read_nouns, read_wordnet
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 IMAGENET = [line.split("\t") for line in (REPOSITORY / "training/data/imagenet-1k.tsv").read_text("utf-8").splitlines()]
@@ -74,11 +75,80 @@ def test_classes_without_an_id_are_found_by_their_names(builtin: ModelSpec) -> N
 
 @pytest.mark.parametrize(
     ("label", "near"),
-    [("goldfsh", "goldfish"), ("dogs", "dog"), ("Chihuaua", "Chihuahua"), ("persian-cats", "Persian cat")],
+    [
+        ("goldfsh", "goldfish"),
+        ("retreiver", "retriever"),
+        ("Chihuaua", "Chihuahua"),
+        ("labrador", "Labrador retriever"),
+    ],
 )
 def test_a_label_that_is_none_is_answered_by_those_that_are_near(builtin: ModelSpec, label: str, near: str) -> None:
     with pytest.raises(UserError, match=rf"no class called {label}, .* did you mean .*\b{near}\b"):
         classes_called(label, builtin)
+
+
+@pytest.mark.parametrize(
+    ("plural", "singular"),
+    [
+        ("dogs", "dog"),
+        ("wolves", "wolf"),
+        ("Geese", "goose"),
+        ("buses", "bus"),
+        ("golden retrievers", "golden retriever"),
+    ],
+)
+def test_a_plural_is_its_singular(imagenet: ModelSpec, plural: str, singular: str) -> None:
+    assert names(plural, imagenet) == names(singular, imagenet)
+
+
+@pytest.mark.parametrize(
+    ("label", "kind"),
+    [("puppy", "dog"), ("puppies", "dog"), ("kitten", "cat"), ("rifle", "firearm")],
+)
+def test_a_word_that_no_class_has_is_told_what_it_is_a_kind_of(builtin: ModelSpec, label: str, kind: str) -> None:
+    with told(UserError, match=rf"no class called {label}, .* but of {kind}, .*; ask for {kind}$"):
+        classes_called(label, builtin)
+    assert classes_called(kind, builtin)
+
+
+@pytest.mark.parametrize(
+    "label", ["flower", "person", "wedding", "weddings", "weding", "room", "window", "baby", "photo", "sky", "children"]
+)
+def test_no_word_is_better_than_a_wrong_one(builtin: ModelSpec, label: str) -> None:
+    few = replace(
+        builtin,
+        classes=tuple(
+            ClassName(name, id)
+            for name, id in [
+                ("tower", "n04460130"),
+                ("mower", "n03649909"),
+                ("apron", "n02730930"),
+                ("dwelling", "n03259505"),
+                ("bedding", None),
+            ]
+        ),
+    )
+    with told(UserError, match=r"; `fc7 info my.onnx --format json` lists its classes$") as caught:
+        classes_called(label, few, model="my.onnx")
+    assert "did you mean" not in str(caught.value)
+
+
+def test_nouns_lead_to_what_the_table_has() -> None:
+    table, nouns = read_wordnet(), read_nouns()
+    assert len(nouns) > 10_000
+    for noun, about in nouns.items():
+        assert noun == noun.casefold()
+        words = about.split()
+        assert all(word in table for word in words) or words == [about]
+    assert nouns["wedding"] == ""
+
+
+def test_words_for_a_shell_begin_as_asked_and_mean_something(builtin: ModelSpec) -> None:
+    assert label_words(builtin, "goldf") == ["goldfish"]
+    assert "golden_retriever" in label_words(builtin, "golden_r")
+    for word in label_words(builtin, "ca"):
+        assert names(word, builtin)
+        assert not set(word) & set(" '\"")
 
 
 @pytest.mark.parametrize("label", ["", "xyzzyxyzzy", "n99999999\x1b"])

@@ -307,7 +307,7 @@ def unreadable(root: Path) -> None:
     [
         (empty_class, "no pictures in {root}/emu, {root}/fox; add some or remove what is empty"),
         (one_class, "{root}/train holds 1 folder of pictures; a classifier needs two classes or more"),
-        (flat, "{root} holds 0 folders of pictures; a classifier needs two classes or more"),
+        (flat, "{root} holds 0 folders of pictures; the pictures lie one level too high, in {root} itself"),
         (flat_train, "{root}/train holds 0 folders of pictures"),
         (unknown_validation_class, "{root}/val has classes that are not among those learned: emu; the folders"),
         (other_validation_classes, "{root}/val has classes that are not among those learned: Cat, Dog; the folders"),
@@ -399,7 +399,7 @@ def test_pictures_of_a_class_that_the_model_does_not_know(tmp_path: Path) -> Non
     many = [f"class {number:03}" for number in range(120)]
     for name in many:
         touch(tmp_path / "many" / name, "a.jpg")
-    all_told = ", ".join(str(tmp_path / "many" / name) for name in many[:100])
+    all_told = ", ".join(many[:100])
     with pytest.raises(DatasetError, match=re.escape(f"{all_told} and 20 more; ")):
         scan_labelled(tmp_path / "many", (ClassName("cat"),))
     with pytest.raises(DatasetError, match="holds no folders of pictures"):
@@ -513,3 +513,35 @@ def test_the_folder_of_a_validation_set_is_understood_by_itself(tmp_path: Path) 
     root = make_tiny_imagenet(tmp_path)
     classes = scan_dataset(root).classes
     assert scan_labelled(root / "val", classes) == scan_labelled(root, classes)
+
+
+def test_pictures_that_lie_too_deep_or_too_high_are_told(tmp_path: Path) -> None:
+    known = [ClassName("cat"), ClassName("dog")]
+    deep = make_classes(tmp_path / "download" / "animals").parent
+    for folder, said in (
+        (deep, f"the pictures of {deep} lie one level too deep; name {deep / 'animals'}"),
+        (deep / "animals" / "cat", "one level too high, in "),
+    ):
+        with pytest.raises(DatasetError, match=re.escape(said)):
+            scan_dataset(folder)
+    for folder, said in (
+        (deep, f"the pictures of {deep} lie one level too deep; name {deep / 'animals'}"),
+        (deep / "animals" / "cat", f"is the folder of one class; name the folder that it lies in, {deep / 'animals'}"),
+    ):
+        with pytest.raises(DatasetError, match=re.escape(said)):
+            scan_labelled(folder, known)
+    assert len(scan_labelled(deep / "animals", known)) == 6
+    (deep / "more").mkdir()
+    make_classes(deep / "more")
+    with pytest.raises(DatasetError, match=rf"too deep; name one of {deep}/animals, {deep}/more"):
+        scan_labelled(deep, known)
+
+
+def test_a_model_of_other_classes_is_refused_in_a_line(tmp_path: Path) -> None:
+    data = make_classes(tmp_path / "data")
+    with pytest.raises(DatasetError) as refused:
+        scan_labelled(data, [ClassName("car"), ClassName("bus")], model="my cars.onnx")
+    assert str(refused.value) == (
+        f"the model knows none of the classes in {data}, so it cannot be measured on them: cat, dog; "
+        "`fc7 info 'my cars.onnx' --format json` lists its classes"
+    )

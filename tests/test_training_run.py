@@ -156,7 +156,8 @@ def test_a_run_tells_what_it_does(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "run", report=report)
     assert report.notes[0] == "72 pictures of 3 classes for training, 18 for validation"
     assert report.notes[1] == "batches of 9 pictures instead of 12 at a rate of 0.15 instead of 0.2: the set is small"
-    assert report.notes[2] == "tiny, float32 on cpu, 2 epochs of 8 batches"
+    assert report.notes[2].startswith("72 pictures are few to learn a network from nothing: --from builtin --head ")
+    assert report.notes[3] == "tiny, float32 on cpu, 2 epochs of 8 batches"
     assert report.epochs == [1, 2]
     assert report.loaded[-1] == (90, 90)
     assert report.batches >= 2

@@ -182,7 +182,7 @@ def test_photos_without_labels_are_of_no_use_without_a_teacher(tmp_path: Path) -
     ):
         with pytest.raises(DatasetError, match=r"photos is without labels; name who knows .* with --teacher"):
             scan(*sources, taught=())
-    with pytest.raises(DatasetError, match=r"photos holds 0 folders of pictures; a classifier needs two classes"):
+    with pytest.raises(DatasetError, match=r"photos holds 0 folders of pictures; .* A classifier needs two classes"):
         scan(photos, taught=())
 
 

@@ -4,8 +4,9 @@
 
 DATA is a data set as `fc7 train` takes it, here Tiny-ImageNet-200; PHOTOS a folder of any photos of 192 pixels or more.
 What was measured is kept in OUT/results.json and not measured again, so a run that was stopped goes on when it is
-started again. Each ends by writing the tables of docs/lecture.md. `averaged` goes on from the networks of `parts`. With
---unseen and -m `neighbours` measures classes that a network never saw; `all` has one model, which saw them.
+started again. It ends by printing its tables; --write puts them into docs/lecture.md instead. `averaged` goes on from
+the networks of `parts`. With --unseen and -m `neighbours` measures classes that a network never saw; `all` has one
+model, which saw them.
 """
 
 import argparse
@@ -80,7 +81,11 @@ def main() -> None:
                 )
             case "handmade":
                 classify_by_hand(results, arguments.data, arguments.model, most=arguments.most)
-        write_page(arguments.page, results)
+    if arguments.write:
+        write_page(arguments.write, results)
+        print(f"written: {arguments.write}", file=sys.stderr)
+    else:
+        print(tables_of(results))
 
 
 def parse() -> argparse.Namespace:
@@ -98,7 +103,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=50, help="neighbours: pictures of each class, at most")
     parser.add_argument("--most", type=int, default=100_000, help="handmade: training pictures, at most")
     parser.add_argument("--threads", type=int, default=usable_cores())
-    parser.add_argument("--page", type=Path, default=PAGE, help="page whose tables are written")
+    parser.add_argument(
+        "--write",
+        type=Path,
+        nargs="?",
+        const=PAGE,
+        metavar="PAGE",
+        help="write the tables into a page, by default docs/lecture.md, instead of printing them",
+    )
     return parser.parse_args()
 
 
@@ -109,6 +121,12 @@ def cost_of_2012(threads: int) -> Values:
         cost = model_cost(path, threads=threads)
     rows = [{**vars(layer), "output": list(layer.output)} for layer in (*cost.layers, cost.total)]
     return {"runs": cost.runs, "threads": cost.threads, "layers": rows}
+
+
+def tables_of(results: Results) -> str:
+    """Return the tables of what was measured, each under its name."""
+    made = ((name, make(results)) for name, make in TABLES.items())
+    return "\n\n".join(f"{name}\n\n{text}" for name, text in made if text != lecture_tables.MISSING)
 
 
 def write_page(page: Path, results: Results) -> None:

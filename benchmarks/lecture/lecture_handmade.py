@@ -107,7 +107,13 @@ def find_neighbours(results: Results, data: Path, model: Path | None, *, unseen:
     def run() -> Values:
         images, labels = read_pictures(folder, [name for name in names if name in chosen], most=most)
         scores = {name: list(row) for name, (_, row) in compare(loaded, images, labels).items()}
-        return {"pictures": len(images), "classes": len(set(labels.tolist())), "scores": scores}
+        known = {name for c in loaded.spec.classes for name in (c.id, c.name)}
+        return {
+            "pictures": len(images),
+            "classes": len(set(labels.tolist())),
+            "known": len(chosen & set(names) & known),
+            "scores": scores,
+        }
 
     settings = {"model": loaded.spec.fingerprint, "classes": sorted(chosen & set(names)), "most": most}
     results.measure("neighbours/" + ("unseen" if unseen else "all"), settings, run)

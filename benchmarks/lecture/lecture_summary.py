@@ -3,7 +3,7 @@
 from statistics import mean
 
 from lecture_results import Results, Values
-from lecture_tables import MISSING, PARTS, errors, fastest, percent, reproduced, top1_by_variant, verdict
+from lecture_tables import MISSING, PARTS, errors, fastest, percent, reproduced, seen, top1_by_variant, verdict
 from lecture_training import BASE
 from report import spread, table
 
@@ -35,8 +35,8 @@ def summary(results: Results) -> str:
         row(claim, "handmade DATA", measured, "1 training of each", "handmade/")
     for kind, values in results.named("neighbours/").items():
         scores = values["scores"]
-        seen = "classes it never saw" if kind == "unseen" else "classes it learned"
-        measured = f"{scores['embedding'][2] / scores['HOG'][2]:.1f} times the mAP of HOG, {seen}"
+        classes = f"classes {seen(kind, values).replace('never seen', 'it never saw').removeprefix('which ')}"
+        measured = f"{scores['embedding'][2] / scores['HOG'][2]:.1f} times the mAP of HOG, {classes}"
         claim = "The accuracy of the visual search engine doubled"
         row(
             claim,

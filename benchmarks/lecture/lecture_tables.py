@@ -153,12 +153,22 @@ def neighbours(results: Results) -> str:
     """Return P@1, P@10 and mAP of each descriptor."""
     rows = []
     for kind, values in results.named("neighbours/").items():
-        title = f"{values['classes']} classes, {'never seen' if kind == 'unseen' else 'which it learned'}"
+        title = f"{values['classes']} classes, {seen(kind, values)}"
         for name, scores in values["scores"].items():
             rows.append([title, name, values["pictures"], *(f"{score:.3f}" for score in scores)])
         ratios = (a / b for a, b in zip(values["scores"]["embedding"], values["scores"]["HOG"], strict=True))
         rows.append([title, "embedding ÷ HOG", values["pictures"], *(f"{ratio:.2f}" for ratio in ratios)])
     return table(("classes", "descriptor", "pictures", "P@1", "P@10", "mAP"), rows) if rows else MISSING
+
+
+def seen(kind: str, values: Values) -> str:
+    """Return what a network has to do with the classes that neighbours were looked for in."""
+    known = values.get("known", values["classes"])
+    if kind == "unseen":
+        return "never seen"
+    if known == values["classes"]:
+        return "which it learned"
+    return f"of which it learned {known}"
 
 
 def cost(results: Results) -> str:

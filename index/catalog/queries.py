@@ -28,11 +28,12 @@ WITH_ROOT = "FROM photos JOIN roots ON roots.id = root_id"
 class CandidatePhotos:
     """Photos that may be an answer: ids (n,), sorted, their places, and embeddings (n, dim) of unit length.
 
-    A place is the id of a root and the path relative to it.
+    A place is the id of a root and the path relative to it; of a content there is the hash.
     """
 
     ids: NDArray[np.int64]
     places: list[tuple[int, bytes]]
+    hashes: list[bytes | None]
     embeddings: NDArray[np.float32]
     roots: dict[int, bytes]
 
@@ -130,14 +131,15 @@ def skipped_photos(catalog: Catalog) -> list[SkippedPhoto]:
 def photos_with_ids(catalog: Catalog, ids: NDArray[np.int64], *, dim: int) -> CandidatePhotos:
     """Read the photos with these ids (n,), those that have an embedding."""
     rows = catalog.rows(
-        "SELECT id, root_id, path, embedding FROM photos"
+        "SELECT id, root_id, path, content_hash, embedding FROM photos"
         " WHERE embedding IS NOT NULL AND id IN (SELECT value FROM json_each(?)) ORDER BY id",
         (json.dumps(ids.tolist()),),
     )
     return CandidatePhotos(
         np.array([row[0] for row in rows], dtype=np.int64),
         [row[1:3] for row in rows],
-        unpack_embeddings([row[3] for row in rows], dim),
+        [row[3] for row in rows],
+        unpack_embeddings([row[4] for row in rows], dim),
         dict(catalog.roots()),
     )
 
@@ -184,6 +186,27 @@ def contents(catalog: Catalog) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     both = np.concatenate([np.empty((0, 2), dtype=np.int64), *batches])
     ids, first = both[np.argsort(both[:, 0])].T
     return ids, first
+
+
+def paths_with_content(catalog: Catalog, content_hash: bytes) -> list[bytes]:
+    """Read the absolute paths of the photos with an embedding whose files had this content."""
+    rows = catalog.rows(
+        f"SELECT roots.path, photos.path {WITH_ROOT} WHERE embedding IS NOT NULL AND content_hash = ?", (content_hash,)
+    )
+    return [os.path.join(root, path) for root, path in rows]
+
+
+def count_contents(catalog: Catalog, hashes: Sequence[bytes]) -> dict[bytes, int]:
+    """Count the photos with an embedding of each of these contents."""
+    found: dict[bytes, int] = {}
+    for start in range(0, len(hashes), SMALL_BATCH):
+        block = hashes[start : start + SMALL_BATCH]
+        found |= catalog.rows(
+            "SELECT content_hash, count(*) FROM photos WHERE embedding IS NOT NULL"
+            f" AND content_hash IN ({', '.join('?' * len(block))}) GROUP BY content_hash",
+            block,
+        )
+    return found
 
 
 def files_with_ids(catalog: Catalog, ids: NDArray[np.int64]) -> list[IndexedFile]:

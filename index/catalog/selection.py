@@ -75,8 +75,12 @@ def most_probable(catalog: Catalog, selection: Selection, k: int) -> list[Search
         # Photos with the same score as the k-th, for instance its copies, are read too.
         if best[k - 1 :] and best[-1][1] < best[k - 1][1]:
             break
-    paths = _paths(catalog, [id for id, _ in best])
-    results = [SearchResult(paths[id], probability) for id, probability in best]
+    files = _files(catalog, [id for id, _ in best])
+    results = [
+        SearchResult(path, probability, content_hash=content)
+        for id, probability in best
+        for path, content in (files[id],)
+    ]
     return sorted(results, key=lambda result: (-result.score, result.path))[:k]
 
 
@@ -86,9 +90,11 @@ def _inside(catalog: Catalog, folders: Sequence[Path]) -> tuple[str, list[Any]]:
     return " OR ".join(terms), [*chain.from_iterable(values)]
 
 
-def _paths(catalog: Catalog, ids: Sequence[int]) -> dict[int, Path]:
+def _files(catalog: Catalog, ids: Sequence[int]) -> dict[int, tuple[Path, bytes | None]]:
+    """Read for each id the path and the hash of its content."""
     rows = catalog.rows(
-        f"SELECT photos.id, roots.path, photos.path {WITH_ROOT} WHERE photos.id IN (SELECT value FROM json_each(?))",
+        f"SELECT photos.id, roots.path, photos.path, content_hash {WITH_ROOT}"
+        " WHERE photos.id IN (SELECT value FROM json_each(?))",
         (json.dumps(ids),),
     )
-    return {id: absolute_path(root, path) for id, root, path in rows}
+    return {id: (absolute_path(root, path), content) for id, root, path, content in rows}

@@ -1,11 +1,13 @@
 """Bringing one folder up to date in an index."""
 
+import os
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from index.catalog.catalog import Catalog
 from index.catalog.changes import change_photos, claim_root, known_files, row_with_content
+from index.catalog.queries import paths_with_content
 from index.catalog.rows import PhotoRow
 from index.files import folder_around
 from index.records import FileStamp, NewPhoto, SyncCounts
@@ -14,6 +16,8 @@ from index.vectors.store import VectorStore
 
 # There can be thousands of changes that need no embedding, so many share a transaction.
 BATCH = 512
+MANY_CHANGES = 1000
+"""Of which there are the paths."""
 
 
 class Sync:
@@ -34,10 +38,13 @@ class Sync:
         retry_skipped: bool,
         unlisted: Collection[bytes],
         empty: Collection[bytes],
+        is_there: Callable[[bytes], bool] = lambda _: True,
     ) -> None:
         self._catalog = catalog
         self._vectors = vectors
         self._dim = catalog.state().dim
+        self._folder = folder
+        self._is_there = is_there
         self._root_id, self._below = claim_root(catalog, folder)
         self._known = known_files(catalog, self._root_id, self._below)
         plan = plan_sync(found, self._known, retry_skipped=retry_skipped, unlisted=unlisted)
@@ -51,6 +58,8 @@ class Sync:
                 self._gone[file.content_hash].append((self, path))
         still_skipped = sum(self._known[path].skipped for path in plan.unchanged)
         self._counts = Counter(unchanged=len(plan.unchanged) - still_skipped, still_skipped=still_skipped)
+        self.changes: list[tuple[str, bytes]] = []
+        """What was done, as `SyncCounts` calls it, and to which path; the first of very many."""
         self._moved: list[tuple[int, bytes, FileStamp]] = []
         self._put: list[PhotoRow] = []
         self._thumbnails: list[tuple[bytes, bytes]] = []
@@ -79,10 +88,14 @@ class Sync:
             owner, old_path = places.pop()
             moved = owner._missing.pop(old_path)
             self._moved.append((moved.id, self._below + path, stamp))
-            self._counts["moved"] += 1
+            self._count("moved", path)
         elif (row := row_with_content(self._catalog, content_hash)) is not None:
             self._put.append(replace(row, path=self._below + path, stamp=stamp))
-            self._counts["copied" if known is None else "changed"] += 1
+            here = os.path.join(self._folder, path)
+            # Also from a folder that this run does not look at, or that is gone with all its photos.
+            known_places = paths_with_content(self._catalog, content_hash) if known is None else []
+            there = any(place != here and self._is_there(place) for place in known_places)
+            self._count("changed" if known is not None else "copied" if there else "moved", path)
         else:
             return False
         if len(self._moved) + len(self._put) >= BATCH:
@@ -100,7 +113,7 @@ class Sync:
             if photo.thumbnail is not None and photo.content_hash is not None:
                 self._thumbnails.append((photo.content_hash, photo.thumbnail))
             changed = "new" if photo.path not in self._known else "changed"
-            self._counts[changed if photo.skipped is None else "skipped"] += 1
+            self._count(changed if photo.skipped is None else "skipped", photo.path)
         self._write()
 
     def finish(self) -> SyncCounts:
@@ -121,10 +134,18 @@ class Sync:
         return counts
 
     def _remove_missing(self) -> SyncCounts:
-        removed = [file.id for path, file in self._missing.items() if folder_around(path, self._empty) is None]
+        gone = sorted(path for path in self._missing if folder_around(path, self._empty) is None)
+        removed = [self._missing[path].id for path in gone]
         self._counts["removed"] = len(removed)
+        gone = sorted(path for path in self._missing if folder_around(path, self._empty) is None)
+        self.changes += [("removed", path) for path in gone[: MANY_CHANGES - len(self.changes)]]
         self._write(removed=removed)
         return SyncCounts(**self._counts)
+
+    def _count(self, what: str, path: bytes) -> None:
+        self._counts[what] += 1
+        if len(self.changes) < MANY_CHANGES:
+            self.changes.append((what, path))
 
     def _write(self, *, removed: Sequence[int] = ()) -> None:
         if self._put or self._moved or removed:

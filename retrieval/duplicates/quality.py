@@ -14,9 +14,9 @@ from PIL import ExifTags, Image
 from index.errors import PhotoError
 from index.records import IndexedFile
 from retrieval.photos.camera_raw import is_camera_raw
-from retrieval.photos.decode import open_photo
 from retrieval.photos.files import read_stamped
 from retrieval.photos.formats import RAW, photo_format
+from retrieval.pipeline.memory import decode_within_budget
 
 TILE = 128
 TILES = 16
@@ -77,10 +77,13 @@ def quality_of(file: IndexedFile) -> Quality:
 
 
 def judge(data: bytes) -> Quality:
-    """Judge the bytes of a file. Raises PhotoError for what is no picture."""
+    """Judge the bytes of a file, when there is memory to decode it. Raises PhotoError for what is no picture."""
+    return decode_within_budget(data, lambda photo: _judged(data, photo.image))
+
+
+def _judged(data: bytes, image: Image.Image) -> Quality:
     format = photo_format(data) or ""
     raw = format == RAW or (format == "TIFF" and is_camera_raw(data))
-    image = open_photo(data)
     grey = np.asarray(image.convert("L"))
     inside = _without_margins(grey)
     camera = not raw and _has_camera_data(image)

@@ -37,6 +37,8 @@ class FolderReport:
     skipped: tuple[SkippedPhoto, ...]
     incomplete: tuple[IncompletePhoto, ...] = ()
     unread: Mapping[str, int] = field(default_factory=dict)
+    changes: tuple[tuple[str, Path], ...] = field(default=(), compare=False)
+    """What was done, as `SyncCounts` calls it, and to which photo; the first of very many."""
 
 
 def index_folders(
@@ -153,6 +155,7 @@ class _FolderRun:
             skipped,
             tuple(sorted(self.incomplete, key=lambda photo: photo.path)),
             self.scan.unread,
+            tuple((what, self.folder / os.fsdecode(path)) for what, path in self.sync.changes),
         )
 
 
@@ -179,7 +182,9 @@ def _begin(
     if later:
         found = {path: stamp for path, stamp in found.items() if path not in later}
     unlisted = [*scan.unlisted, *later]
-    sync = index.begin_sync(folder, found, retry_skipped=retry_skipped, unlisted=unlisted, empty=empty)
+    sync = index.begin_sync(
+        folder, found, retry_skipped=retry_skipped, unlisted=unlisted, empty=empty, is_there=os.path.lexists
+    )
     return _FolderRun(index.folder, folder, scan, sync, skipped, [])
 
 

@@ -53,7 +53,7 @@ class MissingPhotos:
             return f"{self.folder} is not there now; its {photos} stay indexed, until {forget}"
         found = "its photos" if self.elsewhere == self.photos else f"{self.elsewhere:,} of its {photos}"
         if self.now is None:
-            return f"{self.folder} is not there any more, and {found} are indexed elsewhere too; if so: {forget}"
+            return f"{self.folder} is not there any more, and {found} are indexed elsewhere too; {forget} keeps those"
         return (
             f"{self.folder} is not there any more, and {found} are in {self.now} too. If it was moved, "
             f"{command('moved', self.folder, self.now)} says so to the index; if it is gone, {forget}"
@@ -91,7 +91,9 @@ def move_folder(index: IndexWriter, old: Path, new: Path) -> tuple[int, int]:
     """
     old, new = Path(absolute(old)), Path(absolute(new))
     command = shlex.join(["fc7", "index", str(new), "--index", str(index.folder)])
-    if old == new or old.is_relative_to(new) or new.is_relative_to(old):
+    if old == new:
+        raise UserError(f"{old} is the same folder", hint="name the place where the folder is now")
+    if old.is_relative_to(new) or new.is_relative_to(old):
         raise UserError(f"{new} and {old} lie one inside the other", hint=f"run `{command}`, which finds what moved")
     if not os.path.isdir(new):
         raise UserError(f"{new} is not a folder", hint="name the place where the folder is now")

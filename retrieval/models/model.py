@@ -51,6 +51,13 @@ def model_file(named: Path | None) -> Path:
     return named
 
 
+def model_word(path: Path | None) -> str:
+    """Return what a user writes for a model file, None for the built-in one: a name where it has one, or its path."""
+    if path is None or path == BUILTIN:
+        return str(BUILTIN_NAME)
+    return path.stem if path.parent == models_folder() else str(path)
+
+
 @dataclass(frozen=True)
 class Outputs:
     """What a model says of n pictures: probabilities (n, classes), fc7 (n, fc7_dim), unit embedding (n, dim).

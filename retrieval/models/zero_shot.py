@@ -84,10 +84,10 @@ def naming(model: Ensemble, labels: Sequence[str] = (), *, prompt: str | None = 
     """Return what names photos: a model by its classes, or by `labels`. Raises ModelError where it can do neither."""
     if not labels:
         if prompt is not None:
-            raise OptionError("a prompt is for labels; give some with --labels")
+            raise OptionError("a prompt is for labels", hint="give some with --labels")
         require_classes(model.spec)
         return model
     [first, *others] = model.models
     if others or model.crops != 1:
-        raise OptionError("labels are compared by one model, on one crop; leave out the other -m and --crops")
+        raise OptionError("labels are compared by one model, on one crop", hint="leave out the other -m and --crops")
     return ZeroShot(first, labels, prompt=PROMPT if prompt is None else prompt)

@@ -71,7 +71,7 @@ def scan_folder(folder: Path, *, root: Path | None = None, patterns: Sequence[st
                 try:
                     is_folder = entry.is_dir()
                     suffix = "" if is_folder else _suffix(entry.name)
-                    is_photo = suffix in PHOTO_SUFFIXES and entry.is_file()
+                    is_photo = not is_folder and has_photo_suffix(entry.name) and entry.is_file()
                     is_unread = suffix in UNREAD_SUFFIXES and entry.is_file()
                     if (is_folder or is_photo or is_unread) and rules.leave_out(path, folder=is_folder):
                         left_out = True

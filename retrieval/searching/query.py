@@ -16,11 +16,12 @@ from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SkippedPhoto
 from retrieval.models.model import Model
 from retrieval.photos.decode import Photo
-from retrieval.photos.files import MAX_BYTES, check_size, current_stamp
+from retrieval.photos.files import MAX_BYTES, check_size
 from retrieval.photos.scan import expand_paths
 from retrieval.pipeline.embed import STANDARD_INPUT
 from retrieval.pipeline.executor import Concurrency, run_in_batches
 from retrieval.pipeline.memory import decode_within_budget
+from retrieval.pipeline.reuse import stored_embedding
 from retrieval.pipeline.stages import NOTHING_FOUND
 
 if TYPE_CHECKING:
@@ -90,7 +91,11 @@ def embed_query_photos(
         for path in photos:
             # Standard input is read here and not in a thread, which Ctrl-C could not wake from waiting for it.
             piped = standard_input.read(MAX_BYTES + 1) if standard_input and path == STANDARD_INPUT else None
-            stored = None if box or mirror or piped is not None else _stored_embedding(index, path, model.spec.dim)
+            stored = (
+                None
+                if box or mirror or piped is not None
+                else stored_embedding(index, path, model.spec.dim, unseen=True)
+            )
             if stored is None:
                 yield (
                     _Source(path, None),
@@ -166,13 +171,6 @@ def unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return a vector (dim,) that is not zero at unit length."""
     length = np.linalg.norm(vector.astype(np.float64))
     return (vector / length).astype(np.float32)
-
-
-def _stored_embedding(index: PhotoIndex, path: Path, dim: int) -> NDArray[np.float32] | None:
-    photo = index.photo(path)
-    if photo is None or photo.embedding is None or len(photo.embedding) != dim:  # damaged, if it has another length
-        return None
-    return photo.embedding if current_stamp(path) in (photo.stamp, None) else None
 
 
 def _views(

@@ -1,7 +1,7 @@
 """Answers queries from an index: photos by what they look like, by words, or by what is in them."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -19,8 +19,9 @@ from index.errors import PhotoError, UserError
 from index.files import absolute, known_place
 from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SearchResult, SkippedPhoto
-from retrieval.models.model import Model
+from retrieval.models.model import Model, model_word
 from retrieval.pipeline.executor import in_batches
+from retrieval.searching.copies import best_contents, looked_for, marked, there_first
 from retrieval.searching.labels import classes_called
 from retrieval.searching.own_labels import stored_name
 from retrieval.searching.query import (
@@ -61,7 +62,8 @@ class Query:
     with `average` all as one; results should not be like the photos of `unlike` and the words of `unlike_texts`.
     Without any, what is looked for are the `labels`; with them only photos with one of these are results. Of results
     there are only those below the folders `within`, if there are any. For `box` and `mirror` see `embed_query_photos`,
-    for `recall` `PhotoIndex.search`. `min_score` is the least score, or for labels alone the least probability.
+    for `recall` `PhotoIndex.search`. `min_score` is the least score, or for labels alone the least probability. With
+    `collapse` there is one result of each content, and none that is a file of the query; without it they are marked.
     """
 
     photos: tuple[Path, ...] = ()
@@ -77,6 +79,7 @@ class Query:
     images: "tuple[Image, ...]" = ()
     texts: tuple[str, ...] = ()
     unlike_texts: tuple[str, ...] = ()
+    collapse: bool = False
 
     @property
     def for_labels(self) -> bool:
@@ -102,7 +105,8 @@ def search_index(
     """
     own = {label: name for label in query.labels if (name := stored_name(index, label)) is not None}
     meant = [label for label in query.labels if label not in own]
-    classes = dict.fromkeys(known for label in meant for known in classes_called(label, model.spec))
+    word = model_word(model.path)
+    classes = dict.fromkeys(known for label in meant for known in classes_called(label, model.spec, model=word))
     among = Selection(
         folders=tuple(known_place(Path(absolute(folder)), index.roots()) for folder in query.within),
         classes=(*(OWN + name for name in own.values()), *(known.id or known.name for known in classes)),
@@ -110,7 +114,8 @@ def search_index(
     if query.for_labels:
         among = replace(among, min_probability=query.min_score or 0.0)
         names = (*own.values(), *(known.name for known in classes))
-        yield Answer(", ".join(query.labels), there_first(index.most_probable(among, query.top)), names)
+        [results] = _answers(index, query, lambda k: [index.most_probable(among, k)], [()])
+        yield Answer(", ".join(query.labels), results, names)
         return
     among = replace(among, min_probability=SURE if own else LEAST_PROBABILITY)
     if query.box is not None and (query.texts or len(query.photos) > 1 or os.path.isdir(query.photos[0])):
@@ -125,20 +130,36 @@ def search_index(
         embed_query_images(model, query.images),
         embed_query_texts(model, query.texts),
     )
-    asked: Iterable[tuple[str, NDArray[np.float32]]] = ((photo.name, photo.embedding) for photo in photos)
+    asked: Iterable[tuple[str, Collection[Path], NDArray[np.float32]]]
+    asked = ((photo.name, _files([photo]), photo.embedding) for photo in photos)
     if query.average:
         together = list(photos)
-        asked = [(" + ".join(photo.name for photo in together), _mean(together, query.photos, skipped))]
+        name = " + ".join(photo.name for photo in together)
+        asked = [(name, _files(together), _mean(together, query.photos, skipped))]
     for batch in in_batches(asked, BATCH_SIZE):
-        embeddings = np.stack([embedding if away is None else unit(embedding - away) for _, embedding in batch])
-        answers = index.search(embeddings, query.top, min_score=query.min_score, among=among, recall=query.recall)
-        yield from (Answer(name, there_first(results)) for (name, _), results in zip(batch, answers, strict=True))
+        embeddings = np.stack([embedding if away is None else unit(embedding - away) for *_, embedding in batch])
+        find = partial(index.search, embeddings, min_score=query.min_score, among=among, recall=query.recall)
+        answers = _answers(index, query, find, [files for _, files, _ in batch])
+        yield from (Answer(name, results) for (name, *_), results in zip(batch, answers, strict=True))
 
 
-def there_first(results: Sequence[SearchResult]) -> list[SearchResult]:
-    """Mark the results whose files are not there, and put them last; otherwise the order stays."""
-    marked = [replace(found, missing=not os.path.exists(found.path)) for found in results]
-    return sorted(marked, key=lambda found: found.missing)
+def _files(photos: Sequence[QueryPhoto]) -> set[Path]:
+    """Return the files that are asked with, as absolute paths; words have none."""
+    return {Path(absolute(photo.path)) for photo in photos if isinstance(photo.path, Path)}
+
+
+def _answers(
+    index: PhotoIndex,
+    query: Query,
+    find: Callable[[int], Sequence[Sequence[SearchResult]]],
+    files: Sequence[Collection[Path]],
+) -> list[list[SearchResult]]:
+    """Find the best results of several queries, whose `files` are those asked with, copies taken together or marked."""
+    if query.collapse:
+        return best_contents(index, find, files, query.top)
+    return [
+        there_first(marked(looked_for(results), asked)) for results, asked in zip(find(query.top), files, strict=True)
+    ]
 
 
 def with_texts(query: Query, index: PhotoIndex, model: Model) -> Query:

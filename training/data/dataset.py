@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import shlex
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from retrieval.photos.exclusions import is_left_out
 from retrieval.photos.scan import has_photo_suffix, scan_folder
 from retrieval.searching.labels import read_wordnet
 from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
+from training.data.layouts import layout_problem
 from training.errors import DatasetError
 
 VALIDATION_NAMES = ("val", "validation", "valid", "test")
@@ -114,7 +116,8 @@ def scan_dataset(
     if len(train) < 2:
         raise DatasetError(
             f"{train_root} holds {len(train)} folder{'s' * (len(train) != 1)} of pictures; "
-            "a classifier needs two classes or more, each in a folder of its own. For photos without classes name a "
+            + (f"{problem}. A" if (problem := layout_problem(train_root)) else "a")
+            + " classifier needs two classes or more, each in a folder of its own. For photos without classes name a "
             "model that knows what is in them with --teacher"
         )
     empty = sorted(name for name, paths in train.items() if not paths)
@@ -137,11 +140,13 @@ def scan_dataset(
     return Dataset(root, classes, *splits, divided=given is None, classless=tuple(beside))
 
 
-def scan_labelled(root: Path, classes: Sequence[ClassName], groups: Sequence[ClassGroup] = ()) -> Split:
+def scan_labelled(
+    root: Path, classes: Sequence[ClassName], groups: Sequence[ClassGroup] = (), *, model: str = "MODEL"
+) -> Split:
     """Find the pictures to judge a model by: the validation set of a data set, its folder, or one folder a class.
 
     Folders are matched with the model's classes by WordNet id, name or synonym; where these are several `groups`, with
-    those of the first group that has all of them. Raises DatasetError.
+    those of the first group that has all of them. Raises DatasetError, whose message calls the model as `model` does.
     """
     if not os.path.isdir(root):
         raise DatasetError(f"there is no folder {root}; give one that holds a folder of pictures for each class")
@@ -157,18 +162,24 @@ def scan_labelled(root: Path, classes: Sequence[ClassName], groups: Sequence[Cla
         folder = root / "train" if "train" not in numbers and _is_split(root) else root
         found = {name: paths for name, paths in _class_folders(folder).items() if paths}
     if not found:
-        raise DatasetError(f"{root} holds no folders of pictures; give one that has a folder for each class")
+        problem = layout_problem(root, numbers) or "give one that has a folder for each class"
+        raise DatasetError(f"{root} holds no folders of pictures; {problem}")
     for place in group_slices(groups, len(classes)).values():
         of_group = {name: [n for n in numbers.get(name, ()) if place.start <= n < place.stop] for name in found}
         if all(of_group.values()):
             numbers = of_group
             break
     unknown = sorted(set(found) - set(numbers))
+    if unknown and (problem := layout_problem(root, numbers)):
+        raise DatasetError(problem)
     if unknown:
-        raise DatasetError(
-            f"not named after a class of the model: {_listing(unknown, root)}; "
-            "`fc7 info MODEL --format json` lists its classes"
-        )
+        listing = f"`{shlex.join(['fc7', 'info', model, '--format', 'json'])}` lists its classes"
+        if len(unknown) == len(found):
+            raise DatasetError(
+                f"the model knows none of the classes in {root}, so it cannot be measured on them: "
+                f"{_listing(unknown)}; {listing}"
+            )
+        raise DatasetError(f"not named after a class of the model: {_listing(unknown, root)}; {listing}")
     # ImageNet has two kinds of crane.
     if several := sorted(name for name in found if len(numbers[name]) > 1):
         ids = (f"{name} by {' or '.join(classes[n].id or name for n in numbers[name])}" for name in several)
@@ -176,14 +187,14 @@ def scan_labelled(root: Path, classes: Sequence[ClassName], groups: Sequence[Cla
     return _as_split(found, sorted(found), {name: known[0] for name, known in numbers.items()})
 
 
-def scan_unseen(root: Path, models: Sequence[ModelSpec]) -> tuple[Split, int]:
+def scan_unseen(root: Path, models: Sequence[ModelSpec], *, model: str = "MODEL") -> tuple[Split, int]:
     """Find the pictures to judge models of the same classes by, and count those left out because one learned from them.
 
     As `scan_labelled`; where a model set a part of its pictures aside, its metadata tell those that it learned from.
     Raises DatasetError, and ModelError for models without classes.
     """
     require_classes(models[0])
-    found = scan_labelled(root, models[0].classes, models[0].groups)
+    found = scan_labelled(root, models[0].classes, models[0].groups, model=model)
     learned = set[bytes]().union(*(unpack_hashes(model.learned) for model in models))
     if not learned:
         return found, 0

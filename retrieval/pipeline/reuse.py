@@ -1,0 +1,81 @@
+"""Embeddings that an index has: a photo that is in it, and has not changed since, is not decoded again."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.errors import IndexNotFoundError
+from index.photo_index import PhotoIndex
+from index.records import IncompletePhoto, SkippedPhoto
+from retrieval.models.model import Model
+from retrieval.photos.files import current_stamp
+from retrieval.photos.scan import expand_paths
+from retrieval.pipeline.embed import STANDARD_INPUT, embed_paths
+from retrieval.pipeline.progress import Progress
+
+
+def stored_embedding(index: PhotoIndex, path: Path, dim: int, *, unseen: bool) -> NDArray[np.float32] | None:
+    """Return the embedding (dim,) of an indexed photo whose file is as it was, or with `unseen` cannot be seen now."""
+    photo = index.photo(path)
+    if photo is None or photo.embedding is None or len(photo.embedding) != dim:  # damaged, if it has another length
+        return None
+    stamp = current_stamp(path)
+    return photo.embedding if stamp == photo.stamp or (unseen and stamp is None) else None
+
+
+def index_to_reuse(folder: Path, model: Model, paths: Sequence[Path]) -> tuple[PhotoIndex | None, str]:
+    """Open the index in a folder, if it has photos of `paths` and the embeddings of this model.
+
+    Otherwise return None, and why not where that is not obvious. Raises PhotoIndexError for a damaged index.
+    """
+    try:
+        index = PhotoIndex.open(folder)
+    except IndexNotFoundError:
+        return None, ""
+    known = any(index.knows(path) for path in paths)
+    if known and index.fingerprint == model.spec.fingerprint:
+        return index, ""
+    index.close()
+    return None, f"the index in {folder} was made with another model" if known else ""
+
+
+def embed_with_index(
+    index: PhotoIndex,
+    model: Model,
+    paths: Sequence[Path],
+    *,
+    skipped: list[SkippedPhoto],
+    reused: list[Path],
+    incomplete: list[IncompletePhoto] | None = None,
+    standard_input: BinaryIO | None = None,
+    progress: Progress | None = None,
+) -> Iterator[tuple[Path, NDArray[np.float32]]]:
+    """Yield photos with their embeddings (dim,), as `embed_paths`; those that the index has are appended to `reused`.
+
+    An index stores 16 bits of each number, so these differ from computed ones in the fourth digit.
+    """
+    photos = expand_paths(paths, skipped=skipped)
+    dim = model.spec.dim
+
+    def stored(path: Path) -> NDArray[np.float32] | None:
+        return None if path == STANDARD_INPUT else stored_embedding(index, path, dim, unseen=False)
+
+    known = [stored(path) is not None for path in photos]
+    rest = [path for path, has in zip(photos, known, strict=True) if not has]
+    computed = embed_paths(
+        model, rest, skipped=skipped, incomplete=incomplete, standard_input=standard_input, progress=progress
+    )
+    ahead = next(computed, None)
+    for path, has in zip(photos, known, strict=True):
+        # Read again and not kept: all of them may not fit into memory.
+        if has and (embedding := stored(path)) is not None:
+            reused.append(path)
+            yield path, embedding
+        elif ahead is not None and ahead.path == path:
+            yield path, ahead.embedding
+            ahead = next(computed, None)
+        elif has:  # changed in this moment
+            skipped.append(SkippedPhoto(path, "it is being changed; run the same command again"))
