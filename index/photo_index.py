@@ -24,6 +24,8 @@ from index.catalog.queries import (
     count_photos,
     embedded_ids,
     embeddings_with_ids,
+    files_after,
+    files_at,
     files_with_ids,
     found_elsewhere,
     has_photos,
@@ -206,6 +208,19 @@ class PhotoIndex:
     def files(self, ids: NDArray[np.int64]) -> list[IndexedFile]:
         """Read the files of photos with these ids (n,), sorted by id, without photos that were removed meanwhile."""
         return files_with_ids(self._catalog, ids)
+
+    def files_after(self, id: int, count: int, *, folder: Path | None = None) -> list[IndexedFile]:
+        """Read the next `count` files by id, from the one after `id` on, below a folder if one is given.
+
+        Raises PhotoIndexError for a folder that is not known.
+        """
+        if folder is not None:
+            self.check_known(folder)
+        return files_after(self._catalog, id, count, folder=folder and os.fsencode(absolute(folder)))
+
+    def files_at(self, paths: Sequence[Path]) -> list[IndexedFile]:
+        """Read the files with these absolute paths, without those that are no photos of the index."""
+        return files_at(self._catalog, paths)
 
     def thumbnails(self, ids: NDArray[np.int64]) -> dict[int, bytes]:
         """Read the thumbnails of photos with these ids (n,), by id, of those that have one."""

@@ -18,7 +18,8 @@ COOKIE = "fc7"
 """The cookie that holds the token, once a browser has said it."""
 
 OPEN_PATHS = frozenset({"/login", "/api/health"})
-"""What is answered without a token."""
+OPEN_FOLDER = "/static/"
+"""What is answered without a token: nothing of the collection."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -47,9 +48,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started = False
+        body = _Body(receive, self._settings)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal started
+            if body.refused is not None and not started:
+                return  # what the application made of half a body
             if message["type"] == "http.response.start":
                 started = True
                 headers = MutableHeaders(scope=message)
@@ -62,10 +66,13 @@ class Guard:
             await refusal(scope, receive, send_with_headers)
             return
         try:
-            await self._app(scope, _Body(receive, self._settings).receive, send_with_headers)
-        except BodyRefusedError as error:
-            if not started:
-                await _answer(error.status, str(error))(scope, receive, send_with_headers)
+            await self._app(scope, body.receive, send_with_headers)
+        except BodyRefusedError:
+            pass
+        refused, body.refused = body.refused, None
+        if refused is not None and not started:
+            closing = {"connection": "close"}  # the rest of the body is not waited for
+            await _answer(refused.status, str(refused), closing)(scope, receive, send_with_headers)
 
     def _refused(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
@@ -82,7 +89,7 @@ class Guard:
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > self._settings.max_upload_bytes:
             return _answer(413, f"more than {self._settings.max_upload_bytes >> 20} MiB are not taken")
-        if self._settings.token is not None and scope["path"] not in OPEN_PATHS and not self._knows_token(headers):
+        if self._settings.token is not None and not _is_open(scope["path"]) and not self._knows_token(headers):
             if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
                 return Response(status_code=303, headers={"location": "/login"})
             return _answer(401, "this server wants a token", {"www-authenticate": "Bearer"})
@@ -97,6 +104,10 @@ class Guard:
         except CookieError:
             return False
         return cookie is not None and is_token(cookie.value, self._settings)
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
 
 
 def is_token(said: str, settings: Settings) -> bool:
@@ -128,6 +139,7 @@ class _Body:
         self._limit = settings.max_upload_bytes
         self._until = asyncio.get_running_loop().time() + settings.upload_seconds
         self._ended = False
+        self.refused: BodyRefusedError | None = None
 
     async def receive(self) -> Message:
         if self._ended:
@@ -136,14 +148,18 @@ class _Body:
             async with asyncio.timeout_at(self._until):
                 message = await self._receive()
         except TimeoutError:
-            raise BodyRefusedError(408, "the request took too long to arrive") from None
+            raise self._refuse(408, "the request took too long to arrive") from None
         if message["type"] == "http.request":
             self._left -= len(message.get("body", b""))
             self._ended = not message.get("more_body", False)
             if self._left < 0:
-                raise BodyRefusedError(413, f"more than {self._limit >> 20} MiB are not taken")
+                raise self._refuse(413, f"more than {self._limit >> 20} MiB are not taken")
         return message
+
+    def _refuse(self, status: int, message: str) -> BodyRefusedError:
+        self.refused = BodyRefusedError(status, message)
+        return self.refused
 
 
 def _answer(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": message}, status, headers)
+    return JSONResponse({"error": message, "hint": ""}, status, headers)

@@ -2,7 +2,12 @@
 
 import ipaddress
 from dataclasses import dataclass
+from pathlib import Path
 
+from index.errors import OptionError
+from retrieval.models.runtime import Device
+
+LEAST_TOKEN = 16
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -10,10 +15,16 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 class Settings:
     """Where a server listens, and its limits.
 
-    `token` is what a request must know, None where everyone who reaches the address may ask: that is for loopback only.
+    Raises OptionError. `token` is what a request must know, None where everyone who reaches the address may ask: that is for loopback only.
     `hosts` are further names that a browser may have for this server, such as `photos.example.org` behind a proxy.
     """
 
+    index: Path
+    model: Path | None = None
+    """A model file or the name of one, None for that of the index."""
+    device: Device = "auto"
+    cache: Path | None = None
+    """The folder for optimised graphs."""
     host: str = "127.0.0.1"
     port: int = 8707
     token: str | None = None
@@ -31,7 +42,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.token is None and not is_loopback(self.host):
-            raise ValueError(f"without a token only this machine may ask, so {self.host} is no address to listen on")
+            raise OptionError(
+                f"without a token only this machine may ask, so {self.host} is no address to listen on",
+                hint="put a long secret into a file and name it with --token-file",
+            )
+        if self.token is not None and (len(self.token) < LEAST_TOKEN or not self.token.isascii() or " " in self.token):
+            raise OptionError(f"a token has {LEAST_TOKEN} characters or more, of ASCII, without spaces")
 
     @property
     def known_hosts(self) -> frozenset[str]:
