@@ -41,7 +41,7 @@ def wants_page(request: Request) -> bool:
 @router.get("/")
 async def index_page(request: Request, collection: Served) -> Response:
     """Show the collection, or what was found in it; the script reads the address."""
-    return page(request, "index.html", folders=[str(root) for root in await collection.roots()])
+    return page(request, "index.html", folders=[printed(str(root)) for root in await collection.roots()])
 
 
 @router.get("/photos/{id}")
@@ -49,14 +49,13 @@ async def photo_page(request: Request, collection: Served, id: Number) -> Respon
     """Show one photo."""
     photo = await photo_facts(collection, id)
     path = Path(photo["path"])
-    roots = [root for root in await collection.roots() if path.is_relative_to(root)]
     return page(
         request,
         "photo.html",
         photo=photo,
         name=printed(path.name),
         place=printed(str(path.parent)),
-        folder=str(path.parent) if path.parent not in roots else str(roots[0]),
+        folder=printed(str(path.parent)),
         size=file_size(photo["bytes"]),
     )
 
