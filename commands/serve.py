@@ -1,11 +1,12 @@
 """The command that opens a collection in the browser, and answers programs over HTTP."""
 
+import logging
 import os
 import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +14,9 @@ from commands.model_options import model_option
 from commands.options import PATH, cache_folder, device_option, index_option
 from commands.streams import starting, warn, write
 from index.errors import MissingPackageError, OptionError, UserError
+
+if TYPE_CHECKING:
+    import uvicorn
 
 GRACE = 30
 """Seconds that requests have to end when the server does."""
@@ -83,21 +87,36 @@ def serve_command(
         listening = _listen(host, port)
     with listening:
         port = listening.getsockname()[1]
+        app = create_app(settings)
         config = uvicorn.Config(
-            create_app(settings),
-            log_level="error",
+            app,
+            log_level="critical",
             access_log=False,  # addresses can hold what people look for
             server_header=False,
             limit_concurrency=MOST_CONNECTIONS,
             timeout_graceful_shutdown=GRACE,
             lifespan="on",
         )
-        write([f"The collection is at http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C ends)\n"])
-        sys.stdout.flush()
-        server = uvicorn.Server(config)
+        server = _server(config, f"http://{f'[{host}]' if ':' in host else host}:{port}")
         server.run(sockets=[listening])
-        if not server.started:
-            raise UserError("the server could not start")
+    if (failure := app.state.failure) is not None:
+        raise failure
+
+
+def _server(config: "uvicorn.Config", address: str) -> "uvicorn.Server":
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        """Says where it is once it answers. Until then what goes wrong is told by the command, not logged."""
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+                write([f"The collection is at {address} (Ctrl-C ends)\n"])
+                sys.stdout.flush()
+
+    return Server(config)
 
 
 def check_index(index: Path) -> None:

@@ -216,7 +216,7 @@ class PhotoIndex:
         """
         if folder is not None:
             self.check_known(folder)
-        return files_after(self._catalog, id, count, folder=folder and os.fsencode(absolute(folder)))
+        return files_after(self._catalog, id, count, folder=None if folder is None else os.fsencode(absolute(folder)))
 
     def files_at(self, paths: Sequence[Path]) -> list[IndexedFile]:
         """Read the files with these absolute paths, without those that are no photos of the index."""

@@ -57,11 +57,9 @@ def test_a_search_answers_as_the_command(
 ) -> None:
     path = photos / "green-1.png"
     [told] = json.loads(command("search", path, "-k", 4, "--format", "json").stdout)
-    asked = {
-        "photo": {"files": [("photo", "green-1.png", path.read_bytes())]},
-        "ids": {"fields": [("ids", ids_of(served)["green-1.png"])]},
-    }[way]
-    reply = served.post("/api/search", [*asked.get("fields", []), ("k", 4)], asked.get("files", ()))
+    by_id = way == "ids"
+    fields = [("k", 4), *([("ids", ids_of(served)["green-1.png"])] if by_id else [])]
+    reply = served.post("/api/search", fields, [] if by_id else [("photo", "green-1.png", path.read_bytes())])
     assert reply.status == 200
     found = reply.json["results"]
     assert [one["path"] for one in found] == [one["path"] for one in told["results"]]

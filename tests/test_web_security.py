@@ -16,12 +16,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 pytest.importorskip("fastapi", reason="the page needs the extra web")
+from web_photos import make_photos
+from web_server import BOUNDARY, Served, multipart, serving
+
 from cli import main
 from index.errors import OptionError
 from web.limits import RateLimit
 from web.settings import Settings
-from web_photos import make_photos
-from web_server import BOUNDARY, Served, serving
 
 TOKEN = "a-secret-of-many-letters"
 
@@ -146,10 +147,14 @@ def test_a_file_name_is_only_words(served: Served, name: str) -> None:
 
 
 def test_what_is_too_large_is_refused(served: Served) -> None:
-    assert served.post("/api/classify", files=[("photo", "large.png", bytes(2 << 20))]).status == 413
+    told = b"POST /api/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\nConnection: close\r\n\r\n"
+    assert served.raw(told).startswith(b"HTTP/1.1 413")  # before any of it is sent
+    part = b'--x\r\nContent-Disposition: form-data; name="photo"; filename="a"\r\n\r\n'
     lying = served.raw(
         b"POST /api/classify HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
-        b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" + (b"10000\r\n" + bytes(0x10000) + b"\r\n") * 20
+        b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+        + b"%x\r\n%s\r\n" % (len(part), part)
+        + (b"10000\r\n" + bytes(0x10000) + b"\r\n") * 20
     )
     assert lying.startswith(b"HTTP/1.1 413")
     bomb = io.BytesIO()
@@ -161,7 +166,8 @@ def test_what_is_too_large_is_refused(served: Served) -> None:
 
 def test_a_slow_body_is_not_waited_for(served: Served) -> None:
     begun = time.monotonic()
-    head = f"POST /api/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n--"
+    head = "POST /api/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n"
+    head += f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n--"
     assert served.raw(head.encode()).startswith(b"HTTP/1.1 408")
     assert time.monotonic() - begun < 20
 
@@ -189,10 +195,10 @@ def test_pictures_that_are_none_give_an_error_and_never_more(served: Served) -> 
     draw = random.Random(7)
     uploads = [svg, b"<!doctype html><script>1</script>", b"", b"\0" * 100]
     for _ in range(60):
-        data = bytearray(draw.choice(kinds))
+        changed = bytearray(draw.choice(kinds))
         for _ in range(draw.randint(1, 30)):
-            data[draw.randrange(len(data))] = draw.randrange(256)
-        uploads.append(bytes(data[: draw.randint(1, len(data))]))
+            changed[draw.randrange(len(changed))] = draw.randrange(256)
+        uploads.append(bytes(changed[: draw.randint(1, len(changed))]))
     for data in uploads:
         reply = served.post("/api/classify", files=[("photo", "x", data)])
         assert reply.status in (200, 422), reply.body
@@ -245,19 +251,16 @@ def test_too_many_requests_are_told_when_to_come_again(index: Path) -> None:
 def test_sigterm_ends_the_command_after_what_it_does(index: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "cli", "serve", "--index", str(index), "--port", "0"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    try:
         assert process.stdout is not None
-        assert process.stderr is not None
-        line = process.stdout.readline()
-        port = int(line.split(":")[2].split()[0])
-        body = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="label"\r\n\r\nred\r\n--{BOUNDARY}--\r\n'.encode()
+        port = int(process.stdout.readline().split(":")[2].split()[0])
+        body = multipart([("label", "red")], [])
         head = f"POST /api/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
         head += f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
-        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
             connection.sendall(head.encode() + body[:20])
-            time.sleep(3 if line else 0)  # until it is read, and waits for the rest
+            time.sleep(1)  # until it is read, and waits for the rest
             process.send_signal(signal.SIGTERM)
             time.sleep(0.5)
             connection.sendall(body[20:])
@@ -265,9 +268,12 @@ def test_sigterm_ends_the_command_after_what_it_does(index: Path, tmp_path: Path
             while piece := connection.recv(65536):
                 received += piece
         assert received.startswith(b"HTTP/1.1 200")
-        _, told = process.communicate(timeout=60)
+        _, told = process.communicate(timeout=20)
         assert "Traceback" not in told
         assert process.returncode in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.parametrize(

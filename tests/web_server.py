@@ -57,7 +57,7 @@ class Served:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             skipped = {"skip_host": True} if "host" in (headers or {}) else {}
-            connection.putrequest(method, path, **skipped)  # type: ignore[arg-type]
+            connection.putrequest(method, path, **skipped)
             for name, value in (headers or {}).items():
                 connection.putheader(name, value)
             if body is not None and "content-length" not in (headers or {}):

@@ -44,12 +44,18 @@ STATUSES: tuple[tuple[type[UserError], int], ...] = (
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the application for one index; its lifespan opens the index and ends what was started."""
+    """Return the application for one index; its lifespan opens the index and ends what was started.
+
+    Where it cannot be opened, `app.state.failure` says why."""
     metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        collection = await Collection.open(settings, batches=metrics.batch)
+        try:
+            collection = await Collection.open(settings, batches=metrics.batch)
+        except UserError as error:
+            app.state.failure = error
+            raise
         app.state.collection = collection
         app.state.copies = CopySearch(settings.index)
         try:
@@ -61,6 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
     # What FastAPI has for /docs loads from another host; pages.py has another.
     app = FastAPI(title="fc7", version=pages.version(), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.settings = settings
+    app.state.failure = None
     app.state.rate_limit = RateLimit(settings.uploads_a_minute)
     app.include_router(router)
     app.include_router(pages.router)

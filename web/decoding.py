@@ -91,7 +91,7 @@ class Decoder:
 
     def close(self) -> None:
         """End the processes, with what they are doing."""
-        self._pool.stop()
+        self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join(timeout=10)
 
 

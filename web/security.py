@@ -6,6 +6,7 @@ this machine (DNS rebinding), and in `Origin` where it posts a form: both are ch
 
 import asyncio
 import hmac
+from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -48,6 +49,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started = False
+        refusal = self._refused(scope)
         body = _Body(receive, self._settings)
 
         async def send_with_headers(message: Message) -> None:
@@ -57,22 +59,20 @@ class Guard:
             if message["type"] == "http.response.start":
                 started = True
                 headers = MutableHeaders(scope=message)
+                if refusal is None and scope["method"] not in SAFE_METHODS and not body.ended:
+                    headers["connection"] = "close"  # the rest of the body is not waited for
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
-        refusal = self._refused(scope)
         if refusal is not None:
             await refusal(scope, receive, send_with_headers)
             return
-        try:
+        with suppress(BodyRefusedError):
             await self._app(scope, body.receive, send_with_headers)
-        except BodyRefusedError:
-            pass
         refused, body.refused = body.refused, None
         if refused is not None and not started:
-            closing = {"connection": "close"}  # the rest of the body is not waited for
-            await _answer(refused.status, str(refused), closing)(scope, receive, send_with_headers)
+            await _answer(refused.status, str(refused))(scope, receive, send_with_headers)
 
     def _refused(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
@@ -138,11 +138,11 @@ class _Body:
         self._left = settings.max_upload_bytes
         self._limit = settings.max_upload_bytes
         self._until = asyncio.get_running_loop().time() + settings.upload_seconds
-        self._ended = False
+        self.ended = False
         self.refused: BodyRefusedError | None = None
 
     async def receive(self) -> Message:
-        if self._ended:
+        if self.ended:
             return await self._receive()
         try:
             async with asyncio.timeout_at(self._until):
@@ -151,7 +151,7 @@ class _Body:
             raise self._refuse(408, "the request took too long to arrive") from None
         if message["type"] == "http.request":
             self._left -= len(message.get("body", b""))
-            self._ended = not message.get("more_body", False)
+            self.ended = not message.get("more_body", False)
             if self._left < 0:
                 raise self._refuse(413, f"more than {self._limit >> 20} MiB are not taken")
         return message

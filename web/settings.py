@@ -15,8 +15,9 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 class Settings:
     """Where a server listens, and its limits.
 
-    Raises OptionError. `token` is what a request must know, None where everyone who reaches the address may ask: that is for loopback only.
+    `token` is what a request must know, None where everyone who reaches the address may ask: that is for loopback only.
     `hosts` are further names that a browser may have for this server, such as `photos.example.org` behind a proxy.
+    Raises OptionError for an address that needs a token, and for a token that is none.
     """
 
     index: Path

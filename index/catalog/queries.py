@@ -224,8 +224,8 @@ def files_after(catalog: Catalog, id: int, count: int, *, folder: bytes | None =
     """Read the next files of photos that have an embedding, by id, at or below an absolute path if one is given."""
     condition, values = ("1", list[int | bytes]()) if folder is None else at_or_below(catalog.roots(), folder)
     rows = catalog.rows(
-        f"{_FILE} FROM (SELECT * FROM photos WHERE id > ? AND embedding IS NOT NULL AND {condition} ORDER BY id LIMIT ?)"
-        " AS photos JOIN roots ON roots.id = root_id ORDER BY photos.id",
+        f"{_FILE} FROM (SELECT * FROM photos WHERE id > ? AND embedding IS NOT NULL AND {condition}"
+        " ORDER BY id LIMIT ?) AS photos JOIN roots ON roots.id = root_id ORDER BY photos.id",
         (id, *values, count),
     )
     return [_file(row) for row in rows]
