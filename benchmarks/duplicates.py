@@ -160,7 +160,7 @@ def main() -> None:
             begun = time.perf_counter()
             folders = [place / name for name in ("photos", "others", "documents", "altered", "altered documents")]
             index_folders(index, model, folders)
-            print(f"{len(index.ids())} pictures indexed in {time.perf_counter() - begun:.1f} s")
+            print(f"{len(index.photos.ids())} pictures indexed in {time.perf_counter() - begun:.1f} s")
         with PhotoIndex.open(place / "index") as index:
             measure(index, place)
 
@@ -196,7 +196,7 @@ def measure(index: PhotoIndex, place: Path) -> None:
         times.append(time.perf_counter() - begun)
     print(f"Copies looked for in {times[0]:.1f} s, and again in {times[1]:.1f} s\n")
 
-    files = index.files(index.ids())
+    files = index.photos.files(index.photos.ids())
     together = {path: group.paths for group in report.groups for path in group.paths}
     hashes = {file.path: phash(open_photo(file.path)) for file in files}
     for folder, originals, alterations in (
@@ -213,7 +213,7 @@ def measure(index: PhotoIndex, place: Path) -> None:
         print()
     tell_mistakes(report, place)
     print(f"Pairs of different pictures that pHash takes for one: {wrong_pairs_of(hashes, place)}\n")
-    tell_scores(index, index.ids_below(place / "others"))
+    tell_scores(index, index.photos.ids_below(place / "others"))
 
 
 def tell_mistakes(report: Duplicates, place: Path) -> None:
@@ -259,7 +259,7 @@ def tell_scores(index: PhotoIndex, others: NDArray[np.int64]) -> None:
     pairs = np.sort(np.stack([others[rows], nearest[rows, columns]], axis=1), axis=1)
     pairs, first = np.unique(pairs, axis=0, return_index=True)
     scores = scores[rows, columns][first]
-    classes = {file.id: file.path.parent for file in index.files(others)}
+    classes = {file.id: file.path.parent for file in index.photos.files(others)}
     one_class = np.array([classes[one] == classes[other] for one, other in pairs.tolist()])
     print("| score at least | pairs of other pictures | of one class | pictures in them |\n|---|---|---|---|")
     for level in (0.6, 0.7, 0.75, 0.8, 0.85, 0.88, 0.9):

@@ -77,7 +77,7 @@ def by_matrix(place: Path) -> Pairs:
 def by_neighbours(place: Path) -> Pairs:
     """Ask an index for the nearest of each photo, as `fc7 duplicates` begins, and keep those that look alike."""
     with PhotoIndex.open(place / "index") as index:
-        return set(_near(index, index.ids()))
+        return set(_near(index, index.photos.ids()))
 
 
 def _near(index: PhotoIndex, ids: NDArray[np.int64]) -> Iterator[tuple[int, int]]:

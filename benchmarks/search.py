@@ -195,7 +195,7 @@ def by_product(place: Path, queries: NDArray[np.float32]) -> dict[str, object]:
     """Multiply all vectors in memory with the query, and sort all scores in Python, as simple programs do."""
     with PhotoIndex.open(place / "index") as index:
         start = time.process_time()
-        batches = list(index.embeddings())
+        batches = list(index.photos.embeddings())
         paths = [str(path) for photos in batches for path in photos.paths]
         vectors = np.concatenate([photos.embeddings for photos in batches])
         del batches

@@ -152,6 +152,7 @@ def query_options(command: Command) -> Command:
         callback=_box,
         help="Look at this region of PHOTO only, in pixels of the upright picture.",
     )
+    @click.option("--detect", is_flag=True, help="Look at the main thing in PHOTO only; needs onnx.")
     @click.option("--mirror", is_flag=True, help="Average PHOTO with its mirror image.")
     @click.option(
         "--label",
@@ -190,7 +191,8 @@ def query_options(command: Command) -> Command:
         if options["collapse"] is None:
             options["collapse"] = options["format"] == "table" and not options["null"]
         query = Query(**{field.name: options.pop(field.name) for field in fields(Query) if field.name in options})
-        about_photos = {"average": query.average, "not": query.unlike, "box": query.box, "mirror": query.mirror}
+        about_photos = {"average": query.average, "not": query.unlike, "box": query.box}
+        about_photos |= {"detect": query.detect, "mirror": query.mirror}
         if not query.photos and not query.labels:
             raise click.UsageError("name a PHOTO, or what to look for with --label")
         if not query.photos and (given := [f"--{name}" for name, value in about_photos.items() if value]):

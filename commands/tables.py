@@ -21,6 +21,7 @@ from retrieval.answers import (
     answered_query,
     checked_index,
     classified_photo,
+    detected_photo,
     duplicate_group,
     local_time,
     measured_speed,
@@ -32,6 +33,7 @@ from retrieval.answers import (
 from retrieval.text import csv_line, file_size, printable
 
 if TYPE_CHECKING:
+    from retrieval.detection.photos import DetectedPhoto
     from retrieval.duplicates.keep import DuplicateGroup, DuplicatePhoto
     from retrieval.evaluation.evaluate import PictureResult
     from retrieval.evaluation.speed import Measured, Speed
@@ -86,6 +88,23 @@ def format_predictions(
     columns = ("label", "id", "probability", "group")
     records = (classified_photo(photo, predictions) for photo, predictions in photos)
     return _machine_format(records, format, ("path", "predictions"), columns)
+
+
+def format_detections(photos: Iterable["DetectedPhoto"], format: str, *, style: Style = PLAIN) -> Iterator[str]:
+    """Photos with what is where in them as "table", "json", "jsonl" or "csv"; a box is x,y,width,height."""
+    if format == "table":
+        tables = (
+            (style.path(p.path), [(f"{d.probability:6.1%}", printable(f"{d.label}  {d.box}")) for d in p.detections])
+            for p in photos
+        )
+        return _tables(tables, style)
+    records: Iterable[Record] = map(detected_photo, photos)
+    if format == "csv":
+        records = (
+            {**record, "detections": [{**d, "box": ",".join(map(str, d["box"]))} for d in record["detections"]]}
+            for record in records
+        )
+    return _machine_format(records, format, ("path", "detections"), ("label", "id", "probability", "box"))
 
 
 def _named(prediction: Prediction) -> str:

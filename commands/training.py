@@ -18,6 +18,7 @@ from training.networks.architectures import CONFIGS
 
 if TYPE_CHECKING:
     from retrieval.models.ensemble import Ensemble
+    from retrieval.models.model import Model
 
 
 @contextmanager
@@ -223,13 +224,29 @@ def train_command(
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write a line for each picture to this file.",
 )
+@click.option(
+    "--boxes",
+    metavar="FILE",
+    type=PATH,
+    help="Measure instead how well things are found in pictures; CSV: file,x_min,y_min,x_max,y_max.",
+)
 @format_option("table", "json")
-def evaluate_command(data: Path, *, model: "Ensemble", pictures: Path | None, format: str) -> None:
+def evaluate_command(data: Path, *, model: "Ensemble", pictures: Path | None, boxes: Path | None, format: str) -> None:
     """Measure how well a model names labelled pictures, and finds others of the same class.
 
     DATA has one folder of pictures for each class, named by class or WordNet id; or it is a data set with a folder val.
     Pictures that the model learned from are left out where a part of a set was set aside in training.
+
+    With --boxes it is localisation that is measured, as ILSVRC does: a box is right if it overlaps the true one by half
+    or more. "localised" also needs the right label among five, "located" is told the label; "whole" and "centre" are
+    what the whole picture and the best box in its middle would reach. Needs onnx: pip install 'fc7[onnx]'.
     """
+    if boxes is not None:
+        if pictures is not None or len(model.models) > 1 or model.crops > 1:
+            raise click.UsageError("--boxes goes with one model, and without --crops and --csv")
+        evaluate_boxes(data, model=model.models[0], boxes=boxes, format=format)
+        return
+
     from commands.progress_bar import ProgressBar
     from commands.tables import format_facts, format_pictures
     from index.files import output_file
@@ -252,3 +269,21 @@ def evaluate_command(data: Path, *, model: "Ensemble", pictures: Path | None, fo
     # After the table is in its place: whoever reads what is printed may have gone.
     write(format_facts(evaluation_facts(evaluation), format, width=table_width()))
     report_skipped(evaluation.skipped)
+
+
+def evaluate_boxes(data: Path, *, model: "Model", boxes: Path, format: str) -> None:
+    """Measure localisation and print it."""
+    from commands.progress_bar import ProgressBar
+    from commands.tables import format_facts
+    from retrieval.detection.convolutional import ScoreMaps
+    from retrieval.detection.localisation import localise, read_boxes
+    from retrieval.info import localisation_facts
+    from training.data.dataset import scan_unseen
+
+    known = read_boxes(boxes)
+    split, _ = scan_unseen(data, [model.spec])
+    maps = ScoreMaps.of(model.path, model.spec)
+    with ProgressBar("Evaluating", sys.stderr) as progress:
+        found = localise(maps, split.paths, split.labels, known, progress=progress)
+    write(format_facts(localisation_facts(found), format))
+    report_skipped(found.skipped)

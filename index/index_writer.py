@@ -142,7 +142,7 @@ class IndexWriter(PhotoIndex):
 
     def forget_files(self, paths: Sequence[Path]) -> None:
         """Forget photos in one transaction, those of them that are known."""
-        ids = [photo.id for path in paths if (photo := self.photo(path)) is not None]
+        ids = [photo.id for path in paths if (photo := self.photos.at(path)) is not None]
         remove_photos(self._catalog, ids)
         self._vectors.update()
 
@@ -155,7 +155,7 @@ class IndexWriter(PhotoIndex):
         self._check_known(paths)
         sides = []
         for path in dict.fromkeys(Path(absolute(path)) for path in paths):
-            photo = self.photo(path)
+            photo = self.photos.at(path)
             if photo is None or photo.content_hash is None:
                 raise PhotoIndexError(f"{path} is no photo that can be compared", hint="name photos that are indexed")
             sides.append((photo.content_hash, os.fsencode(path)))

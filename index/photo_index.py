@@ -2,11 +2,10 @@
 
 import os
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
-from random import Random
 from types import TracebackType
 from typing import Self
 
@@ -15,41 +14,20 @@ from numpy.typing import NDArray
 
 from index.catalog.catalog import Catalog, CatalogState
 from index.catalog.database import storage_errors
-from index.catalog.different import Pair, read_different
 from index.catalog.own_labels import OwnLabels
 from index.catalog.queries import (
-    all_photos,
-    contents,
-    count_contents,
     count_photos,
-    embedded_ids,
-    embeddings_with_ids,
-    files_after,
-    files_at,
-    files_with_ids,
-    found_elsewhere,
-    has_photos,
-    ids_below,
-    is_known,
-    photo_at,
-    random_paths,
-    skipped_photos,
 )
 from index.catalog.selection import Selection, most_probable
-from index.catalog.thumbnails import keep_thumbnails, thumbnails_of
 from index.errors import ModelMismatchError, PhotoIndexError
 from index.exact_search import as_queries, best_photos, neighbours
 from index.files import absolute
 from index.records import (
-    Elsewhere,
-    EmbeddedPhotos,
-    IndexedFile,
     IndexProblem,
     IndexSummary,
     SearchResult,
-    SkippedPhoto,
-    StoredPhoto,
 )
+from index.stored_photos import StoredPhotos
 from index.sync.verify import find_problems
 from index.vectors.cache import VectorCache
 from index.vectors.faiss_library import FaissDevice
@@ -91,6 +69,7 @@ class PhotoIndex:
         )
         self._fingerprint = fingerprint
         self._resources = ExitStack()
+        self.photos = StoredPhotos(catalog, self._state)
         self._state()
 
     @classmethod
@@ -168,67 +147,10 @@ class PhotoIndex:
         self._vectors.save_if_far_behind()
         return answers
 
-    def ids(self) -> NDArray[np.int64]:
-        """Read the ids (n,) of the photos that have an embedding, sorted; `neighbours` takes them."""
-        return embedded_ids(self._catalog)
-
-    def vectors(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Read the embeddings (n, dim) of photos with these ids, sorted by id, without those removed meanwhile."""
-        return embeddings_with_ids(self._catalog, ids, dim=self._state().dim)[1]
-
     @property
     def own_labels(self) -> OwnLabels:
         """The labels that the user has taught; an `IndexWriter` may change them."""
         return OwnLabels(self._catalog)
-
-    def ids_below(self, folder: Path) -> NDArray[np.int64]:
-        """Read the ids (n,) of those below a folder, sorted. Raises PhotoIndexError for a folder that is not known."""
-        self.check_known(folder)
-        return ids_below(self._catalog, os.fsencode(absolute(folder)))
-
-    def check_known(self, folder: Path) -> None:
-        """Raise PhotoIndexError for a folder that is not known."""
-        if not self.knows(folder):
-            place = absolute(folder)
-            command = shlex.join(["fc7", "index", place, "--index", str(self.folder)])
-            raise PhotoIndexError(f"{place} is not in the index in {self.folder}", hint=f"add it with `{command}`")
-
-    def contents(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Read what `ids` gives, and beside each the smallest id (n,) of a photo whose file had the same bytes."""
-        return contents(self._catalog)
-
-    def count_contents(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
-        """Count the photos that can be found whose files had this content, for each hash."""
-        return count_contents(self._catalog, hashes)
-
-    def different(self) -> set[Pair]:
-        """Read the pairs of photos that people said to be no copies; `pairs_of` makes such pairs."""
-        return read_different(self._catalog)
-
-    def files(self, ids: NDArray[np.int64]) -> list[IndexedFile]:
-        """Read the files of photos with these ids (n,), sorted by id, without photos that were removed meanwhile."""
-        return files_with_ids(self._catalog, ids)
-
-    def files_after(self, id: int, count: int, *, folder: Path | None = None) -> list[IndexedFile]:
-        """Read the next `count` files by id, from the one after `id` on, below a folder if one is given.
-
-        Raises PhotoIndexError for a folder that is not known.
-        """
-        if folder is not None:
-            self.check_known(folder)
-        return files_after(self._catalog, id, count, folder=None if folder is None else os.fsencode(absolute(folder)))
-
-    def files_at(self, paths: Sequence[Path]) -> list[IndexedFile]:
-        """Read the files with these absolute paths, without those that are no photos of the index."""
-        return files_at(self._catalog, paths)
-
-    def thumbnails(self, ids: NDArray[np.int64]) -> dict[int, bytes]:
-        """Read the thumbnails of photos with these ids (n,), by id, of those that have one."""
-        return thumbnails_of(self._catalog, ids)
-
-    def keep_thumbnails(self, thumbnails: Sequence[tuple[bytes, bytes]]) -> bool:
-        """Store thumbnails by content hash; False where that cannot be done now, because of a writer or of rights."""
-        return keep_thumbnails(self._catalog.path, thumbnails)
 
     def neighbours(self, ids: NDArray[np.int64], k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Find scores (n, k) and ids (n, k) of the photos that look most like each of those with `ids` (n,).
@@ -258,38 +180,9 @@ class PhotoIndex:
             self._check_folders(selection)
             return most_probable(self._catalog, selection, k)
 
-    def photo(self, path: Path) -> StoredPhoto | None:
-        """Read what is known of a photo; compare its stamp to tell whether the file has changed since."""
-        return photo_at(self._catalog, Path(absolute(path)), dim=self._state().dim)
-
-    def embeddings(self) -> Iterator[EmbeddedPhotos]:
-        """Read all photos with an embedding, in batches."""
-        return all_photos(self._catalog, dim=self._state().dim)
-
     def roots(self) -> list[Path]:
         """List the folders that were indexed; one inside another is part of that one."""
         return [Path(os.fsdecode(root)) for _, root in self._catalog.roots()]
-
-    def knows(self, path: Path) -> bool:
-        """Tell whether this is an indexed folder or photo, or has one below it."""
-        return is_known(self._catalog, os.fsencode(absolute(path)))
-
-    def has_photos(self, path: Path) -> bool:
-        """Tell whether this is an indexed photo, or has one below it."""
-        return has_photos(self._catalog, os.fsencode(absolute(path)))
-
-    def found_elsewhere(self, root: Path, others: Sequence[Path]) -> Elsewhere:
-        """Count the photos of a root, and those that some `others` have too. Raises KeyError for what is no root."""
-        with self._catalog.snapshot():
-            return found_elsewhere(self._catalog, os.fsencode(root), [os.fsencode(other) for other in others])
-
-    def skipped(self) -> list[SkippedPhoto]:
-        """List the photos that could not be used, by path, with the reason."""
-        return skipped_photos(self._catalog)
-
-    def photo_paths(self, count: int, random: Random) -> list[Path]:
-        """Draw the paths of at most `count` photos that have an embedding."""
-        return random_paths(self._catalog, count, random)
 
     def problems(self) -> list[IndexProblem]:
         """Find what is wrong with catalogue and vectors. Raises IndexFormatError for a catalogue that is unreadable."""
@@ -337,12 +230,12 @@ class PhotoIndex:
     def _check_folders(self, selection: Selection) -> None:
         self._check_known(selection.folders)
         for folder in selection.folders:
-            if self.photo(folder) is not None:
+            if self.photos.at(folder) is not None:
                 raise PhotoIndexError(f"{folder} is a photo; name the folder that it lies in, {folder.parent}.")
 
     def _check_known(self, paths: Sequence[Path]) -> None:
         for path in paths:
-            if not self.knows(path):
+            if not self.photos.knows(path):
                 raise PhotoIndexError(
                     f"{absolute(path)} is not in the index in {self.folder}",
                     hint=f"its folders are listed by `fc7 info {shlex.quote(str(self.folder))}`",

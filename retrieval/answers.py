@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from index.records import IncompletePhoto, IndexedFile, OwnLabel, Prediction, SearchResult, SkippedPhoto
 
 if TYPE_CHECKING:
+    from retrieval.detection.photos import DetectedPhoto
     from retrieval.duplicates.keep import DuplicateGroup, DuplicatePhoto
     from retrieval.evaluation.evaluate import Evaluation
     from retrieval.evaluation.speed import Measured, Speed
@@ -110,6 +111,20 @@ class FolderChanges:
 def classified_photo(path: str | None, predictions: Sequence[Prediction]) -> Record:
     """Return {"path", "predictions": [{"label", "id", "probability"}]}, with "group" where the model has several."""
     return {"path": path, "predictions": [_prediction(found) for found in predictions]}
+
+
+def detected_photo(photo: "DetectedPhoto") -> Record:
+    """Return {"path", "detections": [{"label", "id", "probability", "box": [x, y, width, height]}]}, in pixels."""
+    detections = [
+        {
+            "label": found.label,
+            "id": found.id,
+            "probability": rounded(found.probability),
+            "box": [found.box.x, found.box.y, found.box.width, found.box.height],
+        }
+        for found in photo.detections
+    ]
+    return {"path": str(photo.path), "detections": detections}
 
 
 def own_label(label: OwnLabel) -> Record:

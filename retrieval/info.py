@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from index.errors import UserError
 from index.photo_index import PhotoIndex
@@ -20,6 +20,9 @@ from retrieval.models.spec import ModelSpec
 from retrieval.models.text import text_file
 from retrieval.photos.scan import can_be_seen
 from retrieval.text import file_size, printable
+
+if TYPE_CHECKING:
+    from retrieval.detection.localisation import Localisation
 
 PACKAGES = (
     *("onnxruntime", "onnxruntime-gpu", "faiss-cpu", "faiss-gpu", "numpy", "pillow"),
@@ -194,13 +197,19 @@ def _knob(kind: str) -> str:
 def skipped_in_index(folder: Path) -> list[SkippedPhoto]:
     """List the photos that an index has no embedding of. Raises PhotoIndexError."""
     with PhotoIndex.open(folder) as photo_index:
-        return photo_index.skipped()
+        return photo_index.photos.skipped()
 
 
 def evaluation_facts(evaluation: Evaluation) -> Facts:
     """Return the measures of an evaluation, as `evaluated_model` does."""
     measures = evaluated_model(evaluation)
     return Facts(measures, {name: "too few pictures" if value is None else value for name, value in measures.items()})
+
+
+def localisation_facts(found: "Localisation") -> Facts:
+    """Return the measures of localisation by name, rounded to four digits; "skipped" counts pictures."""
+    values = {name: round(value, 4) for name, value in vars(found).items() if name != "skipped"}
+    return Facts(values | {"skipped": len(found.skipped)}, values | {"skipped": len(found.skipped)})
 
 
 def installation_facts(default_index: Path, *, cache: Path) -> Facts:

@@ -88,9 +88,9 @@ def bring_up_to_date(
 def contents_of(index: PhotoIndex) -> dict[Path, tuple[bytes | None, bytes | None, str | None]]:
     """Read the whole index: content hash, embedding and reason by path."""
     contents: dict[Path, tuple[bytes | None, bytes | None, str | None]] = {}
-    paths = [path for photos in index.embeddings() for path in photos.paths]
-    for path in [*paths, *(skipped.path for skipped in index.skipped())]:
-        photo = index.photo(path)
+    paths = [path for photos in index.photos.embeddings() for path in photos.paths]
+    for path in [*paths, *(skipped.path for skipped in index.photos.skipped())]:
+        photo = index.photos.at(path)
         assert photo is not None
         embedding = None if photo.embedding is None else photo.embedding.tobytes()
         contents[path] = (photo.content_hash, embedding, photo.skipped)
@@ -99,5 +99,5 @@ def contents_of(index: PhotoIndex) -> dict[Path, tuple[bytes | None, bytes | Non
 
 def embedding_of(index: PhotoIndex, path: Path) -> NDArray[np.float32] | None:
     """Return the embedding (dim,) that an index has of a photo, None where it has none."""
-    photo = index.photo(path)
+    photo = index.photos.at(path)
     return None if photo is None else photo.embedding

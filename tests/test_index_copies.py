@@ -31,12 +31,12 @@ def index(tmp_path: Path) -> Iterator[PhotoIndex]:
 
 
 def names(index: PhotoIndex, ids: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[str]:
-    return sorted(file.path.name for file in index.files(ids))
+    return sorted(file.path.name for file in index.photos.files(ids))
 
 
 def test_photos_of_the_same_bytes_have_the_same_content(index: PhotoIndex) -> None:
-    ids, first = index.contents()
-    assert ids.tolist() == index.ids().tolist() == sorted(ids)
+    ids, first = index.photos.contents()
+    assert ids.tolist() == index.photos.ids().tolist() == sorted(ids)
     assert all(number in ids for number in first)
     groups = {tuple(names(index, ids[first == number])) for number in first}
     assert groups == {("a.jpg", "c.jpg", "e.jpg"), ("b.jpg",), ("d.jpg",)}
@@ -44,8 +44,8 @@ def test_photos_of_the_same_bytes_have_the_same_content(index: PhotoIndex) -> No
 
 def test_an_empty_index_has_no_contents(tmp_path: Path) -> None:
     with open_for_writing(tmp_path) as index:
-        ids, first = index.contents()
-        assert (ids.tolist(), first.tolist(), index.files(ids)) == ([], [], [])
+        ids, first = index.photos.contents()
+        assert (ids.tolist(), first.tolist(), index.photos.files(ids)) == ([], [], [])
 
 
 @pytest.mark.parametrize(
@@ -60,17 +60,17 @@ def test_an_empty_index_has_no_contents(tmp_path: Path) -> None:
     ],
 )
 def test_the_photos_below_a_folder(index: PhotoIndex, folder: str, found: str) -> None:
-    ids = index.ids_below(Path(folder))
+    ids = index.photos.ids_below(Path(folder))
     assert ids.tolist() == sorted(ids)
     assert names(index, ids) == [f"{letter}.jpg" for letter in found]
 
 
 def test_a_folder_that_is_not_indexed_is_named_with_the_command_that_adds_it(index: PhotoIndex) -> None:
     with told(PhotoIndexError, match=r"/photos/su is not in .*`fc7 index /photos/su --index '.*/an index'`"):
-        index.ids_below(Path("/photos/su"))
+        index.photos.ids_below(Path("/photos/su"))
 
 
 def test_the_files_of_photos(index: PhotoIndex) -> None:
-    [file] = index.files(index.ids_below(ROOT / "sub" / "b.jpg"))
+    [file] = index.photos.files(index.photos.ids_below(ROOT / "sub" / "b.jpg"))
     assert (file.path, file.stamp, file.width, file.height) == (ROOT / "sub" / "b.jpg", FileStamp(3, 7), 40, 30)
-    assert index.files(np.array([file.id, 999])) == [file]
+    assert index.photos.files(np.array([file.id, 999])) == [file]

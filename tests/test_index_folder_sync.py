@@ -106,7 +106,9 @@ def files_of(**contents: bytes) -> dict[bytes, SampleFile]:
 
 def ids_of(index: PhotoIndex) -> dict[str, int]:
     return {
-        path.stem: int(id) for photos in index.embeddings() for path, id in zip(photos.paths, photos.ids, strict=True)
+        path.stem: int(id)
+        for photos in index.photos.embeddings()
+        for path, id in zip(photos.paths, photos.ids, strict=True)
     }
 
 
@@ -127,7 +129,7 @@ def test_a_touched_file_is_not_embedded_again(tmp_path: Path) -> None:
     with open_for_writing(tmp_path) as index:
         bring_up_to_date(index, ROOT, files_of(a=b"1"))
         assert bring_up_to_date(index, ROOT, touched) == (SyncCounts(unchanged=1), [])
-        photo = index.photo(ROOT / "a.jpg")
+        photo = index.photos.at(ROOT / "a.jpg")
         assert photo is not None
         assert photo.stamp == touched[b"a.jpg"].stamp
 
@@ -147,7 +149,7 @@ def test_a_copy_shares_the_embedding(tmp_path: Path) -> None:
         assert [result.path.stem for result in index.search(embed(b"1")[None], 5)[0]] == ["a", "b"]
         # Also one from another folder.
         assert bring_up_to_date(index, Path("/more"), files_of(c=b"1")) == (SyncCounts(copied=1), [])
-        copy = index.photo(Path("/more/c.jpg"))
+        copy = index.photos.at(Path("/more/c.jpg"))
         assert copy is not None
         assert copy.labels is not None
         assert (copy.width, copy.height) == (40, 30)
@@ -204,10 +206,10 @@ def test_a_skipped_photo_is_tried_again_when_it_changes_or_when_asked(tmp_path: 
         bring_up_to_date(index, ROOT, bad)
         assert bring_up_to_date(index, ROOT, bad) == (SyncCounts(still_skipped=1), [])
         assert bring_up_to_date(index, ROOT, bad, retry_skipped=True) == (SyncCounts(skipped=1), [b"a.jpg"])
-        assert [(photo.path, photo.reason) for photo in index.skipped()] == [(ROOT / "a.jpg", "not a picture")]
+        assert [(photo.path, photo.reason) for photo in index.photos.skipped()] == [(ROOT / "a.jpg", "not a picture")]
         good = {b"a.jpg": SampleFile(b"good", 2)}
         assert bring_up_to_date(index, ROOT, good) == (SyncCounts(changed=1), [b"a.jpg"])
-        assert index.skipped() == []
+        assert index.photos.skipped() == []
 
 
 def test_a_photo_that_becomes_unreadable_is_no_longer_found(tmp_path: Path) -> None:

@@ -63,7 +63,9 @@ def test_after_any_changes_the_ids_are_those_of_an_exact_search(
     rng = np.random.default_rng(0)
     with PhotoIndex.open(path.parent) as index:
         oracle = {
-            int(id): row for photos in index.embeddings() for id, row in zip(photos.ids, photos.embeddings, strict=True)
+            int(id): row
+            for photos in index.photos.embeddings()
+            for id, row in zip(photos.ids, photos.embeddings, strict=True)
         }
     for number, (adds, id) in enumerate(changes):
         # The low ids are in the base, the high ones are not: both are removed, and come back with other vectors.
@@ -205,7 +207,7 @@ def test_the_measured_recall_is_that_of_a_search(tmp_path: Path) -> None:
         quality = index.summary().quality
         assert quality is not None
         assert [nprobe for nprobe, _ in quality.recalls] == sorted({nprobe for nprobe, _ in quality.recalls})
-        photos = [next(iter(index.embeddings()))][0].embeddings[:300]
+        photos = [next(iter(index.photos.embeddings()))][0].embeddings[:300]
         truth = [{result.path for result in row[1:]} for row in index.search(photos, 11, recall=1)]
         for wanted in (0.5, 0.8, 0.95):
             reached = quality.nprobe_for(wanted)
@@ -273,7 +275,7 @@ def test_no_search_reads_all_of_a_large_catalogue_into_memory(
     warnings: list[str] = []
     with PhotoIndex.open(tmp_path, warn=warnings.append) as index:
         found = [[result.path.stem for result in results] for results in index.search(QUERIES, 10)]
-        assert index.neighbours(index.ids()[:5], 3)[1].min() > 0
+        assert index.neighbours(index.photos.ids()[:5], 3)[1].min() > 0
     assert found == exact
     assert len(warnings) == 1
     assert "fc7 index" in warnings[0]

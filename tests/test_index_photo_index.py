@@ -53,7 +53,7 @@ def two_hundred(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("k", [1, 10, 500])
 def test_search_is_a_product_and_a_sort(two_hundred: Path, k: int) -> None:
     with PhotoIndex.open(two_hundred) as index:
-        [photos] = index.embeddings()
+        [photos] = index.photos.embeddings()
         answers = index.search(QUERIES, k)
     product = QUERIES.astype(np.float64) @ photos.embeddings.astype(np.float64).T
     for scores, results in zip(product, answers, strict=True):
@@ -69,7 +69,7 @@ def test_an_answer_does_not_depend_on_the_other_queries(two_hundred: Path) -> No
 
 def test_a_stored_photo_finds_itself_first(two_hundred: Path) -> None:
     with PhotoIndex.open(two_hundred) as index:
-        for photos in index.embeddings():
+        for photos in index.photos.embeddings():
             for path, embedding in zip(photos.paths, photos.embeddings, strict=True):
                 [[first]] = index.search(embedding[None], 1, min_score=1)
                 assert first == SearchResult(path, 1.0)
@@ -101,8 +101,8 @@ def test_results_below_the_least_score_are_left_out(two_hundred: Path) -> None:
 @pytest.mark.parametrize("k", [1, 7, 500])
 def test_neighbours_of_stored_photos_are_a_product_and_a_sort(two_hundred: Path, k: int) -> None:
     with PhotoIndex.open(two_hundred) as index:
-        [photos] = index.embeddings()
-        ids = index.ids()
+        [photos] = index.photos.embeddings()
+        ids = index.photos.ids()
         asked = np.array([ids[3], 10**9, ids[150], ids[3]])
         scores, nearest = index.neighbours(asked, k)
     assert ids.tolist() == sorted(photos.ids.tolist())
@@ -121,11 +121,11 @@ def test_neighbours_of_stored_photos_are_a_product_and_a_sort(two_hundred: Path,
 
 def test_no_photos_have_no_neighbours(tmp_path: Path) -> None:
     with open_for_writing(tmp_path) as index:
-        scores, nearest = index.neighbours(index.ids(), 3)
+        scores, nearest = index.neighbours(index.photos.ids(), 3)
         assert scores.shape == nearest.shape == (0, 3)
         assert index.neighbours(np.array([7]), 2)[1].tolist() == [[-1, -1]]
         with pytest.raises(ValueError, match="nearest 0"):
-            index.neighbours(index.ids(), 0)
+            index.neighbours(index.photos.ids(), 0)
 
 
 def test_an_empty_index_finds_nothing(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_an_empty_index_finds_nothing(tmp_path: Path) -> None:
     with PhotoIndex.open(tmp_path) as index:
         assert index.search(QUERIES, 3) == [[]] * len(QUERIES)
         assert index.search(QUERIES[:0], 3) == []
-        assert (list(index.embeddings()), index.skipped(), index.roots()) == ([], [], [])
+        assert (list(index.photos.embeddings()), index.photos.skipped(), index.roots()) == ([], [], [])
 
 
 def test_nonsense_is_refused(two_hundred: Path) -> None:
@@ -184,7 +184,7 @@ def test_what_is_known_of_a_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with open_for_writing(tmp_path / "index") as index:
         bring_up_to_date(index, tmp_path / "photos", {strange: SampleFile(b"1", 7), b"b.jpg": SampleFile(b"bad")})
         path = tmp_path / "photos" / os.fsdecode(strange)
-        photo = index.photo(path)
+        photo = index.photos.at(path)
         assert photo is not None
         assert (photo.path, photo.stamp, photo.skipped) == (path, FileStamp(1, 7), None)
         assert photo.labels is not None
@@ -199,7 +199,7 @@ def test_what_is_known_of_a_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert embedding_of(index, tmp_path / "photos/b.jpg") is None
         assert embedding_of(index, Path("/elsewhere.jpg")) is None
         monkeypatch.chdir(tmp_path / "index")
-        assert index.photo(Path("../photos") / os.fsdecode(strange)) is not None
+        assert index.photos.at(Path("../photos") / os.fsdecode(strange)) is not None
         assert index.roots() == [tmp_path / "photos"]
 
 
@@ -287,6 +287,6 @@ def test_names_that_are_no_valid_text(tmp_path: Path) -> None:
         assert index.summary().model_name == "\\udce9.onnx"
         [found] = index.most_probable(Selection(classes=("caf\udce9",)), 3)
         assert (found.path, found.score) == (ROOT / "1.jpg", 0.75)
-        stored = index.photo(ROOT / "1.jpg")
+        stored = index.photos.at(ROOT / "1.jpg")
         assert stored is not None
         assert stored.labels == photo.labels

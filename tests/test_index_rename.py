@@ -73,12 +73,12 @@ def test_photos_are_found_elsewhere_by_their_content(tmp_path: Path) -> None:
     with open_for_writing(tmp_path) as index:
         bring_up_to_date(index, Path("/a"), ONE)
         bring_up_to_date(index, Path("/c"), TWO)
-        assert index.found_elsewhere(Path("/a"), [Path("/c")]).found == 0
+        assert index.photos.found_elsewhere(Path("/a"), [Path("/c")]).found == 0
         bring_up_to_date(index, Path("/c"), TWO | {b"x/" + path: file for path, file in ONE.items()})
-        found = index.found_elsewhere(Path("/a"), [Path("/c")])
+        found = index.photos.found_elsewhere(Path("/a"), [Path("/c")])
         assert (found.photos, found.found, found.now) == (2, 2, Path("/c/x"))
         # Under other names they are there, but the folder is not.
         bring_up_to_date(index, Path("/c"), {b"y.jpg": SampleFile(b"1")})
-        found = index.found_elsewhere(Path("/a"), [Path("/c")])
+        found = index.photos.found_elsewhere(Path("/a"), [Path("/c")])
         assert (found.photos, found.found, found.now) == (2, 1, None)
-        assert index.found_elsewhere(Path("/a"), []).found == 0
+        assert index.photos.found_elsewhere(Path("/a"), []).found == 0

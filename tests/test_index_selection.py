@@ -185,9 +185,9 @@ def labels_in(folder: Path) -> tuple[list[tuple[str, int, float]], list[tuple[st
         table = catalog.rows("SELECT class, photo_id, probability FROM labels ORDER BY class, photo_id")
     expected = []
     with PhotoIndex.open(folder) as index:
-        for photos in index.embeddings():
+        for photos in index.photos.embeddings():
             for path in photos.paths:
-                photo = index.photo(path)
+                photo = index.photos.at(path)
                 assert photo is not None
                 expected += [(label.id or label.label, photo.id, label.probability) for label in photo.labels or ()]
     return table, sorted(expected)

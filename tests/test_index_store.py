@@ -69,8 +69,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_answers_are_exact_whatever_the_store_rounds_or_leaves_to_the_catalogue(folder: Path, proposes: bool) -> None:
     with PhotoIndex.open(folder) as index:
         expected = index.search(QUERIES, 7)
-        _, ids = index.neighbours(index.ids(), 3)
-        known = index.ids()
+        _, ids = index.neighbours(index.photos.ids(), 3)
+        known = index.photos.ids()
     with closing(Catalog.open(folder / "catalog.db")) as catalog, catalog.snapshot():
         store: VectorStore = RoughStore(catalog, proposes=proposes)
         state = catalog.state()

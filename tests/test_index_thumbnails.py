@@ -76,8 +76,8 @@ def files_read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 def test_each_content_has_one_thumbnail_of_its_picture(place: Path, photos: Path) -> None:
     assert count(place) == 3
     with PhotoIndex.open(place) as index:
-        stored = index.thumbnails(index.ids())
-        names = {file.id: file.path.name for file in index.files(index.ids())}
+        stored = index.photos.thumbnails(index.photos.ids())
+        names = {file.id: file.path.name for file in index.photos.files(index.photos.ids())}
     by_name = {names[id]: decode(data) for id, data in stored.items()}
     assert by_name.keys() == {"coffee.png", "again.png", "rocket.png", "half.png"}
     for name, picture in by_name.items():
@@ -96,7 +96,7 @@ def test_it_stays_as_long_as_a_photo_has_that_content(place: Path, photos: Path,
     Image.effect_noise((90, 60), 40).save(photos / "half.png")
     with open_index(place, model) as index:
         index_folders(index, model, [photos])
-        assert set(index.thumbnails(index.ids())) == set(index.ids().tolist())
+        assert set(index.photos.thumbnails(index.photos.ids())) == set(index.photos.ids().tolist())
     assert count(place) == 2
     with IndexWriter.open_to_edit(place) as index:
         index.forget([photos])
@@ -125,7 +125,7 @@ def test_an_index_that_cannot_be_written_now_is_compared_all_the_same(
         expected = find_duplicates(index).groups
     drop_all(place)
     with open_index(place, model), PhotoIndex.open(place) as index:
-        assert not index.keep_thumbnails([(b"x" * 16, b"")])
+        assert not index.photos.keep_thumbnails([(b"x" * 16, b"")])
         assert find_duplicates(index).groups == expected
     assert len(files_read) == 3
     assert count(place) == 0
@@ -144,7 +144,7 @@ def test_a_damaged_thumbnail_is_made_again(place: Path, files_read: list[Path]) 
 
 def test_a_thumbnail_of_a_photo_that_is_not_indexed_is_not_kept(place: Path) -> None:
     with PhotoIndex.open(place) as index:
-        assert index.keep_thumbnails([(b"x" * 16, b"jpeg")])
+        assert index.photos.keep_thumbnails([(b"x" * 16, b"jpeg")])
     assert count(place) == 3
 
 

@@ -12,7 +12,8 @@ LAYERS = ("index", "retrieval", "fc7", "training", "web", "commands", "cli")
 """From the lowest to the highest."""
 HOMES: dict[str, str | tuple[str, ...]] = {
     "torch": "training/",
-    "onnx": "training/",
+    "onnx": ("training/", "retrieval/models/graph_file.py", "retrieval/detection/convolutional.py"),
+    "matplotlib": "retrieval/figures/",
     "faiss": "index/vectors/faiss_library.py",
     "sqlite3": "index/",
     "onnxruntime": "retrieval/models/runtime.py",
@@ -67,6 +68,7 @@ def test_optional_packages_are_imported_late(file: str) -> None:
     optional = {
         "torch",
         "onnx",
+        "matplotlib",
         "faiss",
         "onnxruntime",
         "pillow_heif",

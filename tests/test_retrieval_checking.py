@@ -216,7 +216,7 @@ def test_photos_that_cannot_be_read_now_stay_in_the_index(
         assert done.stdout == f"{NUMBER} photos, {NUMBER - 1} of them embedded again: nothing is wrong\n"
         assert done.stderr == f"Skipped {unreadable}: permission denied\n"
     with PhotoIndex.open(index) as opened:
-        assert opened.photo(unreadable) is not None
+        assert opened.photos.at(unreadable) is not None
 
 
 def test_what_another_process_writes_meanwhile_is_no_problem(

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fc7
-from index.photo_index import PhotoIndex
 from index.records import SearchResult
+from index.stored_photos import StoredPhotos
 from retrieval.searching.copies import best_contents, collapsed, marked
 
 CONTENTS = st.lists(st.sampled_from([b"a", b"b", b"c", None]), max_size=12)
@@ -55,7 +55,7 @@ def test_more_is_asked_for_until_there_is_enough(top: int) -> None:
     everything = results_of([bytes([number // 50]) for number in range(1000)])
     asked: list[int] = []
 
-    class Counts(PhotoIndex):
+    class Counts(StoredPhotos):
         def __init__(self) -> None:
             pass
 

@@ -128,7 +128,7 @@ def test_altered_copies_are_those_that_comparing_all_with_all_finds(index: Photo
 
 
 def test_look_alikes_are_those_above_the_score_that_are_no_copies(index: PhotoIndex) -> None:
-    [batch] = index.embeddings()
+    [batch] = index.photos.embeddings()
     stems = [path.stem.split()[0] for path in batch.paths]
     score = float((batch.embeddings[stems.index("coffee")] * batch.embeddings[stems.index("rocket")]).sum())
     # So low that all are alike: the best of all groups before make one.
@@ -224,7 +224,9 @@ def test_a_file_that_is_gone_or_has_changed_is_left_out(index: PhotoIndex, photo
 
 
 def test_a_picture_that_cannot_be_read_is_like_nothing(index: PhotoIndex, photos: Path) -> None:
-    ids = [index.ids_below(photos / name)[0] for name in ("chelsea.jpg", "altered/chelsea darker.jpg", "coffee.jpg")]
+    ids = [
+        index.photos.ids_below(photos / name)[0] for name in ("chelsea.jpg", "altered/chelsea darker.jpg", "coffee.jpg")
+    ]
     order = np.argsort(ids)
     one, other, third = np.argsort(order)
     pairs = np.array([(one, other), (other, one), (one, third)])

@@ -166,7 +166,9 @@ MakePhoto = Callable[..., Path]
 def indexed(fc7: Fc7, tmp_path: Path) -> list[str]:
     with PhotoIndex.open(tmp_path / "index") as index:
         photos = tmp_path / "photos"
-        return sorted(path.relative_to(photos).as_posix() for batch in index.embeddings() for path in batch.paths)
+        return sorted(
+            path.relative_to(photos).as_posix() for batch in index.photos.embeddings() for path in batch.paths
+        )
 
 
 @pytest.fixture

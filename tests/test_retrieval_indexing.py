@@ -81,7 +81,7 @@ def test_new_photos_are_embedded_and_found(index: IndexWriter, model: WatchedMod
         (results,) = index.search(query[None], 3)
         assert results[0].path == path
         assert results[0].score == pytest.approx(1, abs=1e-3)
-    stored = index.photo(photos / "a" / "0.png")
+    stored = index.photos.at(photos / "a" / "0.png")
     assert stored is not None
     assert (stored.width, stored.height) == (64, 64)
     assert stored.labels is not None
@@ -129,7 +129,7 @@ def test_bad_photos_are_skipped_and_never_move_another_ones_row(
         ("0.jpg", "not a photo"),
         ("9.jpg", "truncated PNG"),
     ]
-    assert index.skipped() == list(report.skipped)
+    assert index.photos.skipped() == list(report.skipped)
     for path in set(photos.rglob("*.png")) - {photos / "a" / "1.5.png"}:
         embedding = embedding_of(index, path)
         assert embedding is not None
@@ -150,7 +150,7 @@ def test_a_photo_that_the_model_finds_nothing_in_is_skipped(
     report = run(index, model, photos, batch_size=5)
     assert report.counts == SyncCounts(new=8, skipped=2)
     assert {photo.reason for photo in report.skipped} == {"the model finds nothing in it"}
-    assert index.skipped() == list(report.skipped)
+    assert index.photos.skipped() == list(report.skipped)
     assert run(index, model, photos).counts == SyncCounts(unchanged=8, still_skipped=2)
 
 
@@ -206,10 +206,10 @@ def test_an_empty_folder_inside_keeps_its_photos_until_it_is_removed(
     forget = f"fc7 forget {photos / 'usb'} --index {index.folder}"
     reason = f"empty, perhaps because its drive is not there; 1 photo of it stay indexed, until `{forget}`"
     assert report.skipped == (SkippedPhoto(photos / "usb", reason),)
-    assert index.photo(photos / "usb/deep/1.png") is not None
+    assert index.photos.at(photos / "usb/deep/1.png") is not None
     (photos / "usb").rmdir()
     assert run(index, model, photos) == FolderReport(photos, SyncCounts(unchanged=10, removed=1), ())
-    assert index.photo(photos / "usb/deep/1.png") is None
+    assert index.photos.at(photos / "usb/deep/1.png") is None
 
 
 def test_photos_moved_out_of_a_folder_leave_it(index: IndexWriter, model: WatchedModel, photos: Path) -> None:
@@ -239,7 +239,7 @@ def test_what_could_not_be_read_is_tried_again(index: IndexWriter, model: Watche
         report = run(index, model, photos)
         assert report.counts == expected
         assert report.skipped == (SkippedPhoto(photos / "huge.jpg", "more than 1,024 MiB"),)
-    assert index.skipped() == []
+    assert index.photos.skipped() == []
 
 
 def test_photos_skipped_for_want_of_a_package_are_tried_when_it_is_there(
@@ -254,7 +254,7 @@ def test_photos_skipped_for_want_of_a_package_are_tried_when_it_is_there(
     counts = run(index, model, photos).counts
     assert counts is not None
     assert counts.skipped == 0
-    assert index.skipped() == []
+    assert index.photos.skipped() == []
     assert embedding_of(index, photos / "phone.heic") is not None
 
 
@@ -304,7 +304,7 @@ def test_photos_that_moved_to_another_folder_are_not_embedded_again(
 ) -> None:
     make_photo("others/there.png", seed=99)
     index_folders(index, model, [photos, tmp_path / "others"])
-    before = index.photo(photos / "a" / "0.png")
+    before = index.photos.at(photos / "a" / "0.png")
     model.batches.clear()
     (photos / "a").rename(tmp_path / "others" / "a")
     reports = index_folders(index, model, [tmp_path / name for name in order])
@@ -313,11 +313,11 @@ def test_photos_that_moved_to_another_folder_are_not_embedded_again(
         "others": SyncCounts(moved=4, unchanged=1),
     }
     assert model.batches == []
-    after = index.photo(tmp_path / "others" / "a" / "0.png")
+    after = index.photos.at(tmp_path / "others" / "a" / "0.png")
     assert before is not None
     assert after is not None
     assert after.id == before.id
-    assert index.photo(before.path) is None
+    assert index.photos.at(before.path) is None
     assert len(index.search(np.ones((1, 16), np.float32), 99)[0]) == 11
 
 
@@ -439,7 +439,7 @@ def test_a_file_that_changes_while_it_is_read(
     monkeypatch.undo()
     if changes == 1:
         assert report == FolderReport(photos, SyncCounts(new=10), ())
-        stored = index.photo(victim)
+        stored = index.photos.at(victim)
         assert stored is not None
         assert stored.stamp.size == victim.stat().st_size
     else:
@@ -494,7 +494,7 @@ def test_a_folder_above_a_link_is_that_of_what_it_leads_to(
     [report] = index_folders(index, model, [folder])
     assert report.folder == photos
     assert report.counts == SyncCounts(new=10)
-    assert index.knows(folder)
+    assert index.photos.knows(folder)
 
 
 def test_over_many_folders_the_vectors_are_brought_up_to_date_once(
@@ -587,5 +587,5 @@ def test_a_file_that_is_growing_is_left_alone(
     known.write_bytes(known.read_bytes()[:-30])
     reports = index_folders(index, model, [photos], growing=[known, new])
     assert reports == [FolderReport(photos, SyncCounts(unchanged=9), ())]
-    assert index.photo(known) is not None
-    assert index.photo(new) is None
+    assert index.photos.at(known) is not None
+    assert index.photos.at(new) is None

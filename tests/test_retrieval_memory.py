@@ -293,7 +293,7 @@ def test_a_photo_that_there_was_no_memory_for_is_tried_again(
         [report] = index_folders(index, model, [tmp_path / "photos"], concurrency=one)
         assert report.counts == SyncCounts(new=2, skipped=1)
         assert [photo.reason[:35] for photo in report.skipped] == ["there is not enough memory for it n"]
-        assert index.skipped() == []
+        assert index.photos.skipped() == []
         [report] = index_folders(index, model, [tmp_path / "photos"], concurrency=one)
         assert report.counts == SyncCounts(new=1, unchanged=2)
 

@@ -70,7 +70,7 @@ def search(index: PhotoIndex, model: Model, *photos: Path, **options: object) ->
 
 
 def stored(index: PhotoIndex) -> tuple[list[Path], NDArray[np.float32]]:
-    [everything] = index.embeddings()
+    [everything] = index.photos.embeddings()
     return everything.paths, everything.embeddings
 
 

@@ -72,7 +72,7 @@ def wait_until(condition: Callable[[], bool], what: object) -> None:
 
 def names(index: Path) -> set[str]:
     with PhotoIndex.open(index) as opened:
-        return {path.name for photos in opened.embeddings() for path in photos.paths}
+        return {path.name for photos in opened.photos.embeddings() for path in photos.paths}
 
 
 def wait_for(index: Path, *expected: str) -> None:

@@ -186,7 +186,7 @@ async def duplicates(
         return PlainJSON({"running": True, "done": found.done, "total": found.total}, 202)
     shown = found.groups[offset : offset + limit]
     paths = [photo.path for group in shown for photo in group.photos]
-    files = {file.path: file for file in await collection.reader.call(lambda index: index.files_at(paths))}
+    files = {file.path: file for file in await collection.reader.call(lambda index: index.photos.files_at(paths))}
     return PlainJSON(
         {
             "total": len(found.groups),

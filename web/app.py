@@ -20,12 +20,13 @@ from index.errors import (
     PhotoError,
     UserError,
 )
-from web import pages
 from web.api import PlainJSON, router
 from web.collection import Collection, PhotoUnknownError
 from web.copies import CopySearch
 from web.limits import RateLimit
 from web.metrics import Counting, Metrics
+from web.pages import error_page, static_files, version, wants_page
+from web.pages import router as pages
 from web.security import Guard
 from web.settings import Settings
 
@@ -64,14 +65,14 @@ def create_app(settings: Settings) -> FastAPI:
             await app.state.copies.close()
             collection.close()
 
-    # What FastAPI has for /docs loads from another host; pages.py has another.
-    app = FastAPI(title="fc7", version=pages.version(), lifespan=lifespan, docs_url=None, redoc_url=None)
+    # What FastAPI has for /docs loads from another host; the pages have another.
+    app = FastAPI(title="fc7", version=version(), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.settings = settings
     app.state.failure = None
     app.state.rate_limit = RateLimit(settings.uploads_a_minute)
     app.include_router(router)
-    app.include_router(pages.router)
-    app.mount("/static", pages.static_files(), name="static")
+    app.include_router(pages)
+    app.mount("/static", static_files(), name="static")
 
     @app.get("/metrics", include_in_schema=False)
     async def show_metrics() -> Response:
@@ -108,6 +109,6 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 def answer(request: Request, status: int, message: str, hint: str = "") -> Response:
     """Tell an error: as a page to people, as JSON to programs."""
-    if request.method == "GET" and not request.url.path.startswith("/api/") and pages.wants_page(request):
-        return pages.error_page(request, status, message, hint)
+    if request.method == "GET" and not request.url.path.startswith("/api/") and wants_page(request):
+        return error_page(request, status, message, hint)
     return PlainJSON({"error": message, "hint": hint}, status)

@@ -135,7 +135,7 @@ class Collection:
                     collapse=asked.collapse,
                 )
                 [answer] = search_index(index, loaded.model, query, skipped=[])
-                files = {file.path: file for file in index.files_at([found.path for found in answer.results])}
+                files = {file.path: file for file in index.photos.files_at([found.path for found in answer.results])}
                 # A photo that was removed between the two has no id any more.
                 answer = replace(answer, results=[found for found in answer.results if found.path in files])
                 told = dict(answered_query(answer, labelled=query.for_labels))
@@ -151,7 +151,9 @@ class Collection:
         """Read the next files by id."""
 
         def read(index: PhotoIndex) -> list[IndexedFile]:
-            return index.files_after(after, count, folder=None if folder is None else known_folder(index, folder))
+            return index.photos.files_after(
+                after, count, folder=None if folder is None else known_folder(index, folder)
+            )
 
         return await self.reader.call(read)
 
@@ -164,7 +166,7 @@ class Collection:
 
         def read(index: PhotoIndex) -> tuple[IndexedFile, tuple[Prediction, ...]]:
             [file] = files_of(index, [id])
-            stored = index.photo(file.path)
+            stored = index.photos.at(file.path)
             return file, (stored and stored.labels) or ()
 
         return await self.reader.call(read)
@@ -248,7 +250,7 @@ def stamp_name(file: IndexedFile) -> str:
 
 def files_of(index: PhotoIndex, ids: Sequence[int]) -> list[IndexedFile]:
     """Read the files of photos, in order. Raises PhotoUnknownError."""
-    files = {file.id: file for file in index.files(np.array(ids, np.int64))}
+    files = {file.id: file for file in index.photos.files(np.array(ids, np.int64))}
     for id in ids:
         if id not in files:
             raise PhotoUnknownError(f"there is no photo {id} in the index")
@@ -258,7 +260,7 @@ def files_of(index: PhotoIndex, ids: Sequence[int]) -> list[IndexedFile]:
 def known_folder(index: PhotoIndex, folder: str) -> Path:
     """Return a folder that a client names, if it is of the index; nothing is looked for on the disk."""
     path = Path(folder)
-    if "\0" in folder or ".." in path.parts or not path.is_absolute() or not index.knows(path):
+    if "\0" in folder or ".." in path.parts or not path.is_absolute() or not index.photos.knows(path):
         raise PhotoUnknownError(f"the folder {folder} is not in the index")
     return Path(absolute(path))
 
@@ -269,7 +271,7 @@ def _stored(index: PhotoIndex, ids: Sequence[int]) -> tuple[QueryPhoto, ...]:
         return ()
     files = files_of(index, ids)
     order = sorted(set(ids))
-    vectors = index.vectors(np.array(order, np.int64))
+    vectors = index.photos.vectors(np.array(order, np.int64))
     if len(vectors) != len(order):
         raise PhotoUnknownError("a photo was removed from the index meanwhile")
     rows = dict(zip(order, vectors, strict=True))

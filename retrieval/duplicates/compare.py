@@ -61,7 +61,7 @@ def compare_pictures(
 
 def _files(index: PhotoIndex, ids: NDArray[np.int64]) -> Iterator[IndexedFile]:
     for start in range(0, len(ids), FILES_PER_QUERY):
-        yield from index.files(ids[start : start + FILES_PER_QUERY])
+        yield from index.photos.files(ids[start : start + FILES_PER_QUERY])
 
 
 def _is_as_indexed(file: IndexedFile) -> bool:

@@ -106,10 +106,10 @@ class _Search:
         self._index = index
         self._progress = progress
         for folder in keep_in:
-            index.check_known(folder)
+            index.photos.check_known(folder)
         self._keep_in = [Path(absolute(folder)) for folder in keep_in]
-        self._different = index.different()
-        ids, content = index.contents()
+        self._different = index.photos.different()
+        ids, content = index.photos.contents()
         side = np.full(len(ids), -1 if folders else 0, dtype=np.int8)
         sides = {absolute(folder): 0 for folder in folders}
         for folder in against:
@@ -118,7 +118,7 @@ class _Search:
                     f"{folder} cannot be compared with itself", hint="leave out --against to find copies in it"
                 )
         for place in sorted(sides, key=len):
-            side[np.isin(ids, index.ids_below(Path(place)))] = sides[place]
+            side[np.isin(ids, index.photos.ids_below(Path(place)))] = sides[place]
         taken = side >= 0
         self.ids, self._content, self._reference = ids[taken], content[taken], side[taken] == 1
         self._two_sides = bool(against)
@@ -287,7 +287,8 @@ class _Search:
         places = {number: place for place, photos in enumerate(groups) if self._is_group(photos) for number in photos}
         ids = self.ids[np.sort(np.array(list(places), dtype=np.int64))]
         batches = (
-            self._index.files(ids[start : start + PHOTOS_PER_QUERY]) for start in range(0, len(ids), PHOTOS_PER_QUERY)
+            self._index.photos.files(ids[start : start + PHOTOS_PER_QUERY])
+            for start in range(0, len(ids), PHOTOS_PER_QUERY)
         )
         files = (file for batch in batches for file in batch)
         told = self._part((self._total - self._done) // 2)
@@ -309,7 +310,7 @@ class _Search:
         numbers: dict[Path, int] = {}
         folders = np.full(len(self.ids) + 1, -1, dtype=np.int64)
         for start in range(0, len(self.ids), PHOTOS_PER_QUERY):
-            for file in self._index.files(self.ids[start : start + PHOTOS_PER_QUERY]):
+            for file in self._index.photos.files(self.ids[start : start + PHOTOS_PER_QUERY]):
                 place = np.searchsorted(self.ids, file.id)
                 folders[place] = numbers.setdefault(file.path.parent, len(numbers))
         return folders
@@ -318,7 +319,7 @@ class _Search:
         """Read what is reported of photos, except files that have changed, and all names of a file except one."""
         names: dict[tuple[int, int], list[tuple[bool, bool, Path, int]]] = {}
         photos: dict[int, DuplicatePhoto] = {}
-        for file in self._index.files(self.ids[numbers]):
+        for file in self._index.photos.files(self.ids[numbers]):
             number = int(np.searchsorted(self.ids, file.id))
             try:
                 status = os.stat(file.path)

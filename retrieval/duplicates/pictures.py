@@ -42,14 +42,14 @@ class PhotoPictures:
                 self.flat[places] = is_flat(made)
                 self.seen[places] = True
             if count is not None:
-                count(len(block) - len(self._index.files(block)))
+                count(len(block) - len(self._index.photos.files(block)))
 
     def thumbnails(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Read the thumbnails (m, SIDE, SIDE) of photos by their place in `ids`; those gone meanwhile are black."""
         found = np.zeros((len(numbers), SIDE, SIDE), dtype=np.uint8)
         for start in range(0, len(numbers), PHOTOS_AT_ONCE):
             ids = self.ids[numbers[start : start + PHOTOS_AT_ONCE]]
-            stored = self._index.thumbnails(ids)
+            stored = self._index.photos.thumbnails(ids)
             for place, id in enumerate(ids.tolist(), start=start):
                 data = self._not_stored.get(id) or stored.get(id)
                 if data is not None and (picture := decode(data)) is not None:
@@ -59,9 +59,11 @@ class PhotoPictures:
     def _look_at(
         self, ids: NDArray[np.int64], count: Callable[[int], None] | None
     ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        files = self._index.files(ids)
+        files = self._index.photos.files(ids)
         stored = {
-            id: picture for id, data in self._index.thumbnails(ids).items() if (picture := decode(data)) is not None
+            id: picture
+            for id, data in self._index.photos.thumbnails(ids).items()
+            if (picture := decode(data)) is not None
         }
         for file in files:
             if file.id in stored and current_stamp(file.path) == file.stamp:
@@ -78,7 +80,7 @@ class PhotoPictures:
                 yield file.id, picture
             if count is not None:
                 count(1)
-        if made and not self._index.keep_thumbnails(hashes):
+        if made and not self._index.photos.keep_thumbnails(hashes):
             self._not_stored |= made
 
 

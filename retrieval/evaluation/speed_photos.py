@@ -31,7 +31,7 @@ def photos_to_measure(folder: Path | None, index: Path, work: Path) -> tuple[str
         return f"of {folder}", photos
     try:
         with PhotoIndex.open(index) as opened:
-            photos = [path for path in opened.photo_paths(FROM_INDEX, Random(0)) if os.path.isfile(path)]
+            photos = [path for path in opened.photos.random_paths(FROM_INDEX, Random(0)) if os.path.isfile(path)]
     except IndexNotFoundError:
         photos = []
     if photos:

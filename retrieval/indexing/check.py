@@ -52,8 +52,8 @@ def check_index(
     """
     problems = index.problems()
     bad = {problem.photo for problem in problems}
-    paths = [path for path in index.photo_paths(sample, random.Random()) if path not in bad]
-    jobs = ((photo, partial(_pixels, photo, model)) for path in paths if (photo := index.photo(path)) is not None)
+    paths = [path for path in index.photos.random_paths(sample, random.Random()) if path not in bad]
+    jobs = ((photo, partial(_pixels, photo, model)) for path in paths if (photo := index.photos.at(path)) is not None)
     concurrency = concurrency or Concurrency.chosen(model)
     skipped: list[SkippedPhoto] = []
     done = embedded = 0

@@ -63,7 +63,7 @@ def index_folders(
     """
     if index.fingerprint != model.spec.fingerprint:
         raise ModelMismatchError(f"The index in {index.folder} was made with another model than {model.spec.name}.")
-    folders = folders_to_index(folders, index.roots(), index.knows)
+    folders = folders_to_index(folders, index.roots(), index.photos.knows)
     retry_skipped = retry_skipped or _can_read_more(index)
     meter = _Meter(progress)
     # All are compared before any is read, and finished when all were: what moved from one to another is recognised.
@@ -85,7 +85,7 @@ def folders_at(place: Path, folders: Sequence[Path]) -> tuple[list[Path], list[P
     """
     try:
         with PhotoIndex.open(place) as index:
-            return folders_to_index(folders, roots := index.roots(), index.knows), roots
+            return folders_to_index(folders, roots := index.roots(), index.photos.knows), roots
     except IndexNotFoundError:
         return folders_to_index(folders, [], lambda _: False), []
 
@@ -215,5 +215,5 @@ def _look_at_photos(run: _FolderRun, stages: Stages, meter: _Meter) -> None:
 
 def _can_read_more(index: PhotoIndex) -> bool:
     """Whether photos were skipped for lack of a package that is installed now."""
-    reasons = {photo.reason for photo in index.skipped()}
+    reasons = {photo.reason for photo in index.photos.skipped()}
     return any(reason in reasons and find_spec(package) for package, reason in NEEDED_PACKAGES.items())

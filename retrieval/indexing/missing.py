@@ -67,7 +67,7 @@ def gone_folders(index: PhotoIndex) -> list[MissingPhotos]:
     """
     roots = index.roots()
     there = [root for root in roots if can_be_seen(root)]
-    found = [(root, index.found_elsewhere(root, there)) for root in roots if root not in there]
+    found = [(root, index.photos.found_elsewhere(root, there)) for root in roots if root not in there]
     return [MissingPhotos(root, other.photos, True, other.found, other.now) for root, other in found]
 
 
@@ -97,7 +97,7 @@ def move_folder(index: IndexWriter, old: Path, new: Path) -> tuple[int, int]:
         raise UserError(f"{new} and {old} lie one inside the other", hint=f"run `{command}`, which finds what moved")
     if not os.path.isdir(new):
         raise UserError(f"{new} is not a folder", hint="name the place where the folder is now")
-    if not index.knows(old) or index.photo(old) is not None:
+    if not index.photos.knows(old) or index.photos.at(old) is not None:
         raise PhotoIndexError(
             f"{old} is no folder in the index in {index.folder}",
             hint=f"its folders are listed by `fc7 info {shlex.quote(str(index.folder))}`",
@@ -110,6 +110,6 @@ def move_folder(index: IndexWriter, old: Path, new: Path) -> tuple[int, int]:
 
 
 def _files_below(index: PhotoIndex, folder: Path) -> Iterator[IndexedFile]:
-    ids = index.ids_below(folder)
+    ids = index.photos.ids_below(folder)
     for start in range(0, len(ids), FILES_AT_ONCE):
-        yield from index.files(ids[start : start + FILES_AT_ONCE])
+        yield from index.photos.files(ids[start : start + FILES_AT_ONCE])

@@ -78,7 +78,7 @@ def rebuild_index(
         # A drive can also be removed while the index is rebuilt.
         if known:
             _check_that_all_can_be_seen(place, known, patterns)
-            unread = [*index.skipped(), *(photo for report in reports for photo in report.skipped)]
+            unread = [*index.photos.skipped(), *(photo for report in reports for photo in report.skipped)]
             _check_that_none_is_lost(place, {photo.path: photo.reason for photo in unread})
     return reports
 
@@ -89,7 +89,7 @@ def _check_that_all_can_be_seen(place: Path, roots: Iterable[Path], patterns: Se
             scan = scan_folder(root, patterns=patterns)
             for name in (*scan.unlisted, *scan.empty) if scan.photos or scan.left_out else [b""]:
                 path = root / os.fsdecode(name)
-                if index.has_photos(path):
+                if index.photos.any_at(path):
                     command = shlex.join(["fc7", "forget", str(path), "--index", str(place)])
                     raise UserError(
                         f"{path} cannot be seen now, or has no photos any more: a rebuild would lose those of it that "
@@ -101,7 +101,7 @@ def _check_that_all_can_be_seen(place: Path, roots: Iterable[Path], patterns: Se
 def _check_that_none_is_lost(place: Path, unread: Mapping[Path, str]) -> None:
     """Refuse to lose photos that were read when they were indexed, have not changed, and cannot be read now."""
     with PhotoIndex.open(place) as index:
-        stored = [photo for path in sorted(unread) if (photo := index.photo(path)) is not None]
+        stored = [photo for path in sorted(unread) if (photo := index.photos.at(path)) is not None]
     lost = [photo.path for photo in stored if photo.embedding is not None and photo.stamp == current_stamp(photo.path)]
     if lost:
         command = shlex.join(["fc7", "forget", *map(str, lost[:NAMED]), "--index", str(place)])

@@ -52,7 +52,7 @@ def keep_in_step(
     """
     require_watchfiles()
     with open_index() as index:
-        chosen = folders_to_index(folders, index.roots(), index.knows)
+        chosen = folders_to_index(folders, index.roots(), index.photos.knows)
     first, waiting = True, dict[Path, None]()
     for burst in _watch(chosen):
         waiting |= dict.fromkeys(burst.folders)
@@ -61,7 +61,7 @@ def keep_in_step(
         try:
             with open_index() as index:
                 # What was forgotten meanwhile does not come back, unless it was named.
-                known = [folder for folder in waiting if folders or first or index.knows(folder)]
+                known = [folder for folder in waiting if folders or first or index.photos.knows(folder)]
                 retry = retry_skipped and first
                 if not known:
                     waiting.clear()

@@ -19,7 +19,7 @@ from retrieval.pipeline.progress import Progress
 
 def stored_embedding(index: PhotoIndex, path: Path, dim: int, *, unseen: bool) -> NDArray[np.float32] | None:
     """Return the embedding (dim,) of an indexed photo whose file is as it was, or with `unseen` cannot be seen now."""
-    photo = index.photo(path)
+    photo = index.photos.at(path)
     if photo is None or photo.embedding is None or len(photo.embedding) != dim:  # damaged, if it has another length
         return None
     stamp = current_stamp(path)
@@ -35,7 +35,7 @@ def index_to_reuse(folder: Path, model: Model, paths: Sequence[Path]) -> tuple[P
         index = PhotoIndex.open(folder)
     except IndexNotFoundError:
         return None, ""
-    known = any(index.knows(path) for path in paths)
+    known = any(index.photos.knows(path) for path in paths)
     if known and index.fingerprint == model.spec.fingerprint:
         return index, ""
     index.close()

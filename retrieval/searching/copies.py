@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from index.photo_index import PhotoIndex
 from index.records import SearchResult
+from index.stored_photos import StoredPhotos
 
 SPARE = 8
 """Results that are asked for beyond those that are wanted, as some will be copies."""
@@ -63,7 +63,7 @@ def collapsed(results: Sequence[SearchResult], asked: Collection[Path]) -> list[
 
 
 def best_contents(
-    index: PhotoIndex,
+    photos: StoredPhotos,
     find: Callable[[int], Sequence[Sequence[SearchResult]]],
     asked: Sequence[Collection[Path]],
     top: int,
@@ -71,7 +71,7 @@ def best_contents(
     """Return for each query the `top` best results after `collapsed`, with how many copies there are of each.
 
     `find` returns for each query as many results as it is called with, fewer where there are no more; `asked` are the
-    files of each query, as absolute paths.
+    files of each query, as absolute paths; `photos` are those of the index.
     """
     wanted = top + SPARE
     while True:
@@ -81,7 +81,7 @@ def best_contents(
             break
         wanted *= GROWTH
     hashes = {result.content_hash for results in kept for result in results if result.content_hash is not None}
-    counts = index.count_contents(list(hashes))
+    counts = photos.count_contents(list(hashes))
     return [
         [replace(result, copies=max(counts.get(result.content_hash or b"", 1) - 1, 0)) for result in results]
         for results in map(there_first, kept)

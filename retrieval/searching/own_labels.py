@@ -98,9 +98,9 @@ def learn_label(examples: Sequence[LabelExample], others: NDArray[np.float32]) -
 
 def background(index: PhotoIndex) -> NDArray[np.float32]:
     """Return the embeddings (m, dim) of photos of an index, drawn at random and always alike."""
-    ids = index.ids()
+    ids = index.photos.ids()
     drawn = Random(0).sample(range(len(ids)), min(BACKGROUND, len(ids)))
-    return index.vectors(ids[np.array(sorted(drawn), np.int64)])
+    return index.photos.vectors(ids[np.array(sorted(drawn), np.int64)])
 
 
 def carry_labels(old: PhotoIndex, new: IndexWriter, model: Model) -> list[str]:

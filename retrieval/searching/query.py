@@ -49,6 +49,10 @@ class Box:
         return f"{self.x},{self.y},{self.width},{self.height}"
 
 
+MainPart = Callable[["Image"], "Image"]
+"""What cuts the main thing out of a photo."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class QueryPhoto:
     """A photo, or words, to look for: embedding (dim,) of unit length."""
@@ -78,13 +82,15 @@ def embed_query_photos(
     incomplete: list[IncompletePhoto] | None = None,
     box: Box | None = None,
     mirror: bool = False,
+    main_part: MainPart | None = None,
     standard_input: BinaryIO | None = None,
 ) -> Iterator[QueryPhoto]:
     """Yield the photos that can be read, in order, those in folders included; the others are appended to `skipped`.
 
     Those of which a part is missing are appended to `incomplete` too. A photo that is in the index, and has not changed
     or cannot be reached now, is not read. With a `box` only that region is looked at, as if it had been cut out; with
-    `mirror` a photo is averaged with its mirror image. Raises UserError for a box that does not lie inside.
+    `mirror` a photo is averaged with its mirror image, and `main_part` cuts the part out of it that is
+    looked at. Raises UserError for a box that does not lie inside.
     """
 
     def jobs(photos: Sequence[Path]) -> Iterator[tuple[_Source, Callable[[], NDArray[np.uint8]]]]:
@@ -93,13 +99,22 @@ def embed_query_photos(
             piped = standard_input.read(MAX_BYTES + 1) if standard_input and path == STANDARD_INPUT else None
             stored = (
                 None
-                if box or mirror or piped is not None
+                if box or mirror or main_part or piped is not None
                 else stored_embedding(index, path, model.spec.dim, unseen=True)
             )
             if stored is None:
                 yield (
                     _Source(path, None),
-                    partial(_views, model, path, piped, box=box, mirror=mirror, incomplete=incomplete),
+                    partial(
+                        _views,
+                        model,
+                        path,
+                        piped,
+                        box=box,
+                        mirror=mirror,
+                        main_part=main_part,
+                        incomplete=incomplete,
+                    ),
                 )
             else:
                 yield _Source(path, stored), partial(_no_views, model)
@@ -146,7 +161,7 @@ def is_text(path: Path, index: PhotoIndex, model: Model) -> bool:
     """
     if not model.spec.text or path == STANDARD_INPUT or os.path.lexists(path):
         return False
-    return index.photo(path) is None
+    return index.photos.at(path) is None
 
 
 def _embedded(
@@ -180,6 +195,7 @@ def _views(
     *,
     box: Box | None,
     mirror: bool,
+    main_part: MainPart | None,
     incomplete: list[IncompletePhoto] | None,
 ) -> NDArray[np.uint8]:
     """Prepare a picture, and its mirror image after it: (1 or 2, crop, crop, 3)."""
@@ -191,11 +207,13 @@ def _views(
             incomplete.append(IncompletePhoto(path, photo.missing))
         if box is not None:
             image = region(photo, box, str(path))
+        if main_part is not None:
+            image = main_part(image)
         pixels = model.prepare(image)
         return np.stack([pixels, pixels[:, ::-1]] if mirror else [pixels])
 
     # A region may be small, and then the photo is needed at its full size.
-    side = None if box else model.resize
+    side = None if box or main_part else model.resize
     return decode_within_budget(path if piped is None else piped, views, shorter_side=side)
 
 

@@ -26,6 +26,7 @@ from retrieval.searching.labels import classes_called
 from retrieval.searching.own_labels import stored_name
 from retrieval.searching.query import (
     Box,
+    MainPart,
     QueryPhoto,
     embed_query_images,
     embed_query_photos,
@@ -62,7 +63,8 @@ class Query:
     with `average` all as one; results should not be like the photos of `unlike` and the words of `unlike_texts`.
     Without any, what is looked for are the `labels`; with them only photos with one of these are results. Of results
     there are only those below the folders `within`, if there are any. For `box` and `mirror` see `embed_query_photos`,
-    for `recall` `PhotoIndex.search`. `min_score` is the least score, or for labels alone the least probability. With
+    with `detect` only the main thing in each photo is looked at (retrieval/detection), for `recall`
+    `PhotoIndex.search`. `min_score` is the least score, or for labels alone the least probability. With
     `collapse` there is one result of each content, and none that is a file of the query; without it they are marked.
     """
 
@@ -71,6 +73,7 @@ class Query:
     unlike: tuple[Path, ...] = ()
     box: Box | None = None
     mirror: bool = False
+    detect: bool = False
     labels: tuple[str, ...] = ()
     within: tuple[Path, ...] = ()
     top: int = 10
@@ -124,13 +127,20 @@ def search_index(
     if query.box is not None and (query.texts or len(query.photos) != 1 or os.path.isdir(query.photos[0])):
         raise UserError("a box is a region of one photo; name just that")
     embed = partial(embed_query_photos, index, model, mirror=query.mirror, skipped=skipped, incomplete=incomplete)
+    if query.detect and query.box is not None:
+        raise UserError("a box and what is detected are two regions; leave out one of --box and --detect")
     away = None
     if query.unlike or query.unlike_texts or query.unlike_embedded:
         unlike = [*query.unlike_embedded, *embed(query.unlike), *embed_query_texts(model, query.unlike_texts)]
         away = UNLIKE_WEIGHT * _mean(unlike, query.unlike, skipped)
     photos = chain(
         query.embedded,
-        embed(query.photos, box=query.box, standard_input=standard_input),
+        embed(
+            query.photos,
+            box=query.box,
+            main_part=_main_part(model) if query.detect else None,
+            standard_input=standard_input,
+        ),
         embed_query_images(model, query.images),
         embed_query_texts(model, query.texts),
     )
@@ -147,6 +157,14 @@ def search_index(
         yield from (Answer(name, results) for (name, *_), results in zip(batch, answers, strict=True))
 
 
+def _main_part(model: Model) -> MainPart:
+    """Return what cuts the main thing out of a photo. Raises NoMapError and MissingPackageError."""
+    from retrieval.detection.convolutional import ScoreMaps  # most searches do not need it
+    from retrieval.detection.detect import cut_out
+
+    return partial(cut_out, ScoreMaps.of(model.path, model.spec))
+
+
 def _files(photos: Sequence[QueryPhoto]) -> set[Path]:
     """Return the files that are asked with, as absolute paths; words have none."""
     return {Path(absolute(photo.path)) for photo in photos if isinstance(photo.path, Path)}
@@ -160,7 +178,7 @@ def _answers(
 ) -> list[list[SearchResult]]:
     """Find the best results of several queries, whose `files` are those asked with, copies taken together or marked."""
     if query.collapse:
-        return best_contents(index, find, files, query.top)
+        return best_contents(index.photos, find, files, query.top)
     return [
         there_first(marked(looked_for(results), asked)) for results, asked in zip(find(query.top), files, strict=True)
     ]

@@ -1,0 +1,150 @@
+"""The commands that draw pictures: of networks, of what they see in photos, of training runs."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands.options import PATH, Command, cache_folder, index_option, top_option
+from commands.streams import report_skipped, starting
+
+if TYPE_CHECKING:
+    from index.records import SkippedPhoto
+    from retrieval.models.model import Model
+
+
+@click.group("show", epilog="Example: fc7 show filters builtin -o filters.png")
+def show_command() -> None:
+    """Draw pictures of networks, of what they see in photos, and of training runs.
+
+    MODEL is a model file, builtin, or the name of an imported one. Looking inside a network needs onnx:
+    pip install 'fc7[onnx]'.
+    """
+
+
+def out_option(command: Command) -> Command:
+    return click.option("-o", "--out", required=True, type=PATH, help="Picture to write: .png, .jpg, .webp or .pdf.")(
+        command
+    )
+
+
+model_argument = click.argument("model", type=PATH)
+
+
+@show_command.command("filters", epilog="Example: fc7 show filters builtin -o filters.png")
+@model_argument
+@out_option
+def filters_command(model: Path, out: Path) -> None:
+    """Draw the filters of the first layer, all on one scale."""
+    from retrieval.figures.drawing import check_suffix, save
+    from retrieval.figures.filters import draw_filters, first_filters
+
+    check_suffix(out)
+    save(draw_filters(first_filters(model), str(model)), out)
+
+
+@show_command.command("activations", epilog="Example: fc7 show activations builtin photo.jpg --layer relu2 -o maps.png")
+@model_argument
+@click.argument("photo", type=PATH)
+@click.option("--layer", default="conv1", help="Which layer, by its name in the ONNX file.")
+@out_option
+def activations_command(model: Path, photo: Path, layer: str, out: Path) -> None:
+    """Draw the maps of a layer that are strongest for a photo."""
+    from retrieval.figures.activations import draw_activations
+    from retrieval.figures.drawing import check_suffix, open_photo_for, save
+
+    check_suffix(out)
+    loaded = _load(model)
+    save(draw_activations(loaded, open_photo_for(loaded, photo), layer), out)
+
+
+@show_command.command("attention", epilog="Example: fc7 show attention builtin photo.jpg --label dog -o dog.png")
+@model_argument
+@click.argument("photo", type=PATH)
+@click.option("--label", help="Name, synonym, WordNet id or kind.", show_default="the most probable one")
+@out_option
+def attention_command(model: Path, photo: Path, label: str | None, out: Path) -> None:
+    """Draw what in a photo speaks for a label.
+
+    A network that averages its last maps gives its class activation map. With others parts of the photo are hidden, one
+    after the other: where the label becomes less probable, there it was seen.
+    """
+    from retrieval.figures.attention import draw_attention
+    from retrieval.figures.drawing import check_suffix, open_photo_for, save
+    from retrieval.models.spec import require_classes
+
+    check_suffix(out)
+    loaded = _load(model)
+    require_classes(loaded.spec)
+    picture = open_photo_for(loaded, photo)
+    save(draw_attention(loaded, picture, label or loaded.classify([picture], k=1)[0][0].label), out)
+
+
+@show_command.command("architecture", epilog="Example: fc7 show architecture builtin -o network.png")
+@model_argument
+@out_option
+def architecture_command(model: Path, out: Path) -> None:
+    """Draw the layers of a network: sizes, parameters, multiply-adds."""
+    from retrieval.figures.architecture import draw_architecture, layers_of
+    from retrieval.figures.drawing import check_suffix, save
+
+    check_suffix(out)
+    loaded = _load(model)
+    save(draw_architecture(layers_of(model), loaded.spec.name, loaded.spec.crop), out)
+
+
+@show_command.command("curves", epilog="Example: fc7 show curves runs/first runs/second -o curves.png")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH)
+@out_option
+def curves_command(runs: Sequence[Path], out: Path) -> None:
+    """Draw loss and accuracy of training runs by epoch; needs matplotlib: pip install 'fc7[figures]'."""
+    from retrieval.figures.charts import draw_curves, save_figure
+    from retrieval.figures.drawing import check_suffix
+
+    check_suffix(out)
+    save_figure(draw_curves(runs), out)
+
+
+@show_command.command("confusion", epilog="Example: fc7 show confusion runs/first -o confusion.png")
+@click.argument("run", type=PATH)
+@out_option
+def confusion_command(run: Path, out: Path) -> None:
+    """Draw which classes a trained network takes for which; needs matplotlib: pip install 'fc7[figures]'."""
+    from retrieval.figures.charts import draw_confusion, save_figure
+    from retrieval.figures.drawing import check_suffix
+
+    check_suffix(out)
+    save_figure(draw_confusion(run), out)
+
+
+@show_command.command("nearest", epilog="Example: fc7 show nearest builtin 12 --index my-index -o unit12.png")
+@model_argument
+@click.argument("unit", type=int)
+@index_option
+@top_option(12, "photos")
+@out_option
+def nearest_command(model: Path, unit: int, index: Path, top: int, out: Path) -> None:
+    """Draw the photos of an index that excite a unit of fc7 most; UNIT is its number, from 0.
+
+    All photos of the index are read, because it does not keep fc7.
+    """
+    from commands.progress_bar import ProgressBar
+    from index.photo_index import PhotoIndex
+    from retrieval.figures.drawing import check_suffix, save
+    from retrieval.figures.nearest import draw_nearest, most_exciting
+
+    check_suffix(out)
+    loaded, skipped = _load(model, threads=1), list["SkippedPhoto"]()
+    with PhotoIndex.open(index) as photos, ProgressBar("Reading", sys.stderr) as progress:
+        found = most_exciting(loaded, photos, unit, top=top, skipped=skipped, progress=progress)
+    save(draw_nearest(found, unit, loaded.spec.name), out)
+    report_skipped(skipped)
+
+
+def _load(model: Path, **options: Any) -> "Model":
+    with starting():
+        from retrieval.models.model import Model
+
+        return Model.load(model, device="cpu", cache=cache_folder(), **options)

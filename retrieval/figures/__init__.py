@@ -1,0 +1,1 @@
+"""Pictures of answers, of networks and of detections, as files."""

@@ -1,0 +1,158 @@
+"""A network drawn: its layers in their order, with sizes, parameters and multiply-adds."""
+
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from index.errors import ModelError
+from retrieval.figures.drawing import (
+    ACCENT,
+    GAP,
+    GREY,
+    INK,
+    LINE,
+    MARGIN,
+    PAPER,
+    SMALL,
+    TEXT,
+    font,
+    shortened,
+    text_width,
+)
+from retrieval.models.graph_file import GraphFile, attributes
+
+BLUE = "#1c7ed6"
+KINDS = {"Conv": "convolution", "Gemm": "dense", "MatMul": "dense", "MaxPool": "pooling", "AveragePool": "pooling"}
+KINDS |= {"GlobalAveragePool": "average", "ReduceMean": "average"}
+ROW = 24
+COLUMNS = (190, 240, 120, 200, 200)
+"""Widths of name, kind, output, and the bars of parameters and multiply-adds."""
+BLOCKS = 210
+"""Pixels of the highest block."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer for one picture: `output` as (maps, rows, columns) or (values,); `detail` is its filter and stride."""
+
+    name: str
+    kind: str
+    detail: str
+    output: tuple[int, ...]
+    parameters: int
+    products: int
+    """Multiply-adds."""
+
+
+def layers_of(path: Path | None) -> tuple[Layer, ...]:
+    """Read the layers that are learned or pool, up to the probabilities or, without classes, to fc7.
+
+    Raises ModelError and MissingPackageError (onnx).
+    """
+    file = GraphFile.read(path)
+    end = "probabilities" if "probabilities" in file.producers else "fc7"
+    found = []
+    for node in file.ancestors(end):
+        output = file.shapes.get(node.output[0], ())
+        if node.op_type not in KINDS or not output:
+            continue
+        weights = [values for name in node.input[1:] if (values := file.constant(name)) is not None]
+        kind = KINDS[node.op_type]
+        if kind in ("convolution", "dense") and not (weights and weights[0].ndim >= 2):
+            continue  # a product of two tensors has nothing learned
+        if kind == "average" and len(file.shapes.get(node.input[0], ())) != 3:
+            continue
+        parameters = sum(values.size for values in weights) if kind in ("convolution", "dense") else 0
+        products = weights[0].size * prod(output[1:]) if parameters else 0
+        name = (node.name or node.output[0]).removesuffix(".sum")
+        found.append(Layer(name, kind, _detail(node.op_type, attributes(node)), output, parameters, products))
+    if not found:
+        raise ModelError(f"{file.path.name} has no layers that are known here")
+    return tuple(found)
+
+
+def _detail(operator: str, values: dict[str, object]) -> str:
+    sides = values.get("kernel_shape")
+    if not isinstance(sides, list):
+        return ""
+    strides = values.get("strides")
+    step = strides[0] if isinstance(strides, list) else 1
+    groups = values.get("group", 1)
+    parts = ["x".join(map(str, sides)), *([f"step {step}"] if step != 1 else [])]
+    return ", ".join(parts + ([f"{groups} groups"] if groups != 1 else []))
+
+
+def draw_architecture(layers: tuple[Layer, ...], name: str, side: int) -> Image.Image:
+    """Draw a network as blocks, as high as their maps are wide, and below them a table with bars.
+
+    `side` is that of the picture that goes in, in pixels.
+    """
+    width = sum(COLUMNS) + 2 * MARGIN
+    blocks = MARGIN + TEXT + GAP
+    table = blocks + BLOCKS + 4 * GAP + SMALL
+    height = table + ROW * (len(layers) + 2) + MARGIN
+    sheet = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    total = sum(layer.parameters for layer in layers), sum(layer.products for layer in layers)
+    title = f"{name}: {total[0] / 1e6:,.1f} million parameters, {total[1] / 1e6:,.0f} million multiply-adds a picture"
+    draw.text((MARGIN, MARGIN - 6), shortened(title, width - 2 * MARGIN), INK, font(TEXT))
+    _blocks(draw, [("input", (3, side, side)), *((layer.kind, layer.output) for layer in layers)], blocks, width)
+    _table(draw, layers, table, total)
+    return sheet
+
+
+def _blocks(draw: ImageDraw.ImageDraw, outputs: list[tuple[str, tuple[int, ...]]], top: int, width: int) -> None:
+    """Draw a block for each output, those of the same size as one in a row left out where there are too many."""
+    if len(outputs) > 20:
+        outputs = [one for one, before in zip(outputs, [("", ()), *outputs], strict=False) if one[1] != before[1]]
+    most = max(prod(output) for _, output in outputs)
+    largest = max(output[-1] for _, output in outputs if len(output) == 3)
+    widest = max(output[0] for _, output in outputs if len(output) == 3)
+    room = (width - 2 * MARGIN) / len(outputs)
+    for number, (kind, output) in enumerate(outputs):
+        maps, side = (output[0], output[-1]) if len(output) == 3 else (output[0], 0)
+        high = max(6, round(BLOCKS * side / largest)) if side else max(6, round(BLOCKS * min(maps / most, 1) ** 0.25))
+        across = max(4, round((room - 8) * (maps / widest) ** 0.5)) if side else 8
+        x = MARGIN + round(number * room + (room - across) / 2)
+        y = top + BLOCKS - high
+        fill = {"convolution": BLUE, "dense": ACCENT, "input": GREY}.get(kind, LINE)
+        draw.rectangle((x, y, x + across, top + BLOCKS), fill=fill, outline=INK)
+        told = f"{maps}" if side else f"{maps:,}"
+        if text_width(told, SMALL - 2) <= room:
+            place = MARGIN + round(number * room + (room - text_width(told, SMALL - 2)) / 2)
+            draw.text((place, top + BLOCKS + 4), told, GREY, font(SMALL - 2))
+
+
+def _table(draw: ImageDraw.ImageDraw, layers: tuple[Layer, ...], top: int, total: tuple[int, int]) -> None:
+    starts = [MARGIN + sum(COLUMNS[:number]) for number in range(len(COLUMNS))]
+    for x, head in zip(starts, ("layer", "kind", "output", "parameters", "multiply-adds"), strict=True):
+        draw.text((x, top), head, GREY, font(SMALL))
+    draw.line((MARGIN, top + ROW - 4, MARGIN + sum(COLUMNS), top + ROW - 4), fill=LINE)
+    most = max(layer.parameters for layer in layers), max(layer.products for layer in layers)
+    for number, layer in enumerate(layers, 1):
+        y = top + number * ROW
+        draw.text((starts[0], y), shortened(layer.name, COLUMNS[0] - GAP, SMALL), INK, font(SMALL))
+        kind = f"{layer.kind} {layer.detail}".strip()
+        draw.text((starts[1], y), shortened(kind, COLUMNS[1] - GAP, SMALL), INK, font(SMALL))
+        draw.text((starts[2], y), "x".join(map(str, layer.output)), INK, font(SMALL))
+        for place, count, greatest, colour in (
+            (starts[3], layer.parameters, most[0], BLUE),
+            (starts[4], layer.products, most[1], ACCENT),
+        ):
+            if count:
+                draw.text((place, y), _short(count), INK, font(SMALL))
+                room = COLUMNS[3] - 70
+                draw.rectangle((place + 60, y + 3, place + 60 + max(1, room * count / greatest), y + 13), fill=colour)
+    y = top + (len(layers) + 1) * ROW
+    draw.line((MARGIN, y - 4, MARGIN + sum(COLUMNS), y - 4), fill=LINE)
+    for x, text in ((starts[0], "total"), (starts[3], _short(total[0])), (starts[4], _short(total[1]))):
+        draw.text((x, y), text, INK, font(SMALL))
+
+
+def _short(count: int) -> str:
+    for unit, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if count >= unit:
+            return f"{count / unit:.3g}{letter}" if count < 1000 * unit else f"{count / unit:,.0f}{letter}"
+    return str(count)

@@ -1,0 +1,116 @@
+"""What pictures of networks and detections are drawn with: text, labelled tiles, heat colours, saving."""
+
+from collections.abc import Sequence
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from index.errors import OptionError, PhotoError
+from index.files import output_file
+from retrieval.models.model import Model
+from retrieval.pipeline.memory import decode_within_budget
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".pdf": "PDF"}
+INK, GREY, LINE, PAPER, ACCENT = "#202124", "#6b7075", "#d4d7da", "#ffffff", "#c2410c"
+TEXT, SMALL = 16, 13
+"""Sizes of text in pixels."""
+GAP, MARGIN = 8, 20
+
+# Five points of the colour map "inferno" of matplotlib (Smith, van der Walt 2015, CC0), from cold to warm.
+_HEAT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32)
+
+
+@cache
+def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """Return Pillow's own font at a size."""
+    return ImageFont.load_default(size)
+
+
+def text_width(text: str, size: int = TEXT) -> int:
+    """Return how wide a text is, in pixels."""
+    return round(font(size).getlength(text))
+
+
+def shortened(text: str, width: int, size: int = TEXT) -> str:
+    """Return a text that fits into a width, with an ellipsis in its middle where something was left out."""
+    if text_width(text, size) <= width:
+        return text
+    for kept in range(len(text) - 1, 1, -1):
+        short = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
+        if text_width(short, size) <= width:
+            return short
+    return "…"
+
+
+def heat_colours(plane: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return the colours (rows, columns, 3) of values from 0, dark, to 1, bright."""
+    places = np.linspace(0, 1, len(_HEAT))
+    return np.stack([np.interp(plane, places, _HEAT[:, part]) for part in range(3)], -1).astype(np.uint8)
+
+
+def warmed(photo: Image.Image, heat: NDArray[np.float32]) -> Image.Image:
+    """Return a photo with a heat map (rows, columns), 0 to 1, over it: grey where it is cold, coloured where warm."""
+    plane = Image.fromarray(np.ascontiguousarray(heat, np.float32)).resize(photo.size, Image.Resampling.BICUBIC)
+    values = np.clip(np.asarray(plane), 0, 1)
+    colours = heat_colours(values).astype(np.float32)
+    grey = np.asarray(photo.convert("L").convert("RGB"), np.float32)
+    share = (0.25 + 0.45 * values)[..., None]
+    return Image.fromarray((grey * (1 - share) + colours * share).astype(np.uint8))
+
+
+def fitted(photo: Image.Image, side: int) -> Image.Image:
+    """Return a photo whose longer side is `side` pixels."""
+    factor = side / max(photo.size)
+    width, height = (max(1, round(length * factor)) for length in photo.size)
+    return photo.convert("RGB").resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+
+
+def tiles(
+    pictures: Sequence[Image.Image], captions: Sequence[str], *, columns: int, side: int, title: str = ""
+) -> Image.Image:
+    """Return pictures in a grid of squares of `side` pixels, whole, each with a caption below."""
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    below = SMALL + GAP + 4 if any(captions) else 0
+    top = MARGIN + (TEXT + MARGIN if title else 0)
+    width = max(2 * MARGIN + columns * (side + GAP) - GAP, 2 * MARGIN + (text_width(title) if title else 0))
+    sheet = Image.new("RGB", (width, top + rows * (side + below + GAP) - GAP + MARGIN), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    if title:
+        draw.text((MARGIN, MARGIN - 4), title, INK, font(TEXT))
+    for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        x = MARGIN + number % columns * (side + GAP)
+        y = top + number // columns * (side + below + GAP)
+        whole = picture if picture.size == (side, side) else fitted(picture, side)
+        sheet.paste(whole, (x + (side - whole.width) // 2, y + (side - whole.height) // 2))
+        if caption:
+            short = shortened(caption, side, SMALL)
+            draw.text((x + (side - text_width(short, SMALL)) // 2, y + side + 4), short, GREY, font(SMALL))
+    return sheet
+
+
+def open_photo_for(model: Model, path: Path) -> Image.Image:
+    """Return a photo, upright, large enough for a model. Raises PhotoError, naming it, if it cannot be read."""
+    try:
+        return decode_within_budget(path, lambda found: found.image, shorter_side=2 * model.resize)
+    except PhotoError as error:
+        raise PhotoError(f"cannot read {path}: {error}") from error
+
+
+def check_suffix(path: Path) -> None:
+    """Raise OptionError for the name of a picture whose format is not known, before time is spent on it."""
+    if path.suffix.lower() not in FORMATS:
+        raise OptionError(f"{path} has no suffix of a picture; name it .png, .jpg, .webp or .pdf")
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Write a picture. Raises OptionError for an unknown suffix, UserError where the file cannot be written."""
+    check_suffix(path)
+    data, format = BytesIO(), FORMATS[path.suffix.lower()]
+    picture.save(data, format, **({} if format in ("PNG", "PDF") else {"quality": 92}))
+    with output_file(path) as file:
+        file.write(data.getvalue())

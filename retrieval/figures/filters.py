@@ -1,0 +1,81 @@
+"""The filters of a network's first layer as a picture, as in figure 3 of Krizhevsky, Sutskever, Hinton (2012)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from index.errors import ModelError
+from retrieval.figures.drawing import GAP, GREY, INK, MARGIN, PAPER, SMALL, TEXT, font, text_width
+from retrieval.models.graph_file import GraphFile, attributes
+
+SIDE = 66
+"""Pixels that a filter is drawn in, about: each of its weights is a square of whole pixels."""
+COLUMNS = 16
+BRIGHTEST = 0.995
+"""Share of the weights that the scale holds: one large filter would make all others grey."""
+
+
+@dataclass(frozen=True, eq=False)
+class Filters:
+    """The filters (count, 3, rows, columns) of a first layer; `halves`: 2 for a divided network, as that of 2012."""
+
+    weights: NDArray[np.float32]
+    layer: str
+    halves: int
+
+
+def first_filters(path: Path | None) -> Filters:
+    """Read the first layer of a model file. Raises ModelError where it has no filters over colours."""
+    file = GraphFile.read(path)
+    convolutions = [node for node in file.graph.node if node.op_type == "Conv"]
+    for node in convolutions:
+        weights = file.constant(node.input[1])
+        if weights is not None and weights.ndim == 4 and weights.shape[1] == 3:
+            groups = {int(attributes(other).get("group", 1)) for other in convolutions}
+            divided = 2 in groups and len(weights) % 2 == 0
+            return Filters(weights.astype(np.float32), node.name or node.output[0], 2 if divided else 1)
+    raise ModelError(f"{file.path.name} has no filters over the colours of a picture")
+
+
+def draw_filters(filters: Filters, name: str) -> Image.Image:
+    """Draw the filters in a grid. All have one scale, on which grey is 0; a few of the greatest weights are cut off."""
+    weights = filters.weights
+    count, _, rows, columns = weights.shape
+    square = max(1, SIDE // max(rows, columns))
+    greatest = float(np.quantile(np.abs(weights), BRIGHTEST)) or 1.0
+    values = np.clip(0.5 + weights / (2 * greatest), 0, 1)
+    pixels = (255 * values).round().astype(np.uint8).transpose(0, 2, 3, 1)
+    in_row = COLUMNS if count >= COLUMNS else count
+    parts = np.split(pixels, filters.halves)
+    step_x, step_y = columns * square + 3, rows * square + 3
+    lines = sum(-(-len(part) // in_row) for part in parts)
+    told = f"{count} filters of {rows} x {columns} pixels: {filters.layer}, {name}"
+    width = max(in_row * step_x - 3, text_width(told))
+    top = MARGIN + TEXT + GAP
+    between = (filters.halves - 1) * (GAP * 2 + SMALL)
+    sheet = Image.new("RGB", (width + 2 * MARGIN, top + lines * step_y + between + MARGIN), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, MARGIN - 6), told, INK, font(TEXT))
+    for part in parts:
+        _paste(sheet, part, (MARGIN, top), (step_x, step_y), square, in_row)
+        top += -(-len(part) // in_row) * step_y
+        if part is not parts[-1]:
+            draw.text((MARGIN, top + 2), "above the one half of the network, below the other", GREY, font(SMALL))
+            top += GAP * 2 + SMALL
+    return sheet
+
+
+def _paste(
+    sheet: Image.Image,
+    filters: NDArray[np.uint8],
+    place: tuple[int, int],
+    step: tuple[int, int],
+    square: int,
+    in_row: int,
+) -> None:
+    for number, pixels in enumerate(filters):
+        picture = Image.fromarray(pixels.repeat(square, axis=0).repeat(square, axis=1))
+        sheet.paste(picture, (place[0] + number % in_row * step[0], place[1] + number // in_row * step[1]))
