@@ -37,7 +37,6 @@ MOST_CONNECTIONS = 512
 )
 @click.option(
     "--name",
-    "names",
     metavar="HOST",
     multiple=True,
     help="Another name that browsers have for this server, as behind a proxy; can be given several times.",
@@ -50,7 +49,7 @@ def serve_command(
     host: str,
     port: int,
     token_file: Path | None,
-    names: Sequence[str],
+    name: Sequence[str],
 ) -> None:
     """Open the collection in a browser, and answer programs over HTTP, until Ctrl-C.
 
@@ -81,7 +80,7 @@ def serve_command(
             host=host,
             port=port,
             token=token,
-            hosts=tuple(names),
+            hosts=tuple(name),
         )
         check_index(index)
         listening = _listen(host, port)
