@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -215,3 +216,23 @@ def test_a_rebuilt_a_replaced_and_a_lost_index(tmp_path: Path, tiny_model: Path,
 
 def test_the_photos_are_what_the_tests_say(photos: Path) -> None:
     assert {path.name for path in photos.iterdir() if path.suffix == ".png"} == set(COLOURED)
+
+
+def test_the_pages_are_whole_and_ask_no_other_host(served: Served) -> None:
+    id = ids_of(served)["turned.jpg"]
+    for path in ("/", f"/photos/{id}", "/duplicates", "/docs", "/login"):
+        page = served.get(path)
+        assert page.status == 200, path
+        text = page.body.decode()
+        assert "<script>" not in text
+        assert " style=" not in text
+        named = re.findall(r'(?:src|href)="(/(?:static|api)/[^"]*)"', text)
+        assert named
+        for address in named:
+            assert served.get(address.replace("&amp;", "&")).status == 200, address
+    assert "Maker Model" in served.get(f"/photos/{id}").body.decode()
+    for file in (Path(__file__).parent.parent / "web" / "static").iterdir():
+        assert "://" not in file.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
+    missing = served.get("/photos/999999", {"accept": "text/html"})
+    assert missing.status == 404
+    assert "There is no photo 999999" in missing.body.decode()
