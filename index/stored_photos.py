@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from index.catalog import queries
 from index.catalog.catalog import Catalog, CatalogState
 from index.catalog.different import Pair, read_different
+from index.catalog.measured import keep_measured, measured_of
 from index.catalog.thumbnails import keep_thumbnails, thumbnails_of
 from index.errors import PhotoIndexError
 from index.files import absolute
@@ -82,6 +83,14 @@ class StoredPhotos:
     def keep_thumbnails(self, thumbnails: Sequence[tuple[bytes, bytes]]) -> bool:
         """Store thumbnails by content hash; False where that cannot be done now, because of a writer or of rights."""
         return keep_thumbnails(self._catalog.path, thumbnails)
+
+    def measured(self, kind: str, ids: NDArray[np.int64]) -> dict[int, bytes]:
+        """Read what of this kind was kept of photos with these ids (n,), by id, of those that have it."""
+        return measured_of(self._catalog, kind, ids)
+
+    def keep_measured(self, kind: str, values: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Keep values by content hash; False where that cannot be done now, because of a writer or of rights."""
+        return keep_measured(self._catalog.path, kind, values)
 
     def at(self, path: Path) -> StoredPhoto | None:
         """Read what is known of a photo; compare its stamp to tell whether the file has changed since."""

@@ -1,5 +1,6 @@
 """Pictures of networks and of training runs: what they show is right, they are files, and bad input gets one line."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -190,3 +191,35 @@ def test_show_with_what_cannot_be(
     suffix = fc7("show", *(names.get(word, word) for word in arguments), "-o", tmp_path / "out.txt")
     assert suffix.exit_code == 2
     assert "no suffix of a picture" in suffix.stderr
+
+
+@pytest.mark.slow
+def test_the_network_of_2012(tmp_path: Path) -> None:
+    """60,965,224 parameters, and two halves of 48 filters (Krizhevsky, Sutskever, Hinton 2012, section 3.5)."""
+    from untrained import write_untrained
+
+    from training.networks.architectures import ALEXNET
+
+    path = write_untrained(ALEXNET, tmp_path / "alexnet.onnx")
+    assert first_filters(path).halves == 2
+    layers = layers_of(path)
+    assert sum(layer.parameters for layer in layers) == 60_965_224
+    assert [layer.kind for layer in layers].count("local norm") == 2
+
+
+def test_a_missing_package_is_named_with_its_extra(
+    fc7: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, run = tmp_path / "out.png", run_folder(tmp_path / "run", ["1,3,0.2,2.5,0.25,0.5"])
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    Image.new("RGB", (50, 50)).save(tmp_path / "a.png")
+    for arguments, extra in (
+        (("show", "filters", "builtin", "-o", out), "fc7[onnx]"),
+        (("detect", tmp_path / "a.png"), "fc7[onnx]"),
+        (("show", "curves", run, "-o", out), "fc7[figures]"),
+    ):
+        result = fc7(*arguments)
+        assert result.exit_code == 1
+        assert f"pip install '{extra}'" in result.stderr
+        assert len(result.stderr.splitlines()) == 1

@@ -21,6 +21,7 @@ from retrieval.figures.drawing import (
     shortened,
     text_width,
 )
+from retrieval.models.cost import layer_of
 from retrieval.models.graph_file import GraphFile, attributes
 
 BLUE = "#1c7ed6"
@@ -62,6 +63,10 @@ def layers_of(path: Path | None) -> tuple[Layer, ...]:
         kind = KINDS[node.op_type]
         if kind in ("convolution", "dense") and not (weights and weights[0].ndim >= 2):
             continue  # a product of two tensors has nothing learned
+        if layer_of(node.name).startswith("norm"):
+            # Its sums over neighbouring maps are a convolution with fixed weights.
+            found.append(Layer(layer_of(node.name), "local norm", "", output, 0, 0))
+            continue
         if kind == "average" and len(file.shapes.get(node.input[0], ())) != 3:
             continue
         parameters = sum(values.size for values in weights) if kind in ("convolution", "dense") else 0
