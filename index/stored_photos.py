@@ -62,6 +62,20 @@ class StoredPhotos:
         """Read the files of photos with these ids (n,), sorted by id, without photos that were removed meanwhile."""
         return queries.files_with_ids(self._catalog, ids)
 
+    def files_after(self, id: int, count: int, *, folder: Path | None = None) -> list[IndexedFile]:
+        """Read the next `count` files by id, from the one after `id` on, below a folder if one is given.
+
+        Raises PhotoIndexError for a folder that is not known.
+        """
+        if folder is not None:
+            self.check_known(folder)
+        below = None if folder is None else os.fsencode(absolute(folder))
+        return queries.files_after(self._catalog, id, count, folder=below)
+
+    def files_at(self, paths: Sequence[Path]) -> list[IndexedFile]:
+        """Read the files with these absolute paths, without those that are no photos of the index."""
+        return queries.files_at(self._catalog, paths)
+
     def thumbnails(self, ids: NDArray[np.int64]) -> dict[int, bytes]:
         """Read the thumbnails of photos with these ids (n,), by id, of those that have one."""
         return thumbnails_of(self._catalog, ids)
