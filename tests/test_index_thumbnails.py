@@ -185,7 +185,7 @@ def test_what_is_no_thumbnail_is_not_decoded() -> None:
 
 
 def test_what_was_compared_is_not_compared_again(place: Path, photos: Path, model: Model) -> None:
-    Image.fromarray(getattr(skimage.data, "rocket")()).convert("L").resize((90, 70)).save(photos / "grey.png")
+    Image.open(photos / "rocket.png").convert("L").resize((90, 70)).save(photos / "grey.png")
     with open_index(place, model) as index:
         index_folders(index, model, [photos])
     with counted() as (compared, judged), PhotoIndex.open(place) as index:
