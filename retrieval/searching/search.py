@@ -128,7 +128,7 @@ def search_index(
         raise UserError("a box is a region of one photo; name just that")
     embed = partial(embed_query_photos, index, model, mirror=query.mirror, skipped=skipped, incomplete=incomplete)
     if query.detect and query.box is not None:
-        raise UserError("a box and what is detected are two regions; leave out one of --box and --detect")
+        raise UserError("a box and what is detected are two regions", hint="leave out one of --box and --detect")
     away = None
     if query.unlike or query.unlike_texts or query.unlike_embedded:
         unlike = [*query.unlike_embedded, *embed(query.unlike), *embed_query_texts(model, query.unlike_texts)]
