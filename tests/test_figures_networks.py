@@ -165,7 +165,7 @@ def test_show_draws_files(
         (("filters", "none.onnx"), "there is no model file none.onnx"),
         (("filters", "TINY"), "has no filters over the colours"),
         (("activations", "builtin", "none.jpg"), "cannot read none.jpg: no such file"),
-        (("attention", "builtin", "PHOTO", "--label", "dogg"), "has no class called dogg"),
+        (("attention", "builtin", "PHOTO", "--label", "goldfsh"), "did you mean goldfish"),
         (("nearest", "TINY", "999"), "units 0 to 47 of fc7"),
         (("nearest", "TINY", "1"), "none-index"),
         (("curves", "none"), "cannot be read"),

@@ -4,7 +4,7 @@ from PIL import Image
 
 from retrieval.detection.attention import attention
 from retrieval.figures.drawing import fitted, tiles, warmed
-from retrieval.models.model import Model
+from retrieval.models.model import Model, model_word
 from retrieval.searching.labels import classes_called
 
 SIDE = 420
@@ -16,7 +16,7 @@ def draw_attention(model: Model, photo: Image.Image, label: str) -> Image.Image:
     Raises UserError for a label that the model does not know, ModelError where it has no classes.
     """
     known = {found: number for number, found in enumerate(model.spec.classes)}
-    classes = [known[found] for found in classes_called(label, model.spec)]
+    classes = [known[found] for found in classes_called(label, model.spec, model=model_word(model.path))]
     seen, heat, probability, method = attention(model, photo, classes)
     shown = fitted(seen, SIDE)
     title = f"{label}: {probability:.1%} ({model.spec.name})"
