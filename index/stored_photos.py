@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from index.catalog import queries
 from index.catalog.catalog import Catalog, CatalogState
 from index.catalog.different import Pair, read_different
+from index.catalog.measured import keep_measured, measured_of
 from index.catalog.thumbnails import keep_thumbnails, thumbnails_of
 from index.errors import PhotoIndexError
 from index.files import absolute
@@ -61,6 +62,20 @@ class StoredPhotos:
         """Read the files of photos with these ids (n,), sorted by id, without photos that were removed meanwhile."""
         return queries.files_with_ids(self._catalog, ids)
 
+    def files_after(self, id: int, count: int, *, folder: Path | None = None) -> list[IndexedFile]:
+        """Read the next `count` files by id, from the one after `id` on, below a folder if one is given.
+
+        Raises PhotoIndexError for a folder that is not known.
+        """
+        if folder is not None:
+            self.check_known(folder)
+        below = None if folder is None else os.fsencode(absolute(folder))
+        return queries.files_after(self._catalog, id, count, folder=below)
+
+    def files_at(self, paths: Sequence[Path]) -> list[IndexedFile]:
+        """Read the files with these absolute paths, without those that are no photos of the index."""
+        return queries.files_at(self._catalog, paths)
+
     def thumbnails(self, ids: NDArray[np.int64]) -> dict[int, bytes]:
         """Read the thumbnails of photos with these ids (n,), by id, of those that have one."""
         return thumbnails_of(self._catalog, ids)
@@ -68,6 +83,14 @@ class StoredPhotos:
     def keep_thumbnails(self, thumbnails: Sequence[tuple[bytes, bytes]]) -> bool:
         """Store thumbnails by content hash; False where that cannot be done now, because of a writer or of rights."""
         return keep_thumbnails(self._catalog.path, thumbnails)
+
+    def measured(self, kind: str, ids: NDArray[np.int64]) -> dict[int, bytes]:
+        """Read what of this kind was kept of photos with these ids (n,), by id, of those that have it."""
+        return measured_of(self._catalog, kind, ids)
+
+    def keep_measured(self, kind: str, values: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Keep values by content hash; False where that cannot be done now, because of a writer or of rights."""
+        return keep_measured(self._catalog.path, kind, values)
 
     def at(self, path: Path) -> StoredPhoto | None:
         """Read what is known of a photo; compare its stamp to tell whether the file has changed since."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.records import IncompletePhoto, OwnLabel, Prediction, SearchResult, SkippedPhoto
+from index.records import IncompletePhoto, IndexedFile, OwnLabel, Prediction, SearchResult, SkippedPhoto
 
 if TYPE_CHECKING:
     from retrieval.detection.photos import DetectedPhoto
@@ -154,6 +154,18 @@ def found_photo(found: "SearchResult | Result", *, labelled: bool = False) -> Re
         "copy_of": _text(found.copy_of),
         "is_query": found.is_query,
         **({"missing": True} if found.missing else {}),
+    }
+
+
+def indexed_photo(file: IndexedFile) -> Record:
+    """Return {"id", "path", "width", "height", "bytes", "modified"}, as they were when the photo was indexed."""
+    return {
+        "id": file.id,
+        "path": str(file.path),
+        "width": file.width,
+        "height": file.height,
+        "bytes": file.stamp.size,
+        "modified": local_time(file.stamp.mtime_ns).isoformat(timespec="seconds"),
     }
 
 

@@ -1,20 +1,28 @@
 """Thumbnails in the catalogue: one for each content, gone with the last photo of it, made up for in older indexes."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.data
+from numpy.typing import NDArray
 from older_catalog import make_older
 from PIL import Image
 
 from index.catalog.schema import MIGRATIONS, VERSION_6
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
-from index.records import FileStamp
+from index.records import FileStamp, IndexedFile
+from retrieval.duplicates import compare, remembered
 from retrieval.duplicates import pictures as looked_at
 from retrieval.duplicates.find import find_duplicates
+from retrieval.duplicates.likeness import Found, locate
+from retrieval.duplicates.quality import Quality, quality_of
+from retrieval.duplicates.register import Pictures
+from retrieval.duplicates.windows import Grid
 from retrieval.indexing.index_folders import index_folders
 from retrieval.models.model import Model
 from retrieval.photos.files import read_stamped
@@ -49,11 +57,31 @@ def place(tmp_path: Path, photos: Path, model: Model) -> Path:
     return tmp_path / "index"
 
 
-def count(place: Path) -> int:
+def count(place: Path, table: str = "thumbnails") -> int:
     connection = sqlite3.connect(place / "catalog.db")
-    [(thumbnails,)] = connection.execute("SELECT count(*) FROM thumbnails")
+    [(rows,)] = connection.execute(f"SELECT count(*) FROM {table}")
     connection.close()
-    return int(thumbnails)
+    return int(rows)
+
+
+@contextmanager
+def counted() -> Iterator[tuple[list[int], list[Path]]]:
+    """Count the pairs that are looked for in each other, and the files that are judged."""
+    compared: list[int] = []
+    judged: list[Path] = []
+
+    def locating(pictures: Pictures, pairs: NDArray[np.int64], grid: Grid) -> Found:
+        compared.append(len(pairs))
+        return locate(pictures, pairs, grid)
+
+    def judging(file: IndexedFile) -> Quality:
+        judged.append(file.path)
+        return quality_of(file)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compare, "locate", locating)
+        patch.setattr(remembered, "quality_of", judging)
+        yield compared, judged
 
 
 def drop_all(place: Path) -> None:
@@ -154,3 +182,44 @@ def test_what_is_no_thumbnail_is_not_decoded() -> None:
     assert decode(whole) is not None
     assert decode(b"") is decode(b"no picture") is decode(whole[: len(whole) // 2]) is None
     assert decode(encode(picture[:64])) is None
+
+
+def test_what_was_compared_is_not_compared_again(place: Path, photos: Path, model: Model) -> None:
+    Image.open(photos / "rocket.png").convert("L").resize((90, 70)).save(photos / "grey.png")
+    with open_index(place, model) as index:
+        index_folders(index, model, [photos])
+    with counted() as (compared, judged), PhotoIndex.open(place) as index:
+        first = find_duplicates(index)
+        assert sum(compared) >= 2
+        assert len(judged) >= 4
+        compared.clear()
+        judged.clear()
+        assert find_duplicates(index) == first
+        assert (sum(compared), judged) == (0, [])
+    Image.open(photos / "rocket.png").resize((100, 75)).save(photos / "new.png")
+    with counted() as (compared, judged):
+        with open_index(place, model) as index:
+            index_folders(index, model, [photos])
+        with PhotoIndex.open(place) as index:
+            second = find_duplicates(index)
+    assert [path.name for path in judged] == ["new.png"]
+    assert 0 < sum(compared) <= 4
+    assert any({path.name for path in group.paths} >= {"rocket.png", "new.png"} for group in second.groups)
+
+
+def test_what_was_measured_goes_with_the_photo(place: Path, photos: Path) -> None:
+    with PhotoIndex.open(place) as index:
+        find_duplicates(index)
+    assert count(place, "measured") > 0
+    with IndexWriter.open_to_edit(place) as index:
+        index.forget([photos])
+    assert count(place, "measured") == 0
+
+
+def test_a_remembered_photo_that_has_changed_since_is_left_out(place: Path, photos: Path) -> None:
+    with PhotoIndex.open(place) as index:
+        assert find_duplicates(index).left_out == 0
+        Image.effect_noise((90, 60), 40).save(photos / "half.png")
+        found = find_duplicates(index)
+    assert found.left_out == 1
+    assert all(path.name != "half.png" for group in found.groups for path in group.paths)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PACKAGES = ("index", "retrieval", "training", "commands")
-LAYERS = ("index", "retrieval", "fc7", "training", "commands", "cli")
+PACKAGES = ("index", "retrieval", "training", "web", "commands")
+LAYERS = ("index", "retrieval", "fc7", "training", "web", "commands", "cli")
 """From the lowest to the highest."""
 HOMES: dict[str, str | tuple[str, ...]] = {
     "torch": "training/",
@@ -20,6 +20,8 @@ HOMES: dict[str, str | tuple[str, ...]] = {
     "PIL": ("retrieval/", "fc7.py"),
     "tifffile": "retrieval/photos/tiff.py",
     "watchfiles": "retrieval/indexing/watch.py",
+    "fastapi": "web/",
+    "uvicorn": "commands/serve.py",
     "click": ("commands/", "cli.py"),
 }
 

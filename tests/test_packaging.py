@@ -15,7 +15,7 @@ import pytest
 from cli import COMMANDS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-EXTRAS = ("cpu", "demo", "heif", "raw", "jxl", "tiff", "parquet", "watch", "train", "efficientnet", "dev")
+EXTRAS = ("cpu", "demo", "heif", "raw", "jxl", "tiff", "parquet", "watch", "web", "train", "efficientnet", "dev")
 
 
 def pins() -> dict[str, str]:
@@ -78,7 +78,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_the_wheel_holds_every_module(wheel: Path) -> None:
     packed = set(zipfile.ZipFile(wheel).namelist())
-    packages = [REPOSITORY / package for package in ("commands", "index", "retrieval", "training")]
+    packages = [REPOSITORY / package for package in ("commands", "index", "retrieval", "training", "web")]
     modules = [*REPOSITORY.glob("*.py"), *(path for package in packages for path in package.rglob("*.py"))]
     assert {path.relative_to(REPOSITORY).as_posix() for path in modules} <= packed
     assert {name for name in packed if name.endswith(".onnx")} == {"retrieval/models/builtin.onnx"}

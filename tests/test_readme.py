@@ -15,7 +15,7 @@ from cli import COMMANDS, main
 from retrieval.models.model import BUILTIN
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-TASKS = ("search", "detection", "duplicates", "training", "python", "models", "troubleshooting")
+TASKS = ("search", "detection", "duplicates", "web", "training", "python", "models", "troubleshooting")
 BY_TASK = ("README.md", *(f"docs/{task}.md" for task in TASKS))
 PAGES = (
     *BY_TASK,

@@ -8,7 +8,7 @@ from PIL import Image
 
 from index.vectors import hashes
 from index.vectors.hashes import nearest_hashes
-from retrieval.duplicates.candidates import document_pairs, hash_pairs
+from retrieval.duplicates.candidates import best_documents, document_likeness, hash_pairs
 from retrieval.duplicates.likeness import document_pictures, small_pictures
 from retrieval.duplicates.windows import oriented
 from retrieval.photos.thumbnail import thumbnail
@@ -67,7 +67,8 @@ def test_a_document_is_paired_with_what_was_cut_out_of_it() -> None:
     random = np.random.default_rng(0)
     pages = [Image.fromarray(random.integers(0, 2, (60, 40), np.uint8) * 255).resize((400, 600), 0) for _ in range(6)]
     pictures = np.stack([thumbnail(image) for image in [*pages, *(page.crop((40, 30, 400, 570)) for page in pages)]])
-    near = [np.arange(12)] * 12
-    found = document_pairs(document_pictures(pictures).astype(np.float16), near)
+    pairs = np.array([pair for pair in np.ndindex(12, 12) if pair[0] != pair[1]])
+    found = best_documents(pairs, document_likeness(document_pictures(pictures).astype(np.float16), pairs))
     assert {tuple(pair) for pair in found.tolist()} >= {(page, page + 6) for page in range(6)}
-    assert document_pairs(np.empty((0, 64, 64), np.float16), []).shape == (0, 2)
+    none = np.empty((0, 2), dtype=np.int64)
+    assert best_documents(none, document_likeness(np.empty((0, 64, 64), np.float16), none)).shape == (0, 2)

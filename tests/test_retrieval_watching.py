@@ -157,7 +157,8 @@ def test_a_file_is_taken_in_when_it_has_grown(tiny_model: Path, make_photo: Make
             for part in range(20):
                 file.write(data[part * len(data) // 20 : (part + 1) * len(data) // 20])
                 time.sleep(0.15)
-        wait_for(index, "a.png", "b.png")
+        watcher.wait_for(f"at a time: new {folder / 'b.png'}")
+        assert names(index) == {"a.png", "b.png"}
         assert watcher.interrupt() == ""
     assert watcher.lines == [str(folder), "1 new", f"at a time: new {folder / 'b.png'}"]
 

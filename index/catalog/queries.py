@@ -22,6 +22,8 @@ SMALL_BATCH = 512
 # Photos by which the new place of a folder is found.
 LOOKED_AT = 1000
 WITH_ROOT = "FROM photos JOIN roots ON roots.id = root_id"
+_FILE = "SELECT photos.id, roots.path, photos.path, size, mtime_ns, content_hash, width, height"
+_FILES = f"{_FILE} {WITH_ROOT}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,14 +214,33 @@ def count_contents(catalog: Catalog, hashes: Sequence[bytes]) -> dict[bytes, int
 def files_with_ids(catalog: Catalog, ids: NDArray[np.int64]) -> list[IndexedFile]:
     """Read the files of the photos with these ids (n,), those that have an embedding, sorted by id."""
     rows = catalog.rows(
-        f"SELECT photos.id, roots.path, photos.path, size, mtime_ns, content_hash, width, height {WITH_ROOT}"
-        " WHERE embedding IS NOT NULL AND photos.id IN (SELECT value FROM json_each(?)) ORDER BY photos.id",
+        f"{_FILES} WHERE embedding IS NOT NULL AND photos.id IN (SELECT value FROM json_each(?)) ORDER BY photos.id",
         (json.dumps(ids.tolist()),),
     )
-    return [
-        IndexedFile(id, absolute_path(root, path), FileStamp(size, mtime_ns), content_hash, width or 0, height or 0)
-        for id, root, path, size, mtime_ns, content_hash, width, height in rows
-    ]
+    return [_file(row) for row in rows]
+
+
+def files_after(catalog: Catalog, id: int, count: int, *, folder: bytes | None = None) -> list[IndexedFile]:
+    """Read the next files of photos that have an embedding, by id, at or below an absolute path if one is given."""
+    condition, values = ("1", list[int | bytes]()) if folder is None else at_or_below(catalog.roots(), folder)
+    rows = catalog.rows(
+        f"{_FILE} FROM (SELECT * FROM photos WHERE id > ? AND embedding IS NOT NULL AND {condition}"
+        " ORDER BY id LIMIT ?) AS photos JOIN roots ON roots.id = root_id ORDER BY photos.id",
+        (id, *values, count),
+    )
+    return [_file(row) for row in rows]
+
+
+def files_at(catalog: Catalog, paths: Sequence[Path]) -> list[IndexedFile]:
+    """Read the files of photos that have an embedding, by their absolute paths, without those that are not known."""
+    roots = catalog.roots()
+    found = []
+    for path in map(os.fsencode, paths):
+        for root_id, root in roots:
+            if (inside := path_below(path, root)) is not None:
+                sql = f"{_FILES} WHERE root_id = ? AND photos.path = ? AND embedding IS NOT NULL"
+                found += [_file(row) for row in catalog.rows(sql, (root_id, inside))]
+    return found
 
 
 def random_paths(catalog: Catalog, count: int, random: Random) -> list[Path]:
@@ -285,6 +306,11 @@ def _embedded(rows: Sequence[tuple[int, bytes, bytes, bytes]], dim: int) -> Embe
     ids = np.array([row[0] for row in rows], dtype=np.int64)
     paths = [absolute_path(root, path) for _, root, path, _ in rows]
     return EmbeddedPhotos(ids, paths, unpack_embeddings([row[3] for row in rows], dim))
+
+
+def _file(row: tuple[int, bytes, bytes, int, int, bytes | None, int | None, int | None]) -> IndexedFile:
+    id, root, path, size, mtime_ns, content_hash, width, height = row
+    return IndexedFile(id, absolute_path(root, path), FileStamp(size, mtime_ns), content_hash, width or 0, height or 0)
 
 
 def absolute_path(root: bytes, path: bytes) -> Path:

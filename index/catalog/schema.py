@@ -135,9 +135,26 @@ VERSION_8: Migration = (
     """,
 )
 
+# What was measured of photos when copies were looked for, by content. The name of a kind says how it was
+# measured, so that a newer fc7 does not take it for what it measures itself.
+_DROP_MEASURED = _DROP_THUMBNAIL.replace("thumbnails", "measured")
+VERSION_9: Migration = (
+    """
+    CREATE TABLE measured (
+        content_hash BLOB NOT NULL,
+        kind TEXT NOT NULL,
+        value BLOB NOT NULL,
+        PRIMARY KEY (content_hash, kind)
+    ) WITHOUT ROWID
+    """,
+    f"CREATE TRIGGER measured_photo_deleted AFTER DELETE ON photos BEGIN {_DROP_MEASURED}; END",
+    f"CREATE TRIGGER measured_photo_changed AFTER UPDATE OF content_hash, embedding ON photos"
+    f" BEGIN {_DROP_MEASURED}; END",
+)
+
 # One entry for each version ever released, oldest first; released entries are never changed.
 MIGRATIONS: tuple[Migration, ...] = (
-    *(VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8),
+    *(VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8, VERSION_9),
 )
 
 

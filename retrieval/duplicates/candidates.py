@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.vectors.hashes import nearest_hashes
-from retrieval.duplicates.windows import DOCUMENTS, PHOTOS, find_windows, oriented_spectra, spectra, window_transform
+from retrieval.duplicates.windows import (
+    DOCUMENTS,
+    PHOTOS,
+    best_windows,
+    described_wholes,
+    oriented_spectra,
+    spectra,
+    window_transform,
+)
+from retrieval.pipeline.executor import in_threads
 
 # By benchmarks/duplicates.py, see docs/results.md: the photos proposed for each, and how many of 64 bits may differ.
 NEIGHBOURS = 8
@@ -82,26 +91,40 @@ def _signs(coefficients: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.packbits(values > 0, axis=-1)
 
 
-def document_pairs(pictures: NDArray[np.float16], near: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Pair documents (n, 64, 64) with those of their `near` ones (n of them, numbers) that are most like a window.
+def document_likeness(pictures: NDArray[np.float16], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Tell how much a window of the first of each pair (m, 2) is like the second: (m,), of documents (n, 64, 64).
 
-    Returns pairs (p, 2), smaller number first, each once. Only upright documents are found.
+    Only upright documents are found.
     """
-    sources, targets, scores = [], [], []
-    for source, others in enumerate(near):
-        others = others[others != source]
-        if len(others):
-            likeness, *_ = find_windows(
-                pictures[source].astype(np.float32), pictures[others].astype(np.float32), DOCUMENTS, 1
-            )
-            taken = likeness >= LEAST_DOCUMENT
-            sources.append(np.full(int(taken.sum()), source))
-            targets.append(others[taken])
-            scores.append(likeness[taken])
-    if not sources:
-        return np.empty((0, 2), dtype=np.int64)
-    pairs, score = np.stack([np.concatenate(sources), np.concatenate(targets)], axis=1), np.concatenate(scores)
-    best = [pairs[_first_of_each(pairs[:, side], score)] for side in (0, 1)]
+    wholes = np.concatenate(
+        [
+            described_wholes(pictures[at : at + PHOTOS_AT_ONCE].astype(np.float32), DOCUMENTS, 1)
+            for at in range(0, max(1, len(pictures)), PHOTOS_AT_ONCE)
+        ],
+        axis=1,
+    )
+    order = np.argsort(pairs[:, 0], kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(pairs[order, 0])) + 1) if len(pairs) else []
+
+    def compare(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        source = pictures[pairs[rows[0], 0]].astype(np.float32)
+        found, *_ = best_windows(source, wholes[:, pairs[rows, 1]], DOCUMENTS)
+        return found
+
+    likeness = np.empty(len(pairs), dtype=np.float32)
+    for rows, found in zip(groups, in_threads(compare, groups), strict=True):
+        likeness[rows] = found
+    return likeness
+
+
+def best_documents(pairs: NDArray[np.int64], likeness: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Choose of pairs (m, 2) those with most likeness (m,) for each document, as the whole or as the part.
+
+    Returns pairs (p, 2), smaller number first, each once.
+    """
+    taken = likeness >= LEAST_DOCUMENT
+    pairs, likeness = pairs[taken], likeness[taken]
+    best = [pairs[_first_of_each(pairs[:, side], likeness)] for side in (0, 1)]
     return np.unique(np.sort(np.concatenate(best), axis=1), axis=0)
 
 

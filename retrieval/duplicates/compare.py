@@ -7,15 +7,19 @@ from numpy.typing import NDArray
 
 from index.photo_index import PhotoIndex
 from index.records import IndexedFile
-from retrieval.duplicates.likeness import LEAST_COARSE, SAME_PICTURE, fine_likeness, locate
+from retrieval.duplicates.likeness import LEAST_COARSE, SAME_PICTURE, Found, document_pictures, fine_likeness, locate
 from retrieval.duplicates.pictures import PhotoPictures
-from retrieval.duplicates.windows import PHOTOS
+from retrieval.duplicates.remembered import LIKENESS
+from retrieval.duplicates.windows import DOCUMENTS, PHOTOS
 from retrieval.photos.files import content_hash, read_photo
 from retrieval.pipeline.executor import prepare_photos
 from retrieval.pipeline.progress import Progress
 
 FILES_PER_QUERY = 2048
+LOCATED_AT_ONCE = 4096
 PAIRS_AT_ONCE = 256
+# The likeness of coarse shapes from which two are probably one picture: compared first, and others after them.
+PROBABLE = 0.9
 
 
 def same_bytes(index: PhotoIndex, ids: NDArray[np.int64], progress: Progress | None = None) -> NDArray[np.bool_]:
@@ -34,29 +38,92 @@ def compare_pictures(
     """Compare photos by pairs (m, 2) of their places in `pictures`: likeness (m,), 0 where one was not seen.
 
     Pairs that others have shown to be one picture are not compared, and their likeness is 0 too: of 20 copies of a
-    photo there would be 190.
+    photo there would be 190. What was compared before is remembered.
     """
+    memory = pictures.remembered(LIKENESS)
+    pairs = memory.by_content(pairs)
     connected = Connected()
-    likeness = np.zeros(len(pairs), dtype=np.float32)
-    order = np.lexsort(pairs.T[::-1])
-    for start in range(0, len(order), PAIRS_AT_ONCE):
-        rows = order[start : start + PAIRS_AT_ONCE]
-        rows = rows[pictures.seen[pairs[rows]].all(axis=1)]
-        roots = [[connected.root(number) for number in pair] for pair in pairs[rows].tolist()]
-        rows = rows[np.array([one != other for one, other in roots], dtype=bool)]
-        numbers, places = np.unique(pairs[rows], return_inverse=True)
-        places = places.reshape(-1, 2)
-        found = locate(pictures.small[numbers].astype(np.float32), places, PHOTOS)
-        chosen = np.flatnonzero((found.likeness >= LEAST_COARSE) | pictures.flat[pairs[rows]].any(axis=1))
-        numbers, places = np.unique(pairs[rows[chosen]], return_inverse=True)
-        likeness[rows[chosen]] = fine_likeness(
-            pictures.thumbnails(numbers), places.reshape(-1, 2), found.only(chosen), pictures.flat[numbers]
-        )
-        for one, other in pairs[rows[likeness[rows] >= SAME_PICTURE]].tolist():
-            connected.join(one, other)
+    likeness = memory.values(pairs)
+    unknown = np.isnan(likeness)
+    likeness[unknown | ~pictures.seen[pairs].all(axis=1)] = 0
+    for one, other in pairs[likeness >= SAME_PICTURE].tolist():
+        connected.join(one, other)
+    left = np.flatnonzero(unknown & pictures.seen[pairs].all(axis=1))
+    left = left[[connected.root(one) != connected.root(other) for one, other in pairs[left].tolist()]]
+    order = np.lexsort(np.sort(pairs[left], axis=1).T[::-1])
+    for start in range(0, len(order), LOCATED_AT_ONCE):
+        rows = left[order[start : start + LOCATED_AT_ONCE]]
+        roots = [(connected.root(one), connected.root(other)) for one, other in pairs[rows].tolist()]
+        rows = rows[[one != other for one, other in roots]]
+        done = _compare(pictures, pairs, rows, connected, likeness)
+        memory.keep(pairs[done], likeness[done])
         if progress is not None:
-            progress(min(start + PAIRS_AT_ONCE, len(order)), len(order))
+            progress(min(start + LOCATED_AT_ONCE, len(order)), len(order))
+    if progress is not None and not len(order):
+        progress(1, 1)
     return likeness
+
+
+def _compare(
+    pictures: PhotoPictures,
+    pairs: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    connected: "Connected",
+    likeness: NDArray[np.float32],
+) -> NDArray[np.int64]:
+    """Set the likeness of some rows, and connect what is one picture: return the rows that were compared."""
+    numbers, places = np.unique(pairs[rows], return_inverse=True)
+    coarse = locate(pictures.small[numbers].astype(np.float32), places.reshape(-1, 2), PHOTOS)
+    flat = pictures.flat[pairs[rows]].any(axis=1)
+    maybe = (coarse.likeness >= LEAST_COARSE) | flat
+    fine = _located_documents(pictures, pairs[rows], np.flatnonzero(flat))
+    done = [rows[~maybe]]
+    # The most alike first, so that they connect others, which then need not be compared.
+    queue = np.flatnonzero(maybe)
+    queue = queue[np.argsort(-coarse.likeness[queue], kind="stable")]
+    while len(queue):
+        now, queue = _next(pairs[rows], queue, coarse.likeness, connected)
+        numbers, places = np.unique(pairs[rows[now]], return_inverse=True)
+        likeness[rows[now]] = fine_likeness(
+            pictures.thumbnails(numbers),
+            places.reshape(-1, 2),
+            coarse.only(now),
+            pictures.flat[numbers],
+            fine.only(now),
+        )
+        for one, other in pairs[rows[now][likeness[rows[now]] >= SAME_PICTURE]].tolist():
+            connected.join(one, other)
+        done.append(rows[now])
+    return np.concatenate(done)
+
+
+def _located_documents(pictures: PhotoPictures, pairs: NDArray[np.int64], flat: NDArray[np.int64]) -> Found:
+    found = Found.nothing(len(pairs))
+    if len(flat):
+        numbers, places = np.unique(pairs[flat], return_inverse=True)
+        looked_at = document_pictures(pictures.thumbnails(numbers))
+        found.put(flat, locate(looked_at, places.reshape(-1, 2), DOCUMENTS))
+    return found
+
+
+def _next(
+    pairs: NDArray[np.int64], queue: NDArray[np.int64], coarse: NDArray[np.float32], connected: "Connected"
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Take from a queue of rows those to compare now, without what these will probably connect; and what is left."""
+    probable = Connected()
+    now: list[int] = []
+    later: list[int] = []
+    for row in queue.tolist():
+        one, other = (connected.root(number) for number in pairs[row].tolist())
+        if one == other:
+            continue
+        if len(now) == PAIRS_AT_ONCE or probable.root(one) == probable.root(other):
+            later.append(row)
+            continue
+        now.append(row)
+        if coarse[row] >= PROBABLE:
+            probable.join(one, other)
+    return np.array(now, dtype=np.int64), np.array(later, dtype=np.int64)
 
 
 def _files(index: PhotoIndex, ids: NDArray[np.int64]) -> Iterator[IndexedFile]:

@@ -19,12 +19,12 @@ from index.errors import PhotoError, UserError
 from index.files import absolute
 from index.photo_index import PhotoIndex
 from retrieval.duplicates.apart import kept_apart
-from retrieval.duplicates.candidates import document_pairs, hash_pairs
+from retrieval.duplicates.candidates import best_documents, document_likeness, hash_pairs
 from retrieval.duplicates.compare import compare_pictures, connected_groups, same_bytes
 from retrieval.duplicates.keep import LIKENESSES, DuplicateGroup, DuplicatePhoto, Likeness, best_first
 from retrieval.duplicates.likeness import SAME_PICTURE, document_pictures
 from retrieval.duplicates.pictures import PhotoPictures
-from retrieval.duplicates.quality import quality_of
+from retrieval.duplicates.remembered import WINDOWS, Qualities
 from retrieval.photos.files import stamp_of
 from retrieval.pipeline.executor import prepare_photos
 from retrieval.pipeline.progress import Progress
@@ -201,14 +201,22 @@ class _Search:
         if not len(documents):
             return np.empty((0, 2), dtype=np.int64)
         places = np.searchsorted(self._places_seen(pictures), documents)
-        # 8 kB of each document in memory.
-        looked_at = np.concatenate(
-            [
-                document_pictures(pictures.thumbnails(places[start : start + PHOTOS_PER_QUERY])).astype(np.float16)
-                for start in range(0, len(places), PHOTOS_PER_QUERY)
-            ]
-        )
-        return documents[document_pairs(looked_at, near)]
+        pairs = np.stack([np.repeat(np.arange(len(near)), [len(row) for row in near]), np.concatenate(near)], axis=1)
+        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+        memory = pictures.remembered(WINDOWS)
+        likeness = memory.values(places[pairs])
+        unknown = np.isnan(likeness)
+        if unknown.any():
+            # 8 kB of each document in memory.
+            looked_at = np.concatenate(
+                [
+                    document_pictures(pictures.thumbnails(places[start : start + PHOTOS_PER_QUERY])).astype(np.float16)
+                    for start in range(0, len(places), PHOTOS_PER_QUERY)
+                ]
+            )
+            likeness[unknown] = document_likeness(looked_at, pairs[unknown])
+            memory.keep(places[pairs[unknown]], likeness[unknown])
+        return documents[best_documents(pairs, likeness)]
 
     def _places_seen(self, pictures: PhotoPictures) -> NDArray[np.int64]:
         return np.searchsorted(self.ids, pictures.ids)
@@ -292,7 +300,8 @@ class _Search:
         )
         files = (file for batch in batches for file in batch)
         told = self._part((self._total - self._done) // 2)
-        for done, (file, quality) in enumerate(prepare_photos(files, quality_of), start=1):
+        qualities = Qualities(self._index, ids)
+        for done, (file, quality) in enumerate(prepare_photos(files, qualities.of), start=1):
             number = int(np.searchsorted(self.ids, file.id))
             if isinstance(quality, PhotoError):
                 self._leave_out(np.array([number]))
@@ -300,6 +309,7 @@ class _Search:
                 place = places[number]
                 judged[place][number] = replace(groups[place][number], quality=quality)
             told(done, len(ids))
+        qualities.keep()
         return judged
 
     def _is_group(self, photos: Mapping[int, DuplicatePhoto]) -> bool:

@@ -6,14 +6,17 @@ pictures are flat, as documents are, most of what they have in common is layout.
 without what is the same all along a row or a column, such as the lines of a table.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.duplicates.register import Pictures, correlation, register, sample, window_maps
-from retrieval.duplicates.windows import DOCUMENTS, ORIENTATIONS, PHOTOS, Grid, find_windows, oriented
+from retrieval.duplicates.windows import DOCUMENTS, ORIENTATIONS, PHOTOS, Grid, best_windows, described_wholes, oriented
 from retrieval.photos.thumbnail import SIDE
+from retrieval.pipeline.executor import in_threads
 
 SAME_PICTURE = 0.8
 """The likeness from which two are one picture; all numbers here by benchmarks/duplicates.py, see docs/results.md."""
@@ -26,7 +29,7 @@ LEAST_FINE, LEAST_SHAPES, LEAST_LAID_DOCUMENT = 0.6, 0.9, 0.5
 # The share of the pixels that are nearly of the most common grey value, and the contrast of detail to that of shapes.
 FLAT, NEARLY, BUSY = 0.4, 6, 0.9
 
-PAIRS_AT_ONCE = 64
+PAIRS_AT_ONCE = 32
 _WHOLE = np.eye(3, dtype=np.float32)[None, :2]
 
 
@@ -42,6 +45,21 @@ class Found:
     maps: Pictures
     exchanged: NDArray[np.bool_]
 
+    @classmethod
+    def nothing(cls, count: int) -> "Found":
+        """Return what is found where nothing was looked for."""
+        return cls(
+            np.full(count, -1, dtype=np.float32),
+            np.zeros(count, dtype=np.int64),
+            np.zeros((count, 2, 3), dtype=np.float32),
+            np.zeros(count, dtype=bool),
+        )
+
+    def put(self, rows: NDArray[np.int64], found: "Found") -> None:
+        """Set what was found of some pairs."""
+        self.likeness[rows], self.orientations[rows] = found.likeness, found.orientations
+        self.maps[rows], self.exchanged[rows] = found.maps, found.exchanged
+
     def only(self, rows: NDArray[np.int64]) -> "Found":
         """Return what was found of some pairs."""
         return Found(self.likeness[rows], self.orientations[rows], self.maps[rows], self.exchanged[rows])
@@ -49,19 +67,17 @@ class Found:
 
 def locate(pictures: Pictures, pairs: NDArray[np.int64], grid: Grid, orientations: int = ORIENTATIONS) -> Found:
     """Look for pictures (n, s, s) in each other, by pairs (m, 2) of their numbers."""
-    found = Found(
-        np.full(len(pairs), -1, dtype=np.float32),
-        np.zeros(len(pairs), dtype=np.int64),
-        np.zeros((len(pairs), 2, 3), dtype=np.float32),
-        np.zeros(len(pairs), dtype=bool),
-    )
+    found = Found.nothing(len(pairs))
+    wholes = described_wholes(pictures, grid, orientations)
     # Windows of each picture once, with all that it is paired with, whichever of the two it is.
     source, target = np.concatenate([pairs[:, 0], pairs[:, 1]]), np.concatenate([pairs[:, 1], pairs[:, 0]])
     order = np.argsort(source, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(source[order])) + 1) if len(pairs) else ():
-        best, orientation, down, across = find_windows(
-            pictures[source[rows[0]]], pictures[target[rows]], grid, orientations
-        )
+    groups = np.split(order, np.flatnonzero(np.diff(source[order])) + 1) if len(pairs) else []
+
+    def windows(rows: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+        return best_windows(pictures[source[rows[0]]], wholes[:, target[rows]], grid)
+
+    for rows, (best, orientation, down, across) in zip(groups, in_threads(windows, groups), strict=True):
         better = best > found.likeness[rows % len(pairs)]
         pair = rows[better] % len(pairs)
         found.likeness[pair] = best[better]
@@ -77,22 +93,31 @@ def small_pictures(thumbnails: NDArray[np.uint8]) -> Pictures:
 
 
 def fine_likeness(
-    thumbnails: NDArray[np.uint8], pairs: NDArray[np.int64], coarse: Found, flat_ones: NDArray[np.bool_]
+    thumbnails: NDArray[np.uint8],
+    pairs: NDArray[np.int64],
+    coarse: Found,
+    flat_ones: NDArray[np.bool_],
+    fine: Found | None = None,
 ) -> NDArray[np.float32]:
     """Compare thumbnails (n, SIDE, SIDE), flat or not (n,), by pairs (m, 2): likeness (m,), 1 at most.
 
-    `coarse` is what `locate` found of them by `PHOTOS`.
+    `coarse` is what `locate` found of them by `PHOTOS`, and `fine` by `DOCUMENTS`, of those where one is flat.
     """
     likeness = np.zeros(len(pairs), dtype=np.float32)
     flat: NDArray[np.bool_] = np.any(flat_ones[pairs], axis=1)
     photos = np.flatnonzero(~flat & (coarse.likeness >= LEAST_COARSE))
-    for start in range(0, len(photos), PAIRS_AT_ONCE):
-        rows = photos[start : start + PAIRS_AT_ONCE]
-        likeness[rows] = _photo_likeness(*_pictures(thumbnails, pairs, coarse, rows), coarse.maps[rows])
+
+    def compare(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return _photo_likeness(*_pictures(thumbnails, pairs, coarse, rows), coarse.maps[rows])
+
+    likeness[photos] = _in_parts(compare, photos)
     documents = np.flatnonzero(flat)
     if len(documents):
-        numbers, places = np.unique(pairs[documents], return_inverse=True)
-        found = locate(document_pictures(thumbnails[numbers]), places.reshape(-1, 2), DOCUMENTS)
+        if fine is None:
+            numbers, places = np.unique(pairs[documents], return_inverse=True)
+            found = locate(document_pictures(thumbnails[numbers]), places.reshape(-1, 2), DOCUMENTS)
+        else:
+            found = fine.only(documents)
         near = np.flatnonzero(found.likeness >= LEAST_FINE)
         likeness[documents[near]] = _documents_likeness(thumbnails, pairs[documents], found, near)
         # Pictures with large shapes, such as chats, may lie where these are, and not where the finest match was.
@@ -104,11 +129,18 @@ def fine_likeness(
 def _documents_likeness(
     thumbnails: NDArray[np.uint8], pairs: NDArray[np.int64], found: Found, chosen: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    parts = [np.empty(0, dtype=np.float32)]
-    for start in range(0, len(chosen), PAIRS_AT_ONCE):
-        rows = chosen[start : start + PAIRS_AT_ONCE]
-        parts.append(_document_likeness(*_pictures(thumbnails, pairs, found, rows), found.maps[rows]))
-    return np.concatenate(parts) * np.float32(SAME_PICTURE / SAME_DOCUMENT)
+    def compare(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return _document_likeness(*_pictures(thumbnails, pairs, found, rows), found.maps[rows])
+
+    return _in_parts(compare, chosen) * np.float32(SAME_PICTURE / SAME_DOCUMENT)
+
+
+def _in_parts(
+    compare: Callable[[NDArray[np.int64]], NDArray[np.float32]], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Compare rows (m,) some at once, the parts in threads."""
+    parts = [rows[start : start + PAIRS_AT_ONCE] for start in range(0, len(rows), PAIRS_AT_ONCE)]
+    return np.concatenate([np.empty(0, dtype=np.float32), *in_threads(compare, parts)])
 
 
 def document_pictures(thumbnails: NDArray[np.uint8]) -> Pictures:

@@ -9,6 +9,7 @@ from index.errors import PhotoError
 from index.photo_index import PhotoIndex
 from index.records import IndexedFile
 from retrieval.duplicates.likeness import is_flat, small_pictures
+from retrieval.duplicates.remembered import Remembered
 from retrieval.duplicates.windows import PHOTOS
 from retrieval.photos.files import current_stamp, read_stamped
 from retrieval.photos.thumbnail import SIDE, decode, encode, thumbnail
@@ -21,6 +22,8 @@ PHOTOS_AT_ONCE = 512
 class PhotoPictures:
     """Pictures of photos with sorted `ids` (n,): `small` (n, 32, 32), and whether each was `seen` and is `flat` (n,).
 
+    `contents` are the hashes of their files, empty where there is none.
+
     A photo is not seen if its file cannot be read, or has changed since it was indexed. Whole thumbnails are read
     again when they are needed, so that memory holds 1 kB of each photo.
     """
@@ -29,6 +32,7 @@ class PhotoPictures:
         """Look at all photos; `count` is told how many were."""
         self.ids = ids
         self.small = np.zeros((len(ids), PHOTOS.side, PHOTOS.side), dtype=np.uint8)
+        self.contents = [b""] * len(ids)
         self.seen, self.flat = np.zeros(len(ids), dtype=bool), np.zeros(len(ids), dtype=bool)
         self._index = index
         # Where the index cannot be written.
@@ -56,10 +60,16 @@ class PhotoPictures:
                     found[place] = picture
         return found
 
+    def remembered(self, kind: str) -> Remembered:
+        """Return what is remembered of these photos."""
+        return Remembered(self._index, kind, self.ids, self.contents)
+
     def _look_at(
         self, ids: NDArray[np.int64], count: Callable[[int], None] | None
     ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         files = self._index.photos.files(ids)
+        for file in files:
+            self.contents[int(np.searchsorted(self.ids, file.id))] = file.content_hash or b""
         stored = {
             id: picture
             for id, data in self._index.photos.thumbnails(ids).items()

@@ -80,23 +80,37 @@ def find_windows(
     Returns likeness (n,), the orientation (n,) into which the other is to be brought, and the windows as (start, share)
     of the height (n, 2) and of the width (n, 2). To find the picture in others, exchange them.
     """
+    return best_windows(picture, described_wholes(others, grid, orientations), grid)
+
+
+def described_wholes(
+    pictures: NDArray[np.float32], grid: Grid, orientations: int = ORIENTATIONS
+) -> NDArray[np.float32]:
+    """Describe whole pictures (n, s, s), in all orientations or the first ones: (orientations, n, values)."""
+    return _described(oriented_spectra(spectra(pictures, grid.coefficients), orientations), grid)
+
+
+def best_windows(
+    picture: NDArray[np.float32], wholes: NDArray[np.float32], grid: Grid
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Find windows as `find_windows`, of others that are described already (orientations, n, values)."""
+    orientations, count, _ = wholes.shape
     transform, places = transforms(grid.side, grid.coefficients, grid.shares)
     parts = (transform @ picture @ transform.T).reshape(len(places), grid.coefficients, len(places), -1)
     window_side = grid.coefficients
     each_window = parts.transpose(0, 2, 1, 3).reshape(-1, window_side, window_side).astype(np.float32, copy=False)
     described = _described(each_window, grid)
-    wholes = _described(oriented_spectra(spectra(others, grid.coefficients), orientations), grid)
     cosines = described @ wholes.reshape(-1, described.shape[1]).T
     window = cosines.argmax(axis=0)
     best = cosines[window, np.arange(len(window))].reshape(orientations, -1)
-    orientation, each = best.argmax(axis=0), np.arange(len(others))
+    orientation, each = best.argmax(axis=0), np.arange(count)
     down, across = np.divmod(window.reshape(orientations, -1)[orientation, each], len(places))
     return best[orientation, each], orientation, places[down], places[across]
 
 
 def _described(coefficients: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
     """Weight and normalise spectra (..., c, c) to (..., values)."""
-    values = (coefficients * grid.weights).reshape(*coefficients.shape[:-2], -1)
+    values = (coefficients * grid.weights).reshape(*coefficients.shape[:-2], grid.coefficients**2)
     unit: NDArray[np.float32] = values / np.maximum(np.linalg.norm(values, axis=-1, keepdims=True), grid.nothing)
     return unit
 

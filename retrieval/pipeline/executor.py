@@ -68,6 +68,16 @@ def photo_threads(workers: int | None = None) -> Iterator[Executor]:
         threads.shutdown(wait=True, cancel_futures=True)
 
 
+def in_threads(compute: Callable[[Source], Result], sources: Iterable[Source]) -> Iterator[Result]:
+    """Compute something of each source, in order, by as many threads as there are cores; by none for one source."""
+    sources = list(sources)
+    if len(sources) < 2 or usable_cores() < 2:
+        yield from map(compute, sources)
+        return
+    with photo_threads(min(usable_cores(), len(sources))) as threads:
+        yield from threads.map(compute, sources)
+
+
 def prepare_photos(
     sources: Iterable[Source],
     prepare: Callable[[Source], Result],

@@ -206,10 +206,7 @@ def _views(
         if photo.missing is not None and incomplete is not None:
             incomplete.append(IncompletePhoto(path, photo.missing))
         if box is not None:
-            if box.x + box.width > photo.width or box.y + box.height > photo.height:
-                size = f"{photo.width} × {photo.height} pixels"
-                raise UserError(f"the box {box} does not lie inside {path}, which is {size}")
-            image = image.crop((box.x, box.y, box.x + box.width, box.y + box.height))
+            image = region(photo, box, str(path))
         if main_part is not None:
             image = main_part(image)
         pixels = model.prepare(image)
@@ -218,6 +215,14 @@ def _views(
     # A region may be small, and then the photo is needed at its full size.
     side = None if box or main_part else model.resize
     return decode_within_budget(path if piped is None else piped, views, shorter_side=side)
+
+
+def region(photo: Photo, box: Box, name: str) -> "Image":
+    """Cut a region out of a whole photo. Raises UserError, with the photo's name, where it does not lie inside."""
+    if box.x + box.width > photo.width or box.y + box.height > photo.height:
+        size = f"{photo.width} × {photo.height} pixels"
+        raise UserError(f"the box {box} does not lie inside {name}, which is {size}")
+    return photo.image.crop((box.x, box.y, box.x + box.width, box.y + box.height))
 
 
 def _no_views(model: Model) -> NDArray[np.uint8]:

@@ -83,11 +83,14 @@ class Query:
     texts: tuple[str, ...] = ()
     unlike_texts: tuple[str, ...] = ()
     collapse: bool = False
+    embedded: tuple[QueryPhoto, ...] = ()
+    """Photos whose embeddings are known already; they ask as `photos` do."""
+    unlike_embedded: tuple[QueryPhoto, ...] = ()
 
     @property
     def for_labels(self) -> bool:
         """Whether labels alone are asked for."""
-        return not (self.photos or self.images or self.texts)
+        return not (self.photos or self.images or self.texts or self.embedded)
 
 
 def search_index(
@@ -121,16 +124,17 @@ def search_index(
         yield Answer(", ".join(query.labels), results, names)
         return
     among = replace(among, min_probability=SURE if own else LEAST_PROBABILITY)
-    if query.box is not None and (query.texts or len(query.photos) > 1 or os.path.isdir(query.photos[0])):
+    if query.box is not None and (query.texts or len(query.photos) != 1 or os.path.isdir(query.photos[0])):
         raise UserError("a box is a region of one photo; name just that")
     embed = partial(embed_query_photos, index, model, mirror=query.mirror, skipped=skipped, incomplete=incomplete)
     if query.detect and query.box is not None:
         raise UserError("a box and what is detected are two regions; leave out one of --box and --detect")
     away = None
-    if query.unlike or query.unlike_texts:
-        unlike = [*embed(query.unlike), *embed_query_texts(model, query.unlike_texts)]
+    if query.unlike or query.unlike_texts or query.unlike_embedded:
+        unlike = [*query.unlike_embedded, *embed(query.unlike), *embed_query_texts(model, query.unlike_texts)]
         away = UNLIKE_WEIGHT * _mean(unlike, query.unlike, skipped)
     photos = chain(
+        query.embedded,
         embed(
             query.photos,
             box=query.box,

@@ -1,0 +1,1 @@
+"""A collection in the browser, and over HTTP for programs."""

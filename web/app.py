@@ -1,0 +1,114 @@
+"""Puts the application together: the API, the pages, and what guards both."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartParser
+
+from index.errors import (
+    IndexFormatError,
+    IndexLockedError,
+    IndexNotFoundError,
+    IndexStorageError,
+    ModelError,
+    ModelMismatchError,
+    OutOfMemoryError,
+    PhotoError,
+    UserError,
+)
+from web.api import PlainJSON, router
+from web.collection import Collection, PhotoUnknownError
+from web.copies import CopySearch
+from web.limits import RateLimit
+from web.metrics import Counting, Metrics
+from web.pages import error_page, static_files, version, wants_page
+from web.pages import router as pages
+from web.security import Guard
+from web.settings import Settings
+
+STATUSES: tuple[tuple[type[UserError], int], ...] = (
+    (PhotoUnknownError, 404),
+    (OutOfMemoryError, 503),
+    (PhotoError, 422),
+    (IndexNotFoundError, 503),
+    (IndexLockedError, 503),
+    (IndexFormatError, 503),
+    (IndexStorageError, 503),
+    (ModelMismatchError, 503),
+    (ModelError, 503),
+)
+"""What a status tells; any other UserError is 400."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application for one index; its lifespan opens the index and ends what was started.
+
+    Where it cannot be opened, `app.state.failure` says why."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        try:
+            collection = await Collection.open(settings, batches=metrics.batch)
+        except UserError as error:
+            app.state.failure = error
+            raise
+        app.state.collection = collection
+        app.state.copies = CopySearch(settings.index)
+        try:
+            yield
+        finally:
+            await app.state.copies.close()
+            collection.close()
+
+    # What FastAPI has for /docs loads from another host; the pages have another.
+    app = FastAPI(title="fc7", version=version(), lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.settings = settings
+    app.state.failure = None
+    app.state.rate_limit = RateLimit(settings.uploads_a_minute)
+    app.include_router(router)
+    app.include_router(pages)
+    app.mount("/static", static_files(), name="static")
+
+    @app.get("/metrics", include_in_schema=False)
+    async def show_metrics() -> Response:
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+
+    app.add_exception_handler(UserError, _user_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Counting, metrics=metrics)
+    # What is uploaded stays in memory, and never goes through a file.
+    MultiPartParser.spool_max_size = settings.max_upload_bytes
+    return app
+
+
+async def _user_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, UserError)
+    status = next((status for kind, status in STATUSES if isinstance(error, kind)), 400)
+    return answer(request, status, str(error), error.hint)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    response = answer(request, error.status_code, str(error.detail))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    told = [f"{'.'.join(map(str, problem['loc'][1:]))}: {problem['msg']}" for problem in error.errors()]
+    return answer(request, 422, "; ".join(told))
+
+
+def answer(request: Request, status: int, message: str, hint: str = "") -> Response:
+    """Tell an error: as a page to people, as JSON to programs."""
+    if request.method == "GET" and not request.url.path.startswith("/api/") and wants_page(request):
+        return error_page(request, status, message, hint)
+    return PlainJSON({"error": message, "hint": hint}, status)

@@ -1,0 +1,278 @@
+"""The collection that is served: its model, its index, and what decodes pictures."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.catalog.rows import has_direction
+from index.errors import ModelMismatchError, PhotoError, PhotoIndexError
+from index.files import absolute
+from index.index_writer import IndexWriter
+from index.photo_index import PhotoIndex
+from index.records import IndexedFile, Prediction
+from retrieval.answers import answered_query, classified_photo, indexed_photo
+from retrieval.indexing.model_of_index import load_index_model
+from retrieval.models.model import Model
+from retrieval.models.spec import require_classes
+from retrieval.photos.files import current_stamp
+from retrieval.searching.query import Box, QueryPhoto, unit
+from retrieval.searching.search import Query, search_index
+from web.batching import Batcher
+from web.decoding import Decoder, Preparation, Source
+from web.reader import Reader
+from web.settings import Settings
+
+Result = TypeVar("Result")
+Seen = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Probabilities (classes,) and embedding (dim,) of a picture."""
+
+
+class PhotoUnknownError(PhotoIndexError):
+    """There is no photo of this id in the index, or none that may be shown."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A picture that came with a request."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a search is for: pictures, photos of the index by id, or labels; see `Query` for the rest."""
+
+    uploads: tuple[Upload, ...] = ()
+    ids: tuple[int, ...] = ()
+    unlike: tuple[int, ...] = ()
+    box: Box | None = None
+    labels: tuple[str, ...] = ()
+    folder: str | None = None
+    top: int = 10
+    min_score: float | None = None
+    collapse: bool = False
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    model: Model
+    network: Batcher[NDArray[np.uint8], Seen]
+
+
+class Collection:
+    """Answers what the API and the pages ask; made by `open`, in the event loop that it answers in."""
+
+    def __init__(self, settings: Settings, batches: Callable[[int], None]) -> None:
+        self.settings = settings
+        self.decoder = Decoder(max_pixels=settings.max_upload_pixels, seconds=settings.decode_seconds)
+        self.reader = Reader(settings.index)
+        self._searcher = Reader(settings.index, device=settings.device)
+        self._batches = batches
+        self._loading = asyncio.Lock()
+        self._loaded: _Loaded | None = None
+
+    @classmethod
+    async def open(cls, settings: Settings, *, batches: Callable[[int], None]) -> "Collection":
+        """Load the model of the index; `batches` is called with the size of each batch. Raises UserError."""
+        collection = cls(settings, batches)
+        try:
+            await collection._load()
+        except BaseException:
+            collection.close()
+            raise
+        return collection
+
+    def close(self) -> None:
+        """Finish searches, and end the processes that decode."""
+        self._searcher.close()
+        self.reader.close()
+        self.decoder.close()
+
+    @property
+    def model(self) -> Model:
+        """The model that is asked now."""
+        return self._current().model
+
+    async def classify(self, upload: Upload, k: int) -> dict[str, Any]:
+        """Name what is in a picture: see `classified_photo`."""
+
+        async def work(loaded: _Loaded) -> dict[str, Any]:
+            require_classes(loaded.model.spec)
+            probabilities, _ = await self._see(loaded, upload.data)
+            return dict(classified_photo(upload.name, loaded.model.top_predictions(probabilities, k)))
+
+        return await self._with_model(work)
+
+    async def search(self, asked: Asked) -> dict[str, Any]:
+        """Find photos: see `answered_query`; each result has what `photo_values` says too."""
+
+        async def work(loaded: _Loaded) -> dict[str, Any]:
+            seen = [await self._embedded(loaded, upload.name, upload.data, asked.box) for upload in asked.uploads]
+            ids: tuple[int, ...] = asked.ids
+            if asked.box is not None and not asked.uploads:
+                [file] = await self.files(ids)
+                seen, ids = (
+                    [await self._embedded(loaded, file.path, self.place(file, await self.roots()), asked.box)],
+                    (),
+                )
+
+            def find(index: PhotoIndex) -> dict[str, Any]:
+                query = Query(
+                    embedded=(*seen, *_stored(index, ids)),
+                    unlike_embedded=_stored(index, asked.unlike),
+                    average=len(seen) + len(ids) > 1,
+                    labels=asked.labels,
+                    within=() if asked.folder is None else (known_folder(index, asked.folder),),
+                    top=asked.top,
+                    min_score=asked.min_score,
+                    collapse=asked.collapse,
+                )
+                [answer] = search_index(index, loaded.model, query, skipped=[])
+                files = {file.path: file for file in index.photos.files_at([found.path for found in answer.results])}
+                # A photo that was removed between the two has no id any more.
+                answer = replace(answer, results=[found for found in answer.results if found.path in files])
+                told = dict(answered_query(answer, labelled=query.for_labels))
+                results = zip(told["results"], answer.results, strict=True)
+                told["results"] = [{**values, **photo_values(files[found.path])} for values, found in results]
+                return told
+
+            return await self._searcher.call(find, fingerprint=loaded.model.spec.fingerprint)
+
+        return await self._with_model(work)
+
+    async def page(self, after: int, count: int, folder: str | None) -> list[IndexedFile]:
+        """Read the next files by id."""
+
+        def read(index: PhotoIndex) -> list[IndexedFile]:
+            return index.photos.files_after(
+                after, count, folder=None if folder is None else known_folder(index, folder)
+            )
+
+        return await self.reader.call(read)
+
+    async def files(self, ids: Sequence[int]) -> list[IndexedFile]:
+        """Read files by id, in order. Raises PhotoUnknownError."""
+        return await self.reader.call(lambda index: files_of(index, ids))
+
+    async def photo(self, id: int) -> tuple[IndexedFile, tuple[Prediction, ...]]:
+        """Read a file and its labels. Raises PhotoUnknownError."""
+
+        def read(index: PhotoIndex) -> tuple[IndexedFile, tuple[Prediction, ...]]:
+            [file] = files_of(index, [id])
+            stored = index.photos.at(file.path)
+            return file, (stored and stored.labels) or ()
+
+        return await self.reader.call(read)
+
+    async def roots(self) -> list[Path]:
+        """List the indexed folders."""
+        return await self.reader.call(PhotoIndex.roots)
+
+    def place(self, file: IndexedFile, roots: Sequence[Path]) -> Path:
+        """Return where the file of a photo really lies. Raises PhotoUnknownError outside of the indexed folders."""
+        real = Path(os.path.realpath(file.path))
+        if not any(real.is_relative_to(os.path.realpath(root)) for root in roots):
+            raise PhotoUnknownError("the photo is a link that leads out of the indexed folders")
+        return real
+
+    async def set_different(self, ids: Sequence[int], different: bool) -> None:
+        """Remember that photos are no copies of each other, or forget it. Raises UserError."""
+        paths = [file.path for file in await self.files(ids)]
+
+        def write() -> None:
+            with IndexWriter.open_to_edit(self.settings.index) as writer:
+                writer.set_different(paths, different=different)
+
+        await asyncio.to_thread(write)
+
+    async def _with_model(self, work: Callable[[_Loaded], Awaitable[Result]]) -> Result:
+        """Do work with the model of the index, and again where the index has got another meanwhile."""
+        loaded = self._current()
+        try:
+            return await work(loaded)
+        except ModelMismatchError:
+            await self._load(instead_of=loaded)
+            return await work(self._current())
+
+    async def _load(self, instead_of: _Loaded | None = None) -> None:
+        async with self._loading:
+            if self._loaded is not instead_of:
+                return  # another request has loaded it
+            settings = self.settings
+            model = await asyncio.to_thread(
+                load_index_model, settings.index, settings.model, device=settings.device, cache=settings.cache
+            )
+
+            def compute(pictures: Sequence[NDArray[np.uint8]]) -> list[Seen]:
+                self._batches(len(pictures))
+                outputs = model.run(pictures)
+                return list(zip(outputs.probabilities, outputs.embedding, strict=True))
+
+            self._loaded = _Loaded(model, Batcher(compute, seconds=settings.batch_seconds))
+
+    def _current(self) -> _Loaded:
+        assert self._loaded is not None
+        return self._loaded
+
+    async def _see(self, loaded: _Loaded, source: Source, box: Box | None = None) -> Seen:
+        pixels = await self.decoder.prepare(source, Preparation.of(loaded.model.spec), box)
+        return await loaded.network.submit(pixels)
+
+    async def _embedded(self, loaded: _Loaded, name: str | Path, source: Source, box: Box | None) -> QueryPhoto:
+        _, embedding = await self._see(loaded, source, box)
+        if not has_direction(embedding):
+            raise PhotoError(f"cannot look for {name}: the model finds nothing in it")
+        return QueryPhoto(name, unit(embedding))
+
+
+def photo_values(file: IndexedFile) -> dict[str, Any]:
+    """Return what `indexed_photo` does, and "thumbnail" and "preview", where these are."""
+    version = stamp_name(file)
+    return {
+        **indexed_photo(file),
+        "thumbnail": f"/api/thumbnails/{file.id}?v={version}",
+        "preview": f"/api/photos/{file.id}/preview?v={version}",
+    }
+
+
+def stamp_name(file: IndexedFile) -> str:
+    """Name the state of a file now, or where it cannot be seen the one that was indexed."""
+    stamp = current_stamp(file.path) or file.stamp
+    return f"{stamp.mtime_ns & 0xFFFFFFFFFFFFFFFF:x}-{stamp.size:x}"
+
+
+def files_of(index: PhotoIndex, ids: Sequence[int]) -> list[IndexedFile]:
+    """Read the files of photos, in order. Raises PhotoUnknownError."""
+    files = {file.id: file for file in index.photos.files(np.array(ids, np.int64))}
+    for id in ids:
+        if id not in files:
+            raise PhotoUnknownError(f"there is no photo {id} in the index")
+    return [files[id] for id in ids]
+
+
+def known_folder(index: PhotoIndex, folder: str) -> Path:
+    """Return a folder that a client names, if it is of the index; nothing is looked for on the disk."""
+    path = Path(folder)
+    if "\0" in folder or ".." in path.parts or not path.is_absolute() or not index.photos.knows(path):
+        raise PhotoUnknownError(f"the folder {folder} is not in the index")
+    return Path(absolute(path))
+
+
+def _stored(index: PhotoIndex, ids: Sequence[int]) -> tuple[QueryPhoto, ...]:
+    """Return photos of the index with their embeddings. Raises PhotoUnknownError."""
+    if not ids:
+        return ()
+    files = files_of(index, ids)
+    order = sorted(set(ids))
+    vectors = index.photos.vectors(np.array(order, np.int64))
+    if len(vectors) != len(order):
+        raise PhotoUnknownError("a photo was removed from the index meanwhile")
+    rows = dict(zip(order, vectors, strict=True))
+    return tuple(QueryPhoto(file.path, rows[file.id]) for file in files)

@@ -1,0 +1,137 @@
+"""Pictures decoded in processes of their own: one that hangs or grows is ended, and the server lives on.
+
+Nothing that is uploaded is stored.
+"""
+
+import asyncio
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from concurrent.futures import TimeoutError as DecodeTimeoutError
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pebble import ProcessExpired, ProcessPool
+
+from index.errors import OutOfMemoryError, PhotoError, UserError
+from retrieval.models.spec import ModelSpec
+from retrieval.searching.query import Box
+
+WORKERS = 2
+TASKS_OF_A_PROCESS = 500
+"""After so many pictures a process is replaced, with whatever its decoders did not free."""
+QUALITY = 85
+Source = bytes | Path
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a picture gave nothing; errors travel between processes as words."""
+
+    message: str
+    for_now: bool = False
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How pictures are prepared for a network: see `ModelSpec`."""
+
+    resize: int
+    crop: int
+    squash: bool
+
+    @classmethod
+    def of(cls, spec: ModelSpec) -> "Preparation":
+        """Return that of a model."""
+        return cls(spec.resize, spec.crop, spec.resize_mode == "squash")
+
+
+class Decoder:
+    """A few processes that decode; `close` ends them."""
+
+    def __init__(self, *, max_pixels: int, seconds: float) -> None:
+        self._max_pixels = max_pixels
+        self._seconds = seconds
+        # Not forked: the server has threads.
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPool(max_workers=WORKERS, max_tasks=TASKS_OF_A_PROCESS, context=context)
+
+    async def prepare(self, source: Source, preparation: Preparation, box: Box | None = None) -> NDArray[np.uint8]:
+        """Decode a picture, or a region of it, to pixels (crop, crop, 3). Raises PhotoError, also after too long."""
+        pixels: NDArray[np.uint8] = await self._run(prepare, source, preparation, box, self._max_pixels)
+        return pixels
+
+    async def jpeg(self, source: Source, side: int) -> bytes:
+        """Encode a picture anew: upright, without metadata, its longer side at most `side`. Raises PhotoError."""
+        data: bytes = await self._run(encode, source, side, self._max_pixels)
+        return data
+
+    async def facts(self, source: Source) -> dict[str, str]:
+        """Read what the camera wrote beside a picture."""
+        found: dict[str, str] = await self._run(facts, source)
+        return found
+
+    async def _run(self, work: Callable[..., Any], *arguments: object) -> Any:
+        future = self._pool.schedule(attempt, args=[work, *arguments], timeout=self._seconds)
+        try:
+            result = await asyncio.wrap_future(future)
+        except DecodeTimeoutError:
+            raise PhotoError(f"the picture takes more than {self._seconds:g} seconds to decode") from None
+        except ProcessExpired:
+            raise PhotoError("the picture cannot be decoded") from None
+        except CancelledError as error:
+            raise asyncio.CancelledError from error
+        if isinstance(result, Failure):
+            raise OutOfMemoryError if result.for_now else PhotoError(result.message)
+        return result
+
+    def close(self) -> None:
+        """End the processes, with what they are doing."""
+        self._pool.stop()  # type: ignore[no-untyped-call]
+        self._pool.join(timeout=10)
+
+
+def attempt(work: Callable[..., Any], *arguments: object) -> Any:
+    """Return what work returns, or a Failure; runs in a process of its own, as all below."""
+    try:
+        return work(*arguments)
+    except OutOfMemoryError as error:
+        return Failure(str(error), for_now=True)
+    except UserError as error:
+        return Failure(str(error))
+
+
+def prepare(source: Source, preparation: Preparation, box: Box | None, max_pixels: int) -> NDArray[np.uint8]:
+    """See `Decoder.prepare`."""
+    from retrieval.photos.decode import load_photo
+    from retrieval.photos.preprocess import resize_and_crop, squash
+    from retrieval.searching.query import region
+
+    photo = load_photo(source, shorter_side=None if box else preparation.resize, max_pixels=max_pixels)
+    image = photo.image if box is None else region(photo, box, "the photo")
+    if preparation.squash:
+        return squash(image, size=preparation.crop)
+    return resize_and_crop(image, resize=preparation.resize, crop=preparation.crop)
+
+
+def encode(source: Source, side: int, max_pixels: int) -> bytes:
+    """See `Decoder.jpeg`."""
+    from retrieval.photos.decode import open_photo
+
+    image = open_photo(source, shorter_side=side, max_pixels=max_pixels)
+    image.thumbnail((side, side))
+    file = BytesIO()
+    image.save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()
+
+
+def facts(source: Source) -> dict[str, str]:
+    """See `Decoder.facts`."""
+    from retrieval.photos.camera_facts import camera_facts
+    from retrieval.photos.files import read_photo
+
+    return camera_facts(read_photo(source) if isinstance(source, Path) else source)

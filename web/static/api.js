@@ -1,0 +1,48 @@
+// Asking the server, and small helpers for the pages.
+
+export async function ask(path, body) {
+  const options = body === undefined ? {} : { method: "POST", body };
+  if (typeof body === "string") options.headers = { "content-type": "application/json" };
+  let reply;
+  try {
+    reply = await fetch(path, options);
+  } catch {
+    throw new Error("The server cannot be reached.");
+  }
+  const answer = await reply.json().catch(() => ({ error: `the server answered with status ${reply.status}` }));
+  if (!reply.ok) throw new Error(answer.error[0].toUpperCase() + answer.error.slice(1) + ".");
+  return answer;
+}
+
+export function search({ like = [], unlike = [], label = "", folder = "", region = "", file = null, k = 60 }) {
+  const form = new FormData();
+  for (const id of like) form.append("ids", id);
+  for (const id of unlike) form.append("unlike", id);
+  if (label) form.append("label", label);
+  if (folder) form.append("folder", folder);
+  if (region) form.append("region", region);
+  if (file) form.append("photo", file, file.name || "photo");
+  form.append("k", k);
+  form.append("collapse", "true");
+  return ask("/api/search", form);
+}
+
+export function element(name, properties = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key.startsWith("aria-") || key === "for") made.setAttribute(key, value);
+    else made[key] = value;
+  }
+  made.append(...children);
+  return made;
+}
+
+export const nameOf = (path) => path.split("/").pop();
+
+export function names(predictions) {
+  return element("ul", { className: "names" }, ...predictions.map((found) =>
+    element("li", {},
+      element("a", { href: `/?label=${encodeURIComponent(found.label)}`, textContent: found.label }),
+      element("meter", { min: 0, max: 1, value: found.probability, "aria-label": `probability of ${found.label}` }),
+      element("span", { textContent: `${(100 * found.probability).toFixed(0)} %` }))));
+}

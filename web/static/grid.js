@@ -1,0 +1,148 @@
+// A justified grid of any number of photos, of which only the rows near the window are in the page.
+
+import { element, nameOf } from "./api.js";
+
+const GAP = 6;
+const AROUND = 900; // pixels above and below the window that are filled too
+
+export class Grid {
+  // `more` is called when the end is near and returns a promise; `act(photo, liked)` where a photo is to be (un)liked.
+  constructor(list, { more = null, act = null } = {}) {
+    this.list = list;
+    this.more = more;
+    this.act = act;
+    this.photos = [];
+    this.places = [];
+    this.shown = new Map();
+    this.asking = false;
+    this.ended = true; // until there is something to show
+    this.width = 0;
+    addEventListener("scroll", () => this.later(), { passive: true });
+    new ResizeObserver(() => this.list.clientWidth !== this.width && this.layout()).observe(list);
+    list.addEventListener("keydown", (event) => this.move(event));
+  }
+
+  set(photos, { ended = false } = {}) {
+    for (const tile of this.shown.values()) tile.remove();
+    this.shown.clear();
+    this.photos = photos;
+    this.ended = ended;
+    this.layout();
+  }
+
+  append(photos, { ended = false } = {}) {
+    this.photos = this.photos.concat(photos);
+    this.ended = ended;
+    this.layout();
+  }
+
+  layout() {
+    const width = (this.width = this.list.clientWidth);
+    if (!width) return;
+    const wanted = width < 600 ? 130 : 210;
+    this.places = [];
+    let top = 0, row = [], ratios = 0;
+    const close = (last) => {
+      const room = width - GAP * (row.length - 1);
+      const height = last ? Math.min(wanted, room / ratios) : room / ratios;
+      let left = 0;
+      for (const [number, ratio] of row) {
+        this.places[number] = { left, top, width: ratio * height, height };
+        left += ratio * height + GAP;
+      }
+      top += height + GAP;
+      row = [];
+      ratios = 0;
+    };
+    this.photos.forEach((photo, number) => {
+      const ratio = Math.min(3, Math.max(0.4, photo.width / photo.height || 1));
+      row.push([number, ratio]);
+      ratios += ratio;
+      if (ratios * wanted + GAP * (row.length - 1) >= width) close(false);
+    });
+    if (row.length) close(true);
+    this.list.style.height = `${top}px`;
+    this.render();
+  }
+
+  later() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = undefined;
+      this.render();
+    });
+  }
+
+  render() {
+    const start = -this.list.getBoundingClientRect().top - AROUND;
+    const end = start + innerHeight + 2 * AROUND;
+    let low = 0, high = this.places.length; // the places are sorted from top to bottom
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.places[middle].top + this.places[middle].height < start) low = middle + 1;
+      else high = middle;
+    }
+    const wanted = new Set();
+    for (let number = low; number < this.places.length && this.places[number].top < end; number++) wanted.add(number);
+    for (const [number, tile] of this.shown) {
+      if (!wanted.has(number) && !tile.contains(document.activeElement)) {
+        tile.remove();
+        this.shown.delete(number);
+      }
+    }
+    for (const number of wanted) this.place(number);
+    const near = this.list.getBoundingClientRect().bottom < innerHeight + 2 * AROUND;
+    if (near && !this.ended && this.more && !this.asking) {
+      this.asking = true;
+      this.more().catch(() => { this.ended = true; }).finally(() => {
+        this.asking = false;
+        this.later();
+      });
+    }
+  }
+
+  place(number) {
+    let tile = this.shown.get(number);
+    if (!tile) {
+      tile = this.tile(number);
+      this.shown.set(number, tile);
+      // In the order of the photos, which is that of the keyboard.
+      const next = [...this.list.children].find((other) => Number(other.dataset.number) > number);
+      this.list.insertBefore(tile, next ?? null);
+    }
+    const { left, top, width, height } = this.places[number];
+    tile.style.transform = `translate(${left}px, ${top}px)`;
+    tile.style.width = `${width}px`;
+    tile.style.height = `${height}px`;
+  }
+
+  tile(number) {
+    const photo = this.photos[number];
+    const name = nameOf(photo.path);
+    const score = photo.score ?? photo.probability;
+    const tile = element("li", { "aria-setsize": this.ended ? this.photos.length : -1, "aria-posinset": number + 1 },
+      element("a", { href: `/photos/${photo.id}`, title: name },
+        element("img", { src: photo.thumbnail, alt: score === undefined ? name : `${name}, ${score.toFixed(2)}`, decoding: "async" })));
+    tile.dataset.number = number;
+    if (score !== undefined) tile.append(element("span", { className: "score", textContent: score.toFixed(2), "aria-hidden": "true" }));
+    if (this.act) {
+      const button = (liked, sign, words) => {
+        const made = element("button", { type: "button", title: words, "aria-label": `${words}: ${name}`, textContent: sign });
+        made.addEventListener("click", () => this.act(photo, liked));
+        return made;
+      };
+      tile.append(element("div", { className: "acts" }, button(true, "+", "More like this"), button(false, "−", "Not like this")));
+    }
+    return tile;
+  }
+
+  move(event) {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    const tile = event.target.closest("li");
+    if (!step || !tile || event.altKey || event.ctrlKey || event.metaKey) return;
+    const number = Number(tile.dataset.number) + step;
+    if (number < 0 || number >= this.photos.length) return;
+    event.preventDefault();
+    this.place(number);
+    this.shown.get(number).querySelector("a").focus();
+  }
+}
