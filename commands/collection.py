@@ -15,11 +15,13 @@ import click
 from commands.model_options import index_model_options
 from commands.options import (
     PATH,
+    cache_folder,
     concurrency_options,
     format_option,
     index_option,
     null_wants_paths,
     query_options,
+    sheet_option,
     strict_option,
 )
 from commands.streams import report_incomplete, report_skipped, warn, write
@@ -149,8 +151,11 @@ def check_still_skipped(reports: "Sequence[FolderReport]", index: Path) -> None:
 @index_model_options(few=True)
 @format_option("table", "json", "jsonl", "csv", "paths")
 @click.option("-0", "--null", is_flag=True, help="Print paths, each ended by a NUL, as xargs -0 takes them.")
+@sheet_option
 @strict_option
-def search_command(*, model: "Model", index: Path, query: "Query", format: str, null: bool, strict: bool) -> None:
+def search_command(
+    *, model: "Model", index: Path, query: "Query", format: str, null: bool, sheet: Path | None, strict: bool
+) -> None:
     """Find the indexed photos that look most like PHOTO, or what is in photos by --label.
 
     PHOTO is a file, a folder, searched with the folders below it, or - for a picture on standard input. Each is looked
@@ -167,6 +172,10 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
     each photo, five of each group of classes; with PHOTO it leaves out results of which it is less than 20 %.
     """
     null_wants_paths(null, format)
+    if sheet is not None:
+        from retrieval.figures.sheet import check_sheet
+
+        check_sheet(sheet)
 
     from commands.tables import format_results
     from commands.terminal import style_of
@@ -188,17 +197,27 @@ def search_command(*, model: "Model", index: Path, query: "Query", format: str, 
         format = "paths" if null else format
         end = "\0" if null else "\n"
         found = False
+        drawn: list[Answer] = []
 
         def noted() -> "Iterator[Answer]":
             nonlocal found
             for answer in answers:
                 found = found or bool(answer.results)
+                if sheet is not None:
+                    drawn.append(answer)
                 yield answer
 
         write(format_results(noted(), format, labelled=asked.for_labels, style=style_of(), end=end))
         if not found and not photo_index.summary().photos:
             warn(f"The index in {index} is empty: no photo in it can be found; add some with `fc7 index FOLDER`.")
     report_incomplete(incomplete)
+    if sheet is not None and drawn:
+        from retrieval.figures.answers import search_rows
+        from retrieval.figures.sheet import write_sheet
+        from retrieval.photos.previews import Previews
+
+        with Previews(cache_folder() / "previews") as previews:
+            write_sheet(search_rows(drawn, labelled=asked.for_labels), sheet, previews)
     report_skipped(skipped, named=query.photos + query.unlike, strict=strict)
 
 
