@@ -1,6 +1,7 @@
 """Measuring indexing: what is measured adds up, what is said of it follows, and nothing is left behind."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -167,12 +168,12 @@ def test_the_command(tiny_model: Path, photos: Path, monkeypatch: pytest.MonkeyP
     done = bench(tiny_model, "--photos", photos, "--format", "json")
     assert done.exit_code == 0, done.output
     record = json.loads(done.stdout)
-    assert record["photos"] == 12
+    assert 1 <= record["photos"] <= 12  # as many as the machine does in the time
     assert record["speeds"][0]["photos_a_second"] == record["photos_a_second"]
     assert done.stderr == ""
     table = bench(tiny_model, "--photos", photos)
     assert table.exit_code == 0
-    assert f"tiny on 12 photos, of {photos}" in table.stdout
+    assert re.match(rf"tiny on \d+ photos, of {re.escape(str(photos))}", table.stdout)
 
 
 def test_the_command_without_photos_or_model(tiny_model: Path, tmp_path: Path) -> None:
