@@ -114,9 +114,7 @@ def undo_moves(undo_file: Path, *, progress: Progress | None = None) -> Moved:
     try:
         for done, (origin, place, size) in enumerate(reversed(lines), start=1):
             try:
-                # A kill before the move leaves the name that was reserved for it, an empty file.
-                never_moved = size > 0 and origin.exists() and place.exists() and not place.stat().st_size
-                if not never_moved and _move_back(origin, place, size):
+                if _move_back(origin, place, size):
                     moved.photos.append((place, origin))
                     moved.bytes += size
                 _remove_empty(place.parent, undo_file.parent)
