@@ -183,8 +183,9 @@ def _move_back(origin: Path, place: Path, size: int) -> bool:
             raise PhotoError("it is not there any more")
         return False
     found = os.lstat(place).st_size
-    if there and found in (0, size) and (found == 0 or _same_content(origin, place)):
-        # Killed before it was moved, or between the copy and the removal of the original.
+    if found == 0 < size or (there and found == size and _same_content(origin, place)):
+        # Killed when the name was only reserved (a later run moved the photo to another one, if it is not there), or
+        # between the copy and the removal of the original.
         place.unlink()
         return False
     if there:
