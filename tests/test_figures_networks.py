@@ -13,8 +13,9 @@ from index.errors import OptionError, UserError
 from retrieval.figures.activations import layer_maps
 from retrieval.figures.architecture import layers_of
 from retrieval.figures.charts import draw_confusion, draw_curves
-from retrieval.figures.drawing import heat_colours, shortened, text_width, tiles, warmed
+from retrieval.figures.drawing import heat_colours, tiles, warmed
 from retrieval.figures.filters import Filters, draw_filters, first_filters
+from retrieval.figures.style import shortened, text_width
 from retrieval.models.cost import model_cost
 from retrieval.models.graph_file import GraphFile
 from retrieval.models.model import Model

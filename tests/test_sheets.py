@@ -11,8 +11,8 @@ from click.testing import Result
 from PIL import Image
 
 from index.errors import OptionError, UserError
-from retrieval.figures.drawing import GAP, MARGIN
 from retrieval.figures.sheet import SIDE, SheetRow, Tile, draw_sheet, sheet_html, write_sheet
+from retrieval.figures.style import GAP, MARGIN
 from retrieval.photos.previews import Previews
 
 PREVIEWS = Previews(None)

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from index.errors import ModelError
-from retrieval.figures.drawing import (
+from retrieval.figures.style import (
     ACCENT,
     GAP,
     GREY,
@@ -17,9 +17,9 @@ from retrieval.figures.drawing import (
     PAPER,
     SMALL,
     TEXT,
-    font,
     shortened,
     text_width,
+    write_text,
 )
 from retrieval.models.cost import layer_of
 from retrieval.models.graph_file import GraphFile, attributes
@@ -102,7 +102,7 @@ def draw_architecture(layers: tuple[Layer, ...], name: str, side: int) -> Image.
     draw = ImageDraw.Draw(sheet)
     total = sum(layer.parameters for layer in layers), sum(layer.products for layer in layers)
     title = f"{name}: {total[0] / 1e6:,.1f} million parameters, {total[1] / 1e6:,.0f} million multiply-adds a picture"
-    draw.text((MARGIN, MARGIN - 6), shortened(title, width - 2 * MARGIN), INK, font(TEXT))
+    write_text(draw, (MARGIN, MARGIN - 6), shortened(title, width - 2 * MARGIN), INK)
     _blocks(draw, [("input", (3, side, side)), *((layer.kind, layer.output) for layer in layers)], blocks, width)
     _table(draw, layers, table, total)
     return sheet
@@ -127,33 +127,33 @@ def _blocks(draw: ImageDraw.ImageDraw, outputs: list[tuple[str, tuple[int, ...]]
         told = f"{maps}" if side else f"{maps:,}"
         if text_width(told, SMALL - 2) <= room:
             place = MARGIN + round(number * room + (room - text_width(told, SMALL - 2)) / 2)
-            draw.text((place, top + BLOCKS + 4), told, GREY, font(SMALL - 2))
+            write_text(draw, (place, top + BLOCKS + 4), told, GREY, SMALL - 2)
 
 
 def _table(draw: ImageDraw.ImageDraw, layers: tuple[Layer, ...], top: int, total: tuple[int, int]) -> None:
     starts = [MARGIN + sum(COLUMNS[:number]) for number in range(len(COLUMNS))]
     for x, head in zip(starts, ("layer", "kind", "output", "parameters", "multiply-adds"), strict=True):
-        draw.text((x, top), head, GREY, font(SMALL))
+        write_text(draw, (x, top), head, GREY, SMALL)
     draw.line((MARGIN, top + ROW - 4, MARGIN + sum(COLUMNS), top + ROW - 4), fill=LINE)
     most = max(layer.parameters for layer in layers), max(layer.products for layer in layers)
     for number, layer in enumerate(layers, 1):
         y = top + number * ROW
-        draw.text((starts[0], y), shortened(layer.name, COLUMNS[0] - GAP, SMALL), INK, font(SMALL))
+        write_text(draw, (starts[0], y), shortened(layer.name, COLUMNS[0] - GAP, SMALL), INK, SMALL)
         kind = f"{layer.kind} {layer.detail}".strip()
-        draw.text((starts[1], y), shortened(kind, COLUMNS[1] - GAP, SMALL), INK, font(SMALL))
-        draw.text((starts[2], y), "x".join(map(str, layer.output)), INK, font(SMALL))
+        write_text(draw, (starts[1], y), shortened(kind, COLUMNS[1] - GAP, SMALL), INK, SMALL)
+        write_text(draw, (starts[2], y), "x".join(map(str, layer.output)), INK, SMALL)
         for place, count, greatest, colour in (
             (starts[3], layer.parameters, most[0], BLUE),
             (starts[4], layer.products, most[1], ACCENT),
         ):
             if count:
-                draw.text((place, y), _short(count), INK, font(SMALL))
+                write_text(draw, (place, y), _short(count), INK, SMALL)
                 room = COLUMNS[3] - 70
                 draw.rectangle((place + 60, y + 3, place + 60 + max(1, room * count / greatest), y + 13), fill=colour)
     y = top + (len(layers) + 1) * ROW
     draw.line((MARGIN, y - 4, MARGIN + sum(COLUMNS), y - 4), fill=LINE)
     for x, text in ((starts[0], "total"), (starts[3], _short(total[0])), (starts[4], _short(total[1]))):
-        draw.text((x, y), text, INK, font(SMALL))
+        write_text(draw, (x, y), text, INK, SMALL)
 
 
 def _short(count: int) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 
 from index.errors import MissingPackageError, UserError
 from index.files import output_file
-from retrieval.figures.drawing import ACCENT, INK, check_suffix
+from retrieval.figures.drawing import check_suffix
+from retrieval.figures.style import ACCENT, INK
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

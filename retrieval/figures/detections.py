@@ -12,22 +12,8 @@ from PIL import Image, ImageDraw
 from index.errors import OptionError, UserError
 from retrieval.detection.detect import Found, Scene
 from retrieval.detection.photos import DetectedPhoto
-from retrieval.figures.drawing import (
-    FORMATS,
-    GAP,
-    INK,
-    MARGIN,
-    PAPER,
-    SMALL,
-    TEXT,
-    check_suffix,
-    fitted,
-    font,
-    save,
-    shortened,
-    text_width,
-    warmed,
-)
+from retrieval.figures.drawing import FORMATS, check_suffix, fitted, save, warmed
+from retrieval.figures.style import GAP, INK, MARGIN, PAPER, SMALL, TEXT, shortened, text_width, write_text
 
 SIDE = 720
 """Pixels of the longer side of the photo."""
@@ -51,7 +37,7 @@ def draw_detections(photo: Image.Image, scene: Scene, name: str) -> Image.Image:
     sheet.paste(shown, (MARGIN, top))
     sheet.paste(heat, place)
     told = name if scene.found else f"{name}: nothing is probable enough"
-    ImageDraw.Draw(sheet).text((MARGIN, MARGIN - 6), shortened(told, width - 2 * MARGIN), INK, font(TEXT))
+    write_text(ImageDraw.Draw(sheet), (MARGIN, MARGIN - 6), shortened(told, width - 2 * MARGIN), INK)
     return sheet
 
 
@@ -63,7 +49,7 @@ def _box(draw: ImageDraw.ImageDraw, size: tuple[int, int], found: Found, colour:
     left = max(0, min(x, size[0] - across))
     upper = y - high if y >= high else y
     draw.rectangle((left, upper, left + across, upper + high), fill=colour)
-    draw.text((left + 5, upper + 2), text, "white", font(SMALL))
+    write_text(draw, (left + 5, upper + 2), text, "white", SMALL)
 
 
 @dataclass(frozen=True)

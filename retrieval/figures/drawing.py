@@ -1,49 +1,23 @@
-"""What pictures of networks and detections are drawn with: text, labelled tiles, heat colours, saving."""
+"""What pictures of networks and detections are drawn with: labelled tiles, heat colours, saving."""
 
 from collections.abc import Sequence
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from index.errors import OptionError, PhotoError
 from index.files import output_file
+from retrieval.figures.style import GAP, GREY, INK, MARGIN, PAPER, SMALL, TEXT, shortened, text_width, write_text
 from retrieval.models.model import Model
 from retrieval.pipeline.memory import decode_within_budget
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".pdf": "PDF"}
-INK, GREY, LINE, PAPER, ACCENT = "#202124", "#6b7075", "#d4d7da", "#ffffff", "#c2410c"
-TEXT, SMALL = 16, 13
-"""Sizes of text in pixels."""
-GAP, MARGIN = 8, 20
 
 # Five points of the colour map "inferno" of matplotlib (Smith, van der Walt 2015, CC0), from cold to warm.
 _HEAT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32)
-
-
-@cache
-def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """Return Pillow's own font at a size."""
-    return ImageFont.load_default(size)
-
-
-def text_width(text: str, size: int = TEXT) -> int:
-    """Return how wide a text is, in pixels."""
-    return round(font(size).getlength(text))
-
-
-def shortened(text: str, width: int, size: int = TEXT) -> str:
-    """Return a text that fits into a width, with an ellipsis in its middle where something was left out."""
-    if text_width(text, size) <= width:
-        return text
-    for kept in range(len(text) - 1, 1, -1):
-        short = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
-        if text_width(short, size) <= width:
-            return short
-    return "…"
 
 
 def heat_colours(plane: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -81,7 +55,7 @@ def tiles(
     sheet = Image.new("RGB", (width, top + rows * (side + below + GAP) - GAP + MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
     if title:
-        draw.text((MARGIN, MARGIN - 4), title, INK, font(TEXT))
+        write_text(draw, (MARGIN, MARGIN - 4), title, INK)
     for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         x = MARGIN + number % columns * (side + GAP)
         y = top + number // columns * (side + below + GAP)
@@ -89,7 +63,7 @@ def tiles(
         sheet.paste(whole, (x + (side - whole.width) // 2, y + (side - whole.height) // 2))
         if caption:
             short = shortened(caption, side, SMALL)
-            draw.text((x + (side - text_width(short, SMALL)) // 2, y + side + 4), short, GREY, font(SMALL))
+            write_text(draw, (x + (side - text_width(short, SMALL)) // 2, y + side + 4), short, GREY, SMALL)
     return sheet
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from index.errors import ModelError
-from retrieval.figures.drawing import GAP, GREY, INK, MARGIN, PAPER, SMALL, TEXT, font, text_width
+from retrieval.figures.style import GAP, GREY, INK, MARGIN, PAPER, SMALL, TEXT, text_width, write_text
 from retrieval.models.graph_file import GraphFile, attributes
 
 SIDE = 66
@@ -58,12 +58,12 @@ def draw_filters(filters: Filters, name: str) -> Image.Image:
     between = (filters.halves - 1) * (GAP * 2 + SMALL)
     sheet = Image.new("RGB", (width + 2 * MARGIN, top + lines * step_y + between + MARGIN), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, MARGIN - 6), told, INK, font(TEXT))
+    write_text(draw, (MARGIN, MARGIN - 6), told, INK)
     for part in parts:
         _paste(sheet, part, (MARGIN, top), (step_x, step_y), square, in_row)
         top += -(-len(part) // in_row) * step_y
         if part is not parts[-1]:
-            draw.text((MARGIN, top + 2), "above the one half of the network, below the other", GREY, font(SMALL))
+            write_text(draw, (MARGIN, top + 2), "above the one half of the network, below the other", GREY, SMALL)
             top += GAP * 2 + SMALL
     return sheet
 

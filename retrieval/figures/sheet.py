@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw
 
 from index.errors import OptionError, PhotoError, UserError
 from index.files import absolute, output_file
-from retrieval.figures.drawing import (
+from retrieval.figures.drawing import FORMATS, save
+from retrieval.figures.style import (
     ACCENT,
-    FORMATS,
     GAP,
     GREY,
     INK,
@@ -21,10 +21,9 @@ from retrieval.figures.drawing import (
     MARGIN,
     PAPER,
     SMALL,
-    font,
-    save,
     shortened,
     text_width,
+    write_text,
 )
 from retrieval.photos.previews import Previews
 from retrieval.text import printable
@@ -162,13 +161,13 @@ def _draw_tile(sheet: Image.Image, tile: Tile, x: int, y: int, previews: Preview
     if picture is None:
         draw.rectangle([x, y, x + SIDE - 1, y + SIDE - 1], outline=LINE)
         text = shortened(reason, SIDE - 2 * GAP, SMALL)
-        draw.text((x + (SIDE - text_width(text, SMALL)) // 2, y + SIDE // 2 - SMALL), text, INK, font(SMALL))
+        write_text(draw, (x + (SIDE - text_width(text, SMALL)) // 2, y + SIDE // 2 - SMALL), text, INK, SMALL)
     else:
         sheet.paste(picture, (x + (SIDE - picture.width) // 2, y + SIDE - picture.height))  # close to its text
     for number, line in enumerate(tile.lines):
         colour = ACCENT if number in tile.marked else GREY
-        text = shortened(printable(line), SIDE, SMALL)
-        draw.text((x, y + SIDE + 4 + number * LINE_HEIGHT), text, colour, font(SMALL))
+        text = shortened(line, SIDE, SMALL)
+        write_text(draw, (x, y + SIDE + 4 + number * LINE_HEIGHT), text, colour, SMALL)
 
 
 def _tile_html(tile: Tile, previews: Previews) -> str:
