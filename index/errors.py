@@ -11,6 +11,7 @@ UserError
 │   ├── IndexLockedError    another process is writing it
 │   ├── IndexFormatError    its catalogue is newer, damaged or another program's
 │   ├── IndexStorageError   its folder cannot be read or written: disk full, read-only, no permission
+│   ├── IndexUnreachableError  the server that has it does not answer, or refuses
 │   └── ModelMismatchError  it was made with another model
 └── …                       those of training: training/errors.py
 
@@ -76,6 +77,10 @@ class IndexFormatError(PhotoIndexError):
 
 class IndexStorageError(PhotoIndexError):
     """The index folder cannot be read or written: disk full, read-only, no permission."""
+
+
+class IndexUnreachableError(PhotoIndexError):
+    """The server that has the index does not answer in time, or refuses: no connection, wrong token."""
 
 
 class ModelMismatchError(PhotoIndexError):

@@ -25,18 +25,21 @@ PROBABLE = "GROUP BY photo_id HAVING total >= ?"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Photos below any of the `folders` (absolute) and with any of the `classes`; none of either means all photos.
+    """Photos below any of the `folders` (absolute), with any of the `classes`, modified in a time; without any, all.
 
     A class is a WordNet id, or a name where there is none. The stored probabilities of a photo's `classes` must add up
-    to `min_probability`.
+    to `min_probability`. Times are those of the files, in nanoseconds since 1970.
     """
 
     folders: tuple[Path, ...] = ()
     classes: tuple[str, ...] = ()
     min_probability: float = 0.0
+    modified_from: int | None = None
+    modified_before: int | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.folders or self.classes)
+        times = (self.modified_from, self.modified_before)
+        return bool(self.folders or self.classes or times != (None, None))
 
 
 def selected_vectors(
@@ -51,9 +54,8 @@ def selected_vectors(
 def vectors_query(catalog: Catalog, selection: Selection) -> tuple[str, list[Any]]:
     """Make the query for ids and stored embeddings, with its parameters."""
     sql, values = "SELECT id, embedding FROM photos WHERE embedding IS NOT NULL", list[Any]()
-    if selection.folders:
-        inside, values = _inside(catalog, selection.folders)
-        sql += f" AND ({inside})"
+    if inside := _inside(catalog, selection):
+        sql, values = f"{sql} AND {inside[0]}", inside[1]
     if selection.classes:
         sql += f" AND id IN (SELECT photo_id FROM ({LABELLED} {PROBABLE}))"
         values = [*values, json.dumps(selection.classes), selection.min_probability]
@@ -65,9 +67,8 @@ def most_probable(catalog: Catalog, selection: Selection, k: int) -> list[Search
     if k < 1:
         raise ValueError(f"cannot find the best {k}")
     sql, values = LABELLED, list[Any]([json.dumps(selection.classes)])
-    if selection.folders:
-        inside, folders = _inside(catalog, selection.folders)
-        sql, values = f"{sql} AND photo_id IN (SELECT id FROM photos WHERE {inside})", values + folders
+    if inside := _inside(catalog, selection):
+        sql, values = f"{sql} AND photo_id IN (SELECT id FROM photos WHERE {inside[0]})", values + inside[1]
     sql, values = f"{sql} {PROBABLE} ORDER BY 2 DESC", [*values, selection.min_probability]
     best: list[tuple[int, float]] = []
     for rows in catalog.batches(sql, values, size=min(k + 1, BATCH)):
@@ -84,10 +85,18 @@ def most_probable(catalog: Catalog, selection: Selection, k: int) -> list[Search
     return sorted(results, key=lambda result: (-result.score, result.path))[:k]
 
 
-def _inside(catalog: Catalog, folders: Sequence[Path]) -> tuple[str, list[Any]]:
-    """Make the condition for photos below any of these folders."""
-    terms, values = zip(*(at_or_below(catalog.roots(), os.fsencode(folder)) for folder in folders), strict=True)
-    return " OR ".join(terms), [*chain.from_iterable(values)]
+def _inside(catalog: Catalog, selection: Selection) -> tuple[str, list[Any]] | None:
+    """Make the condition for photos below any of the folders and of the time; None where all are."""
+    conditions, values = list[str](), list[Any]()
+    if selection.folders:
+        places = [at_or_below(catalog.roots(), os.fsencode(folder)) for folder in selection.folders]
+        conditions.append(f"({' OR '.join(term for term, _ in places)})")
+        values += chain.from_iterable(inside for _, inside in places)
+    for comparison, time in (("mtime_ns >= ?", selection.modified_from), ("mtime_ns < ?", selection.modified_before)):
+        if time is not None:
+            conditions.append(comparison)
+            values.append(time)
+    return (" AND ".join(conditions), values) if conditions else None
 
 
 def _files(catalog: Catalog, ids: Sequence[int]) -> dict[int, tuple[Path, bytes | None]]:
