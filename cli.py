@@ -32,6 +32,7 @@ GROUPS = {
         "label": ("labels", "Teach an index labels of your own from a few photos."),
         "duplicates": ("duplicates", "Find copies among the indexed photos."),
         "serve": ("serve", "Open the collection in a browser, and answer programs over HTTP, until Ctrl-C."),
+        "push": ("push", "Copy an index to Milvus, where many machines can search it."),
         "forget": ("collection", "Remove photos or folders from the index; no file is touched."),
         "moved": ("collection", "Tell the index that a folder was moved or renamed; no photo is read."),
         "check": ("collection", "Check that an index is whole and goes with its photos."),

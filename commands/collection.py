@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from commands.options import (
     PATH,
     cache_folder,
     concurrency_options,
+    consistency_option,
     format_option,
     index_option,
     null_wants_paths,
@@ -25,10 +27,12 @@ from commands.options import (
     strict_option,
 )
 from commands.streams import report_incomplete, report_skipped, warn, write
-from index.errors import PhotoError, PhotoIndexError
+from index.errors import OptionError, PhotoError, PhotoIndexError
 
 if TYPE_CHECKING:
+    from index.milvus.place import Consistency, Place
     from index.records import IncompletePhoto, SkippedPhoto
+    from index.searchable import SearchableIndex
     from retrieval.indexing.index_folders import FolderReport
     from retrieval.models.model import Model
     from retrieval.pipeline.executor import Concurrency
@@ -148,13 +152,22 @@ def check_still_skipped(reports: "Sequence[FolderReport]", index: Path) -> None:
 
 @click.command("search", epilog="Example: fc7 search photo.jpg -k 20 -0 | xargs -0 cp -t found")
 @query_options
-@index_model_options(few=True)
+@index_model_options(few=True, remote=True)
 @format_option("table", "json", "jsonl", "csv", "paths")
 @click.option("-0", "--null", is_flag=True, help="Print paths, each ended by a NUL, as xargs -0 takes them.")
 @sheet_option
+@consistency_option
 @strict_option
 def search_command(
-    *, model: "Model", index: Path, query: "Query", format: str, null: bool, sheet: Path | None, strict: bool
+    *,
+    model: "Model",
+    index: "Place",
+    query: "Query",
+    format: str,
+    null: bool,
+    sheet: Path | None,
+    consistency: "Consistency | None",
+    strict: bool,
 ) -> None:
     """Find the indexed photos that look most like PHOTO, or what is in photos by --label.
 
@@ -179,13 +192,15 @@ def search_command(
 
     from commands.tables import format_results
     from commands.terminal import style_of
-    from index.photo_index import PhotoIndex
+    from index.open_index import open_index
     from retrieval.photos.scan import has_photo_suffix
     from retrieval.searching.search import search_index, with_texts
 
     skipped: list[SkippedPhoto] = []
     incomplete: list[IncompletePhoto] = []
-    opened = PhotoIndex.open(index, fingerprint=model.spec.fingerprint, device=model.device, warn=warn)
+    opened = open_index(
+        index, fingerprint=model.spec.fingerprint, device=model.device, consistency=consistency, warn=warn
+    )
     with opened as photo_index:
         asked = with_texts(query, photo_index, model)
         for text in asked.texts + asked.unlike_texts:
@@ -223,17 +238,18 @@ def search_command(
 
 @click.command("forget", epilog="Example: fc7 forget /mnt/sold-drive")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=PATH)
-@index_option
-def forget_command(paths: Sequence[Path], *, index: Path) -> None:
+@partial(index_option, remote=True)
+def forget_command(paths: Sequence[Path], *, index: "Place") -> None:
     """Remove photos or folders from the index; no file is touched.
 
     PATH need not be there any more. What is still there comes back when the indexed folder that it lies in is brought
-    up to date; an indexed folder itself does not.
+    up to date; an indexed folder itself does not. What is forgotten in Milvus comes back with the next fc7 push of an
+    index that still has it.
     """
     from commands.tables import format_forgotten
-    from index.index_writer import IndexWriter
+    from index.open_index import open_to_forget
 
-    with IndexWriter.open_to_edit(index) as photo_index:
+    with open_to_forget(index) as photo_index:
         counts = photo_index.forget(paths)
     write(format_forgotten(zip(paths, counts, strict=True)))
 
@@ -257,22 +273,32 @@ def moved_command(old: Path, new: Path, *, index: Path) -> None:
 
 
 @click.command("check", epilog="Example: fc7 check --repair")
-@index_model_options()
+@index_model_options(remote=True)
 @click.option("--sample", type=click.IntRange(min=0), default=64, help="Photos to embed again, drawn at random.")
 @click.option("--repair", is_flag=True, help="Repair what is wrong.")
-def check_command(*, model: "Model", index: Path, sample: int, repair: bool) -> None:
+def check_command(*, model: "Model", index: "Place", sample: int, repair: bool) -> None:
     """Check that an index is whole and goes with its photos.
 
     --repair drops what is wrong of photos, so that the next fc7 index embeds them again, and makes the vectors that
-    search uses again. No photo is touched.
+    search uses again. No photo is touched. An index in Milvus is repaired by fc7 push.
     """
     from commands.progress_bar import ProgressBar
     from commands.tables import format_check
     from index.index_writer import IndexWriter
+    from index.milvus.place import MilvusPlace
+    from index.open_index import open_index
     from index.photo_index import PhotoIndex
     from retrieval.indexing.check import check_index, repair_index
 
-    opened = (IndexWriter.open_to_edit if repair else PhotoIndex.open)(index, fingerprint=model.spec.fingerprint)
+    fingerprint = model.spec.fingerprint
+    if isinstance(index, MilvusPlace):
+        if repair:
+            raise OptionError(
+                "--repair is for an index in a folder", hint=f"copy it again with `fc7 push --to {index}`"
+            )
+        opened: SearchableIndex = open_index(index, fingerprint=fingerprint, consistency="strong")
+    else:
+        opened = (IndexWriter.open_to_edit if repair else PhotoIndex.open)(index, fingerprint=fingerprint)
     with opened as photo_index:
         with ProgressBar("Checking", sys.stderr) as progress:
             report = check_index(photo_index, model, sample=sample, progress=progress)
@@ -281,6 +307,8 @@ def check_command(*, model: "Model", index: Path, sample: int, repair: bool) -> 
     report_skipped(report.skipped)
     if left and repair:
         raise PhotoIndexError(f"{len(left)} of this could not be repaired: move {index} away and run fc7 index FOLDER")
+    if left and isinstance(index, MilvusPlace):
+        raise PhotoIndexError(f"something is wrong with the index: copy it again with fc7 push --to {index}")
     if left:
         raise PhotoIndexError("something is wrong with the index: repair it with fc7 check --repair")
     if report.problems:

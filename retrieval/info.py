@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from index.errors import UserError
+from index.milvus.place import MilvusPlace, Place
 from index.photo_index import PhotoIndex
 from index.records import IndexSummary, SkippedPhoto
 from index.vectors.faiss_library import faiss_gpus
@@ -42,8 +43,10 @@ class Facts:
     rows: Mapping[str, object]
 
 
-def facts_of(path: Path) -> Facts:
-    """Return the facts of an index, where `path` is a folder, or of a model file. Raises UserError."""
+def facts_of(path: Place) -> Facts:
+    """Return the facts of an index, where `path` is a folder or a URL, or of a model file. Raises UserError."""
+    if isinstance(path, MilvusPlace):
+        return milvus_facts(path)
     if os.path.isdir(path):
         return index_facts(path)
     word, path = path, model_file(path)
@@ -167,6 +170,40 @@ def index_facts(folder: Path) -> Facts:
         "vectors": f"{summary.kind}, {summary.dim} values each",
         **_search_rows(summary),
         "size": file_size(summary.bytes_on_disk),
+        "created": summary.created.isoformat(sep=" ", timespec="seconds"),
+    }
+    return Facts(values, rows)
+
+
+def milvus_facts(place: MilvusPlace) -> Facts:
+    """Return the state of an index in Milvus. Raises PhotoIndexError."""
+    from index.milvus.milvus_index import MilvusIndex  # most have none
+
+    with MilvusIndex.open(place, consistency="strong") as index:
+        summary, model_path, complete = index.summary(), index.model_path, index.complete
+        own_labels = index.own_labels.names()
+    values = {
+        "index": str(place),
+        "photos": summary.photos,
+        "complete": complete,
+        "folders": [str(root) for root in summary.roots],
+        "own_labels": own_labels,
+        "model": summary.model_name,
+        "model_file": None if model_path is None else str(model_path),
+        "fingerprint": summary.fingerprint,
+        "dim": summary.dim,
+        "kind": summary.kind,
+        "created": summary.created.isoformat(timespec="seconds"),
+    }
+    rows = {
+        "index": str(place),
+        "photos": summary.photos if complete else f"{summary.photos:,}; copying is not finished: run fc7 push again",
+        "folders": values["folders"],
+        **({"labels of your own": own_labels} if own_labels else {}),
+        "model": summary.model_name,
+        "model file": "the built-in one" if model_path is None else f"{model_path}, where the photos were indexed",
+        "fingerprint": summary.fingerprint,
+        "vectors": f"{summary.kind} in Milvus, {summary.dim} values each",
         "created": summary.created.isoformat(sep=" ", timespec="seconds"),
     }
     return Facts(values, rows)

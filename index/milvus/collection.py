@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from index.errors import IndexFormatError
 from index.milvus.calls import PATIENCE, TIMEOUT, Calls, not_there
 from index.milvus.filters import ID, PATH, PHOTOS, STATE_ID, ids_between
-from index.milvus.place import MilvusPlace
+from index.milvus.place import Consistency, MilvusPlace
 from index.milvus.rows import ALL_COLUMNS, EMBEDDING, RemotePhoto, schema_for, unpacked
 from index.milvus.state import FLAT, KINDS, METRIC, CollectionState, foreign
 
-Consistency = Literal["strong", "bounded"]
-"""Whether a search waits until it sees all that was written before it, or may miss what was written seconds ago."""
 Row = dict[str, Any]
 
 MOST = 16_384

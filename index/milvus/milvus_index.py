@@ -17,10 +17,10 @@ from index.errors import ModelMismatchError, OptionError, PhotoIndexError
 from index.exact_search import QUERIES_AT_ONCE, as_queries
 from index.files import absolute, known_place
 from index.milvus.calls import PATIENCE, TIMEOUT, WRITING_PATIENCE
-from index.milvus.collection import MOST, Consistency, MilvusCollection
+from index.milvus.collection import MOST, MilvusCollection
 from index.milvus.filters import ID, PHOTOS, at_or_below, decoded_path
 from index.milvus.photos import CopiedLabels, RemotePhotos
-from index.milvus.place import MilvusPlace
+from index.milvus.place import Consistency, MilvusPlace
 from index.milvus.ranking import best_photos, most_probable
 from index.milvus.state import FLAT
 from index.milvus.verify import find_problems

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from index.errors import OptionError
@@ -74,6 +75,8 @@ class MilvusPlace:
 
 Place = Path | MilvusPlace
 """Where an index is."""
+Consistency = Literal["strong", "bounded"]
+"""Whether a search waits until it sees all that was written before it, or may miss what was written seconds ago."""
 
 
 def _wrong(url: str, reason: str) -> OptionError:

@@ -92,10 +92,10 @@ class CollectionState:
                 raise IndexFormatError(
                     f"{where} was written by a newer fc7", hint="run `pip install --upgrade fc7`, or name another index"
                 )
-            known = {field.name: stored[field.name] for field in fields(cls)}
+            known: dict[str, Any] = {field.name: stored[field.name] for field in fields(cls)}
         except (KeyError, TypeError) as error:
             raise foreign(where) from error
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
+        return cls(**known | {name: tuple(known[name]) for name in ("roots", "own_labels")})
 
 
 def foreign(where: str) -> IndexFormatError:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from index.errors import IndexNotFoundError
 from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SkippedPhoto
+from index.searchable import SearchableIndex
 from retrieval.models.model import Model
 from retrieval.photos.files import current_stamp
 from retrieval.photos.scan import expand_paths
@@ -17,7 +18,7 @@ from retrieval.pipeline.embed import STANDARD_INPUT, embed_paths
 from retrieval.pipeline.progress import Progress
 
 
-def stored_embedding(index: PhotoIndex, path: Path, dim: int, *, unseen: bool) -> NDArray[np.float32] | None:
+def stored_embedding(index: SearchableIndex, path: Path, dim: int, *, unseen: bool) -> NDArray[np.float32] | None:
     """Return the embedding (dim,) of an indexed photo whose file is as it was, or with `unseen` cannot be seen now."""
     photo = index.photos.at(path)
     if photo is None or photo.embedding is None or len(photo.embedding) != dim:  # damaged, if it has another length

@@ -18,6 +18,7 @@ from index.files import absolute
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import OwnLabel, Prediction, SearchResult, SkippedPhoto
+from index.searchable import SearchableIndex
 from retrieval.logistic_regression import LinearClassifier, fit
 from retrieval.models.model import Model
 from retrieval.searching.labels import plain
@@ -148,7 +149,7 @@ def known_name(index: PhotoIndex, name: str) -> str:
     return found
 
 
-def stored_name(index: PhotoIndex, name: str) -> str | None:
+def stored_name(index: SearchableIndex, name: str) -> str | None:
     """Return how a label is spelled in an index, whatever its capitals and spaces are here; None if there is none."""
     return next((known for known in index.own_labels.names() if plain(known) == plain(name)), None)
 

@@ -17,8 +17,8 @@ from index.catalog.schema import OWN
 from index.catalog.selection import Selection
 from index.errors import PhotoError, UserError
 from index.files import absolute, known_place
-from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SearchResult, SkippedPhoto
+from index.searchable import SearchableIndex
 from retrieval.models.model import Model, model_word
 from retrieval.pipeline.executor import in_batches
 from retrieval.searching.copies import best_contents, looked_for, marked, there_first
@@ -94,7 +94,7 @@ class Query:
 
 
 def search_index(
-    index: PhotoIndex,
+    index: SearchableIndex,
     model: Model,
     query: Query,
     *,
@@ -171,7 +171,7 @@ def _files(photos: Sequence[QueryPhoto]) -> set[Path]:
 
 
 def _answers(
-    index: PhotoIndex,
+    index: SearchableIndex,
     query: Query,
     find: Callable[[int], Sequence[Sequence[SearchResult]]],
     files: Sequence[Collection[Path]],
@@ -184,14 +184,16 @@ def _answers(
     ]
 
 
-def with_texts(query: Query, index: PhotoIndex, model: Model) -> Query:
+def with_texts(query: Query, index: SearchableIndex, model: Model) -> Query:
     """Return a query in which those of its photos that are words, by `is_text`, are its texts."""
     photos, texts = _told_apart(query.photos, index, model)
     unlike, unlike_texts = _told_apart(query.unlike, index, model)
     return replace(query, photos=photos, texts=texts, unlike=unlike, unlike_texts=unlike_texts)
 
 
-def _told_apart(named: Sequence[Path], index: PhotoIndex, model: Model) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+def _told_apart(
+    named: Sequence[Path], index: SearchableIndex, model: Model
+) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     texts = [is_text(path, index, model) for path in named]
     return (
         tuple(path for path, text in zip(named, texts, strict=True) if not text),
