@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from index.milvus.place import Place
     from index.records import IncompletePhoto, Prediction, SkippedPhoto
     from retrieval.models.ensemble import Ensemble
     from retrieval.models.model import Model
@@ -117,7 +118,7 @@ def own_labels(
 @click.option("-o", "--out", required=True, type=PATH, help="File to write, .npz or .parquet.")
 @click.option("--output", type=click.Choice(["embedding", "fc7"]), default="embedding", help="Which vector.")
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
-@index_option
+@partial(index_option, remote=True)
 @click.option("--recompute", is_flag=True, help="Compute also those that the index has.")
 @strict_option
 def embed_command(
@@ -127,7 +128,7 @@ def embed_command(
     out: Path,
     output: str,
     force: bool,
-    index: Path,
+    index: "Place",
     recompute: bool,
     strict: bool,
 ) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Protocol
@@ -129,6 +130,7 @@ class MilvusStore:
         with opened(self.place, DIM) as collection:
             collection.upsert([self.photo(ids[path], path, files[path]) for path in files])
             collection.delete([ids[path] for path in self.known if path not in files])
+            collection.put_state(replace(collection.state, complete=True, photos=len(files)))
             assert [photo.id for photo in collection.get(list(ids.values()))] == sorted(ids[path] for path in files)
         self.known = files
         return MilvusIndex.open(self.place, fingerprint="abc")

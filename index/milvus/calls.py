@@ -72,8 +72,10 @@ class Calls:
         require_pymilvus(place)
         self.place = place
         self._patience, self._timeout = patience, timeout
-        # What goes wrong is told by the errors below; pymilvus logs it too, with a traceback.
-        for name in ("pymilvus", "milvus_lite"):
+        import pymilvus  # noqa: F401  (it sets the level of its log when it is imported)
+
+        # What goes wrong is told by the errors below; these log it too, with a traceback.
+        for name in ("pymilvus", "milvus_lite", "grpc"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         self._client: MilvusClient = self._repeated(self._connect)
 

@@ -234,6 +234,8 @@ def _read_state(calls: Calls) -> CollectionState | None:
         )
         if rows:
             state = CollectionState.read(rows[0], _where(calls.place))
+            if not state.complete and consistency == "Bounded":
+                continue  # it may have been completed a moment ago
             if len(rows[0][EMBEDDING]) != state.dim:
                 raise IndexFormatError(f"{_where(calls.place)} is damaged: its vectors do not have {state.dim} values")
             return state

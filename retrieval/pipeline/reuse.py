@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import IndexNotFoundError
+from index.milvus.place import MilvusPlace, Place
 from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SkippedPhoto
 from index.searchable import SearchableIndex
@@ -27,11 +28,14 @@ def stored_embedding(index: SearchableIndex, path: Path, dim: int, *, unseen: bo
     return photo.embedding if stamp == photo.stamp or (unseen and stamp is None) else None
 
 
-def index_to_reuse(folder: Path, model: Model, paths: Sequence[Path]) -> tuple[PhotoIndex | None, str]:
+def index_to_reuse(folder: Place, model: Model, paths: Sequence[Path]) -> tuple[PhotoIndex | None, str]:
     """Open the index in a folder, if it has photos of `paths` and the embeddings of this model.
 
-    Otherwise return None, and why not where that is not obvious. Raises PhotoIndexError for a damaged index.
+    Otherwise return None, and why not where that is not obvious. Raises PhotoIndexError for a damaged index. Asking
+    Milvus for each photo would take longer than computing.
     """
+    if isinstance(folder, MilvusPlace):
+        return None, f"the index {folder} is not in a folder"
     try:
         index = PhotoIndex.open(folder)
     except IndexNotFoundError:
