@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PACKAGES = (
     *("onnxruntime", "onnxruntime-gpu", "faiss-cpu", "faiss-gpu", "numpy", "pillow"),
-    *("pillow-heif", "pillow-jxl-plugin", "rawpy", "tifffile", "imagecodecs", "pyarrow", "torch", "onnx"),
+    *("pillow-heif", "pillow-jxl-plugin", "rawpy", "tifffile", "imagecodecs", "pyarrow", "pymilvus", "torch", "onnx"),
 )
 
 
