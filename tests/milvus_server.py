@@ -22,13 +22,14 @@ from typing import Any
 
 import numpy as np
 
+from index.catalog.catalog import CatalogState
 from index.errors import IndexUnreachableError, ModelMismatchError
 from index.milvus.calls import TIMEOUT
 from index.milvus.collection import MilvusCollection
 from index.milvus.milvus_index import MilvusIndex
 from index.milvus.place import TOKEN, MilvusPlace
 from index.milvus.rows import DIGEST, RemotePhoto
-from index.milvus.state import CollectionState
+from index.milvus.state import HNSW, CollectionState
 from index.records import FileStamp
 
 PLACE = MilvusPlace.parse("milvus+http://127.0.0.1:19530/photos")
@@ -96,7 +97,8 @@ def main() -> None:
     server = Server(Path(sys.argv[1]), Path(sys.argv[2]))
     found: dict[str, Any] = {}
     try:
-        collection = MilvusCollection.create(PLACE, CollectionState("one", "sample", "abc", DIM), patience=PATIENCE)
+        catalog = CatalogState.fresh(model_name="sample", fingerprint="abc", dim=DIM)
+        collection = MilvusCollection.create(PLACE, CollectionState.of(catalog, kind=HNSW), patience=PATIENCE)
         write_while_killed(server, collection, found)
         change_and_kill(server, collection)
         collection.close()
