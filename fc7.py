@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from index.errors import IndexNotFoundError, PhotoError
+from index.errors import IndexNotFoundError, OptionError, PhotoError
 from index.errors import UserError as Error
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
@@ -306,8 +306,11 @@ def open_index(
 ) -> Index:
     """Open the index in a folder, made there if there is none; `model` is by default the one that it was made with.
 
-    A new index takes the built-in one by default. Raises Error where the index was made with another model.
+    A new index takes the built-in one by default. Raises Error where the index was made with another model, and for the
+    URL of an index in Milvus, which the commands alone can search.
     """
+    if str(folder).startswith("milvus+"):
+        raise OptionError(f"{folder} is in Milvus, and open_index opens a folder")
     place = Path(folder)
     if isinstance(model, Model):
         loaded = model._model

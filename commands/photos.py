@@ -13,6 +13,7 @@ import click
 from commands.model_options import ensemble_options, model_options
 from commands.options import (
     PATH,
+    IndexPlace,
     format_option,
     index_option,
     photos_argument,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 @click.option(
     "--index",
     "index",
-    type=PATH,
+    type=IndexPlace(remote=False),
     envvar="FC7_CLASSIFY_INDEX",
     help="Name the labels too that this index was taught (fc7 label), by its model.",
 )

@@ -10,6 +10,7 @@ import pytest
 from click.testing import Result
 from milvus_samples import lite
 
+import fc7 as fc7_module
 from index.milvus import push as push_module
 from index.milvus.milvus_index import MilvusIndex
 from index.milvus.push import push
@@ -140,6 +141,7 @@ def test_a_copy_of_another_index_is_not_overwritten(
         (["index", "photos"], 2, "needs an index in a folder"),
         (["duplicates"], 2, "needs an index in a folder"),
         (["serve"], 2, "needs an index in a folder"),
+        (["classify", "x.jpg"], 2, "needs an index in a folder"),
         (["label", "list"], 2, "needs an index in a folder"),
         (["moved", "a", "b"], 2, "needs an index in a folder"),
         (["check", "--repair"], 2, "copy the index again with `fc7 push --to milvus+file:"),
@@ -156,6 +158,11 @@ def test_what_cannot_be_done_is_said_in_one_line(
     result = fc7(*words, *place)
     assert (result.exit_code, told in result.stderr) == (status, True), result.output
     assert result.stderr.strip().splitlines()[-1].startswith("Error: ")
+
+
+def test_python_opens_folders(tmp_path: Path) -> None:
+    with pytest.raises(fc7_module.Error, match="is in Milvus, and open_index opens a folder"):
+        fc7_module.open_index(str(lite(tmp_path)))
 
 
 def test_consistency_is_for_milvus_alone(fc7: Fc7, photos: Path) -> None:
