@@ -48,6 +48,7 @@ _PASSING_WORDS = (
     *("offline", "please retry", "not enough", "is lack"),
 )
 _NO_COLLECTION = 100
+_NO_CONNECTION = 2  # pymilvus's own number
 
 _opened = Counter[str]()
 _opening = Lock()
@@ -214,7 +215,7 @@ def _reason(error: Exception) -> str:
     status = _grpc_status(error)
     if status == "DEADLINE_EXCEEDED":
         return "no answer in time"
-    if status == "UNAVAILABLE":
+    if status == "UNAVAILABLE" or getattr(error, "code", None) == _NO_CONNECTION:
         return "no connection"
     message = str(getattr(error, "message", "") or error)
     return " ".join(message.split())[:200]
