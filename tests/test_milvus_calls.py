@@ -162,7 +162,7 @@ def foreign(path: Path) -> None:
     ("make", "kind", "told"),
     [
         (other_file, IndexStorageError, "is not of Milvus Lite"),
-        (no_folder, IndexStorageError, "is not a folder"),
+        (no_folder, IndexNotFoundError, "There is no index in "),
         (empty, IndexNotFoundError, "There is no index in "),
         (foreign, IndexFormatError, "belongs to another program"),
     ],
@@ -176,6 +176,17 @@ def test_what_is_no_index_is_told_of(
     with pytest.raises(kind, match=told) as error:
         MilvusIndex.open(place)
     assert "\n" not in error.value.with_hint
+
+
+def test_a_copy_needs_a_folder_to_lie_in(tmp_path: Path) -> None:
+    with pytest.raises(IndexStorageError, match="is not a folder"), opened(lite(tmp_path / "none"), 4):
+        pass
+
+
+def test_looking_for_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(IndexNotFoundError, match="There is no index in"):
+        MilvusIndex.open(lite(tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:

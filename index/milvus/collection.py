@@ -1,5 +1,6 @@
 """A collection of Milvus that holds photos: made, opened, filled, asked."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import IndexFormatError
-from index.milvus.calls import PATIENCE, TIMEOUT, Calls, not_there
+from index.milvus.calls import PATIENCE, TIMEOUT, Calls, not_there, require_pymilvus
 from index.milvus.filters import ID, PATH, PHOTOS, STATE_ID, ids_between
 from index.milvus.place import Consistency, MilvusPlace
 from index.milvus.rows import ALL_COLUMNS, EMBEDDING, RemotePhoto, schema_for, unpacked
@@ -52,13 +53,17 @@ class MilvusCollection:
 
         Raises IndexNotFoundError, IndexFormatError for one of another program, and what `Calls` does.
         """
+        require_pymilvus(place)
+        if place.is_file and not os.path.lexists(place.uri):
+            raise not_there(place)  # connecting would make it
         calls = Calls(place, patience=patience, timeout=timeout)
         try:
             if not calls("has_collection", place.collection):
                 raise not_there(place)
             _check_columns(calls)
             _load(calls)
-            if (state := _read_state(calls)) is None:
+            # Strong costs a moment more, and is needed right after a push only.
+            if (state := _read_state(calls, "Bounded", "Strong")) is None:
                 raise not_there(place)
             return cls(calls, state, consistency=consistency)
         except BaseException:
@@ -79,7 +84,7 @@ class MilvusCollection:
                 kind, options = KINDS[first.kind]
                 _make_index(calls, kind, options)
             _load(calls)
-            collection = cls(calls, _read_state(calls) or first, consistency="strong")
+            collection = cls(calls, _read_state(calls, "Strong") or first, consistency="strong")
             if collection.state is first:
                 collection.put_state(first)
             return collection
@@ -102,7 +107,7 @@ class MilvusCollection:
 
     def reread(self) -> CollectionState:
         """Read the state again, which another process may have changed. Raises IndexNotFoundError."""
-        if (state := _read_state(self._calls)) is None:
+        if (state := _read_state(self._calls, "Strong")) is None:
             raise not_there(self.place)
         self.state = state
         return state
@@ -222,9 +227,9 @@ def _check_columns(calls: Calls) -> None:
         raise foreign(_where(calls.place))
 
 
-def _read_state(calls: Calls) -> CollectionState | None:
+def _read_state(calls: Calls, *consistencies: str) -> CollectionState | None:
     """Read the state; None where there is none yet, because whoever made the collection was killed."""
-    for consistency in ("Bounded", "Strong"):  # the second costs a moment, and is needed right after a push only
+    for consistency in consistencies:
         rows = calls(
             *("query", calls.place.collection),
             filter=f"{ID} == {STATE_ID}",
@@ -234,7 +239,7 @@ def _read_state(calls: Calls) -> CollectionState | None:
         )
         if rows:
             state = CollectionState.read(rows[0], _where(calls.place))
-            if not state.complete and consistency == "Bounded":
+            if not state.complete and consistency != consistencies[-1]:
                 continue  # it may have been completed a moment ago
             if len(rows[0][EMBEDDING]) != state.dim:
                 raise IndexFormatError(f"{_where(calls.place)} is damaged: its vectors do not have {state.dim} values")
