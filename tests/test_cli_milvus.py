@@ -144,7 +144,7 @@ def test_a_copy_of_another_index_is_not_overwritten(
         (["classify", "x.jpg"], 2, "needs an index in a folder"),
         (["label", "list"], 2, "needs an index in a folder"),
         (["moved", "a", "b"], 2, "needs an index in a folder"),
-        (["check", "--repair"], 2, "copy the index again with `fc7 push --to milvus+file:"),
+        (["check", "--repair"], 2, "copy it again with `fc7 push --to milvus+file:"),
         (["search", "--label", "red", "--recall", "0.9"], 1, "There is no index in "),
         (["forget", "x"], 1, "There is no index in "),
         (["push", "--to", "folder"], 2, "is a folder"),
