@@ -62,8 +62,9 @@ class MilvusCollection:
                 raise not_there(place)
             _check_columns(calls)
             _load(calls)
-            # Strong costs a moment more, and is needed right after a push only.
-            if (state := _read_state(calls, "Bounded", "Strong")) is None:
+            # Strong costs a moment more, and a search needs it right after a push only.
+            ways = ("Strong",) if consistency == "strong" else ("Bounded", "Strong")
+            if (state := _read_state(calls, *ways)) is None:
                 raise not_there(place)
             return cls(calls, state, consistency=consistency)
         except BaseException:
