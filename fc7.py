@@ -18,7 +18,7 @@ are frozen dataclasses, and `to_dict()` gives plain values for JSON. Whatever a 
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
@@ -48,6 +48,7 @@ from retrieval.pipeline.executor import Concurrency, run_in_batches
 from retrieval.pipeline.memory import decode_within_budget
 from retrieval.searching.query import embed_query_texts
 from retrieval.searching.search import Query, search_index
+from retrieval.searching.terms import Terms
 
 if TYPE_CHECKING:
     from retrieval.models.model import Outputs
@@ -101,20 +102,26 @@ class Model:
     ) -> list[Classification]:
         """Return the k most probable names of each photo, in order; a folder stands for the photos below it.
 
+        Beside these `predictions` each has `terms`: the most specific name of each group that is likely enough.
         With `labels` these are the names, each put into `prompt` at {}; that needs a model with a text half. Raises
         Error for a photo that cannot be read; with a list for `skipped` it is appended to that and left out. Raises
         Error too for a model without classes where there are no labels.
         """
         if labels:
             model: _Model | ZeroShot = ZeroShot(self._model, labels, prompt=prompt)
+            terms = Terms(model.spec)
         else:
             require_classes(self._model.spec)
-            model = self._model
+            model, terms = self._model, self._terms
         return [
-            Classification(path, model.top_predictions(probabilities, k))
+            Classification(path, model.top_predictions(probabilities, k), terms.likely(probabilities))
             for paths, outputs in self._run(photos, skipped, model)
             for path, probabilities in zip(paths, outputs.probabilities, strict=True)
         ]
+
+    @cached_property
+    def _terms(self) -> Terms:
+        return Terms(self._model.spec)
 
     def embed_text(self, texts: str | Sequence[str]) -> NDArray[np.float32]:
         """Return embeddings (n, dim) of texts, to be compared with photos'. Raises Error without a text half."""

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from commands.installation import as_installed
 from commands.terminal import PLAIN, Style
-from index.records import OwnLabel, Prediction, SearchResult, SkippedPhoto, SyncCounts
+from index.records import OWN_GROUP, OwnLabel, Prediction, SearchResult, SkippedPhoto, SyncCounts
 from retrieval.answers import (
+    Classification,
     Record,
     answered_query,
     checked_index,
-    classified_photo,
     detected_photo,
     duplicate_group,
     local_time,
@@ -75,18 +75,12 @@ TO_LOOK_AT = {"removed", "skipped", "still_skipped"}
 """What happened to photos that a user may not have meant."""
 
 
-def format_predictions(
-    photos: Iterable[tuple[str, Sequence[Prediction]]], format: str, *, style: Style = PLAIN
-) -> Iterator[str]:
-    """Photos with their predictions as "table", "json", "jsonl" or "csv"."""
+def format_predictions(photos: Iterable[Classification], format: str, *, style: Style = PLAIN) -> Iterator[str]:
+    """Photos with their names as "table", "json", "jsonl", or their predictions alone as "csv"."""
     if format == "table":
-        tables = (
-            (style.path(Path(photo)), [(f"{p.probability:6.1%}", printable(_named(p))) for p in predictions])
-            for photo, predictions in photos
-        )
-        return _tables(tables, style)
+        return _tables(((style.path(photo.path or Path()), _name_rows(photo, style)) for photo in photos), style)
     columns = ("label", "id", "probability", "group")
-    records = (classified_photo(photo, predictions) for photo, predictions in photos)
+    records: Iterable[Record] = (photo.to_dict() for photo in photos)
     return _machine_format(records, format, ("path", "predictions"), columns)
 
 
@@ -107,8 +101,23 @@ def format_detections(photos: Iterable["DetectedPhoto"], format: str, *, style: 
     return _machine_format(records, format, ("path", "detections"), ("label", "id", "probability", "box"))
 
 
-def _named(prediction: Prediction) -> str:
-    return f"{prediction.label} ({prediction.group})" if prediction.group else prediction.label
+def _name_rows(photo: Classification, style: Style) -> list[tuple[str, str]]:
+    """Terms that are no class come first. A class of a group that has another term, or none, is marked as unsure."""
+    terms = photo.terms or ()
+    classes = {(found.label, found.group) for found in photo.predictions}
+    sure = {term.group for term in terms if (term.label, term.group) in classes}
+    rows = [_name_row(term) for term in terms if term.group not in sure]
+    if photo.terms == () and all(found.group != OWN_GROUP for found in photo.predictions):
+        rows.append((f"{'-':>6}", style.note("unsure")))
+    for found in photo.predictions:
+        doubted = photo.terms is not None and found.group not in (*sure, OWN_GROUP)
+        rows.append(_name_row(found, "?" if doubted else ""))
+    return rows
+
+
+def _name_row(found: Prediction, mark: str = "") -> tuple[str, str]:
+    group = f" ({found.group})" if found.group else ""
+    return f"{found.probability:6.1%}", printable(f"{found.label}{mark}{group}")
 
 
 def format_results(

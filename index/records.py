@@ -28,6 +28,10 @@ class Prediction:
     group: str = ""
 
 
+OWN_GROUP = "own"
+"""The group of labels of the user's own, beside those of a model's classes."""
+
+
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     """A photo that was found; the higher the score the better, 1 is the best.

@@ -33,10 +33,15 @@ class Classification:
 
     path: Path | None
     predictions: tuple[Prediction, ...]
+    terms: tuple[Prediction, ...] | None = None
+    """The most specific term of each group of classes that is likely enough: a class, or what several are kinds of.
+
+    Empty where the model is unsure; None where it was not asked for.
+    """
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return dict(classified_photo(_text(self.path), self.predictions))
+        return dict(classified_photo(_text(self.path), self.predictions, self.terms))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,9 +113,15 @@ class FolderChanges:
         }
 
 
-def classified_photo(path: str | None, predictions: Sequence[Prediction]) -> Record:
-    """Return {"path", "predictions": [{"label", "id", "probability"}]}, with "group" where the model has several."""
-    return {"path": path, "predictions": [_prediction(found) for found in predictions]}
+def classified_photo(
+    path: str | None, predictions: Sequence[Prediction], terms: Sequence[Prediction] | None = None
+) -> Record:
+    """Return {"path", "predictions": [{"label", "id", "probability"}]}, with "group" where the model has several.
+
+    With `terms` these are there too, in the same form.
+    """
+    told = {} if terms is None else {"terms": [_prediction(term) for term in terms]}
+    return {"path": path, "predictions": [_prediction(found) for found in predictions], **told}
 
 
 def detected_photo(photo: "DetectedPhoto") -> Record:

@@ -14,6 +14,7 @@ from index.errors import ModelError
 from index.records import Prediction
 from retrieval.models.runtime import Device, open_session, require_onnxruntime
 from retrieval.models.spec import ModelSpec
+from retrieval.models.temperature import calibrated
 from retrieval.models.text import TextHalf
 from retrieval.photos.preprocess import resize_and_crop, squash
 from retrieval.pipeline.executor import BATCH_SIZE
@@ -157,11 +158,17 @@ class Model:
             return squash(image, size=self.spec.crop)
         return resize_and_crop(image, resize=self.spec.resize, crop=self.spec.crop)
 
-    def run(self, pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> Outputs:
-        """Return all outputs for n prepared pictures, as one array (n, crop, crop, 3) or one each."""
+    def run(
+        self, pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], *, at_temperature: bool = True
+    ) -> Outputs:
+        """Return all outputs for n prepared pictures, as one array (n, crop, crop, 3) or one each.
+
+        Without `at_temperature` the probabilities are the network's own, at temperature 1.
+        """
         names = ["fc7", "embedding", *(["probabilities"] if self.spec.classes else [])]
         fc7, embedding, *rest = self._session.run(names, {"pixels": np.ascontiguousarray(pixels)})
-        return Outputs(rest[0] if rest else np.empty((len(fc7), 0), np.float32), fc7, embedding)
+        probabilities = rest[0] if rest else np.empty((len(fc7), 0), np.float32)
+        return Outputs(calibrated(probabilities, self.spec) if at_temperature else probabilities, fc7, embedding)
 
     def embed(self, images: Sequence["Image"]) -> NDArray[np.float32]:
         """Return the embeddings (n, dim) of pictures, each of unit length."""
