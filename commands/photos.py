@@ -67,9 +67,8 @@ def classify_command(
 
     PHOTO is a file, a folder, searched with the folders below it, or - for a picture on standard input.
 
-    Where no class is likely enough (50 %), the most specific WordNet term that is comes first, such as "dog" before five
-    breeds, and the classes are marked with a question mark. In JSON both are there, as "terms" and "predictions"; CSV
-    has the classes alone.
+    Where no class has 50 %, the most specific WordNet term that has comes first, such as "dog" before breeds of dog,
+    and the classes are marked with a question mark. JSON has both, as "terms" and "predictions"; CSV has classes alone.
     """
     from commands.progress_bar import ProgressBar
     from commands.tables import format_predictions

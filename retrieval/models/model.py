@@ -158,9 +158,7 @@ class Model:
             return squash(image, size=self.spec.crop)
         return resize_and_crop(image, resize=self.spec.resize, crop=self.spec.crop)
 
-    def run(
-        self, pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], *, at_temperature: bool = True
-    ) -> Outputs:
+    def run(self, pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], *, at_temperature: bool = True) -> Outputs:
         """Return all outputs for n prepared pictures, as one array (n, crop, crop, 3) or one each.
 
         Without `at_temperature` the probabilities are the network's own, at temperature 1.

@@ -20,16 +20,14 @@ from retrieval.searching.labels import read_wordnet
 LIKELY = 0.5
 """The probability from which a name is an answer: it is right more often than not."""
 
-EMPTY = frozenset(
-    """
-n00001740 n00001930 n00002137 n00002684 n00003553 n00004258 n00004475 n00007347 n00019128 n00019613 n00020090 n00020827
-n00021939 n00022903 n00031921 n01466257 n01661592 n01661818 n01873982 n01871543 n01886756 n02796623 n03076708 n03081021
-n03083153 n03093574 n03100490 n03122748 n03183080 n03257877 n03294048 n03405265 n03563967 n03574816 n03575240 n03738472
-n03839993 n03892891 n03932203 n04014297 n04081844 n04341686 n04377057 n07570720 n09287968 n11675842 n13086908 n13087625
-n13809207 n14778436 n15046900
-""".split()
-)
-"""Terms that tell a reader nothing, such as entity, object, whole, artifact, or are known to biologists alone."""
+EMPTY = """
+abstraction agent anapsid article artifact barrier causal_agent chordate commodity consumer_goods conveyance covering
+device diapsid durables entity equipment furnishing geological_formation implement instrument instrumentality
+living_thing matter mechanism metatherian natural_object nutriment object obstruction organism part physical_entity
+piece placental plant_organ plant_part protective_covering prototherian relation reproductive_structure restraint
+solid structure substance system whole
+"""
+"""Terms that tell a reader nothing, or that biologists alone know."""
 
 
 class Terms:
@@ -78,7 +76,7 @@ class GroupTerms:
         for number, known in enumerate(classes):
             for id in ancestry.of(known.id):
                 below.setdefault(id, []).append(number)
-        named = {known.id for known in classes}
+        named, empty = {known.id for known in classes}, set(EMPTY.split())
         self.terms = [
             Term(known.name, known.id, below.get(known.id or "", [number]), ancestry.depth(known.id))
             for number, known in enumerate(classes)
@@ -86,7 +84,7 @@ class GroupTerms:
         self.terms += [
             Term(ancestry.name(id), id, numbers, ancestry.depth(id))
             for id, numbers in below.items()
-            if id not in named and id not in EMPTY and len(numbers) < len(classes)
+            if id not in named and ancestry.name(id).replace(" ", "_") not in empty and len(numbers) < len(classes)
         ]
         self.sizes = np.array([len(term.classes) for term in self.terms])
         self._depths = np.array([term.depth for term in self.terms])
@@ -99,7 +97,7 @@ class GroupTerms:
         return found
 
     def most_specific(self, sums: NDArray[np.float32], threshold: float) -> int | None:
-        """Return which term of the fewest classes has a probability of at least the threshold, None if there is none."""
+        """Return which term of the fewest classes has at least this probability, None if there is none."""
         [likely] = np.nonzero(sums >= threshold)
         if not len(likely):
             return None
@@ -108,6 +106,7 @@ class GroupTerms:
 
 class Ancestry:
     """What is a kind of what, by WordNet id."""
+
     def __init__(self) -> None:
         self._wordnet = read_wordnet()
         self._depths: dict[str, int] = {}
