@@ -18,7 +18,7 @@ from index.records import IncompletePhoto, IndexedFile, OwnLabel, Prediction, Se
 if TYPE_CHECKING:
     from retrieval.detection.photos import DetectedPhoto
     from retrieval.duplicates.keep import DuplicateGroup, DuplicatePhoto
-    from retrieval.evaluation.evaluate import Evaluation
+    from retrieval.evaluation.evaluate import Evaluation, Neighbours
     from retrieval.evaluation.speed import Measured, Speed
     from retrieval.indexing.check import CheckReport
     from retrieval.models.cost import ModelCost
@@ -189,7 +189,7 @@ def duplicate_group(group: "DuplicateGroup") -> Record:
     }
 
 
-def evaluated_model(evaluation: "Evaluation") -> dict[str, float | int | None]:
+def evaluated_model(evaluation: "Evaluation | Neighbours") -> dict[str, float | int | None]:
     """Return the measures by name, rounded to four digits, None where there was nothing to measure; "skipped" counts.
 
     Accuracies, precisions and mean average precision are shares from 0 to 1.

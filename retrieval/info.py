@@ -14,7 +14,7 @@ from index.records import IndexSummary, SkippedPhoto
 from index.vectors.faiss_library import faiss_gpus
 from index.vectors.kinds import AUTO
 from retrieval.answers import evaluated_model
-from retrieval.evaluation.evaluate import Evaluation
+from retrieval.evaluation.evaluate import Evaluation, Neighbours
 from retrieval.models.model import BUILTIN, IMPORTABLE, Model, model_file
 from retrieval.models.spec import ModelSpec
 from retrieval.models.text import text_file
@@ -200,7 +200,7 @@ def skipped_in_index(folder: Path) -> list[SkippedPhoto]:
         return photo_index.photos.skipped()
 
 
-def evaluation_facts(evaluation: Evaluation) -> Facts:
+def evaluation_facts(evaluation: Evaluation | Neighbours) -> Facts:
     """Return the measures of an evaluation, as `evaluated_model` does."""
     measures = evaluated_model(evaluation)
     return Facts(measures, {name: "too few pictures" if value is None else value for name, value in measures.items()})
