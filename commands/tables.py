@@ -102,17 +102,17 @@ def format_detections(photos: Iterable["DetectedPhoto"], format: str, *, style: 
 
 
 def _name_rows(photo: Classification, style: Style) -> list[tuple[str, str]]:
-    """Terms that are no class come first. A class of a group that has another term, or none, is marked as unsure."""
-    terms = photo.terms or ()
-    classes = {(found.label, found.group) for found in photo.predictions}
-    sure = {term.group for term in terms if (term.label, term.group) in classes}
-    rows = [_name_row(term) for term in terms if term.group not in sure]
-    if photo.terms == () and all(found.group != OWN_GROUP for found in photo.predictions):
-        rows.append((f"{'-':>6}", style.note("unsure")))
-    for found in photo.predictions:
-        doubted = photo.terms is not None and found.group not in (*sure, OWN_GROUP)
-        rows.append(_name_row(found, "?" if doubted else ""))
-    return rows
+    """Labels of the user's own, then terms, then other classes; of a group whose term is none of these, with a "?"."""
+    own = [found for found in photo.predictions if found.group == OWN_GROUP]
+    classes = [found for found in photo.predictions if found.group != OWN_GROUP]
+    rows = [_name_row(found) for found in (*own, *(photo.terms or ()))]
+    if not rows and photo.terms is not None:
+        rows = [(f"{'-':>6}", style.note("unsure"))]
+    told = {(term.label, term.group) for term in photo.terms or ()}
+    sure = {found.group for found in classes if (found.label, found.group) in told}
+    doubted = {found.group for found in classes} - sure if photo.terms is not None else set()
+    others = [found for found in classes if (found.label, found.group) not in told]
+    return rows + [_name_row(found, "?" if found.group in doubted else "") for found in others]
 
 
 def _name_row(found: Prediction, mark: str = "") -> tuple[str, str]:

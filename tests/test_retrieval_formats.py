@@ -149,7 +149,14 @@ def test_a_term_comes_before_the_classes_that_are_unsure() -> None:
     assert table(classes, None) == [line.replace("?", "") for line in unsure]
     # What is sure is told once, and what comes after it is no doubt about it.
     assert table((kitchen, *classes[::2]), (kitchen,)) == ["   75.0%  kitchen (scenes)", unsure[0], unsure[2]]
-    assert table((kitchen, *classes[::2]), (kitchen, cat))[0] == "   61.0%  cat (objects)"
+    assert table((kitchen, *classes[::2]), (kitchen, cat))[:2] == [
+        "   75.0%  kitchen (scenes)",
+        "   61.0%  cat (objects)",
+    ]
+    assert table(classes[:1], (kitchen, replace(classes[0], probability=0.7))) == [
+        "   75.0%  kitchen (scenes)",
+        "   70.0%  tabby (objects)",
+    ]
     own = Prediction("Rex", None, 0.9, OWN_GROUP)
     assert table((own, *classes), ()) == ["   90.0%  Rex (own)", *unsure]
 
