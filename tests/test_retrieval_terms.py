@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index.records import Prediction
 from retrieval.models.spec import ClassGroup, ClassName, ModelSpec
 from retrieval.searching.labels import read_wordnet
 from retrieval.searching.terms import EMPTY, Terms
@@ -68,8 +67,9 @@ def test_each_group_answers_for_itself() -> None:
     terms = Terms(spec)
     shares = np.array([0.3, 0.3, 0, 0, 0.4, 0, 0, 0, 0, 0.2, 0.8], np.float32)
     beach, cat = terms.likely(shares)
-    assert (beach, cat.label) == (Prediction("beach", None, pytest.approx(0.8), "scenes"), "domestic cat")
-    assert cat.group == "objects"
+    assert (beach.label, beach.id, beach.group) == ("beach", None, "scenes")
+    assert (cat.label, cat.id, cat.group) == ("domestic cat", "n02121808", "objects")
+    assert [beach.probability, cat.probability] == pytest.approx([0.8, 0.6])
     assert [term.label for term in terms.likely(shares, threshold=0.7)] == ["carnivore", "beach"]
 
 

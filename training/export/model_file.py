@@ -68,11 +68,15 @@ def write_temperatures(path: Path, temperatures: Sequence[float]) -> None:
     An index of the model stays valid. Raises ModelError for a file that is no model of ours, or where there is not one
     above 0 for each group, and ExportError; then the file stays as it was.
     """
-    Model.load(path, device="cpu", fast_start=True)
+    Model.load(path, device="cpu", fast_start=True)  # its error says what is wrong with a file that is no model
     model = onnx.load(path)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     metadata[f"{KEY_PREFIX}temperatures"] = json.dumps(list(temperatures))
-    write_proven(model, metadata, path, prove=lambda file: Model.load(file, device="cpu", fast_start=True))
+
+    def prove(file: Path) -> None:
+        Model.load(file, device="cpu", fast_start=True)
+
+    write_proven(model, metadata, path, prove=prove)
 
 
 def write_proven(model: onnx.ModelProto, metadata: dict[str, str], out: Path, *, prove: Callable[[Path], None]) -> None:
