@@ -82,7 +82,7 @@ def test_a_model_file_keeps_its_temperature_and_its_index(tiny_model: Path, tmp_
     np.testing.assert_array_equal(found.embedding, plain.embedding)
     np.testing.assert_allclose(found.probabilities, tempered(plain.probabilities, 3.0))
     assert not np.allclose(found.probabilities, plain.probabilities)
-    np.testing.assert_array_equal(after.run(pixels, at_temperature=False).probabilities, plain.probabilities)
+    np.testing.assert_array_equal(after.run_uncalibrated(pixels).probabilities, plain.probabilities)
     write_temperatures(copy, [1.0])  # again, over the one before
     np.testing.assert_array_equal(Model.load(copy, device="cpu").run(pixels).probabilities, plain.probabilities)
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,15 +158,16 @@ class Model:
             return squash(image, size=self.spec.crop)
         return resize_and_crop(image, resize=self.spec.resize, crop=self.spec.crop)
 
-    def run(self, pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], *, at_temperature: bool = True) -> Outputs:
-        """Return all outputs for n prepared pictures, as one array (n, crop, crop, 3) or one each.
+    def run(self, pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> Outputs:
+        """Return all outputs for n prepared pictures, as one array (n, crop, crop, 3) or one each."""
+        found = self.run_uncalibrated(pixels)
+        return replace(found, probabilities=calibrated(found.probabilities, self.spec))
 
-        Without `at_temperature` the probabilities are the network's own, at temperature 1.
-        """
+    def run_uncalibrated(self, pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> Outputs:
+        """As `run`, with the network's own probabilities, which are those at temperature 1."""
         names = ["fc7", "embedding", *(["probabilities"] if self.spec.classes else [])]
         fc7, embedding, *rest = self._session.run(names, {"pixels": np.ascontiguousarray(pixels)})
-        probabilities = rest[0] if rest else np.empty((len(fc7), 0), np.float32)
-        return Outputs(calibrated(probabilities, self.spec) if at_temperature else probabilities, fc7, embedding)
+        return Outputs(rest[0] if rest else np.empty((len(fc7), 0), np.float32), fc7, embedding)
 
     def embed(self, images: Sequence["Image"]) -> NDArray[np.float32]:
         """Return the embeddings (n, dim) of pictures, each of unit length."""
