@@ -158,7 +158,10 @@ def found_photo(found: "SearchResult | Result", *, labelled: bool = False) -> Re
 
 
 def indexed_photo(file: IndexedFile) -> Record:
-    """Return {"id", "path", "width", "height", "bytes", "modified"}, as they were when the photo was indexed."""
+    """Return {"id", "path", "width", "height", "bytes", "modified", "taken"}, as when the photo was indexed.
+
+    "taken" is by the clock of the camera, null where its file does not say so.
+    """
     return {
         "id": file.id,
         "path": str(file.path),
@@ -166,6 +169,7 @@ def indexed_photo(file: IndexedFile) -> Record:
         "height": file.height,
         "bytes": file.stamp.size,
         "modified": local_time(file.stamp.mtime_ns).isoformat(timespec="seconds"),
+        "taken": None if file.taken is None else file.taken.isoformat(timespec="seconds"),
     }
 
 
