@@ -202,17 +202,7 @@ class Index:
         """
         with open_for_model(self._folder, self._model) as index:
             reports = index_folders(index, self._model, [Path(folder) for folder in folders], progress=progress)
-        names = ("new", "changed", "moved", "copied", "removed", "unchanged")
-        return [
-            FolderChanges(
-                report.folder,
-                **{name: getattr(report.counts, name) if report.counts else 0 for name in names},
-                skipped=report.skipped,
-                incomplete=report.incomplete,
-                unread=report.unread,
-            )
-            for report in reports
-        ]
+        return [FolderChanges.of(report) for report in reports]
 
     def search(
         self,

@@ -17,6 +17,7 @@ from index.errors import MissingPackageError, OptionError, UserError
 
 if TYPE_CHECKING:
     import uvicorn
+    from fastapi import FastAPI
 
 GRACE = 30
 """Seconds that requests have to end when the server does."""
@@ -96,13 +97,13 @@ def serve_command(
             timeout_graceful_shutdown=GRACE,
             lifespan="on",
         )
-        server = _server(config, f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        server = _server(app, config, f"http://{f'[{host}]' if ':' in host else host}:{port}")
         server.run(sockets=[listening])
     if (failure := app.state.failure) is not None:
         raise failure
 
 
-def _server(config: "uvicorn.Config", address: str) -> "uvicorn.Server":
+def _server(app: "FastAPI", config: "uvicorn.Config", address: str) -> "uvicorn.Server":
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -114,6 +115,12 @@ def _server(config: "uvicorn.Config", address: str) -> "uvicorn.Server":
                 logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
                 write([f"The collection is at {address} (Ctrl-C ends)\n"])
                 sys.stdout.flush()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # Whoever watches a run would be waited for.
+            if (indexing := getattr(app.state, "indexing", None)) is not None:
+                await indexing.close()
+            await super().shutdown(sockets)
 
     return Server(config)
 

@@ -36,7 +36,7 @@ def exif_of(text: str) -> bytes:
 
 def photo(path: Path, text: str | None = "2019:07:14 12:33:01", colour: str = "red") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (64, 48), colour).save(path, **({} if text is None else {"exif": exif_of(text)}))
+    Image.new("RGB", (64, 48), colour).save(path, exif=b"" if text is None else exif_of(text))
     return path
 
 

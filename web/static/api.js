@@ -14,14 +14,12 @@ export async function ask(path, body) {
   return answer;
 }
 
-export function search({ like = [], unlike = [], label = "", folder = "", region = "", file = null, k = 60 }) {
+export function search({ like = [], unlike = [], label = "", text = "", folder = "", since = "", until = "", region = "", files = [], k = 60 }) {
   const form = new FormData();
   for (const id of like) form.append("ids", id);
   for (const id of unlike) form.append("unlike", id);
-  if (label) form.append("label", label);
-  if (folder) form.append("folder", folder);
-  if (region) form.append("region", region);
-  if (file) form.append("photo", file, file.name || "photo");
+  for (const [name, value] of Object.entries({ label, text, folder, since, until, region })) if (value) form.append(name, value);
+  for (const file of files) form.append("photo", file, file.name || "photo");
   form.append("k", k);
   form.append("collapse", "true");
   return ask("/api/search", form);
@@ -42,7 +40,7 @@ export const nameOf = (path) => path.split("/").pop();
 export function names(predictions) {
   return element("ul", { className: "names" }, ...predictions.map((found) =>
     element("li", {},
-      element("a", { href: `/?label=${encodeURIComponent(found.label)}`, textContent: found.label }),
+      element("a", { href: `/?label=${encodeURIComponent(found.label)}`, textContent: found.label + (found.group === "own" ? " (own)" : "") }),
       element("meter", { min: 0, max: 1, value: found.probability, "aria-label": `probability of ${found.label}` }),
       element("span", { textContent: `${(100 * found.probability).toFixed(0)} %` }))));
 }

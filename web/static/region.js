@@ -40,6 +40,15 @@ export function drawable(canvas, done) {
   return { clear: () => box.remove() };
 }
 
+// The same by numbers, for those who use no pointer.
+export function byNumbers(form, done) {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const said = new FormData(form);
+    done(["x", "y", "w", "h"].map((name) => said.get(name)).join(","));
+  });
+}
+
 // In pixels of a picture, from shares of its sides.
 export function pixels({ x, y, width, height }, wide, high) {
   const left = Math.min(Math.floor(x * wide), wide - 1), top = Math.min(Math.floor(y * high), high - 1);
