@@ -42,8 +42,8 @@ class Run:
     """A run, or how it ended: photos `done` of the `total` that are new or changed, what was done in each folder.
 
     `after` is the highest id of a photo before it: photos of larger ids are new since. `changes` are as
-    `FolderChanges`, with at most MOST_SKIPPED of the skipped photos, and more: "skipped_count" of all, "still_skipped" of
-    those that have not changed since they were skipped before, and "seen", whether the folder could be searched.
+    `FolderChanges`, with at most MOST_SKIPPED skipped photos, and more: "skipped_count" of all, "still_skipped" of
+    what has not changed since it was skipped before, and "seen", whether the folder could be searched.
     """
 
     number: int

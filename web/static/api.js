@@ -10,9 +10,11 @@ export async function ask(path, body) {
     throw new Error("The server cannot be reached.");
   }
   const answer = await reply.json().catch(() => ({ error: `the server answered with status ${reply.status}` }));
-  if (!reply.ok) throw new Error(answer.error[0].toUpperCase() + answer.error.slice(1) + ".");
+  if (!reply.ok) throw new Error(sentence(answer.error));
   return answer;
 }
+
+export const sentence = (text) => text && text[0].toUpperCase() + text.slice(1).replace(/\.?$/, ".");
 
 export function search({ like = [], unlike = [], label = "", text = "", folder = "", since = "", until = "", region = "", files = [], k = 60 }) {
   const form = new FormData();

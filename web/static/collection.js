@@ -91,7 +91,7 @@ async function show() {
   k = 60;
   at("label").value = state.label || state.text;
   for (const name of ["since", "until"]) at(name).value = state[name];
-  if (state.since || state.until) at("dates").open = true;
+  if (state.since || state.until) dates(true);
   if (at("folder")) at("folder").value = state.folder;
   document.title = `${state.label || state.text || (asks() ? "Look-alikes" : "Photos")} · fc7`;
   say("Looking …");
@@ -140,10 +140,11 @@ async function upload(mine) {
   const { files } = state;
   const one = files.length === 1;
   at("upload").hidden = !files.length;
-  at("one").hidden = at("draw").hidden = !one || state.like.length > 0 || state.text !== "";
+  at("draw").hidden = !one || state.like.length > 0 || state.text !== "";
   at("one").hidden = at("what").hidden = at("names").hidden = !one;
   at("several").hidden = one;
   draw(false);
+  if (one) drawing.mark(state.region);
   if (!files.length || files === given) return;
   given = files;
   for (const image of at("upload").querySelectorAll("img")) URL.revokeObjectURL(image.src);
@@ -175,7 +176,7 @@ function take(files) {
   const together = [...(adding ? state.files : []), ...pictures];
   if (!pictures.length) say("That is no picture.", true);
   else if (together.length > TOGETHER) say(`More than ${TOGETHER} photos are not taken together.`, true);
-  else go(adding ? {} : { like: [], unlike: [], label: "", text: "", after: 0 }, { files: together });
+  else go(adding ? {} : { like: [], unlike: [], label: "", text: "" }, { files: together });
   adding = false;
 }
 
@@ -192,7 +193,6 @@ function draw(on) {
     const said = state.region ? state.region.split(",") : [0, 0, width, height];
     ["x", "y", "w", "h"].forEach((name, number) => { at("region").elements[name].value = said[number]; });
   }
-  if (!on && !state.region) drawing.clear();
 }
 
 // Labels are those of the model and the user's own; with a text half all other words are looked for as such.
@@ -204,8 +204,13 @@ async function labels() {
 async function submit() {
   const said = at("label").value.trim();
   const named = !words || (await labels()).some((label) => label.toLowerCase() === said.toLowerCase());
-  const dates = { since: at("since").value, until: at("until").value };
-  go({ label: named ? said : "", text: named ? "" : said, folder: at("folder")?.value ?? "", after: 0, ...dates });
+  const when = { since: at("since").value, until: at("until").value };
+  go({ label: named ? said : "", text: named ? "" : said, folder: at("folder")?.value ?? "", ...when });
+}
+
+function dates(on) {
+  at("dates").hidden = !on;
+  at("when").setAttribute("aria-expanded", on);
 }
 
 at("draw").addEventListener("click", () => draw(at("draw").getAttribute("aria-expanded") !== "true"));
@@ -214,7 +219,10 @@ at("add").addEventListener("click", () => { adding = true; at("file").click(); }
 at("file").addEventListener("cancel", () => { adding = false; });
 at("file").addEventListener("change", () => { take([...at("file").files]); at("file").value = ""; });
 at("ask").addEventListener("submit", (event) => { event.preventDefault(); submit(); });
-for (const name of ["folder", "since", "until"]) at(name)?.addEventListener("change", submit);
+at("folder")?.addEventListener("change", submit);
+// While a year is typed, each of its digits is one.
+for (const name of ["since", "until"]) at(name).addEventListener("change", () => at(name).validity.valid && submit());
+at("when").addEventListener("click", () => dates(at("dates").hidden));
 addEventListener("paste", (event) => event.clipboardData.files.length && take(event.clipboardData.files));
 addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
 addEventListener("dragleave", (event) => event.relatedTarget === null && document.body.classList.remove("dropping"));

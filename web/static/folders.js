@@ -1,10 +1,10 @@
 // The indexed folders, brought up to date while the page shows how far that is.
 
-import { ask, element } from "./api.js";
+import { ask, element, sentence } from "./api.js";
 
 const at = (id) => document.getElementById(id);
 const COUNTS = ["new", "changed", "moved", "copied", "removed", "unchanged"];
-let folders = [], source = null;
+let folders = [], source = null, begun = null; // the folder whose button was pressed
 
 const say = (text, wrong = false) => {
   at("status").textContent = text;
@@ -61,7 +61,7 @@ function show(run) {
     return say(run.doing || (run.total ? `${run.done.toLocaleString()} of ${run.total.toLocaleString()} photos` : "Looking for new and changed photos …"));
   }
   const sum = (name) => run.changes.reduce((total, changes) => total + changes[name], 0);
-  if (run.state === "failed") return say(`${run.error[0].toUpperCase()}${run.error.slice(1)}. ${run.hint}`, true);
+  if (run.state === "failed") return say(`${sentence(run.error)} ${sentence(run.hint)}`, true);
   if (run.state === "stopped") return say("Stopped. What was read stays; the next run continues from there.");
   const news = sum("new") + sum("copied");
   at("added").hidden = !news;
@@ -73,15 +73,15 @@ function show(run) {
 async function load() {
   const state = await ask("/api/indexing");
   folders = state.folders;
-  const focused = [...at("folders").querySelectorAll("button")].indexOf(document.activeElement);
+  const stopping = document.activeElement === at("stop");
   at("folders").replaceChildren(...folders.map((folder) => card(folder, state.run)));
-  if (focused >= 0) at("folders").querySelectorAll("button")[focused]?.focus();
   at("skipped").hidden = !state.skipped_count;
   at("skipped").firstElementChild.textContent = `${many(state.skipped_count, "photo")} cannot be read, and ${state.skipped_count === 1 ? "is" : "are"} not in the index`;
   at("skipped").lastElementChild.replaceChildren(...reasons(state.skipped));
   at("all").hidden = !folders.length;
   show(state.run);
   if (state.run?.state === "running") watch();
+  else if (stopping) (at("folders").querySelectorAll("button")[folders.findIndex(({ id }) => id === begun)] ?? at("all")).focus();
 }
 
 function watch() {
@@ -89,8 +89,7 @@ function watch() {
   source = new EventSource("/api/indexing/events");
   source.addEventListener("message", ({ data }) => {
     const run = JSON.parse(data);
-    show(run);
-    if (run?.state === "running") return;
+    if (run?.state === "running") return show(run);
     source.close();
     load().catch((error) => say(error.message, true));
   });
@@ -100,7 +99,8 @@ function watch() {
 async function start(ids) {
   try {
     show(await ask("/api/indexing", JSON.stringify(ids ? { ids } : {})));
-    if (ids === undefined) at("stop").focus();
+    begun = ids?.[0];
+    at("stop").focus();
     watch();
   } catch (error) {
     say(error.message, true);
@@ -110,8 +110,7 @@ async function start(ids) {
 at("all").addEventListener("click", () => start());
 at("stop").addEventListener("click", async () => {
   try {
-    show((await ask("/api/indexing/stop", "")).run);
-    at("all").focus();
+    await ask("/api/indexing/stop", "");
   } catch (error) {
     say(error.message, true);
   }
