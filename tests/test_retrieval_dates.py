@@ -19,9 +19,9 @@ from told import told
 from index.catalog.schema import MIGRATIONS, VERSION_10
 from index.errors import OptionError, PhotoError
 from index.photo_index import PhotoIndex
+from retrieval.indexing.dates import taken
 from retrieval.photos.camera_facts import camera_facts
 from retrieval.photos.decode import load_photo
-from retrieval.photos.exif import taken
 from retrieval.searching.dates import first_moment, moment_after
 
 MOMENT = datetime(2019, 7, 14, 12, 33, 1)

@@ -1,22 +1,16 @@
 """The EXIF block of a photo (CIPA DC-008, EXIF 2.32), read without decoding the picture, and the date in it."""
 
-import os
 import re
 from datetime import datetime
 from io import BytesIO
-from pathlib import Path
 
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
-from index.errors import PhotoError
-from retrieval.photos.files import file_error_reason, read_photo
 from retrieval.photos.formats import HEIF, RAW, photo_format
 
 _MOMENT = re.compile(r"(\d{4})[:/.-](\d\d)[:/.-](\d\d)[ T](\d\d):(\d\d):(\d\d)")
 _ORDERS = {b"II": b"II*\0", b"MM": b"MM\0*"}
-_BEGINNING = 256 << 10
-"""Bytes of a JPEG in which its EXIF block lies: a segment of at most 64 KiB, among the first."""
 
 
 def read_exif(data: bytes) -> Image.Exif | None:
@@ -55,12 +49,6 @@ def moment_of(exif: Image.Exif | None) -> datetime | None:
         return None
 
 
-def taken(path: Path) -> datetime | None:
-    """Return when the photo in a file was taken, as `moment_of`. Raises PhotoError."""
-    data = _beginning(path)
-    return moment_of(read_exif(data if photo_format(data) == "JPEG" else read_photo(path)))
-
-
 def _of_tiff(data: bytes) -> Image.Exif | None:
     """Read the block of a TIFF, or of a camera RAW that is built as one."""
     if data[:2] not in _ORDERS:
@@ -68,14 +56,3 @@ def _of_tiff(data: bytes) -> Image.Exif | None:
     exif = Image.Exif()
     exif.load(_ORDERS[data[:2]] + data[4:])  # of Olympus and Panasonic the first bytes are their own
     return exif
-
-
-def _beginning(path: Path) -> bytes:
-    try:
-        # As `read_photo`: opening a FIFO or a device would wait.
-        if not os.path.isfile(path):
-            raise PhotoError("not a regular file")
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            return file.read(_BEGINNING)
-    except OSError as error:
-        raise PhotoError(file_error_reason(error)) from error
