@@ -98,6 +98,13 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
+async def end_runs(app: FastAPI) -> None:
+    """End what reads photos now, and with it the answers to those who watch, which never end by themselves."""
+    indexing: Indexing | None = getattr(app.state, "indexing", None)
+    if indexing is not None:
+        await indexing.close()
+
+
 async def _user_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, UserError)
     status = next((status for kind, status in STATUSES if isinstance(error, kind)), 400)
