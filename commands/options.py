@@ -178,6 +178,7 @@ def query_options(command: Command) -> Command:
         "before",
         metavar="DATE",
         callback=_moment,
+        envvar="FC7_SEARCH_UNTIL",
         help="Only photos taken then or earlier, all of that time.",
     )
     @top_option(10, "results for each photo")
