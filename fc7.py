@@ -46,6 +46,7 @@ from retrieval.photos.decode import upright
 from retrieval.photos.scan import expand_paths
 from retrieval.pipeline.executor import Concurrency, run_in_batches
 from retrieval.pipeline.memory import decode_within_budget
+from retrieval.searching.dates import first_moment, moment_after
 from retrieval.searching.query import embed_query_texts
 from retrieval.searching.search import Query, search_index
 from retrieval.searching.terms import Terms
@@ -208,17 +209,7 @@ class Index:
         """
         with open_for_model(self._folder, self._model) as index:
             reports = index_folders(index, self._model, [Path(folder) for folder in folders], progress=progress)
-        names = ("new", "changed", "moved", "copied", "removed", "unchanged")
-        return [
-            FolderChanges(
-                report.folder,
-                **{name: getattr(report.counts, name) if report.counts else 0 for name in names},
-                skipped=report.skipped,
-                incomplete=report.incomplete,
-                unread=report.unread,
-            )
-            for report in reports
-        ]
+        return [FolderChanges.of(report) for report in reports]
 
     def search(
         self,
@@ -228,16 +219,19 @@ class Index:
         label: str | Sequence[str] = (),
         k: int = 10,
         within: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        since: str | None = None,
+        until: str | None = None,
         min_score: float | None = None,
         collapse: bool = False,
     ) -> list[Result]:
         """Return the k photos that look most like `photo`, or show most probably what `label` says, best first.
 
         `text` are words to look for, if the model has a text half, with a photo the mean of both. With labels as well,
-        only photos with one of them; `within` leaves only photos below one of these folders. With `collapse` there is
-        one result for files of the same bytes, and not `photo` itself; without it they are marked by `copy_of` and
-        `is_query`. Raises Error for a photo that cannot be read, a label that means nothing, a folder that is not
-        indexed, words without a text half.
+        only photos with one of them; `within` leaves only photos below one of these folders, `since` and `until`
+        only those that a camera dated in that time: "2019-07" is all of the month. With `collapse` there is one result
+        for files of the same bytes, and not `photo` itself; without it they are marked by `copy_of` and `is_query`.
+        Raises Error for a photo that cannot be read, a label that means nothing, a folder that is not indexed, what is
+        no date, words without a text half.
         """
         labels = (label,) if isinstance(label, str) else tuple(label)
         if photo is None and text is None and not labels:
@@ -253,6 +247,8 @@ class Index:
             average=photo is not None and text is not None,
             labels=labels,
             within=tuple(Path(folder) for folder in folders),
+            since=None if since is None else first_moment(since),
+            before=None if until is None else moment_after(until),
             top=k,
             min_score=min_score,
             collapse=collapse,

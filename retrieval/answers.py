@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from retrieval.evaluation.evaluate import Evaluation, Neighbours
     from retrieval.evaluation.speed import Measured, Speed
     from retrieval.indexing.check import CheckReport
+    from retrieval.indexing.index_folders import FolderReport
     from retrieval.models.cost import ModelCost
     from retrieval.searching.search import Answer
 
 Record = Mapping[str, Any]
+_CHANGES = ("new", "changed", "moved", "copied", "removed", "unchanged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +103,20 @@ class FolderChanges:
     incomplete: tuple[IncompletePhoto, ...] = ()
     unread: Mapping[str, int] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, report: "FolderReport") -> "FolderChanges":
+        """Return what a report on a folder says."""
+        return cls(
+            report.folder,
+            **{name: getattr(report.counts, name) if report.counts else 0 for name in _CHANGES},
+            skipped=report.skipped,
+            incomplete=report.incomplete,
+            unread=report.unread,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        counts = {name: getattr(self, name) for name in ("new", "changed", "moved", "copied", "removed", "unchanged")}
+        counts = {name: getattr(self, name) for name in _CHANGES}
         return {
             "folder": str(self.folder),
             **counts,
@@ -169,7 +182,10 @@ def found_photo(found: "SearchResult | Result", *, labelled: bool = False) -> Re
 
 
 def indexed_photo(file: IndexedFile) -> Record:
-    """Return {"id", "path", "width", "height", "bytes", "modified"}, as they were when the photo was indexed."""
+    """Return {"id", "path", "width", "height", "bytes", "modified", "taken"}, as when the photo was indexed.
+
+    "taken" is by the clock of the camera, null where its file does not say so.
+    """
     return {
         "id": file.id,
         "path": str(file.path),
@@ -177,6 +193,7 @@ def indexed_photo(file: IndexedFile) -> Record:
         "height": file.height,
         "bytes": file.stamp.size,
         "modified": local_time(file.stamp.mtime_ns).isoformat(timespec="seconds"),
+        "taken": None if file.taken is None else file.taken.isoformat(timespec="seconds"),
     }
 
 
