@@ -25,6 +25,9 @@ class SearchablePhotos(Protocol):
     def count_contents(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Count the photos that can be found whose files had this content, for each hash."""
 
+    def count_undated(self) -> int:
+        """Count the photos of which nobody has looked yet when they were taken: an older fc7 indexed them."""
+
     def random_paths(self, count: int, random: Random) -> list[Path]:
         """Draw the paths of at most `count` photos that have an embedding."""
 

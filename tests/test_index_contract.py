@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from random import Random
 from typing import Protocol
@@ -16,7 +17,7 @@ from milvus_samples import lite, opened
 from numpy.typing import NDArray
 from photo_samples import DIM, SampleFile, embed, hash_of, open_for_writing
 
-from index.catalog.rows import pack_embedding, unpack_embeddings
+from index.catalog.rows import pack_embedding, pack_taken, unpack_embeddings
 from index.catalog.selection import Selection
 from index.errors import ModelMismatchError, OptionError, PhotoIndexError
 from index.milvus.milvus_index import MilvusIndex
@@ -34,6 +35,7 @@ PATHS.append(b'b/"%_\\\n\xff.jpg')
 FOLDERS = [Path(name) for name in ("/", "/photos", "/photos/a", "/photos/b", "/photos/c'")]
 CONTENTS = [b"content %d" % number for number in range(5)]  # few, so that there are copies, which are equally near
 CLASSES = ("n01", "n02", "own name")
+TIMES = [datetime(2024, 1, 1, 12, number) for number in range(11)]
 Files = Mapping[bytes, SampleFile]
 
 files = st.dictionaries(
@@ -49,8 +51,8 @@ selections = st.builds(
     st.lists(st.sampled_from(FOLDERS[:2]), max_size=2).map(tuple),
     st.lists(st.sampled_from(CLASSES), max_size=2, unique=True).map(tuple),
     st.sampled_from([0.0, 0.2, 0.5]),
-    st.none() | st.integers(1, 10),
-    st.none() | st.integers(1, 10),
+    st.none() | st.integers(1, 10).map(lambda number: TIMES[number]),
+    st.none() | st.integers(1, 10).map(lambda number: TIMES[number]),
 )
 steps = st.lists(st.tuples(files, selections, st.integers(1, 9), st.none() | st.floats(-1, 1)), min_size=1, max_size=3)
 
@@ -59,6 +61,12 @@ class Store(Protocol):
     """What is tested: `become` makes it hold these files, and returns it opened for searching."""
 
     def become(self, files: Files) -> SearchableIndex: ...
+
+
+def taken_of(file: SampleFile) -> datetime | None:
+    """When it was taken; of some it is not known."""
+    number = CONTENTS.index(file.content)
+    return TIMES[2 * number] if number % 3 else None
 
 
 def labels_of(content: bytes) -> tuple[Prediction, ...]:
@@ -89,7 +97,16 @@ class LocalStore:
             sync = index.begin_sync(ROOT, {path: file.stamp for path, file in files.items()})
             sync.add(
                 [
-                    NewPhoto(path, file.stamp, hash_of(content), 4, 3, embed(content), labels_of(content))
+                    NewPhoto(
+                        path,
+                        file.stamp,
+                        hash_of(content),
+                        4,
+                        3,
+                        embed(content),
+                        labels_of(content),
+                        taken=taken_of(file),
+                    )
                     for path in sync.to_read
                     for file, content in [(files[path], files[path].content)]
                     if not sync.resolve(path, file.stamp, hash_of(content))
@@ -138,7 +155,17 @@ class MilvusStore:
     def photo(self, id: int, path: bytes, file: SampleFile) -> RemotePhoto:
         classes = {label.id or label.label: label.probability for label in labels_of(file.content)}
         place = os.path.join(os.fsencode(ROOT), path)
-        return RemotePhoto(id, place, file.stamp, hash_of(file.content), 4, 3, classes, stored(file.content))
+        return RemotePhoto(
+            id,
+            place,
+            file.stamp,
+            hash_of(file.content),
+            4,
+            3,
+            classes,
+            stored(file.content),
+            pack_taken(taken_of(file)),
+        )
 
 
 @pytest.fixture(scope="module", params=["local", "milvus", "pushed-HNSW", "pushed-Flat"])
@@ -192,9 +219,10 @@ def probability(file: SampleFile, among: Selection) -> float | None:
 def is_selected(path: bytes, file: SampleFile, among: Selection) -> bool:
     if among.folders and not any(full(path).is_relative_to(folder) for folder in among.folders):
         return False
-    if among.modified_from is not None and file.mtime_ns < among.modified_from:
+    taken = taken_of(file)
+    if (among.since or among.before) and taken is None:
         return False
-    if among.modified_before is not None and file.mtime_ns >= among.modified_before:
+    if taken is not None and ((among.since and taken < among.since) or (among.before and taken >= among.before)):
         return False
     share = probability(file, among)
     return not among.classes or (share is not None and share >= among.min_probability)
@@ -269,7 +297,7 @@ def test_milvus_alone_refuses(tmp_path: Path) -> None:
     place = lite(tmp_path)
     with opened(place, DIM) as collection:
         with pytest.raises(ValueError, match=f"{DIM} values"):
-            collection.upsert([MilvusStore(place).photo(0, b"x.jpg", SampleFile(b"x"))])
+            collection.upsert([MilvusStore(place).photo(0, b"x.jpg", SampleFile(CONTENTS[0]))])
         with pytest.raises(ModelMismatchError, match="another model, sample"):
             MilvusIndex.open(place, fingerprint="other")
         with closing(MilvusIndex.open(place)) as index:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from milvus_samples import lite, opened
 
+from index.catalog.rows import pack_taken
 from index.catalog.selection import Selection
 from index.milvus.collection import MilvusCollection
 from index.milvus.filters import PATH, at_or_below, at_path, decoded_path, encoded, selected
@@ -37,8 +39,13 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusColle
 
 
 def photo(id: int, path: bytes, classes: Mapping[str, float], time: int) -> RemotePhoto:
-    stamp = FileStamp(1, time)
-    return RemotePhoto(id, path, stamp, b"\x01", 1, 1, classes, np.array([1, 0], np.float32))
+    taken = pack_taken(moment(time))
+    return RemotePhoto(id, path, FileStamp(1, 1), b"\x01", 1, 1, classes, np.array([1, 0], np.float32), taken)
+
+
+def moment(time: int | None) -> datetime | None:
+    """Return a time, and for 0 none."""
+    return datetime(2024, 1, time) if time else None
 
 
 def is_below(path: bytes, folder: bytes) -> bool:
@@ -55,10 +62,10 @@ def test_encoded_bytes_come_back_and_can_end_no_string(name: bytes) -> None:
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.lists(st.tuples(paths, st.dictionaries(names, st.floats(0, 1), max_size=3), st.integers(-5, 5)), max_size=8),
+    st.lists(st.tuples(paths, st.dictionaries(names, st.floats(0, 1), max_size=3), st.integers(0, 9)), max_size=8),
     st.lists(paths, max_size=2),
     st.lists(names, max_size=2),
-    st.tuples(st.none() | st.integers(-5, 5), st.none() | st.integers(-5, 5)),
+    st.tuples(st.none() | st.integers(1, 9), st.none() | st.integers(1, 9)),
     st.data(),
 )
 def test_what_is_selected_is_what_python_selects(
@@ -79,16 +86,17 @@ def test_what_is_selected_is_what_python_selects(
     selection = Selection(
         tuple(Path(os.fsdecode(folder)) for folder in folders),
         tuple(classes),
-        modified_from=times[0],
-        modified_before=times[1],
+        since=moment(times[0]),
+        before=moment(times[1]),
     )
 
     def is_selected(one: RemotePhoto) -> bool:
         # A Path drops what says nothing, as a second slash.
         inside = not folders or any(is_below(one.path, os.fsencode(folder)) for folder in selection.folders)
         named = not classes or bool({encoded(name) for name in classes} & {encoded(name) for name in one.classes})
-        late = times[0] is None or one.stamp.mtime_ns >= times[0]
-        return inside and named and late and (times[1] is None or one.stamp.mtime_ns < times[1])
+        day = int(one.taken[8:10] or 0)
+        known = day > 0 or times == (None, None)
+        return inside and named and known and (times[0] or 0) <= day < (times[1] or 32)
 
     expected = [one.id for one in photos if is_selected(one)]
     condition = selected(selection)

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from index.catalog.catalog import Catalog, at_or_below
 from index.catalog.queries import BATCH, WITH_ROOT, absolute_path
-from index.catalog.rows import unpack_embeddings
+from index.catalog.rows import pack_taken, unpack_embeddings
 from index.records import SearchResult
 
 # Rounded, so sums that differ only by rounding are equal.
@@ -25,21 +26,21 @@ PROBABLE = "GROUP BY photo_id HAVING total >= ?"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Photos below any of the `folders` (absolute), with any of the `classes`, modified in a time; without any, all.
+    """Photos below any of the `folders` (absolute) and with any of the `classes`; none of either means all photos.
 
     A class is a WordNet id, or a name where there is none. The stored probabilities of a photo's `classes` must add up
-    to `min_probability`. Times are those of the files, in nanoseconds since 1970.
+    to `min_probability`. With `since` and `before` only photos that are known to be taken then, by the clock of their
+    camera: from the one moment on, and before the other.
     """
 
     folders: tuple[Path, ...] = ()
     classes: tuple[str, ...] = ()
     min_probability: float = 0.0
-    modified_from: int | None = None
-    modified_before: int | None = None
+    since: datetime | None = None
+    before: datetime | None = None
 
     def __bool__(self) -> bool:
-        times = (self.modified_from, self.modified_before)
-        return bool(self.folders or self.classes or times != (None, None))
+        return bool(self.folders or self.classes or self.since or self.before)
 
 
 def selected_vectors(
@@ -53,9 +54,8 @@ def selected_vectors(
 
 def vectors_query(catalog: Catalog, selection: Selection) -> tuple[str, list[Any]]:
     """Make the query for ids and stored embeddings, with its parameters."""
-    sql, values = "SELECT id, embedding FROM photos WHERE embedding IS NOT NULL", list[Any]()
-    if inside := _inside(catalog, selection):
-        sql, values = f"{sql} AND {inside[0]}", inside[1]
+    where, values = conditions(catalog, selection)
+    sql = f"SELECT id, embedding FROM photos WHERE embedding IS NOT NULL{where}"
     if selection.classes:
         sql += f" AND id IN (SELECT photo_id FROM ({LABELLED} {PROBABLE}))"
         values = [*values, json.dumps(selection.classes), selection.min_probability]
@@ -67,8 +67,10 @@ def most_probable(catalog: Catalog, selection: Selection, k: int) -> list[Search
     if k < 1:
         raise ValueError(f"cannot find the best {k}")
     sql, values = LABELLED, list[Any]([json.dumps(selection.classes)])
-    if inside := _inside(catalog, selection):
-        sql, values = f"{sql} AND photo_id IN (SELECT id FROM photos WHERE {inside[0]})", values + inside[1]
+    where, wanted = conditions(catalog, selection)
+    if where:
+        sql = f"{sql} AND photo_id IN (SELECT id FROM photos WHERE embedding IS NOT NULL{where})"
+        values += wanted
     sql, values = f"{sql} {PROBABLE} ORDER BY 2 DESC", [*values, selection.min_probability]
     best: list[tuple[int, float]] = []
     for rows in catalog.batches(sql, values, size=min(k + 1, BATCH)):
@@ -85,18 +87,21 @@ def most_probable(catalog: Catalog, selection: Selection, k: int) -> list[Search
     return sorted(results, key=lambda result: (-result.score, result.path))[:k]
 
 
-def _inside(catalog: Catalog, selection: Selection) -> tuple[str, list[Any]] | None:
-    """Make the condition for photos below any of the folders and of the time; None where all are."""
-    conditions, values = list[str](), list[Any]()
+def conditions(catalog: Catalog, selection: Selection) -> tuple[str, list[Any]]:
+    """Make the conditions, each after an AND, for photos below the folders and of the time of a selection."""
+    sql, values = "", list[Any]()
     if selection.folders:
-        places = [at_or_below(catalog.roots(), os.fsencode(folder)) for folder in selection.folders]
-        conditions.append(f"({' OR '.join(term for term, _ in places)})")
-        values += chain.from_iterable(inside for _, inside in places)
-    for comparison, time in (("mtime_ns >= ?", selection.modified_from), ("mtime_ns < ?", selection.modified_before)):
-        if time is not None:
-            conditions.append(comparison)
-            values.append(time)
-    return (" AND ".join(conditions), values) if conditions else None
+        places = (at_or_below(catalog.roots(), os.fsencode(folder)) for folder in selection.folders)
+        terms, inside = zip(*places, strict=True)
+        sql, values = f" AND ({' OR '.join(terms)})", [*chain.from_iterable(inside)]
+    if selection.since or selection.before:
+        # What says nothing of its time is the empty text, which comes before all others.
+        sql += " AND taken >= ?"
+        values.append(pack_taken(selection.since) or "0")
+    if selection.before:
+        sql += " AND taken < ?"
+        values.append(pack_taken(selection.before))
+    return sql, values
 
 
 def _files(catalog: Catalog, ids: Sequence[int]) -> dict[int, tuple[Path, bytes | None]]:

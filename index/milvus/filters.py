@@ -9,9 +9,10 @@ import os
 from collections.abc import Sequence
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from index.catalog.rows import pack_taken
 from index.catalog.selection import Selection
 
-ID, PATH, CLASSES, MODIFIED = "id", "path", "classes", "modified"
+ID, PATH, CLASSES, TAKEN = "id", "path", "classes", "taken"
 NAMES = "names"
 """In `classes`: the encoded names of classes. Their probabilities are beside them."""
 STATE_ID = 0
@@ -62,10 +63,11 @@ def selected(selection: Selection | None) -> str:
         terms.append(f"({' or '.join(at_or_below(os.fsencode(folder)) for folder in selection.folders)})")
     if selection and selection.classes:
         terms.append(with_any_class(selection.classes))
-    if selection and selection.modified_from is not None:
-        terms.append(f"{MODIFIED} >= {int(selection.modified_from)}")
-    if selection and selection.modified_before is not None:
-        terms.append(f"{MODIFIED} < {int(selection.modified_before)}")
+    if selection and (selection.since or selection.before):
+        # What says nothing of its time is the empty text, which comes before all others.
+        terms.append(f'{TAKEN} >= "{encoded(pack_taken(selection.since) or "0")}"')
+    if selection and selection.before:
+        terms.append(f'{TAKEN} < "{encoded(pack_taken(selection.before))}"')
     return " and ".join([*terms, PHOTOS] if terms else [])
 
 

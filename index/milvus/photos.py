@@ -61,6 +61,10 @@ class RemotePhotos:
                 counts.update(content for row in rows if (content := hash_in(row)) is not None)
         return dict(counts)
 
+    def count_undated(self) -> int:
+        """Return 0: of a photo without a date, Milvus does not know whether anybody has looked for one."""
+        return 0
+
     def random_paths(self, count: int, random: Random) -> list[Path]:
         """Draw the paths of at most `count` photos; of a large collection, with many removed ones, perhaps fewer."""
         last = self._collection.state.last_id

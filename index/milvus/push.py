@@ -120,7 +120,7 @@ def photos_by_id(catalog: Catalog) -> Iterator[list[RemotePhoto]]:
     while True:
         with catalog.snapshot():
             rows = catalog.rows(
-                "SELECT photos.id, roots.path, photos.path, size, mtime_ns, content_hash, width, height, labels,"
+                "SELECT photos.id, roots.path, photos.path, size, mtime_ns, content_hash, width, height, labels, taken,"
                 f" embedding {WITH_ROOT} WHERE photos.id > ? AND embedding IS NOT NULL ORDER BY photos.id LIMIT ?",
                 (after, PAGE),
             )
@@ -138,8 +138,9 @@ def photos_by_id(catalog: Catalog) -> Iterator[list[RemotePhoto]]:
                 height=height or 0,
                 classes=_classes(labels) | own.get(id, {}),
                 embedding=embedding,
+                taken=taken or "",
             )
-            for (id, root, path, size, mtime_ns, content_hash, width, height, labels, _), embedding in zip(
+            for (id, root, path, size, mtime_ns, content_hash, width, height, labels, taken, _), embedding in zip(
                 rows, embeddings, strict=True
             )
         ]

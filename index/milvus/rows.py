@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import IndexFormatError
-from index.milvus.filters import CLASSES, ID, MODIFIED, NAMES, PATH, decoded_path, encoded
+from index.milvus.filters import CLASSES, ID, NAMES, PATH, TAKEN, decoded_path, encoded
 from index.records import FileStamp
 
 if TYPE_CHECKING:
     from pymilvus import CollectionSchema
 
-EMBEDDING, DIGEST, HASH = "embedding", "digest", "content_hash"
+EMBEDDING, DIGEST, HASH, MODIFIED = "embedding", "digest", "content_hash", "modified"
 PROBABILITIES = "probabilities"
-FILE_COLUMNS = [ID, PATH, "size", MODIFIED, HASH, "width", "height"]
+FILE_COLUMNS = [ID, PATH, "size", MODIFIED, HASH, "width", "height", TAKEN]
 ALL_COLUMNS = [*FILE_COLUMNS, CLASSES, DIGEST, EMBEDDING]
 LONGEST = 65_535
 """Bytes of a text in Milvus, at most; of a path there are 4,096 at most, encoded three times as many."""
@@ -29,7 +29,8 @@ class RemotePhoto:
     """A photo of a collection: what a search and its answer need of the catalogue's row, under the catalogue's id.
 
     `path` is absolute (os.fsencode), `classes` the stored probabilities by class, as in the catalogue's table `labels`,
-    and the embedding (dim,) of unit length.
+    the embedding (dim,)
+    of unit length, and `taken` as `pack_taken` encodes it.
     """
 
     id: int
@@ -40,6 +41,7 @@ class RemotePhoto:
     height: int
     classes: Mapping[str, float]
     embedding: NDArray[np.float32]
+    taken: str = ""
 
     def values(self) -> dict[str, Any]:
         """Pack it as a row of Milvus."""
@@ -52,6 +54,7 @@ class RemotePhoto:
             HASH: (self.content_hash or b"").hex(),
             "width": self.width,
             "height": self.height,
+            TAKEN: encoded(self.taken),
             CLASSES: {NAMES: list(classes), PROBABILITIES: list(classes.values())},
         }
         row[DIGEST] = digest_of(row, self.embedding)
@@ -79,6 +82,7 @@ def unpacked(row: Mapping[str, Any]) -> RemotePhoto:
             height=int(row["height"]),
             classes=classes_in(row),
             embedding=np.asarray(row[EMBEDDING], np.float32),
+            taken=decoded_path(row[TAKEN]).decode("ascii"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise IndexFormatError(f"a row in Milvus is damaged ({error!r})", hint="run `fc7 push` again") from error
@@ -105,6 +109,7 @@ def schema_for(dim: int) -> "CollectionSchema":
     for name in ("size", MODIFIED, "width", "height", DIGEST):
         schema.add_field(name, DataType.INT64)
     schema.add_field(HASH, DataType.VARCHAR, max_length=128)
+    schema.add_field(TAKEN, DataType.VARCHAR, max_length=128)
     schema.add_field(CLASSES, DataType.JSON)
     schema.add_field(EMBEDDING, DataType.FLOAT_VECTOR, dim=dim)
     return schema

@@ -11,8 +11,8 @@ import numpy as np
 
 from index.catalog.catalog import CatalogState
 from index.errors import IndexFormatError, OptionError, PhotoIndexError
-from index.milvus.filters import CLASSES, ID, MODIFIED, NAMES, PATH, STATE_ID, decoded_path, encoded
-from index.milvus.rows import DIGEST, EMBEDDING, HASH, LONGEST, PROBABILITIES
+from index.milvus.filters import CLASSES, ID, NAMES, PATH, STATE_ID, TAKEN, decoded_path, encoded
+from index.milvus.rows import DIGEST, EMBEDDING, HASH, LONGEST, MODIFIED, PROBABILITIES
 
 FORMAT = 1
 METRIC = "IP"
@@ -81,7 +81,7 @@ class CollectionState:
         embedding = np.zeros(self.dim, np.float32)
         embedding[0] = 1
         numbers = dict.fromkeys(("size", MODIFIED, "width", "height", DIGEST), 0)
-        return {ID: STATE_ID, PATH: "", HASH: "", **numbers, CLASSES: held, EMBEDDING: embedding}
+        return {ID: STATE_ID, PATH: "", HASH: "", TAKEN: "", **numbers, CLASSES: held, EMBEDDING: embedding}
 
     @classmethod
     def read(cls, row: dict[str, Any], where: str) -> "CollectionState":
