@@ -33,7 +33,10 @@ def open_index(
             warn(f"Copying the index to {place} is not finished, so photos may be missing.")
         return index
     if consistency is not None:
-        raise OptionError("--consistency is for an index in Milvus; one in a folder always sees all that was written")
+        raise OptionError(
+            "how consistent a search is can be chosen for an index in Milvus; one in a folder always sees all",
+            hint="leave out --consistency",
+        )
     return PhotoIndex.open(place, fingerprint=fingerprint, device=device, warn=warn)
 
 
