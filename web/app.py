@@ -24,6 +24,9 @@ from web.api import PlainJSON, router
 from web.collection import Collection, PhotoUnknownError
 from web.copies import CopySearch
 from web.limits import RateLimit
+from web.map import Maps
+from web.map import pages as map_pages
+from web.map import router as map_router
 from web.metrics import Counting, Metrics
 from web.pages import error_page, static_files, version, wants_page
 from web.pages import router as pages
@@ -59,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
             raise
         app.state.collection = collection
         app.state.copies = CopySearch(settings.index)
+        app.state.maps = Maps(settings.index)
         try:
             yield
         finally:
@@ -72,6 +76,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.rate_limit = RateLimit(settings.uploads_a_minute)
     app.include_router(router)
     app.include_router(pages)
+    app.include_router(map_router)
+    app.include_router(map_pages)
     app.mount("/static", static_files(), name="static")
 
     @app.get("/metrics", include_in_schema=False)

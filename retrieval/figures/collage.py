@@ -133,7 +133,9 @@ div { display: flex; gap: 8px; margin: 0 auto 8px }
 figure { margin: 0; min-width: 0; display: flex; flex-direction: column; justify-content: end }
 a { display: block }
 img { display: block; width: 100%; object-fit: contain }
-figcaption { overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
+figcaption { display: flex; gap: 8px; white-space: nowrap; overflow: hidden }
+span { overflow: hidden; text-overflow: ellipsis }
+span:empty { display: none }
 small { color: var(--grey); font-size: inherit }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
 """
@@ -141,12 +143,12 @@ small { color: var(--grey); font-size: inherit }
 
 def _figure(photo: Shown, label: str) -> str:
     name, ratio = html.escape(printable(label)), _ratio(photo.picture)
-    count = f"<small>{len(photo.group.ids):,}</small>"
+    count = f"<small>{photos_word(len(photo.group.ids))}</small>"
     told = html.escape(printable(photo.path.name))
     return (
         f'<figure style="flex: {ratio:.4f}"><a href="{file_address(photo.path)}" title="{told}">'
         f'<img style="aspect-ratio: {ratio:.4f}" alt="{told}" src="{data_address(photo.picture, quality=85)}"></a>'
-        f"<figcaption>{name} {count}</figcaption></figure>"
+        f"<figcaption><span>{name}</span>{count}</figcaption></figure>"
     )
 
 
@@ -157,11 +159,16 @@ def _share(row: Sequence[tuple[Shown, str]], high: float) -> float:
 
 
 def _write_below(draw: ImageDraw.ImageDraw, label: str, count: int, place: tuple[int, int], room: int) -> None:
-    number = f"{count:,}"
+    number = photos_word(count)
     name = shortened(label, room - text_width(number, SMALL) - GAP, SMALL) if label else ""
     write_text(draw, place, name, INK, SMALL)
     after = place[0] + (text_width(name, SMALL) + GAP if name else 0)
     write_text(draw, (after, place[1]), number, GREY, SMALL)
+
+
+def photos_word(count: int) -> str:
+    """Return a number of photos in words."""
+    return f"{count:,} photo{'s' if count != 1 else ''}"
 
 
 def _ratio(picture: Image.Image) -> float:

@@ -17,6 +17,8 @@ Batch = tuple[NDArray[np.int64], NDArray[np.float32]]
 LEAST_FOR_UMAP = 16
 """Photos: it looks at the 15 neighbours of each."""
 SEED = 2012
+LEVELS = 13
+"""Grids by which an order is made, from 1 square to 4096 by 4096."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,3 +104,20 @@ def _stretched(values: NDArray[np.float64]) -> NDArray[np.float64]:
     size = (known - known[0]) / (known[-1] - known[0])
     stretched: NDArray[np.float64] = ((rank + size) / 2)[place]
     return stretched
+
+
+def spread_order(places: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return an order (n,) of places (n, 2) between 0 and 1, in which the first ones are spread over the whole plane.
+
+    Of each square of a grid of 2^level by 2^level squares, the first place of the order that lies in it comes before
+    all that were put in order by finer grids.
+    """
+    level = np.full(len(places), LEVELS)
+    for number in range(LEVELS):
+        column, row = np.minimum(places * 2.0**number, 2**number - 1).astype(np.int64).T
+        square = row * 2**number + column
+        waiting = np.flatnonzero(level == LEVELS)
+        waiting = waiting[~np.isin(square[waiting], square[level < number])]
+        _, first = np.unique(square[waiting], return_index=True)
+        level[waiting[first]] = number
+    return np.argsort(level, kind="stable")
