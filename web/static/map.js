@@ -39,11 +39,14 @@ function draw() {
   const level = Math.max(0, Math.min(DEEPEST, Math.floor(Math.log2(size / CELL))));
   const side = 2 ** level, height = size / side, width = height * ASPECT;
   const found = cells(level), wanted = new Map();
+  let seen = 0; // those around the window are there for the keyboard, and for the next move
   const range = (from, step, room) => [Math.max(0, Math.floor(-from / step) - AROUND), Math.min(side - 1, Math.floor((room - from) / step) + AROUND)];
   const [left, right] = range(x, width, wide), [top, bottom] = range(y, height, high);
   for (let row = top; row <= bottom; row++) {
     for (let column = left; column <= right; column++) {
       const cell = found.get(row * side + column);
+      const outside = [x + column * width, x + (column + 1) * width - wide, y + row * height, y + (row + 1) * height - high];
+      if (cell && outside[0] < wide && outside[1] > -wide && outside[2] < high && outside[3] > -high) seen++;
       if (cell) wanted.set(ids[cell.number], { column, row, more: cell.count - 1 });
     }
   }
@@ -74,7 +77,8 @@ function draw() {
   }
   ask_later();
   const all = ids.length.toLocaleString();
-  at("status").textContent = `${wanted.size.toLocaleString()} of ${all} photos in sight. Zoom in to see more.`;
+  const more = [...wanted.values()].some((cell) => cell.more);
+  at("status").textContent = `${seen.toLocaleString()} of ${all} photos in sight.${more && level < DEEPEST ? " Zoom in to see more." : ""}`;
 }
 
 function fill(id, tile, more) {
