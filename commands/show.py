@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group("show", epilog="Example: fc7 show filters builtin -o filters.png")
 def show_command() -> None:
-    """Draw pictures of a collection, of networks, of what they see in photos, and of training runs.
+    """Draw pictures of a collection, of networks, and of training runs.
 
     MODEL is a model file, builtin, or the name of an imported one. Looking inside a network needs onnx:
     pip install 'fc7[onnx]'.
