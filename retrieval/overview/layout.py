@@ -1,7 +1,9 @@
 """Where the photos of an index lie in the plane, by their embeddings: near each other where they look alike."""
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal, get_args
 
 import numpy as np
@@ -77,17 +79,20 @@ def _pca(read: Callable[[], Iterable[Batch]]) -> tuple[NDArray[np.int64], NDArra
 
 
 def _umap(batches: Iterable[Batch]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    try:
-        from umap import UMAP
-    except ImportError:
-        raise MissingPackageError("UMAP is not installed: pip install 'fc7[map]'") from None
+    if find_spec("umap") is None:
+        raise MissingPackageError("UMAP is not installed: pip install 'fc7[map]'")
     read = list(batches)
     count = sum(len(ids) for ids, _ in read)
     if count < LEAST_FOR_UMAP:
         raise OptionError(f"UMAP needs {LEAST_FOR_UMAP} photos or more, and there are {count}; take --method pca")
     ids, vectors = np.concatenate([ids for ids, _ in read]), np.concatenate([vectors for _, vectors in read])
-    # One thread: with several, every run would give another map.
-    return ids, UMAP(metric="cosine", init="pca", random_state=SEED, n_jobs=1).fit_transform(vectors)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of packages that it could use and that are not asked for
+        from umap import UMAP
+
+        # One thread: with several, every run would give another map.
+        places = UMAP(metric="cosine", init="pca", random_state=SEED, n_jobs=1).fit_transform(vectors)
+    return ids, places.astype(np.float64)
 
 
 def _stretched(values: NDArray[np.float64]) -> NDArray[np.float64]:
