@@ -90,8 +90,8 @@ def common_labels(index: PhotoIndex, groups: Sequence[Group]) -> list[str]:
     for id, labels in index.photos.labels_by_id():
         number = group_of.get(id)
         if number is not None:
-            for found in labels:
-                sums[number][found.label] += found.probability
+            for known in labels:
+                sums[number][known.label] += known.probability
     names = []
     for group, found in zip(groups, sums, strict=True):
         label = max(found, key=lambda label: (found[label], label), default="")
