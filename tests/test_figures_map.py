@@ -10,8 +10,9 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from retrieval.figures.collage import GAP, HIGHEST, MARGIN, WIDTH, rows_of
+from retrieval.figures.collage import HIGHEST, WIDTH, rows_of
 from retrieval.figures.map import CELL
+from retrieval.figures.style import GAP, MARGIN
 
 Fc7 = Callable[..., Result]
 MakePhoto = Callable[..., Path]

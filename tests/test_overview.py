@@ -25,7 +25,8 @@ places = st.lists(st.tuples(st.floats(0, 1, width=32), st.floats(0, 1, width=32)
 
 def unit_vectors(count: int, dim: int, seed: int = 0) -> NDArray[np.float32]:
     vectors = np.random.default_rng(seed).standard_normal((count, dim)) * np.linspace(2, 0.2, dim)
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 @pytest.fixture
