@@ -94,10 +94,11 @@ def first_name(page: Page) -> str:
 
 
 def loaded(page: Page) -> None:
-    """Wait until every picture in the window is there, and was one."""
-    page.wait_for_load_state("networkidle")
+    """Wait until the page has said what it found, and every picture in it is there, and was one."""
+    page.wait_for_load_state("load")
     page.wait_for_function(
-        "() => [...document.images].filter((image) => image.checkVisibility() && image.loading !== 'lazy')"
+        "() => !/^(Loading|Looking|Comparing)/.test(document.querySelector('#status')?.textContent ?? '')"
+        " && [...document.images].filter((image) => image.checkVisibility() && image.loading !== 'lazy')"
         ".every((image) => image.complete && image.naturalWidth > 0)"
     )
 
