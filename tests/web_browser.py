@@ -111,7 +111,7 @@ def assert_accessible(page: Page) -> None:
         for one in found.response["violations"]
         for node in one["nodes"]
     ]
-    assert told == []
+    assert not told, "\n".join(told)
 
 
 def assert_fits(page: Page) -> None:
