@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -40,5 +41,5 @@ described.config.checks.positive_data_acceptance.expected_statuses = TOLD
 
 @described.parametrize()
 @settings(max_examples=EXAMPLES, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_answers_are_as_described(case: schemathesis.Case, served: Served) -> None:
+def test_answers_are_as_described(case: "schemathesis.Case[Any]", served: Served) -> None:
     case.call_and_validate(base_url=f"http://127.0.0.1:{served.port}", timeout=120)
