@@ -257,7 +257,7 @@ def tell_paint(port: int) -> None:
             context.add_init_script(script)
             page = context.new_page()
             page.goto(f"http://127.0.0.1:{port}/", timeout=120_000)
-            page.wait_for_function("window.photosAt", timeout=120_000)
+            page.wait_for_function("() => window.photosAt", timeout=120_000)
             texts.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN"))
             photos.append(page.evaluate("window.photosAt"))
             context.close()

@@ -312,7 +312,7 @@ def test_copies_are_compared_listed_and_told_apart_by_keyboard_and_pointer(
     loaded(page)
     page.locator("#zoom").fill("60")
     page.locator("#pair .pane").first.evaluate("pane => pane.scrollTo(pane.scrollWidth, pane.scrollHeight / 3)")
-    page.wait_for_function("document.querySelectorAll('#pair .pane')[1].scrollLeft > 0")
+    page.wait_for_function("() => document.querySelectorAll('#pair .pane')[1].scrollLeft > 0")
     moved = page.locator("#pair .pane").evaluate_all("panes => panes.map((pane) => [pane.scrollLeft, pane.scrollTop])")
     assert moved[0][0] > 0
     assert moved[0] == pytest.approx(moved[1], abs=2)
