@@ -170,6 +170,8 @@ def search_command(
     --label takes a name that the model knows, a synonym, a WordNet id, or what has such kinds: goldfish, dog, vehicle.
     Alone it lists photos by the probability that the model gave it, as far as it is among the names that are kept of
     each photo, five of each group of classes; with PHOTO it leaves out results of which it is less than 20 %.
+
+    A date is what the camera wrote (EXIF), by its own clock. Photos without one are none of --since and --until.
     """
     null_wants_paths(null, format)
     if sheet is not None:
@@ -188,6 +190,8 @@ def search_command(
     opened = PhotoIndex.open(index, fingerprint=model.spec.fingerprint, device=model.device, warn=warn)
     with opened as photo_index:
         asked = with_texts(query, photo_index, model)
+        if (query.since or query.before) and (undated := photo_index.photos.count_undated()):
+            warn(f"{undated:,} photos were indexed by an older fc7, without their dates: `fc7 index` looks at them.")
         for text in asked.texts + asked.unlike_texts:
             if has_photo_suffix(os.fsencode(text)):
                 warn(f"there is no photo {text}: it is looked for as words")

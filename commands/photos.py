@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     metavar="WORDS",
     help="Name by these words, with commas between, not by the model's classes; it needs a text half.",
 )
+@click.option("--flat", is_flag=True, help="Give the bare classes alone, sure or not.")
 @click.option("--prompt", show_default="a photo of a {}", help="Sentence that each of --labels is put into, at {}.")
 @format_option("table", "json", "jsonl", "csv")
 @click.option(
@@ -57,6 +58,7 @@ def classify_command(
     top: int,
     labels: str | None,
     prompt: str | None,
+    flat: bool,
     format: str,
     index: Path | None,
     strict: bool,
@@ -64,15 +66,21 @@ def classify_command(
     """Name what is in photos.
 
     PHOTO is a file, a folder, searched with the folders below it, or - for a picture on standard input.
+
+    Where no class has 50 %, the most specific WordNet term that has comes first, such as "dog" before breeds of dog,
+    and the classes are marked with a question mark. JSON has both, as "terms" and "predictions"; CSV has classes alone.
     """
     from commands.progress_bar import ProgressBar
     from commands.tables import format_predictions
     from commands.terminal import style_of
+    from retrieval.answers import Classification
     from retrieval.models.zero_shot import naming
     from retrieval.pipeline.embed import embed_paths
+    from retrieval.searching.terms import Terms
 
     words = () if labels is None else tuple(label.strip() for label in labels.split(","))
     namer = naming(model, words, prompt=prompt)
+    terms = None if flat else Terms(namer.spec)
     skipped: list[SkippedPhoto] = []
     incomplete: list[IncompletePhoto] = []
     with ExitStack() as resources:
@@ -87,7 +95,11 @@ def classify_command(
             progress=progress,
         )
         answers = (
-            (str(photo.path), (*own(photo.embedding), *namer.top_predictions(photo.probabilities, top)))
+            Classification(
+                photo.path,
+                (*own(photo.embedding), *namer.top_predictions(photo.probabilities, top)),
+                None if terms is None else terms.likely(photo.probabilities),
+            )
             for photo in described
         )
         write(format_predictions(answers, format, style=style_of()))

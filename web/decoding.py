@@ -25,6 +25,8 @@ WORKERS = 2
 TASKS_OF_A_PROCESS = 500
 """After so many pictures a process is replaced, with whatever its decoders did not free."""
 QUALITY = 85
+SPARE = 4
+"""How many times as large as it is looked at a picture may travel between processes."""
 Source = bytes | Path
 
 
@@ -70,6 +72,14 @@ class Decoder:
         """Encode a picture anew: upright, without metadata, its longer side at most `side`. Raises PhotoError."""
         data: bytes = await self._run(encode, source, side, self._max_pixels)
         return data
+
+    async def picture(self, source: Source, side: int) -> tuple[NDArray[np.uint8], int, int]:
+        """Decode a picture to (height, width, 3), its shorter side at most four times `side`.
+
+        With it come width and height of the whole picture. Raises PhotoError.
+        """
+        found: tuple[NDArray[np.uint8], int, int] = await self._run(picture, source, side, self._max_pixels)
+        return found
 
     async def facts(self, source: Source) -> dict[str, str]:
         """Read what the camera wrote beside a picture."""
@@ -136,6 +146,17 @@ def encode(source: Source, side: int, max_pixels: int) -> bytes:
     file = BytesIO()
     image.save(file, "JPEG", quality=QUALITY)
     return file.getvalue()
+
+
+def picture(source: Source, side: int, max_pixels: int) -> tuple[NDArray[np.uint8], int, int]:
+    """See `Decoder.picture`."""
+    from retrieval.photos.decode import load_photo
+
+    photo = load_photo(source, shorter_side=side, max_pixels=max_pixels)
+    shorter, longer = sorted(photo.image.size)
+    if shorter > SPARE * side:  # a JPEG comes smaller, other formats come whole
+        photo.image.thumbnail((SPARE * side * longer // shorter,) * 2)
+    return np.asarray(photo.image), photo.width, photo.height
 
 
 def facts(source: Source) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -62,7 +63,8 @@ class Query:
     `photos`, `images` that a program has decoded, and `texts`, for a model with a text half, ask each by itself, or
     with `average` all as one; results should not be like the photos of `unlike` and the words of `unlike_texts`.
     Without any, what is looked for are the `labels`; with them only photos with one of these are results. Of results
-    there are only those below the folders `within`, if there are any. For `box` and `mirror` see `embed_query_photos`,
+    there are only those below the folders `within`, if there are any, and with `since` or `before` those that a camera
+    dated from the one moment on, and before the other. For `box` and `mirror` see `embed_query_photos`,
     with `detect` only the main thing in each photo is looked at (retrieval/detection), for `recall`
     `PhotoIndex.search`. `min_score` is the least score, or for labels alone the least probability. With
     `collapse` there is one result of each content, and none that is a file of the query; without it they are marked.
@@ -76,6 +78,8 @@ class Query:
     detect: bool = False
     labels: tuple[str, ...] = ()
     within: tuple[Path, ...] = ()
+    since: datetime | None = None
+    before: datetime | None = None
     top: int = 10
     min_score: float | None = None
     recall: float | None = None
@@ -116,6 +120,8 @@ def search_index(
     among = Selection(
         folders=tuple(known_place(Path(absolute(folder)), index.roots()) for folder in query.within),
         classes=(*(OWN + name for name in own.values()), *(known.id or known.name for known in classes)),
+        since=query.since,
+        before=query.before,
     )
     if query.for_labels:
         among = replace(among, min_probability=query.min_score or 0.0)
