@@ -82,6 +82,7 @@ class Collection:
         self._searcher = Reader(settings.index, device=settings.device)
         self._batches = batches
         self._loading = asyncio.Lock()
+        self._writing = asyncio.Lock()
         self._loaded: _Loaded | None = None
 
     @classmethod
@@ -212,7 +213,8 @@ class Collection:
             with IndexWriter.open_to_edit(self.settings.index) as writer:
                 writer.set_different(paths, different=different)
 
-        await asyncio.to_thread(write)
+        async with self._writing:  # requests wait for each other; another process is told
+            await asyncio.to_thread(write)
 
     async def _with_model(self, work: Callable[[_Loaded], Awaitable[Result]]) -> Result:
         """Do work with the model of the index, and again where the index has got another meanwhile."""

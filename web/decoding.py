@@ -60,7 +60,8 @@ class Decoder:
         self._seconds = seconds
         # Not forked: the server has threads.
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPool(max_workers=WORKERS, max_tasks=TASKS_OF_A_PROCESS, context=context)
+        self._pool = ProcessPool(max_workers=WORKERS, max_tasks=TASKS_OF_A_PROCESS, context=context, initializer=begin)
+        self._pool.schedule(begin)  # the processes are started now, not by the first picture
 
     async def prepare(self, source: Source, preparation: Preparation, box: Box | None = None) -> NDArray[np.uint8]:
         """Decode a picture, or a region of it, to pixels (crop, crop, 3). Raises PhotoError, also after too long."""
@@ -103,6 +104,14 @@ class Decoder:
         """End the processes, with what they are doing."""
         self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join(timeout=10)
+
+
+def begin() -> None:
+    """Load what decodes, in a process that is new: it does not count as time that a picture takes."""
+    import retrieval.photos.camera_facts
+    import retrieval.photos.decode
+    import retrieval.photos.preprocess
+    import retrieval.searching.query  # noqa: F401
 
 
 def attempt(work: Callable[..., Any], *arguments: object) -> Any:
