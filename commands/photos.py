@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ from commands.options import (
     strict_option,
     top_option,
 )
-from commands.streams import report_incomplete, report_skipped, warn, write
+from commands.pictures import Pictures, picture_options
+from commands.streams import read_standard_input, report_incomplete, report_skipped, warn, write
 from index.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from index.records import IncompletePhoto, Prediction, SkippedPhoto
     from retrieval.models.ensemble import Ensemble
     from retrieval.models.model import Model
+    from retrieval.pipeline.embed import EmbeddedPhoto
 
 
 @click.command("classify", epilog="Example: fc7 classify ~/Pictures --format jsonl | head")
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     envvar="FC7_CLASSIFY_INDEX",
     help="Name the labels too that this index was taught (fc7 label), by its model.",
 )
+@picture_options("picture", "Draw the photos with their names as bars")
 @strict_option
 def classify_command(
     photos: Sequence[Path],
@@ -59,6 +63,7 @@ def classify_command(
     prompt: str | None,
     format: str,
     index: Path | None,
+    pictures: Pictures,
     strict: bool,
 ) -> None:
     """Name what is in photos.
@@ -75,23 +80,37 @@ def classify_command(
     namer = naming(model, words, prompt=prompt)
     skipped: list[SkippedPhoto] = []
     incomplete: list[IncompletePhoto] = []
+    drawn: list[tuple[Path, tuple[Prediction, ...]]] = []
+    piped = read_standard_input(photos) if pictures.wanted else None
     with ExitStack() as resources:
         progress = resources.enter_context(ProgressBar("Classifying", sys.stderr, hidden=sys.stdout.isatty()))
         own = resources.enter_context(own_labels(index, model.spec.fingerprint))
         described = embed_paths(
             namer,
             photos,
-            standard_input=sys.stdin.buffer,
+            standard_input=sys.stdin.buffer if piped is None else BytesIO(piped),
             skipped=skipped,
             incomplete=incomplete,
             progress=progress,
         )
+
+        def noted() -> "Iterator[EmbeddedPhoto]":
+            for photo in described:
+                if pictures.wanted:
+                    names = (*own(photo.embedding), *namer.top_predictions(photo.probabilities, top))
+                    drawn.append((photo.path, names))
+                yield photo
+
         answers = (
             (str(photo.path), (*own(photo.embedding), *namer.top_predictions(photo.probabilities, top)))
-            for photo in described
+            for photo in noted()
         )
         write(format_predictions(answers, format, style=style_of()))
     report_incomplete(incomplete)
+    if drawn:
+        from retrieval.figures.answers import classified_rows
+
+        pictures.show(classified_rows(drawn, namer.spec.classes, standard_input=piped))
     report_skipped(skipped, named=photos, strict=strict)
 
 
