@@ -9,7 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as DecodeTimeoutError
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from retrieval.searching.query import Box
 WORKERS = 2
 TASKS_OF_A_PROCESS = 500
 """After so many pictures a process is replaced, with whatever its decoders did not free."""
-QUALITY = 85
 Source = bytes | Path
 
 
@@ -53,8 +51,8 @@ class Preparation:
 class Decoder:
     """A few processes that decode; `close` ends them."""
 
-    def __init__(self, *, max_pixels: int, seconds: float) -> None:
-        self._max_pixels = max_pixels
+    def __init__(self, *, max_pixels: int, seconds: float, previews: Path | None = None) -> None:
+        self._max_pixels, self._previews = max_pixels, previews
         self._seconds = seconds
         # Not forked: the server has threads.
         context = multiprocessing.get_context("spawn")
@@ -65,9 +63,12 @@ class Decoder:
         pixels: NDArray[np.uint8] = await self._run(prepare, source, preparation, box, self._max_pixels)
         return pixels
 
-    async def jpeg(self, source: Source, side: int) -> bytes:
-        """Encode a picture anew: upright, without metadata, its longer side at most `side`. Raises PhotoError."""
-        data: bytes = await self._run(encode, source, side, self._max_pixels)
+    async def jpeg(self, source: Source, side: int, *, keep: bool = False) -> bytes:
+        """Encode a picture anew: upright, without metadata, its longer side at most `side`. Raises PhotoError.
+
+        What is to be kept is encoded once: see `Previews`.
+        """
+        data: bytes = await self._run(encode, source, side, self._max_pixels, self._previews if keep else None)
         return data
 
     async def facts(self, source: Source) -> dict[str, str]:
@@ -118,15 +119,11 @@ def prepare(source: Source, preparation: Preparation, box: Box | None, max_pixel
     return resize_and_crop(image, resize=preparation.resize, crop=preparation.crop)
 
 
-def encode(source: Source, side: int, max_pixels: int) -> bytes:
+def encode(source: Source, side: int, max_pixels: int, previews: Path | None) -> bytes:
     """See `Decoder.jpeg`."""
-    from retrieval.photos.decode import open_photo
+    from retrieval.photos.previews import Previews
 
-    image = open_photo(source, shorter_side=side, max_pixels=max_pixels)
-    image.thumbnail((side, side))
-    file = BytesIO()
-    image.save(file, "JPEG", quality=QUALITY)
-    return file.getvalue()
+    return Previews(previews, max_pixels=max_pixels).jpeg(source, side)
 
 
 def facts(source: Source) -> dict[str, str]:

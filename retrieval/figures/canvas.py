@@ -1,12 +1,11 @@
 """What pictures are drawn on: a layout in units, which a sharp picture has two pixels or more for, light or dark."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from PIL import Image, ImageDraw
 
 from retrieval.figures.style import DARK, LIGHT, SMALL, Theme, shortened, text_width, write_text
-
-MOST_SCALE = 4
 
 
 @dataclass(frozen=True)
@@ -42,14 +41,14 @@ class Canvas:
         size: int = SMALL,
         *,
         width: int,
-        centred: bool = False,
+        align: Literal["left", "centre", "right"] = "left",
         bold: bool = False,
     ) -> None:
-        """Write a line, from its upper left corner; what is wider than `width` is shortened in the middle."""
+        """Write a line into a width from its upper left corner; what is wider is shortened in the middle."""
         scale = self.look.scale
         short = shortened(text, width * scale, size * scale)
-        if centred:
-            x += (width - text_width(short, size * scale) / scale) / 2
+        spare = width - text_width(short, size * scale) / scale
+        x += {"left": 0.0, "centre": spare / 2, "right": spare}[align]
         write_text(self._draw, (round(x * scale), round(y * scale)), short, colour, size * scale, bold=bold)
 
     def picture(self, x: int, y: int, side: int, picture: Image.Image) -> None:

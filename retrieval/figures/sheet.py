@@ -8,7 +8,7 @@ from functools import partial
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from PIL import Image
 
@@ -28,7 +28,8 @@ WIDTH = 6 * (SIDE + GAP) - GAP
 """Of photos beside each other; a longer row goes on below."""
 LARGE = 320
 """From this side of a photo on, its text is larger."""
-BETWEEN = 24
+BELOW, BETWEEN = 20, 24
+"""Between the lines of a row, and between rows."""
 TOGETHER = 3
 """At most so many photos by so many are shown in one square."""
 MAX_PIXELS = 120_000_000
@@ -44,13 +45,14 @@ Shown = TypeVar("Shown")
 _STYLE = """
 body { margin: 20px; background: var(--paper); color: var(--ink); font: 13px/1.4 system-ui, sans-serif }
 section { display: flex; gap: 8px; padding: 12px 0; border-bottom: 1px solid var(--line) }
-section > div { display: flex; flex-wrap: wrap; gap: 8px }
+section > div { display: flex; flex-wrap: wrap; gap: 20px 8px }
 figure { margin: 0; width: var(--side); flex: none }
 figure > a, figure > p { display: flex; flex-wrap: wrap; width: var(--side); height: var(--side); margin: 0;
   align-content: end; align-items: end; justify-content: center; overflow: hidden; overflow-wrap: anywhere;
   text-align: center; color: var(--ink) }
 figure img { max-width: var(--part); max-height: var(--part) }
 figcaption { color: var(--grey); overflow-wrap: anywhere; padding-top: 4px }
+figcaption:has(div) { text-align: center }
 figcaption h2 { margin: 0; min-height: 1.4em; font-size: 1em; text-align: center; color: var(--ink) }
 figcaption div { display: flex; justify-content: space-between; gap: 8px; margin-top: 3px; padding: 1px 4px;
   color: var(--ink); background: linear-gradient(var(--bar) 0 0) 0 0 / var(--share) 100% no-repeat }
@@ -121,7 +123,7 @@ class SheetRow:
     @property
     def height(self) -> int:
         """The height of all lines of tiles."""
-        return max(1, -(-len(self.tiles) // self.columns)) * (self.tile_height + GAP) - GAP
+        return max(1, -(-len(self.tiles) // self.columns)) * (self.tile_height + BELOW) - BELOW
 
 
 def check_sheet(path: Path) -> None:
@@ -176,7 +178,7 @@ def draw_sheet(rows: Sequence[SheetRow], previews: Previews, look: Look = PLAIN)
         for place, tile in enumerate(row.tiles):
             below, beside = divmod(place, row.columns)
             x = start + beside * (row.side + GAP)
-            _draw_tile(canvas, row, tile, x, y + below * (row.tile_height + GAP), next(pictures))
+            _draw_tile(canvas, row, tile, x, y + below * (row.tile_height + BELOW), next(pictures))
         y += row.height + BETWEEN
     return canvas.image
 
@@ -238,7 +240,7 @@ def _pages(rows: Sequence[SheetRow]) -> list[list[SheetRow]]:
 
 
 def _parts(row: SheetRow) -> Iterator[SheetRow]:
-    lines = max(1, (PAGE - BETWEEN + GAP) // (row.tile_height + GAP))
+    lines = max(1, (PAGE - BETWEEN + BELOW) // (row.tile_height + BELOW))
     for start in range(0, max(len(row.tiles), 1), lines * row.columns):
         yield replace(row, tiles=row.tiles[start : start + lines * row.columns])
 
@@ -268,23 +270,23 @@ def _draw_tile(
         else:
             canvas.box(left, top, part, part, outline=theme.line)
             words = str(picture) if picture is not None else _words(tile)
-            canvas.text(left + 4, top + part // 2 - size, words, theme.ink, size, width=part - 8, centred=True)
+            canvas.text(left + 4, top + part // 2 - size, words, theme.ink, size, width=part - 8, align="centre")
     y += side + 4
     if any(other.title for other in row.all_tiles):
-        canvas.text(x, y, tile.title, theme.ink, size, width=side, centred=True, bold=True)
+        canvas.text(x, y, tile.title, theme.ink, size, width=side, align="centre", bold=True)
         y += _line_height(row)
     for number, line in enumerate(tile.lines):
         colour = theme.accent if number in tile.marked else theme.grey
-        canvas.text(x, y + number * _line_height(row), line, colour, size, width=side, centred=bool(tile.bars))
+        align: Literal["left", "centre"] = "centre" if tile.bars else "left"
+        canvas.text(x, y + number * _line_height(row), line, colour, size, width=side, align=align)
     y += max(len(other.lines) for other in row.all_tiles) * _line_height(row)
     for number, bar in enumerate(tile.bars):
         top = y + number * _bar_height(row) + 2
         colour = theme.accent_bar if bar.true else theme.bar
         canvas.box(x, top, bar.share * side, _bar_height(row) - 3, fill=colour)
-        percent = f"{bar.share:.0%}"
         beside = 3 * size
         canvas.text(x + 4, top + 1, bar.label, theme.ink, size, width=side - beside - 4)
-        canvas.text(x + side - beside, top + 1, percent, theme.ink, size, width=beside, centred=True)
+        canvas.text(x + side - beside - 4, top + 1, f"{bar.share:.0%}", theme.ink, size, width=beside, align="right")
 
 
 def _tile_html(row: SheetRow, tile: Tile, pictures: Sequence[str | PhotoError]) -> str:

@@ -4,6 +4,7 @@ A line of photos is one picture, so that it needs no moves of the cursor; what i
 """
 
 import base64
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,8 +23,8 @@ from retrieval.text import printable
 
 Protocol = Literal["kitty", "iterm2", "sixel", "blocks"]
 
-TILE, BETWEEN = 24, 2
-"""Columns of a photo, unless the screen is narrower, and between two."""
+TILE, BLOCK_TILE, BETWEEN = 24, 30, 2
+"""Columns of a photo, also where a column is but one pixel, unless the screen is narrower; and between two."""
 PAYLOAD = 4096
 """Characters that the protocol of kitty takes at a time."""
 COLOURS = 255
@@ -50,7 +51,7 @@ class Screen:
 
 def preview_rows(rows: Sequence[SheetRow], previews: Previews, screen: Screen) -> Iterator[str]:
     """Yield each line of photos of a sheet, with the text below them."""
-    width = min(TILE, screen.columns - 1)
+    width = min(BLOCK_TILE if screen.protocol == "blocks" else TILE, screen.columns - 1)
     beside = max(1, (screen.columns - 1 + BETWEEN) // (width + BETWEEN))
     pictures = pictures_of(rows, previews.preview)
     for row in rows:
@@ -59,7 +60,7 @@ def preview_rows(rows: Sequence[SheetRow], previews: Previews, screen: Screen) -
             line = tiles[start : start + beside]
             strip = _strip([shown for _, shown in line], [tile for tile, _ in line], width, screen)
             drawn = "" if strip is None else shown_in(strip, screen) + "\n"
-            yield f"\n{drawn}{_below([_told(tile, shown, width) for tile, shown in line], width)}"
+            yield f"\n{drawn}{_below([_told(tile, shown, width, screen) for tile, shown in line], width)}"
 
 
 def shown_in(picture: Image.Image, screen: Screen) -> str:
@@ -84,7 +85,6 @@ def _strip(
     across, high = screen.grain
     side = width * across
     pitch = (width + BETWEEN) * across
-    # What a photo is high in pixels as wide as those of `cell`: a half-block is about square.
     strip = Image.new("RGBA", (len(tiles) * pitch, -(-side // high) * high))
     top = strip.height
     for number, (tile, pictures) in enumerate(zip(tiles, shown, strict=True)):
@@ -104,7 +104,7 @@ def _strip(
     return strip.crop((0, max(0, top) // high * high, strip.width - BETWEEN * across, strip.height))
 
 
-def _told(tile: Tile, shown: Sequence[Image.Image | PhotoError], width: int) -> list[str]:
+def _told(tile: Tile, shown: Sequence[Image.Image | PhotoError], width: int, screen: Screen) -> list[str]:
     """Return the lines below a tile, each as wide as the tile."""
     reasons = [f"({picture})" for picture in shown if isinstance(picture, PhotoError)]
     lines = [_fitted(reason, width) for reason in reasons]
@@ -118,7 +118,7 @@ def _told(tile: Tile, shown: Sequence[Image.Image | PhotoError], width: int) -> 
         text = _fitted(bar.label, width - len(percent) - 1) + " " + percent
         ends = _place(text, round(bar.share * width))
         colour = DARK.accent_bar if bar.true else DARK.bar
-        lines.append(_on(colour) + text[:ends] + RESET + text[ends:])
+        lines.append(_on(colour, true_colour=screen.true_colour) + text[:ends] + RESET + text[ends:])
     return lines
 
 
@@ -161,10 +161,11 @@ def _place(text: str, width: int) -> int:
     return len(text)
 
 
-def _on(colour: str) -> str:
+def _on(colour: str, *, true_colour: bool) -> str:
     """Return what makes text legible on a colour of the dark theme, on a light terminal too."""
     ink, paper = (tuple(bytes.fromhex(part[1:])) for part in (DARK.ink, colour))
-    return f"\x1b[38;5;{_of_256(ink)};48;5;{_of_256(paper)}m"
+    code = _true_colour if true_colour else _colour_of_256
+    return f"\x1b[{code(38, ink)};{code(48, paper)}m"
 
 
 def _of_256(colour: Sequence[int]) -> int:
@@ -207,20 +208,17 @@ def _sixel(picture: Image.Image) -> str:
     weights = (1 << np.arange(6, dtype=np.uint8))[:, None]
     for top in range(0, height, 6):
         band, there = colours[top : top + 6], solid[top : top + 6]
-        for number in np.unique(band[there]).tolist():
-            bits = (((band == number) & there) * weights).sum(0, dtype=np.uint8) + 63
-            out.append(f"#{number}{_run_lengths(bits)}$")
+        numbers = np.unique(band[there])
+        bits = (((band == numbers[:, None, None]) & there) * weights).sum(1, dtype=np.uint8) + 63
+        out += [f"#{number}{_run_lengths(row)}$" for number, row in zip(numbers.tolist(), bits, strict=True)]
         out.append("-")
     return "".join(out[:-1]) + "\x1b\\"
 
 
 def _run_lengths(codes: NDArray[np.uint8]) -> str:
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1])
-    lengths = np.diff(np.append(starts, len(codes)))
-    return "".join(
-        f"!{length}{chr(code)}" if length > 3 else chr(code) * length
-        for code, length in zip(codes[starts].tolist(), lengths.tolist(), strict=True)
-    )
+    """Return what is drawn of one colour in a band; nothing has to be said of what is empty at its end."""
+    runs = re.finditer(r"(.)\1*", codes.tobytes().decode("ascii").rstrip("?"))
+    return "".join(f"!{len(run[0])}{run[1]}" if len(run[0]) > 3 else run[0] for run in runs)
 
 
 def _blocks(picture: Image.Image, *, true_colour: bool) -> str:
