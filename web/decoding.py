@@ -9,8 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as DecodeTimeoutError
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from pebble import ProcessExpired, ProcessPool
 from index.errors import OutOfMemoryError, PhotoError, UserError
 from retrieval.models.spec import ModelSpec
 from retrieval.searching.query import Box
+
+if TYPE_CHECKING:
+    from retrieval.photos.previews import Previews
 
 WORKERS = 2
 TASKS_OF_A_PROCESS = 500
@@ -121,9 +125,14 @@ def prepare(source: Source, preparation: Preparation, box: Box | None, max_pixel
 
 def encode(source: Source, side: int, max_pixels: int, previews: Path | None) -> bytes:
     """See `Decoder.jpeg`."""
+    return _previews(previews, max_pixels).jpeg(source, side)
+
+
+@lru_cache(maxsize=2)
+def _previews(folder: Path | None, max_pixels: int) -> "Previews":
     from retrieval.photos.previews import Previews
 
-    return Previews(previews, max_pixels=max_pixels).jpeg(source, side)
+    return Previews(folder, max_pixels=max_pixels)
 
 
 def facts(source: Source) -> dict[str, str]:

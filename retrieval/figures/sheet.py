@@ -264,7 +264,8 @@ def _draw_tile(
     part = side // tile.across
     for number, picture in enumerate(pictures or [None]):
         below, beside = divmod(number, tile.across)
-        left, top = x + beside * part, y + below * part
+        empty = tile.across - -(-len(pictures) // tile.across) if pictures else 0
+        left, top = x + beside * part, y + (empty + below) * part
         if isinstance(picture, Image.Image):
             canvas.picture(left, top, part, picture)
         else:

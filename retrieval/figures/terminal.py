@@ -144,7 +144,7 @@ def _fitted(text: str, width: int) -> str:
     """Return a text of just so many columns, with an ellipsis in its middle where something was left out."""
     text = printable(text)
     if cells(text) > width:
-        kept = len(text) - 1
+        kept = min(len(text) - 1, 2 * width)
         while kept > 0 and cells(short := f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}") > width:
             kept -= 1
         text = short if kept > 0 else "…"
