@@ -2,7 +2,7 @@
 
     python benchmarks/sheets.py [--photos 1000] [--rounds 3] [--large] [--out runs/bench]
 
-The photos are JPEGs of 500×400, or with --large of 4000×3000, and a sheet is a grid of all of them, as a PNG and as HTML.
+The photos are JPEGs of 500×400, or with --large of 4000×3000; a sheet is a grid of them all, as a PNG and as HTML.
 Each round has an empty cache folder. Photos are read from memory, in the first run too: they have just been written.
 """
 

@@ -128,7 +128,7 @@ def _cell(terminal: int, told: bytes) -> tuple[int, int]:
 
 def _encodes(stream: TextIO, text: str) -> bool:
     try:
-        text.encode(stream.encoding or "ascii")
+        text.encode(stream.encoding)
     except UnicodeEncodeError:
         return False
     return True
