@@ -54,7 +54,7 @@ def picture_options(name: str, what: str) -> Callable[[Command], Command]:
 
     def add(command: Command) -> Command:
         @click.option(
-            f"--{name}", "out", type=PATH, metavar="OUT", callback=_checked, help=f"{what}: .html, .png, .jpg or .pdf."
+            f"--{name}", type=PATH, metavar="OUT", callback=_checked, help=f"{what}: .html, .png, .jpg or .pdf."
         )
         @click.option(
             "--dark", is_flag=True, help=f"Draw --{name} in light on dark; HTML is as the reader's system is."
@@ -67,7 +67,8 @@ def picture_options(name: str, what: str) -> Callable[[Command], Command]:
         )
         @click.option("--preview", is_flag=True, help="Show the photos in the terminal too.")
         @functools.wraps(command)
-        def with_pictures(*args: Any, out: Path | None, dark: bool, scale: int, preview: bool, **options: Any) -> Any:
+        def with_pictures(*args: Any, dark: bool, scale: int, preview: bool, **options: Any) -> Any:
+            out = options.pop(name)
             if out is None and (given := [option for option in ("dark", "scale") if _was_given(option)]):
                 raise click.UsageError(f"--{given[0]} without --{name}; name a file to draw with --{name}")
             if preview and (options["format"] != "table" or options.get("null")):
