@@ -53,7 +53,7 @@ def screen_of(stream: TextIO | None = None, environment: Mapping[str, str] = os.
     if columns < LEAST_COLUMNS:
         return f"this terminal has {columns} columns"
     told = b"" if wanted == "blocks" else answers(stream.fileno(), environment)
-    protocol = cast("Protocol", wanted) or protocol_of(told, environment)
+    protocol = cast("Protocol", wanted) if wanted else protocol_of(told, environment)
     if protocol == "blocks" and environment.get("NO_COLOR"):
         return "NO_COLOR is set, and this terminal shows pictures only as colours"
     if protocol == "blocks" and not _encodes(stream, "▀"):
