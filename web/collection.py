@@ -77,7 +77,11 @@ class Collection:
 
     def __init__(self, settings: Settings, batches: Callable[[int], None]) -> None:
         self.settings = settings
-        self.decoder = Decoder(max_pixels=settings.max_upload_pixels, seconds=settings.decode_seconds)
+        self.decoder = Decoder(
+            max_pixels=settings.max_upload_pixels,
+            seconds=settings.decode_seconds,
+            previews=None if settings.cache is None else settings.cache / "previews",
+        )
         self.reader = Reader(settings.index)
         self._searcher = Reader(settings.index, device=settings.device)
         self._batches = batches

@@ -2,6 +2,7 @@
 
 import base64
 import html
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 
@@ -14,10 +15,15 @@ from retrieval.figures.style import DARK, LIGHT, Theme
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
-def html_page(title: str, style: str, body: str, script: str = "") -> str:
-    """Return a page; its style may use the colours --paper, --ink, --grey, --line and --accent, in light and dark."""
+def html_page(title: str, style: str, body: str, script: str = "", *, dark: bool = False) -> str:
+    """Return a page; its style may use the colours of a `Theme`: --paper, --ink and so on, --accent_bar.
+
+    They are light or dark as the reader's system is; with `dark` always dark.
+    """
     colours = (
-        f":root {{ color-scheme: light dark; {_colours(LIGHT)} }}\n"
+        f":root {{ color-scheme: dark; {_colours(DARK)} }}\n"
+        if dark
+        else f":root {{ color-scheme: light dark; {_colours(LIGHT)} }}\n"
         f"@media (prefers-color-scheme: dark) {{ :root {{ {_colours(DARK)} }} }}\n"
     )
     head = (
@@ -33,7 +39,12 @@ def data_address(picture: Image.Image, *, quality: int = 80) -> str:
     """Return a picture as the address of an <img>, a JPEG in the address itself."""
     data = BytesIO()
     picture.save(data, "JPEG", quality=quality, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
+    return jpeg_address(data.getvalue())
+
+
+def jpeg_address(data: bytes) -> str:
+    """Return a JPEG as the address of an <img>."""
+    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
 
 
 def file_address(path: Path) -> str:
@@ -42,5 +53,4 @@ def file_address(path: Path) -> str:
 
 
 def _colours(theme: Theme) -> str:
-    names = ("paper", "ink", "grey", "line", "accent")
-    return "; ".join(f"--{name}: {getattr(theme, name)}" for name in names)
+    return "; ".join(f"--{name}: {colour}" for name, colour in asdict(theme).items())
