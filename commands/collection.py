@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,17 +17,16 @@ import click
 from commands.model_options import index_model_options
 from commands.options import (
     PATH,
-    cache_folder,
     concurrency_options,
     consistency_option,
     format_option,
     index_option,
     null_wants_paths,
     query_options,
-    sheet_option,
     strict_option,
 )
-from commands.streams import report_incomplete, report_skipped, warn, write
+from commands.pictures import Pictures, picture_options
+from commands.streams import read_standard_input, report_incomplete, report_skipped, warn, write
 from index.errors import OptionError, PhotoError, PhotoIndexError
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def check_still_skipped(reports: "Sequence[FolderReport]", index: Path) -> None:
 @index_model_options(few=True, remote=True)
 @format_option("table", "json", "jsonl", "csv", "paths")
 @click.option("-0", "--null", is_flag=True, help="Print paths, each ended by a NUL, as xargs -0 takes them.")
-@sheet_option
+@picture_options("sheet", "Draw what is found")
 @consistency_option
 @strict_option
 def search_command(
@@ -165,7 +165,7 @@ def search_command(
     query: "Query",
     format: str,
     null: bool,
-    sheet: Path | None,
+    pictures: Pictures,
     consistency: "Consistency | None",
     strict: bool,
 ) -> None:
@@ -187,10 +187,6 @@ def search_command(
     A date is what the camera wrote (EXIF), by its own clock. Photos without one are none of --since and --until.
     """
     null_wants_paths(null, format)
-    if sheet is not None:
-        from retrieval.figures.sheet import check_sheet
-
-        check_sheet(sheet)
 
     from commands.tables import format_results
     from commands.terminal import style_of
@@ -200,6 +196,7 @@ def search_command(
 
     skipped: list[SkippedPhoto] = []
     incomplete: list[IncompletePhoto] = []
+    piped = read_standard_input(query.photos) if pictures.wanted else None
     opened = open_index(
         index, fingerprint=model.spec.fingerprint, device=model.device, consistency=consistency, warn=warn
     )
@@ -211,7 +208,12 @@ def search_command(
             if has_photo_suffix(os.fsencode(text)):
                 warn(f"there is no photo {text}: it is looked for as words")
         answers = search_index(
-            photo_index, model, asked, standard_input=sys.stdin.buffer, skipped=skipped, incomplete=incomplete
+            photo_index,
+            model,
+            asked,
+            standard_input=sys.stdin.buffer if piped is None else BytesIO(piped),
+            skipped=skipped,
+            incomplete=incomplete,
         )
         format = "paths" if null else format
         end = "\0" if null else "\n"
@@ -222,7 +224,7 @@ def search_command(
             nonlocal found
             for answer in answers:
                 found = found or bool(answer.results)
-                if sheet is not None:
+                if pictures.wanted:
                     drawn.append(answer)
                 yield answer
 
@@ -230,13 +232,10 @@ def search_command(
         if not found and not photo_index.summary().photos:
             warn(f"The index in {index} is empty: no photo in it can be found; add some with `fc7 index FOLDER`.")
     report_incomplete(incomplete)
-    if sheet is not None and drawn:
+    if drawn:
         from retrieval.figures.answers import search_rows
-        from retrieval.figures.sheet import write_sheet
-        from retrieval.photos.previews import Previews
 
-        with Previews(cache_folder() / "previews") as previews:
-            write_sheet(search_rows(drawn, labelled=asked.for_labels), sheet, previews)
+        pictures.show(search_rows(drawn, labelled=asked.for_labels, standard_input=piped))
     report_skipped(skipped, named=query.photos + query.unlike, strict=strict)
 
 

@@ -323,10 +323,3 @@ def null_wants_paths(null: bool, format: str) -> None:
     source = click.get_current_context().get_parameter_source("format")
     if null and format != "paths" and source is ParameterSource.COMMANDLINE:
         raise click.UsageError(f"-0 prints paths, not {format}; leave out one of -0 and --format")
-
-
-def sheet_option(command: Command) -> Command:
-    """Add --sheet, a file for retrieval/figures/sheet.py."""
-    return click.option("--sheet", type=PATH, metavar="OUT", help="Draw what is found: .html, .png, .jpg or .pdf.")(
-        command
-    )

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from commands.options import (
     strict_option,
     top_option,
 )
-from commands.streams import report_incomplete, report_skipped, warn, write
+from commands.pictures import Pictures, picture_options
+from commands.streams import read_standard_input, report_incomplete, report_skipped, warn, write
 from index.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     envvar="FC7_CLASSIFY_INDEX",
     help="Name the labels too that this index was taught (fc7 label), by its model.",
 )
+@picture_options("picture", "Draw the photos with their names as bars")
 @strict_option
 def classify_command(
     photos: Sequence[Path],
@@ -63,6 +66,7 @@ def classify_command(
     flat: bool,
     format: str,
     index: Path | None,
+    pictures: Pictures,
     strict: bool,
 ) -> None:
     """Name what is in photos.
@@ -85,27 +89,33 @@ def classify_command(
     terms = None if flat else Terms(namer.spec)
     skipped: list[SkippedPhoto] = []
     incomplete: list[IncompletePhoto] = []
+    drawn: list[tuple[Path, tuple[Prediction, ...]]] = []
+    piped = read_standard_input(photos) if pictures.wanted else None
     with ExitStack() as resources:
         progress = resources.enter_context(ProgressBar("Classifying", sys.stderr, hidden=sys.stdout.isatty()))
         own = resources.enter_context(own_labels(index, model.spec.fingerprint))
         described = embed_paths(
             namer,
             photos,
-            standard_input=sys.stdin.buffer,
+            standard_input=sys.stdin.buffer if piped is None else BytesIO(piped),
             skipped=skipped,
             incomplete=incomplete,
             progress=progress,
         )
-        answers = (
-            Classification(
-                photo.path,
-                (*own(photo.embedding), *namer.top_predictions(photo.probabilities, top)),
-                None if terms is None else terms.likely(photo.probabilities),
-            )
-            for photo in described
-        )
-        write(format_predictions(answers, format, style=style_of()))
+
+        def answers() -> "Iterator[Classification]":
+            for photo in described:
+                names = (*own(photo.embedding), *namer.top_predictions(photo.probabilities, top))
+                if pictures.wanted:
+                    drawn.append((photo.path, names))
+                yield Classification(photo.path, names, None if terms is None else terms.likely(photo.probabilities))
+
+        write(format_predictions(answers(), format, style=style_of()))
     report_incomplete(incomplete)
+    if drawn:
+        from retrieval.figures.answers import classified_rows
+
+        pictures.show(classified_rows(drawn, namer.spec.classes, standard_input=piped))
     report_skipped(skipped, named=photos, strict=strict)
 
 

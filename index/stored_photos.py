@@ -18,7 +18,7 @@ from index.catalog.selection import Selection, conditions
 from index.catalog.thumbnails import keep_thumbnails, thumbnails_of
 from index.errors import PhotoIndexError
 from index.files import absolute
-from index.records import Elsewhere, EmbeddedPhotos, IndexedFile, SkippedPhoto, StoredPhoto
+from index.records import Elsewhere, EmbeddedPhotos, IndexedFile, Prediction, SkippedPhoto, StoredPhoto
 
 
 class StoredPhotos:
@@ -122,6 +122,14 @@ class StoredPhotos:
     def embeddings(self) -> Iterator[EmbeddedPhotos]:
         """Read all photos with an embedding, in batches."""
         return queries.all_photos(self._catalog, dim=self._state().dim)
+
+    def vectors_by_id(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Read ids (n,) and embeddings (n, dim) of all photos that have one, sorted by id, in batches."""
+        return queries.embeddings_by_id(self._catalog, dim=self._state().dim)
+
+    def labels_by_id(self) -> Iterator[tuple[int, tuple[Prediction, ...]]]:
+        """Read the ids of photos that have labels, sorted, and these labels."""
+        return queries.labels_by_id(self._catalog)
 
     def knows(self, path: Path) -> bool:
         """Tell whether this is an indexed folder or photo, or has one below it."""

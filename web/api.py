@@ -293,7 +293,8 @@ async def picture(request: Request, collection: Collection, id: int, version: st
         tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")
     ]:
         return Response(status_code=304, headers=headers)
-    return Response(await collection.decoder.jpeg(place, side), media_type="image/jpeg", headers=headers)
+    data = await collection.decoder.jpeg(place, side, keep=side == THUMBNAIL)
+    return Response(data, media_type="image/jpeg", headers=headers)
 
 
 async def upload_of(given: UploadFile) -> Upload:

@@ -28,6 +28,9 @@ from web.detection import Detector
 from web.indexing import Indexing, IndexingError
 from web.indexing_api import router as indexing
 from web.limits import RateLimit
+from web.map import Maps
+from web.map import pages as map_pages
+from web.map import router as map_router
 from web.metrics import Counting, Metrics
 from web.pages import error_page, static_files, version, wants_page
 from web.pages import router as pages
@@ -65,6 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
             raise
         app.state.collection = collection
         app.state.copies = CopySearch(settings.index)
+        app.state.maps = Maps(settings.index)
         app.state.detector = Detector(collection)
         app.state.indexing = Indexing(settings)
         try:
@@ -82,6 +86,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(router)
     app.include_router(indexing)
     app.include_router(pages)
+    app.include_router(map_router)
+    app.include_router(map_pages)
     app.mount("/static", static_files(), name="static")
 
     @app.get("/metrics", include_in_schema=False)

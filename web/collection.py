@@ -77,11 +77,16 @@ class Collection:
 
     def __init__(self, settings: Settings, batches: Callable[[int], None]) -> None:
         self.settings = settings
-        self.decoder = Decoder(max_pixels=settings.max_upload_pixels, seconds=settings.decode_seconds)
+        self.decoder = Decoder(
+            max_pixels=settings.max_upload_pixels,
+            seconds=settings.decode_seconds,
+            previews=None if settings.cache is None else settings.cache / "previews",
+        )
         self.reader = Reader(settings.index)
         self._searcher = Reader(settings.index, device=settings.device)
         self._batches = batches
         self._loading = asyncio.Lock()
+        self._writing = asyncio.Lock()
         self._loaded: _Loaded | None = None
 
     @classmethod
@@ -212,7 +217,8 @@ class Collection:
             with IndexWriter.open_to_edit(self.settings.index) as writer:
                 writer.set_different(paths, different=different)
 
-        await asyncio.to_thread(write)
+        async with self._writing:  # requests wait for each other; another process is told
+            await asyncio.to_thread(write)
 
     async def _with_model(self, work: Callable[[_Loaded], Awaitable[Result]]) -> Result:
         """Do work with the model of the index, and again where the index has got another meanwhile."""

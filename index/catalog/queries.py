@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from index.catalog.catalog import Catalog, at_or_below
 from index.catalog.rows import unpack_embeddings, unpack_labels, unpack_taken
 from index.files import path_below
-from index.records import Elsewhere, EmbeddedPhotos, FileStamp, IndexedFile, SkippedPhoto, StoredPhoto
+from index.records import Elsewhere, EmbeddedPhotos, FileStamp, IndexedFile, Prediction, SkippedPhoto, StoredPhoto
 
 BATCH = 4096
 # Where more rows at once would take more memory and save no time.
@@ -284,6 +284,13 @@ def embeddings_by_id(catalog: Catalog, *, dim: int) -> Iterator[tuple[NDArray[np
     """Read ids (n,) and embeddings (n, dim) of all photos that have one, sorted by id, in batches."""
     sql = "SELECT id, embedding FROM photos WHERE embedding IS NOT NULL ORDER BY id"
     return _vectors(catalog, sql, (), dim=dim, size=SMALL_BATCH)
+
+
+def labels_by_id(catalog: Catalog) -> Iterator[tuple[int, tuple[Prediction, ...]]]:
+    """Read the ids of photos that have an embedding and labels, sorted, and their labels. Raises IndexFormatError."""
+    sql = "SELECT id, labels FROM photos WHERE embedding IS NOT NULL AND labels IS NOT NULL ORDER BY id"
+    for rows in catalog.batches(sql, size=SMALL_BATCH):
+        yield from ((id, unpack_labels(labels) or ()) for id, labels in rows)
 
 
 def vectors_since(

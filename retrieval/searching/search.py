@@ -49,11 +49,15 @@ UNLIKE_WEIGHT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The best results for what a query asks: a photo, words, several as one, or labels, which mean these `classes`."""
+    """The best results for what a query asks: a photo, words, several as one, or labels, which mean these `classes`.
+
+    `photos` are those that were asked with, as they were named; words and pictures that are no files are not there.
+    """
 
     query: str
     results: list[SearchResult]
     classes: tuple[str, ...] = ()
+    photos: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,17 +154,19 @@ def search_index(
         embed_query_images(model, query.images),
         embed_query_texts(model, query.texts),
     )
-    asked: Iterable[tuple[str, Collection[Path], NDArray[np.float32]]]
-    asked = ((photo.name, _files([photo]), photo.embedding) for photo in photos)
+    asked: Iterable[tuple[str, tuple[Path, ...], NDArray[np.float32]]]
+    asked = ((photo.name, _paths([photo]), photo.embedding) for photo in photos)
     if query.average:
         together = list(photos)
         name = " + ".join(photo.name for photo in together)
-        asked = [(name, _files(together), _mean(together, query.photos, skipped))]
+        asked = [(name, _paths(together), _mean(together, query.photos, skipped))]
     for batch in in_batches(asked, BATCH_SIZE):
         embeddings = np.stack([embedding if away is None else unit(embedding - away) for *_, embedding in batch])
         find = partial(index.search, embeddings, min_score=query.min_score, among=among, recall=query.recall)
-        answers = _answers(index, query, find, [files for _, files, _ in batch])
-        yield from (Answer(name, results) for (name, *_), results in zip(batch, answers, strict=True))
+        answers = _answers(index, query, find, [_files(paths) for _, paths, _ in batch])
+        yield from (
+            Answer(name, results, photos=paths) for (name, paths, _), results in zip(batch, answers, strict=True)
+        )
 
 
 def _main_part(model: Model) -> MainPart:
@@ -171,9 +177,14 @@ def _main_part(model: Model) -> MainPart:
     return partial(cut_out, ScoreMaps.of(model.path, model.spec))
 
 
-def _files(photos: Sequence[QueryPhoto]) -> set[Path]:
-    """Return the files that are asked with, as absolute paths; words have none."""
-    return {Path(absolute(photo.path)) for photo in photos if isinstance(photo.path, Path)}
+def _paths(photos: Sequence[QueryPhoto]) -> tuple[Path, ...]:
+    """Return the photos that are asked with, as they are named; words have none."""
+    return tuple(photo.path for photo in photos if isinstance(photo.path, Path))
+
+
+def _files(paths: Sequence[Path]) -> set[Path]:
+    """Return the files of photos, as absolute paths."""
+    return {Path(absolute(path)) for path in paths}
 
 
 def _answers(
