@@ -4,6 +4,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def contents(index: Path) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(index / "catalog.db")) as connection:
         return connection.execute(
             "SELECT roots.path, photos.path, size, mtime_ns, content_hash, width, height, labels, skipped, embedding,"
-            " (SELECT thumbnail FROM thumbnails WHERE thumbnails.content_hash = photos.content_hash)"
+            " (SELECT jpeg FROM thumbnails WHERE thumbnails.content_hash = photos.content_hash)"
             " FROM photos JOIN roots ON roots.id = root_id ORDER BY roots.path, photos.path"
         ).fetchall()
 
@@ -155,6 +156,13 @@ def assert_same(one: Path, other: Path, *, tolerance: float = 1e-5) -> None:
         if row[9] is not None:
             vectors = [np.frombuffer(blob, "<f2").astype(np.float32) for blob in (row[9], same[9])]
             np.testing.assert_allclose(*vectors, atol=tolerance)
+
+
+def known(report: FolderReport) -> dict[str, int]:
+    """Count what a run did; a new photo is a copy if the other one was stored before it, which is a matter of time."""
+    assert report.counts is not None
+    counts = asdict(report.counts)
+    return counts | {"new": counts["new"] + counts.pop("copied")}
 
 
 @pytest.fixture
@@ -190,7 +198,7 @@ def test_an_index_through_shards_is_the_usual_one(tiny_model: Path, photos: Path
     through = index_through(tmp_path / "through", tiny_model, photos, tmp_path / "shards")
     assert_same(tmp_path / "usual", tmp_path / "through")
     assert (through.skipped, through.incomplete) == (usual.skipped, usual.incomplete)
-    assert through.counts == usual.counts
+    assert known(through) == known(usual)
     # What changes, moves and goes is followed too.
     (photos / "a").rename(photos / "c")
     (photos / "b/1.png").unlink()
@@ -198,9 +206,8 @@ def test_an_index_through_shards_is_the_usual_one(tiny_model: Path, photos: Path
     usual = index_through(tmp_path / "usual", tiny_model, photos, None)
     through = index_through(tmp_path / "through", tiny_model, photos, tmp_path / "shards")
     assert_same(tmp_path / "usual", tmp_path / "through")
-    assert through.counts == usual.counts
-    assert usual.counts is not None
-    assert usual.counts.moved == 23
+    assert known(through) == known(usual)
+    assert known(usual)["moved"] == 23
 
 
 def test_only_what_has_no_row_is_embedded_again(tiny_model: Path, photos: Path, tmp_path: Path) -> None:

@@ -76,13 +76,14 @@ class ShardEngine:
             concurrency.batch_size,
             concurrency.memory,
         )
-        if left:
-            for name in self._workers(job, list(left.items())):
+        try:
+            for name in self._workers(job, list(left.items())) if left else ():
                 yield read_shard(self._place, name, header)
                 self._done(name)
-        if not self._kept and self._place.is_local:
-            with suppress(OSError):  # there may be what is not ours
-                Path(self._place.named).rmdir()
+        finally:
+            if not self._kept and self._place.is_local:
+                with suppress(OSError):  # shards that are not stored yet
+                    Path(self._place.named).rmdir()
 
     def _shards(self) -> list[str]:
         return [name for name in self._place.names() if name.endswith(SUFFIX)]
