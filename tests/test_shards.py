@@ -1,9 +1,7 @@
 """Shards: what is written is read, damage is told and loses nothing, and an index made through shards is the usual one."""
 
 import os
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from shard_samples import assert_same, contents
 
 from index.errors import ModelMismatchError, ShardError
 from index.index_writer import IndexWriter
@@ -136,26 +136,6 @@ def test_a_changed_byte_of_the_columns_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(data)
     with pytest.raises(ShardError, match="is damaged"):
         read_shard(place, "a.parquet", HEADER)
-
-
-def contents(index: Path) -> list[tuple[Any, ...]]:
-    """Read all that the catalogue knows but for ids and generations, with the embeddings apart."""
-    with closing(sqlite3.connect(index / "catalog.db")) as connection:
-        return connection.execute(
-            "SELECT roots.path, photos.path, size, mtime_ns, content_hash, width, height, labels, skipped, embedding,"
-            " (SELECT jpeg FROM thumbnails WHERE thumbnails.content_hash = photos.content_hash)"
-            " FROM photos JOIN roots ON roots.id = root_id ORDER BY roots.path, photos.path"
-        ).fetchall()
-
-
-def assert_same(one: Path, other: Path, *, tolerance: float = 1e-5) -> None:
-    """Check that two indexes have the same rows, and embeddings that differ by less than the tolerance."""
-    rows, others = contents(one), contents(other)
-    assert [row[:9] + row[10:] for row in rows] == [row[:9] + row[10:] for row in others]
-    for row, same in zip(rows, others, strict=True):
-        if row[9] is not None:
-            vectors = [np.frombuffer(blob, "<f2").astype(np.float32) for blob in (row[9], same[9])]
-            np.testing.assert_allclose(*vectors, atol=tolerance)
 
 
 def known(report: FolderReport) -> dict[str, int]:

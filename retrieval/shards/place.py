@@ -1,7 +1,7 @@
 """A folder of files that several machines may share: local, or in object storage (s3://, gs://)."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -48,8 +48,8 @@ class Place:
 
     def __init__(self, named: str) -> None:
         self.named = named if is_url(named) else absolute(Path(named))
-        self.shown = self.named.partition("?")[0]
-        """Without what follows the question mark, which may hold keys."""
+        self.shown = re.sub(r"//[^/@]*@", "//", self.named.partition("?")[0]) if is_url(named) else self.named
+        """Without what may hold keys: what comes before an @ or after a question mark."""
 
     @property
     def is_local(self) -> bool:
@@ -136,5 +136,3 @@ def reason_of(error: BaseException) -> str:
         return re.sub(r"^\[Errno \d+\] ", "", error.strerror).lower()
     return re.sub(r"^\[Errno \d+\] ", "", text)[:200] or type(error).__name__
 
-
-Warn = Callable[[str], None]

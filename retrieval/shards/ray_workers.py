@@ -21,6 +21,7 @@ _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # what is used is nobody else's business
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # as it will be, says a warning
+    "RAY_raylet_start_wait_time_s": "60",  # on a busy machine 30 are not enough
 }
 
 
