@@ -19,7 +19,6 @@ START_SECONDS = 120
 REACH_SECONDS = 10
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # what is used is nobody else's business
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # as it will be, says a warning
     "RAY_raylet_start_wait_time_s": "60",  # on a busy machine 30 are not enough
 }
@@ -158,33 +157,31 @@ def _started(address: str | None, count: int | None) -> Iterator[Any]:
     if address is None:
         # Nothing of it listens to the network.
         options |= {"include_dashboard": False, "num_cpus": count, "_node_ip_address": "127.0.0.1"}
-    _start(ray, address, options)
+    over = threading.Event()
     try:
+        _start(ray, address, options, over)
         yield ray
     finally:
         ray.shutdown()
+        over.set()
 
 
-def _start(ray: Any, address: str | None, options: dict[str, Any]) -> None:
+def _start(ray: Any, address: str | None, options: dict[str, Any], over: threading.Event) -> None:
+    ready = threading.Event()
     failed: list[Exception] = []
 
     def start() -> None:
-        # A busy machine may take longer than the 30 seconds that Ray gives its own processes.
-        for last in (False, True):
-            try:
-                ray.init(**options)
-                return
-            except Exception as error:
-                ray.shutdown()
-                if last or "timed out" not in str(error):
-                    failed.append(error)
-                    return
+        try:
+            ray.init(**options)
+        except Exception as error:
+            failed.append(error)
+        ready.set()
+        # Linux ends the processes that Ray has started when the thread ends that has started them.
+        over.wait()
 
     # Ray may wait for ever for what does not answer.
-    starting = threading.Thread(target=start, name="fc7-ray", daemon=True)
-    starting.start()
-    starting.join(START_SECONDS)
-    if starting.is_alive():
+    threading.Thread(target=start, name="fc7-ray", daemon=True).start()
+    if not ready.wait(START_SECONDS):
         raise ClusterError(f"Ray has not started within {START_SECONDS} seconds", hint=_BUSY)
     if failed:
         raise _refused(address, failed[0]) from failed[0]
