@@ -123,7 +123,10 @@ def measured(work: Path, model: Model, milliseconds: Sequence[float] | None, meg
         sync.finish()
     folder = Path(place.named)
     tracemalloc.start()
-    listed = {b"some folder/some other folder/photo %09d.jpg" % number: FileStamp(1 << 20, number << 40) for number in range(ROWS)}
+    listed = {
+        b"some folder/some other folder/photo %09d.jpg" % number: FileStamp(1 << 20, number << 40)
+        for number in range(ROWS)
+    }
     listed_bytes = tracemalloc.get_traced_memory()[0] / len(listed)
     tracemalloc.stop()
     return Rates(
@@ -211,9 +214,7 @@ def compare(work: Path, photos: int, rounds: int, model: Path | None) -> str:
     rows = []
     for way in ways:
         rates = [(photos - FEW) / (all_ - few_) for all_, few_ in zip(whole[way], start[way], strict=True)]
-        rows.append(
-            (way, f"{median(start[way]):.1f}", f"{median(whole[way]):.1f}", f"{median(rates):,.0f}")
-        )
+        rows.append((way, f"{median(start[way]):.1f}", f"{median(whole[way]):.1f}", f"{median(rates):,.0f}"))
     return table(("way", f"{FEW} photos, s", f"{photos:,} photos, s", "photos/s beyond the start"), rows)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import pairwise
 from multiprocessing import get_context
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_parts_merged_are_the_index_in_one_piece(kind: str, cuts: Sequence[int])
     places = [0, *sorted(cuts), 200]
     whole, merged = trained(kind), trained(kind)
     whole.add(vectors(200))
-    fill_in_parts(merged, [partial(batches, *pair) for pair in zip(places, places[1:], strict=False)])
+    fill_in_parts(merged, [partial(batches, *pair) for pair in pairwise(places)])
     assert len(merged) == 200
     for nprobe in (1, 4):
         found = [index.search(vectors(30), 10, nprobe=nprobe) for index in (whole, merged)]

@@ -174,9 +174,7 @@ def test_a_worker_that_is_killed_costs_time_and_nothing_else(
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_goes_on(
-    start: Callable[..., subprocess.Popen[str]], usual: Path, tmp_path: Path
-) -> None:
+def test_a_run_that_is_killed_goes_on(start: Callable[..., subprocess.Popen[str]], usual: Path, tmp_path: Path) -> None:
     process = start("--workers", 1, "--shards", tmp_path / "shards")
     wait_for_shards(process, tmp_path / "shards", 2)
     process.kill()

@@ -1,4 +1,4 @@
-"""Shards: what is written is read, damage is told and loses nothing, and an index made through shards is the usual one."""
+"""Shards: what is written is read, damage loses nothing, and an index made through shards is the usual one."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from shard_samples import assert_same, contents
 
 from index.errors import ModelMismatchError, ShardError
@@ -86,7 +85,9 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, batch
     rows = [(photo.path, photo.stamp) for photo in batch.photos]
     assert shard_stamps(place, "a.parquet", HEADER) == rows
     only = read_shard(place, "a.parquet", HEADER, only=rows[::2])
-    assert values(only) == values(EmbeddedBatch(tuple(photo for photo in batch.photos if (photo.path, photo.stamp) in rows[::2])))
+    assert values(only) == values(
+        EmbeddedBatch(tuple(photo for photo in batch.photos if (photo.path, photo.stamp) in rows[::2]))
+    )
 
 
 def test_other_programs_see_plain_columns(tmp_path: Path) -> None:
@@ -119,7 +120,9 @@ def test_parts_hold_each_file_once_and_are_neither_tiny_nor_huge(count: int, wor
 @pytest.mark.parametrize("kept", [0, 3, 8, 0.5, 0.9])
 def test_a_shard_cut_short_is_told(tmp_path: Path, kept: float) -> None:
     place = Place(str(tmp_path))
-    photo = NewPhoto(b"a.jpg", FileStamp(3, 5), b"h" * 16, 4, 2, np.full(DIM, 0.5, np.float32), (), thumbnail=b"t" * 999)
+    photo = NewPhoto(
+        b"a.jpg", FileStamp(3, 5), b"h" * 16, 4, 2, np.full(DIM, 0.5, np.float32), (), thumbnail=b"t" * 999
+    )
     write_shard(place, "a.parquet", HEADER, EmbeddedBatch((photo,)))
     data = (tmp_path / "a.parquet").read_bytes()
     (tmp_path / "a.parquet").write_bytes(data[: int(kept * len(data) if kept < 1 else kept)])
@@ -129,7 +132,9 @@ def test_a_shard_cut_short_is_told(tmp_path: Path, kept: float) -> None:
 
 def test_a_changed_byte_of_the_columns_is_told(tmp_path: Path) -> None:
     place = Place(str(tmp_path))
-    photo = NewPhoto(b"a.jpg", FileStamp(3, 5), b"h" * 16, 4, 2, np.full(DIM, 0.5, np.float32), (), thumbnail=b"t" * 999)
+    photo = NewPhoto(
+        b"a.jpg", FileStamp(3, 5), b"h" * 16, 4, 2, np.full(DIM, 0.5, np.float32), (), thumbnail=b"t" * 999
+    )
     write_shard(place, "a.parquet", HEADER, EmbeddedBatch((photo,)))
     data = bytearray((tmp_path / "a.parquet").read_bytes())
     data[data.index(b"ttttt") + 100] ^= 1
@@ -163,7 +168,14 @@ def photos(make_photo: MakePhoto, tmp_path: Path) -> Path:
 
 
 def index_through(
-    index: Path, model: Path, folder: Path, shards: Path | None, *, workers: Any = embed_here, kept: bool = True, warn: Any = None
+    index: Path,
+    model: Path,
+    folder: Path,
+    shards: Path | None,
+    *,
+    workers: Any = embed_here,
+    kept: bool = True,
+    warn: Any = None,
 ) -> FolderReport:
     """Index a folder, through shards where there is a folder for them."""
     loaded = Model.load(model, device="cpu", threads=1)

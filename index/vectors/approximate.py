@@ -66,7 +66,7 @@ class ApproximateIndex:
         (self._index if self._on_gpu is None else self._on_gpu).add(np.ascontiguousarray(embeddings))
 
     def merge(self, other: "ApproximateIndex") -> None:
-        """Take over all vectors of another index that was trained with this one, after its own; the other is empty then.
+        """Take over the vectors of an index that was trained with this one, after its own; the other is empty then.
 
         Raises ValueError for a graph, which cannot be merged, and for an index that was trained by itself.
         """

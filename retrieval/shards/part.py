@@ -57,7 +57,7 @@ class PartEmbedder:
     """A worker: it has a model of its own, and makes a shard of each part that it is given."""
 
     def __init__(self, job: ShardJob) -> None:
-        """Load the model. Raises ClusterError where this machine has another than the job's, and what Model.load does."""
+        """Load the model. Raises ClusterError where this machine has another one, and what `Model.load` does."""
         self._job = job
         self._place = Place(job.place)
         model_path = None if job.model_path is None else Path(job.model_path)

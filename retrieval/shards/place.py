@@ -135,4 +135,3 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and not text.startswith("When "):
         return re.sub(r"^\[Errno \d+\] ", "", error.strerror).lower()
     return re.sub(r"^\[Errno \d+\] ", "", text)[:200] or type(error).__name__
-

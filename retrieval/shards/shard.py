@@ -89,7 +89,10 @@ def write_shard(place: Place, name: str, header: ShardHeader, batch: EmbeddedBat
         ),
         "labels": of_each(lambda photo: pack_labels(photo.labels), pyarrow.string()),
         "skipped": pyarrow.array(
-            [_text(reason) for reason in [*(photo.skipped for photo in photos), *(reason for _, reason in batch.later)]],
+            [
+                _text(reason)
+                for reason in [*(photo.skipped for photo in photos), *(reason for _, reason in batch.later)]
+            ],
             pyarrow.string(),
         ),
         "later": pyarrow.array([False] * count + [True] * later, pyarrow.bool_()),
