@@ -24,5 +24,5 @@ def assert_same(one: Path, other: Path, *, tolerance: float = 1e-5) -> None:
     assert [row[:9] + row[10:] for row in rows] == [row[:9] + row[10:] for row in others]
     for row, same in zip(rows, others, strict=True):
         if row[9] is not None:
-            vectors = [np.frombuffer(blob, "<f2").astype(np.float32) for blob in (row[9], same[9])]
-            np.testing.assert_allclose(*vectors, atol=tolerance)
+            one_vector, other_vector = (np.frombuffer(blob, "<f2").astype(np.float32) for blob in (row[9], same[9]))
+            np.testing.assert_allclose(one_vector, other_vector, rtol=0, atol=tolerance)

@@ -58,10 +58,16 @@ class Place:
 
     def prepare(self) -> None:
         """Make the folder where there is none, and raise ShardError where that cannot be: no such bucket, no rights."""
+        import pyarrow.fs
+
         with self._errors("used"):
             if self.is_local:
                 Path(self.named).mkdir(parents=True, exist_ok=True)
-            self.names()
+                return
+            system, folder = self._system()
+            bucket = system.get_file_info(folder.partition("/")[0])
+            if bucket.type == pyarrow.fs.FileType.NotFound:
+                raise FileNotFoundError("bucket not found")
 
     def names(self) -> list[str]:
         """List the names of the files in it, sorted, those in folders below it left out."""
