@@ -44,7 +44,7 @@ GROUPS = {
         "evaluate": ("training", "Measure how well a model names labelled pictures."),
         "export": ("models", "Write a trained network as one model file, proven to answer as the network does."),
         "import": ("importing", "Make a model file of a network from elsewhere: published weights, or any ONNX file."),
-        "show": ("show", "Draw pictures of networks, of what they see in photos, and of training runs."),
+        "show": ("show", "Draw pictures of a collection, of networks, and of training runs."),
         "info": ("models", "Tell about a model, an index or this installation."),
         "bench": ("models", "Measure how fast photos are indexed on this machine."),
     },

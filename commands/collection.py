@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,16 +16,15 @@ import click
 from commands.model_options import index_model_options
 from commands.options import (
     PATH,
-    cache_folder,
     concurrency_options,
     format_option,
     index_option,
     null_wants_paths,
     query_options,
-    sheet_option,
     strict_option,
 )
-from commands.streams import report_incomplete, report_skipped, warn, write
+from commands.pictures import Pictures, picture_options
+from commands.streams import read_standard_input, report_incomplete, report_skipped, warn, write
 from index.errors import PhotoError, PhotoIndexError
 
 if TYPE_CHECKING:
@@ -197,10 +197,10 @@ def check_still_skipped(reports: "Sequence[FolderReport]", index: Path) -> None:
 @index_model_options(few=True)
 @format_option("table", "json", "jsonl", "csv", "paths")
 @click.option("-0", "--null", is_flag=True, help="Print paths, each ended by a NUL, as xargs -0 takes them.")
-@sheet_option
+@picture_options("sheet", "Draw what is found")
 @strict_option
 def search_command(
-    *, model: "Model", index: Path, query: "Query", format: str, null: bool, sheet: Path | None, strict: bool
+    *, model: "Model", index: Path, query: "Query", format: str, null: bool, pictures: Pictures, strict: bool
 ) -> None:
     """Find the indexed photos that look most like PHOTO, or what is in photos by --label.
 
@@ -216,12 +216,10 @@ def search_command(
     --label takes a name that the model knows, a synonym, a WordNet id, or what has such kinds: goldfish, dog, vehicle.
     Alone it lists photos by the probability that the model gave it, as far as it is among the names that are kept of
     each photo, five of each group of classes; with PHOTO it leaves out results of which it is less than 20 %.
+
+    A date is what the camera wrote (EXIF), by its own clock. Photos without one are none of --since and --until.
     """
     null_wants_paths(null, format)
-    if sheet is not None:
-        from retrieval.figures.sheet import check_sheet
-
-        check_sheet(sheet)
 
     from commands.tables import format_results
     from commands.terminal import style_of
@@ -231,14 +229,22 @@ def search_command(
 
     skipped: list[SkippedPhoto] = []
     incomplete: list[IncompletePhoto] = []
+    piped = read_standard_input(query.photos) if pictures.wanted else None
     opened = PhotoIndex.open(index, fingerprint=model.spec.fingerprint, device=model.device, warn=warn)
     with opened as photo_index:
         asked = with_texts(query, photo_index, model)
+        if (query.since or query.before) and (undated := photo_index.photos.count_undated()):
+            warn(f"{undated:,} photos were indexed by an older fc7, without their dates: `fc7 index` looks at them.")
         for text in asked.texts + asked.unlike_texts:
             if has_photo_suffix(os.fsencode(text)):
                 warn(f"there is no photo {text}: it is looked for as words")
         answers = search_index(
-            photo_index, model, asked, standard_input=sys.stdin.buffer, skipped=skipped, incomplete=incomplete
+            photo_index,
+            model,
+            asked,
+            standard_input=sys.stdin.buffer if piped is None else BytesIO(piped),
+            skipped=skipped,
+            incomplete=incomplete,
         )
         format = "paths" if null else format
         end = "\0" if null else "\n"
@@ -249,7 +255,7 @@ def search_command(
             nonlocal found
             for answer in answers:
                 found = found or bool(answer.results)
-                if sheet is not None:
+                if pictures.wanted:
                     drawn.append(answer)
                 yield answer
 
@@ -257,13 +263,10 @@ def search_command(
         if not found and not photo_index.summary().photos:
             warn(f"The index in {index} is empty: no photo in it can be found; add some with `fc7 index FOLDER`.")
     report_incomplete(incomplete)
-    if sheet is not None and drawn:
+    if drawn:
         from retrieval.figures.answers import search_rows
-        from retrieval.figures.sheet import write_sheet
-        from retrieval.photos.previews import Previews
 
-        with Previews(cache_folder() / "previews") as previews:
-            write_sheet(search_rows(drawn, labelled=asked.for_labels), sheet, previews)
+        pictures.show(search_rows(drawn, labelled=asked.for_labels, standard_input=piped))
     report_skipped(skipped, named=query.photos + query.unlike, strict=strict)
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 from click.core import ParameterSource
 
+from index.errors import OptionError
+
 if TYPE_CHECKING:
     from training.loop.options import Option
 
@@ -165,6 +167,20 @@ def query_options(command: Command) -> Command:
         help="Only photos of this; of any, if repeated. In FC7_SEARCH_LABEL with commas between.",
     )
     @click.option("--within", metavar="FOLDER", multiple=True, type=PATH, help="Only photos below this indexed folder.")
+    @click.option(
+        "--since",
+        metavar="DATE",
+        callback=_moment,
+        help="Only photos taken then or later: 2019, 2019-07 or 2019-07-14.",
+    )
+    @click.option(
+        "--until",
+        "before",
+        metavar="DATE",
+        callback=_moment,
+        envvar="FC7_SEARCH_UNTIL",
+        help="Only photos taken then or earlier, all of that time.",
+    )
     @top_option(10, "results for each photo")
     @click.option(
         "--min-score",
@@ -200,6 +216,17 @@ def query_options(command: Command) -> Command:
         return command(*args, query=query, **options)
 
     return with_query
+
+
+def _moment(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    from retrieval.searching.dates import first_moment, moment_after
+
+    if value is None:
+        return None
+    try:
+        return first_moment(value) if parameter.name == "since" else moment_after(value)
+    except OptionError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def _box(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
@@ -263,10 +290,3 @@ def null_wants_paths(null: bool, format: str) -> None:
     source = click.get_current_context().get_parameter_source("format")
     if null and format != "paths" and source is ParameterSource.COMMANDLINE:
         raise click.UsageError(f"-0 prints paths, not {format}; leave out one of -0 and --format")
-
-
-def sheet_option(command: Command) -> Command:
-    """Add --sheet, a file for retrieval/figures/sheet.py."""
-    return click.option("--sheet", type=PATH, metavar="OUT", help="Draw what is found: .html, .png, .jpg or .pdf.")(
-        command
-    )

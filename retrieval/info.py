@@ -14,7 +14,7 @@ from index.records import IndexSummary, SkippedPhoto
 from index.vectors.faiss_library import faiss_gpus
 from index.vectors.kinds import AUTO
 from retrieval.answers import evaluated_model
-from retrieval.evaluation.evaluate import Evaluation
+from retrieval.evaluation.evaluate import Evaluation, Neighbours
 from retrieval.models.model import BUILTIN, IMPORTABLE, Model, model_file
 from retrieval.models.spec import ModelSpec
 from retrieval.models.text import text_file
@@ -74,6 +74,7 @@ def model_facts(path: Path) -> Facts:
         "embedding": spec.embedding,
         "training": spec.training,
         "accuracy": spec.accuracy,
+        "temperatures": list(spec.temperatures),
         "licence": spec.licence,
         "date": spec.date,
         "fingerprint": spec.fingerprint,
@@ -94,6 +95,7 @@ def model_facts(path: Path) -> Facts:
         **_card("embedding", spec.embedding),
         **_card("training", spec.training),
         **_card("accuracy", spec.accuracy),
+        **({"temperatures": ", ".join(map(str, spec.temperatures))} if spec.temperatures else {}),
         "licence": spec.licence,
         "date": spec.date,
         "fingerprint": spec.fingerprint,
@@ -200,7 +202,7 @@ def skipped_in_index(folder: Path) -> list[SkippedPhoto]:
         return photo_index.photos.skipped()
 
 
-def evaluation_facts(evaluation: Evaluation) -> Facts:
+def evaluation_facts(evaluation: Evaluation | Neighbours) -> Facts:
     """Return the measures of an evaluation, as `evaluated_model` does."""
     measures = evaluated_model(evaluation)
     return Facts(measures, {name: "too few pictures" if value is None else value for name, value in measures.items()})

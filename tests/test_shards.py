@@ -60,6 +60,7 @@ def batches(draw: st.DrawFn) -> EmbeddedBatch:
                 None,
                 draw(st.none() | reasons),
                 draw(st.none() | st.binary(max_size=9)),
+                taken=draw(st.none() | st.datetimes().map(lambda taken: taken.replace(microsecond=0))),
             )
         )
     later = draw(st.lists(st.tuples(paths.filter(lambda path: path not in names), reasons), max_size=2))

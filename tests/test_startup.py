@@ -6,7 +6,7 @@ import sys
 import pytest
 
 OURS = {
-    *("cli", "commands", "commands.options", "commands.model_options", "commands.streams"),
+    *("cli", "commands", "commands.options", "commands.pictures", "commands.model_options", "commands.streams"),
     *("commands.photos", "commands.collection", "commands.duplicates", "commands.training", "commands.models"),
     "commands.importing",
     *("index", "index.errors", "training", "training.errors", "training.networks", "training.networks.architectures"),

@@ -13,6 +13,7 @@ from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SkippedPhoto, SyncCounts
 from index.sync.run import Sync
+from retrieval.indexing.dates import find_dates
 from retrieval.models.model import Model
 from retrieval.photos.formats import NEEDED_PACKAGES
 from retrieval.photos.scan import FolderScan, scan_folder
@@ -83,6 +84,9 @@ def index_folders(
         with Stages.begun(model, concurrency or Concurrency.chosen(model)) as stages:
             for run in runs:
                 _look_at_photos(run, stages, meter)
+    if undated := index.photos.count_undated():
+        meter.add(total=undated)
+        find_dates(index, done=lambda count: meter.add(done=count))
     counts = iter(Sync.finish_all([run.sync for run in runs]))
     return [run.report(next(counts)) if isinstance(run, _FolderRun) else run for run in begun]
 

@@ -12,6 +12,7 @@
 | skipped | string | why there is no embedding |
 | later | bool | whether it should be tried again, though the file does not change: a drive that was not there |
 | missing | string | which part of the picture is missing |
+| taken | string | when it was taken, ISO 8601, by the clock of its camera; empty where its file does not say |
 | thumbnail | binary | a grey JPEG of 128×128 that copies are recognised by |
 
 The metadata of the schema tell model, fingerprint and root. A page has a checksum.
@@ -26,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from index.catalog.rows import has_direction, pack_labels, unpack_labels
+from index.catalog.rows import has_direction, pack_labels, pack_taken, unpack_labels, unpack_taken
 from index.errors import IndexFormatError, ModelMismatchError, ShardError
 from index.records import FileStamp, NewPhoto
 from retrieval.pipeline.stages import EmbeddedBatch
@@ -97,6 +98,7 @@ def write_shard(place: Place, name: str, header: ShardHeader, batch: EmbeddedBat
         ),
         "later": pyarrow.array([False] * count + [True] * later, pyarrow.bool_()),
         "missing": of_each(lambda photo: _text(photo.missing), pyarrow.string()),
+        "taken": of_each(lambda photo: pack_taken(photo.taken), pyarrow.string()),
         "thumbnail": of_each(lambda photo: photo.thumbnail, pyarrow.binary()),
     }
     told = {"format": FORMAT, "model": header.model_name, "fingerprint": header.fingerprint, "dim": header.dim}
@@ -147,6 +149,7 @@ def read_shard(
                     row["skipped"],
                     row["missing"],
                     row["thumbnail"],
+                    taken=unpack_taken(row["taken"]),
                 )
             )
         if next(rows, None) is not None:
