@@ -129,15 +129,18 @@ def measured(work: Path, model: Model, milliseconds: Sequence[float] | None, meg
     }
     listed_bytes = tracemalloc.get_traced_memory()[0] / len(listed)
     tracemalloc.stop()
+    reading, decoding, network = (value / 1e3 for value in milliseconds)
     return Rates(
-        *(value / 1e3 for value in milliseconds),
-        shard,
-        commit,
-        size,
-        sum(path.stat().st_size for path in folder.iterdir()) / ROWS,
-        (work / "index/catalog.db").stat().st_size / ROWS,
-        listed_bytes,
-        spec.dim,
+        reading=reading,
+        decoding=decoding,
+        network=network,
+        shard=shard,
+        commit=commit,
+        photo_bytes=size,
+        shard_bytes=sum(path.stat().st_size for path in folder.iterdir()) / ROWS,
+        row_bytes=(work / "index/catalog.db").stat().st_size / ROWS,
+        listed_bytes=listed_bytes,
+        dim=spec.dim,
     )
 
 

@@ -12,8 +12,8 @@ def contents(index: Path) -> list[tuple[Any, ...]]:
     """Read all that the catalogue knows but for ids and generations, with the embeddings apart."""
     with closing(sqlite3.connect(index / "catalog.db")) as connection:
         return connection.execute(
-            "SELECT roots.path, photos.path, size, mtime_ns, content_hash, width, height, labels, skipped, embedding, taken,"
-            " (SELECT jpeg FROM thumbnails WHERE thumbnails.content_hash = photos.content_hash)"
+            "SELECT roots.path, photos.path, size, mtime_ns, content_hash, width, height, labels, skipped, embedding,"
+            " taken, (SELECT jpeg FROM thumbnails WHERE thumbnails.content_hash = photos.content_hash)"
             " FROM photos JOIN roots ON roots.id = root_id ORDER BY roots.path, photos.path"
         ).fetchall()
 

@@ -31,7 +31,7 @@ TIMEOUT = 170
 def test_without_ray_one_line_says_what_to_install(
     fc7: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray_workers.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(ray_workers, "find_spec", lambda name: None)
     with pytest.raises(MissingPackageError, match=r"pip install 'fc7\[ray\]'"):
         next(RayWorkers()(JOB, []))
     result = fc7("index", tmp_path, "--engine", "ray")
@@ -65,7 +65,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for _ in range(10):
         pixels = chance.integers(0, 256, (60, 60, 3), np.uint8)
         file = BytesIO()
-        Image.fromarray(pixels).resize((900, 900)).save(file, "PNG", compress_level=1)
+        Image.fromarray(pixels).resize((700, 700)).save(file, "PNG", compress_level=1)
         drawn.append(file.getvalue())
     for number in range(PHOTOS - 2):
         # Bytes behind the end of a picture make another file of it.
@@ -79,7 +79,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def usual(photos: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The index of the photos as one process makes it."""
     index = tmp_path_factory.mktemp("usual") / "index"
-    command = [sys.executable, "-P", "-m", "cli", "index", photos, "-m", tiny_model, "--index", index]
+    command = [sys.executable, "-P", "-m", "cli", "index", str(photos), "-m", str(tiny_model), "--index", str(index)]
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
     return index
 
@@ -151,7 +151,7 @@ def workers_of(home: str) -> list[int]:
 def test_ray_makes_the_usual_index(start: Callable[..., subprocess.Popen[str]], usual: Path, tmp_path: Path) -> None:
     code, out, err = ended(start("--workers", 1))
     assert code == 0, err
-    assert f"{PHOTOS - 1} photos" in out or "1 skipped" in out, out
+    assert "2  skipped" in out
     assert err.count("\n") <= 3, err  # what is skipped and incomplete, and not a word of Ray's
     assert_same(usual, tmp_path / "index")
     assert not (tmp_path / "index/shards").exists()

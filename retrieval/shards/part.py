@@ -7,7 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from index.errors import ClusterError, PhotoError
-from index.records import FileStamp
+from index.records import FileStamp, NewPhoto
 from retrieval.models.model import Model
 from retrieval.models.runtime import Device
 from retrieval.pipeline.executor import Concurrency
@@ -81,7 +81,8 @@ class PartEmbedder:
         return name
 
     def _embedded(self, files: Sequence[Listed]) -> EmbeddedBatch:
-        photos, later = [], []
+        photos: list[NewPhoto] = []
+        later: list[tuple[bytes, str]] = []
         stamps = dict(files)
         with Stages.begun(self._model, self._concurrency) as stages:
 

@@ -1,11 +1,11 @@
 """Workers of Ray that make shards: on the cores of this machine, or on the cores and GPUs of a cluster."""
 
-import importlib.util
 import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,7 +26,7 @@ _SETTINGS = {
 
 def require_ray() -> None:
     """Raise MissingPackageError where Ray Data is not installed, without loading it."""
-    if any(importlib.util.find_spec(package) is None for package in ("ray", "pyarrow")):
+    if any(find_spec(package) is None for package in ("ray", "pyarrow")):
         raise MissingPackageError("--engine ray needs Ray Data: pip install 'fc7[ray]'")
 
 
