@@ -36,6 +36,11 @@ def trained(kind: str) -> ApproximateIndex:
     return index
 
 
+def assert_same_answers(one: ApproximateIndex, other: ApproximateIndex, *, nprobe: int) -> None:
+    expected, found = (index.search(vectors(30), 10, nprobe=nprobe) for index in (one, other))
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("kind", ["IVF4,SQ8", "SQ8"])
 @given(cuts=st.lists(st.integers(0, 200), max_size=4))
 @settings(max_examples=20)
@@ -46,8 +51,7 @@ def test_parts_merged_are_the_index_in_one_piece(kind: str, cuts: Sequence[int])
     fill_in_parts(merged, [partial(batches, *pair) for pair in pairwise(places)])
     assert len(merged) == 200
     for nprobe in (1, 4):
-        found = [index.search(vectors(30), 10, nprobe=nprobe) for index in (whole, merged)]
-        np.testing.assert_array_equal(*found)
+        assert_same_answers(whole, merged, nprobe=nprobe)
 
 
 @pytest.mark.slow
@@ -56,8 +60,7 @@ def test_parts_can_be_filled_by_other_processes() -> None:
     whole.add(vectors(200))
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
         fill_in_parts(merged, [partial(batches, 0, 90), partial(batches, 90, 200)], run=processes.map)
-    found = [index.search(vectors(30), 10, nprobe=4) for index in (whole, merged)]
-    np.testing.assert_array_equal(*found)
+    assert_same_answers(whole, merged, nprobe=4)
 
 
 def test_what_cannot_be_merged_is_refused() -> None:

@@ -1,4 +1,8 @@
-"""Shards in object storage, on a real S3 server on loopback: moto's, in an environment of its own, see the Makefile."""
+"""Shards in object storage, on a real S3 server on loopback: that of moto.
+
+Its packages do not go with those of fc7, so it has an environment of its own, and FC7_MOTO names its program:
+python -m venv DIR; DIR/bin/pip install 'moto[server,s3]'; FC7_MOTO=DIR/bin/moto_server pytest tests/test_shards_s3.py
+"""
 
 import os
 import shutil

@@ -199,7 +199,7 @@ def _opened(place: Place, name: str, header: ShardHeader) -> _Opened:
                 f"{_shown(place, name)} was made with another model ({told['model']})",
                 hint="choose another folder with --shards, or that model with -m",
             )
-    except (*_damage(), UnicodeError) as error:
+    except _damage() as error:
         raise _damaged(place, name, error) from error
     return _Opened(file, root)
 
