@@ -188,7 +188,9 @@ def _start(ray: Any, address: str | None, options: dict[str, Any], over: threadi
 
 
 def _refused(address: str | None, error: BaseException) -> ClusterError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    # What a server says comes as a traceback, whose last line has the reason.
+    reason = (lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1]}")[:300]
     if address == AUTO and isinstance(error, ConnectionError):
         return ClusterError(
             "this machine is not part of a running cluster of Ray",
