@@ -105,5 +105,5 @@ $(VENV)/.stamp-demo: pyproject.toml $(VENV)/.stamp-python
 
 $(VENV)/.stamp-test: pyproject.toml $(VENV)/.stamp-python
 	@echo "Installing what the tests need into $(VENV): a few minutes"
-	$(INSTALL) --no-build-isolation --editable '.[cpu,demo,heif,raw,jxl,tiff,parquet,watch,web,train,efficientnet,dev]'
+	$(INSTALL) --no-build-isolation --editable '.[cpu,demo,heif,raw,jxl,tiff,parquet,ray,watch,web,train,efficientnet,dev]'
 	@touch $@

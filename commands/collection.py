@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from index.searchable import SearchableIndex
     from retrieval.indexing.index_folders import FolderReport
     from retrieval.models.model import Model
+    from retrieval.pipeline.engine import Engine
     from retrieval.pipeline.executor import Concurrency
     from retrieval.searching.search import Answer, Query
 
@@ -61,6 +62,24 @@ if TYPE_CHECKING:
 @click.option("--no-exclude", is_flag=True, help="Forget the patterns that --exclude was given before.")
 @click.option("--retry-skipped", is_flag=True, help="Try again what was skipped before, though it has not changed.")
 @click.option("--watch", is_flag=True, help="Run until Ctrl-C, and update the index whenever its folders change.")
+@click.option(
+    "--engine",
+    type=click.Choice(["threads", "ray"]),
+    default="threads",
+    help="What embeds: threads of this process, or Ray, on this machine or on many.",
+)
+@click.option(
+    "--address",
+    metavar="ADDRESS",
+    show_default="this machine alone",
+    help="Cluster of Ray: auto, the one that this machine is part of, or ray://HOST:10001.",
+)
+@click.option(
+    "--shards",
+    metavar="DIR",
+    show_default="in the index, until they are stored",
+    help="Folder for what Ray computes, shared by all machines, or s3://BUCKET/DIR; it is kept.",
+)
 @strict_option
 def index_command(
     folders: Sequence[Path],
@@ -74,6 +93,9 @@ def index_command(
     no_exclude: bool,
     retry_skipped: bool,
     watch: bool,
+    engine: str,
+    address: str | None,
+    shards: str | None,
     strict: bool,
 ) -> None:
     """Make folders of photos searchable, or bring their index up to date; without FOLDER, all that it knows.
@@ -92,7 +114,15 @@ def index_command(
     and measures their recall, which fc7 info shows. --kind is remembered.
 
     --watch ends by Ctrl-C, with status 0, and needs watchfiles: pip install 'fc7[watch]'.
+
+    --engine ray needs pip install 'fc7[ray]'. Every machine needs fc7, and the photos and the model at the same paths.
+    --workers is the number of processes, by default one for each core or GPU. What is in --shards is not computed
+    again.
     """
+    if engine == "ray" and watch:
+        raise click.UsageError("--watch works in this process alone; leave out --engine ray")
+    if engine != "ray" and (address is not None or shards is not None):
+        raise click.UsageError("--address and --shards belong to --engine ray")
     if rebuild and watch:
         raise click.UsageError("--watch keeps an existing index in step; run --rebuild first, without --watch")
 
@@ -113,6 +143,7 @@ def index_command(
             no_exclude=no_exclude,
             retry_skipped=retry_skipped,
             concurrency=concurrency,
+            engine=ray_engine(index, address, shards, concurrency, progress.say) if engine == "ray" else None,
             progress=progress,
             warn=warn,
             building=progress.say,
@@ -132,6 +163,21 @@ def index_command(
                 report_skipped([photo for report in reports for photo in report.skipped], strict=strict)
                 if strict:
                     check_still_skipped(reports, index)
+
+
+def ray_engine(
+    index: Path, address: str | None, shards: str | None, concurrency: "Concurrency", say: Callable[[str], None]
+) -> "Engine":
+    """Return what embeds with Ray, which is loaded later."""
+    from retrieval.shards.engine import ShardEngine
+    from retrieval.shards.place import Place
+    from retrieval.shards.ray_workers import RayWorkers, require_ray
+
+    require_ray()
+    count = click.get_current_context().params["workers"]
+    workers = RayWorkers(address=address, count=count, shared=shards is not None, say=say)
+    place = Place(shards or str(index / "shards"))
+    return ShardEngine(place, workers, kept=shards is not None, concurrency=concurrency, warn=warn)
 
 
 def report_unread(reports: "Sequence[FolderReport]") -> None:

@@ -6,6 +6,8 @@ UserError
 ├── PhotoError              a photo named explicitly cannot be read
 │   └── OutOfMemoryError    there is not enough memory for it now
 ├── ModelError              a model file is missing, damaged or not one of ours
+├── ShardError              a file of embeddings is damaged, or its folder cannot be reached
+├── ClusterError            a cluster cannot be reached, or its machines cannot do what is asked
 ├── PhotoIndexError         an index cannot be used as asked
 │   ├── IndexNotFoundError  there is none in this folder
 │   ├── IndexLockedError    another process is writing it
@@ -57,6 +59,14 @@ class OutOfMemoryError(PhotoError):
 
 class ModelError(UserError):
     """A model file is missing, damaged or not one of ours."""
+
+
+class ShardError(UserError):
+    """A file of embeddings is damaged, or the folder or object storage that it lies in cannot be used."""
+
+
+class ClusterError(UserError):
+    """A cluster cannot be reached, or its machines cannot do what is asked of them."""
 
 
 class PhotoIndexError(UserError):

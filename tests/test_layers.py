@@ -24,6 +24,7 @@ HOMES: dict[str, str | tuple[str, ...]] = {
     "PIL": ("retrieval/", "fc7.py"),
     "tifffile": "retrieval/photos/tiff.py",
     "watchfiles": "retrieval/indexing/watch.py",
+    "ray": "retrieval/shards/ray_workers.py",
     "fastapi": "web/",
     "uvicorn": "commands/serve.py",
     "click": ("commands/", "cli.py"),
@@ -85,6 +86,7 @@ def test_optional_packages_are_imported_late(file: str) -> None:
         "tifffile",
         "pyarrow",
         "watchfiles",
+        "ray",
     }
     names = {name.split(".")[0] for name in imported_modules((REPOSITORY / file).read_text("utf-8"), top_level=True)}
     assert names & optional == set()
