@@ -84,7 +84,9 @@ def _umap(batches: Iterable[Batch]) -> tuple[NDArray[np.int64], NDArray[np.float
     read = list(batches)
     count = sum(len(ids) for ids, _ in read)
     if count < LEAST_FOR_UMAP:
-        raise OptionError(f"UMAP needs {LEAST_FOR_UMAP} photos or more, and there are {count}; take --method pca")
+        raise OptionError(
+            f"UMAP needs {LEAST_FOR_UMAP} photos or more, and there are {count}", hint="take --method pca"
+        )
     ids, vectors = np.concatenate([ids for ids, _ in read]), np.concatenate([vectors for _, vectors in read])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of packages that it could use and that are not asked for
