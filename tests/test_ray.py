@@ -35,7 +35,7 @@ def test_without_ray_one_line_says_what_to_install(
     with pytest.raises(MissingPackageError, match=r"pip install 'fc7\[ray\]'"):
         next(RayWorkers()(JOB, []))
     result = fc7("index", tmp_path, "--engine", "ray")
-    assert (result.exit_code, result.output) == (1, "Error: --engine ray needs Ray Data: pip install 'fc7[ray]'\n")
+    assert (result.exit_code, result.output) == (1, "Error: Ray Data is not installed: pip install 'fc7[ray]'\n")
     assert not (tmp_path / "index").exists()
 
 

@@ -27,7 +27,7 @@ _SETTINGS = {
 def require_ray() -> None:
     """Raise MissingPackageError where Ray Data is not installed, without loading it."""
     if any(find_spec(package) is None for package in ("ray", "pyarrow")):
-        raise MissingPackageError("--engine ray needs Ray Data: pip install 'fc7[ray]'")
+        raise MissingPackageError("Ray Data is not installed: pip install 'fc7[ray]'")
 
 
 class RayWorkers:
