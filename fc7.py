@@ -31,7 +31,7 @@ from index.errors import IndexNotFoundError, OptionError, PhotoError
 from index.errors import UserError as Error
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
-from index.records import SkippedPhoto
+from index.records import IncompletePhoto, SkippedPhoto
 from retrieval.answers import Classification, Embeddings, FolderChanges, Result
 from retrieval.duplicates.find import ALIKE, find_duplicates
 from retrieval.duplicates.keep import LIKENESSES, Likeness
@@ -42,6 +42,7 @@ from retrieval.indexing.update import open_for_model
 from retrieval.models.model import Model as _Model
 from retrieval.models.spec import require_classes
 from retrieval.models.zero_shot import PROMPT, ZeroShot
+from retrieval.photos.decode import Photo as DecodedPhoto
 from retrieval.photos.decode import upright
 from retrieval.photos.scan import expand_paths
 from retrieval.pipeline.executor import Concurrency, run_in_batches
@@ -100,13 +101,15 @@ class Model:
         labels: Sequence[str] = (),
         prompt: str = PROMPT,
         skipped: list[SkippedPhoto] | None = None,
+        incomplete: list[IncompletePhoto] | None = None,
     ) -> list[Classification]:
         """Return the k most probable names of each photo, in order; a folder stands for the photos below it.
 
         Beside these `predictions` each has `terms`: the most specific name of each group that is likely enough.
         With `labels` these are the names, each put into `prompt` at {}; that needs a model with a text half. Raises
-        Error for a photo that cannot be read; with a list for `skipped` it is appended to that and left out. Raises
-        Error too for a model without classes where there are no labels.
+        Error for a photo that cannot be read; with a list for `skipped` it is appended to that and left out. A
+        photo of which a part is missing is named as far as it goes, and appended to `incomplete`. Raises Error too for a
+        model without classes where there are no labels.
         """
         if labels:
             model: _Model | ZeroShot = ZeroShot(self._model, labels, prompt=prompt)
@@ -116,7 +119,7 @@ class Model:
             model, terms = self._model, self._terms
         return [
             Classification(path, model.top_predictions(probabilities, k), terms.likely(probabilities))
-            for paths, outputs in self._run(photos, skipped, model)
+            for paths, outputs in self._run(photos, skipped, incomplete, model)
             for path, probabilities in zip(paths, outputs.probabilities, strict=True)
         ]
 
@@ -130,11 +133,17 @@ class Model:
         found = [text.embedding for text in embed_query_texts(self._model, several)]
         return np.array(found, np.float32).reshape(-1, self.dim)
 
-    def embed(self, photos: Photo | Iterable[Photo], *, skipped: list[SkippedPhoto] | None = None) -> Embeddings:
-        """Return the embedding of each photo, in order; folders and `skipped` are as for `classify`."""
+    def embed(
+        self,
+        photos: Photo | Iterable[Photo],
+        *,
+        skipped: list[SkippedPhoto] | None = None,
+        incomplete: list[IncompletePhoto] | None = None,
+    ) -> Embeddings:
+        """Return the embedding of each photo, in order; folders, `skipped` and `incomplete` are as for `classify`."""
         found: list[Path | None] = []
         vectors = [np.empty((0, self.dim), np.float32)]
-        for paths, outputs in self._run(photos, skipped):
+        for paths, outputs in self._run(photos, skipped, incomplete):
             found += paths
             vectors.append(outputs.embedding)
         return Embeddings(tuple(found), np.concatenate(vectors))
@@ -143,11 +152,13 @@ class Model:
         self,
         photos: Photo | Iterable[Photo],
         skipped: list[SkippedPhoto] | None,
+        incomplete: list[IncompletePhoto] | None,
         model: "_Model | ZeroShot | None" = None,
     ) -> "Iterator[tuple[list[Path | None], Outputs]]":
         """Run the network on photos a batch at a time: what it computes is not kept for all of them."""
         noted: list[SkippedPhoto] = []
-        jobs = list(_jobs(self._model, photos, noted))
+        cut = [] if incomplete is None else incomplete
+        jobs = list(_jobs(self._model, photos, noted, cut))
         for failed, paths, outputs in run_in_batches(
             jobs, partial(_of_batch, model or self._model), Concurrency.chosen(self._model), at_most=len(jobs)
         ):
@@ -344,20 +355,28 @@ def _check_none(skipped: Sequence[SkippedPhoto]) -> None:
 
 
 def _jobs(
-    model: _Model, photos: Photo | Iterable[Photo], skipped: list[SkippedPhoto]
+    model: _Model,
+    photos: Photo | Iterable[Photo],
+    skipped: list[SkippedPhoto],
+    incomplete: list[IncompletePhoto],
 ) -> Iterator[tuple[Path | None, Callable[[], NDArray[np.uint8]]]]:
     """Yield for each photo its path, and what prepares it."""
     several = [photos] if isinstance(photos, str | os.PathLike | Image.Image | np.ndarray) else photos
     for photo in several:
         if isinstance(photo, str | os.PathLike):
             for path in expand_paths([Path(photo)], skipped=skipped):
-                yield path, partial(_prepare_file, model, path)
+                yield path, partial(_prepare_file, model, path, incomplete)
         else:
             yield None, partial(_prepare_picture, model, photo)
 
 
-def _prepare_file(model: _Model, path: Path) -> NDArray[np.uint8]:
-    return decode_within_budget(path, lambda photo: model.prepare(photo.image), shorter_side=model.resize)
+def _prepare_file(model: _Model, path: Path, incomplete: list[IncompletePhoto]) -> NDArray[np.uint8]:
+    def pixels(photo: DecodedPhoto) -> NDArray[np.uint8]:
+        if photo.missing is not None:
+            incomplete.append(IncompletePhoto(path, photo.missing))
+        return model.prepare(photo.image)
+
+    return decode_within_budget(path, pixels, shorter_side=model.resize)
 
 
 def _prepare_picture(model: _Model, photo: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from click.testing import Result
 from PIL import Image
 
 import fc7 as api
+from index.records import IncompletePhoto
 
 MISSING = r"the last \d\d? of its 480 rows are missing"
 Fc7 = Callable[..., Result]
@@ -39,6 +40,17 @@ def test_an_incomplete_photo_is_used_and_told(fc7: Fc7, photos: Path, command: s
     before, told, after = line.partition(": ")
     assert (before, told) == (f"Incomplete {photos / 'cut.jpg'}", ": ")
     assert re.fullmatch(MISSING, after)
+
+
+def test_python_lists_incomplete_photos(photos: Path, tiny_model: Path) -> None:
+    Image.new("RGB", (8, 8)).save(photos / "whole.png")
+    model = api.load_model(tiny_model)
+    for ask in (model.classify, model.embed):
+        incomplete: list[IncompletePhoto] = []
+        assert len(ask(photos, incomplete=incomplete)) == 2
+        assert [photo.path for photo in incomplete] == [photos / "cut.jpg"]
+        assert re.fullmatch(MISSING, incomplete[0].missing)
+        assert len(ask(photos)) == 2
 
 
 def test_an_incomplete_photo_is_told_once(fc7: Fc7, photos: Path) -> None:
