@@ -17,6 +17,7 @@ from web_photos import make_photos
 from web_server import Served, serving
 
 from cli import main
+from retrieval.models.spec import KEY_PREFIX
 from web.settings import Settings
 
 DATES = ("2018:12:31 23:59:59", "2019:07:14 12:33:01", "2019:07:31 23:59:59")
@@ -176,6 +177,27 @@ def test_a_model_without_a_map_says_so(served: Served, photos: Path, tiny_model:
         reply = other.get(f"/api/photos/{id_of(other, 'red-0.png')}/detections")
     assert reply.status == 400
     assert "map" in reply.json["error"]
+
+
+def test_a_model_without_classes_says_that_it_names_nothing(photos: Path, tiny_model: Path, tmp_path: Path) -> None:
+    model = onnx.load(tiny_model)
+    model.graph.output.remove(next(output for output in model.graph.output if output.name == "probabilities"))
+    next(entry for entry in model.metadata_props if entry.key == f"{KEY_PREFIX}classes").value = "[]"
+    onnx.save(model, tmp_path / "nameless.onnx")
+    given = ["index", str(photos), "--index", str(tmp_path / "index"), "-m", str(tmp_path / "nameless.onnx")]
+    assert CliRunner().invoke(main, given).exit_code == 0
+    with serving(Settings(tmp_path / "index")) as other:
+        id, data = id_of(other, "red-0.png"), (photos / "red-0.png").read_bytes()
+        for reply in (
+            other.get(f"/api/photos/{id}/detections"),
+            other.post("/api/classify", files=[("photo", "a.png", data)]),
+            other.post("/api/search", [("label", "red")]),
+        ):
+            assert reply.status == 400
+            assert "has no classes" in reply.json["error"]
+        assert other.get(f"/api/photos/{id}").json["predictions"] == []
+        assert b"What is in it" not in other.get(f"/photos/{id}", {"accept": "text/html"}).body
+        assert other.post("/api/search", files=[("photo", "a.png", data)]).json["results"]
 
 
 def test_what_is_where_in_a_photo_is_what_the_command_tells(

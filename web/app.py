@@ -21,6 +21,7 @@ from index.errors import (
     UserError,
 )
 from retrieval.detection.convolutional import NoMapError
+from retrieval.models.spec import NoClassesError
 from web.api import PlainJSON, router
 from web.collection import Collection, PhotoUnknownError
 from web.copies import CopySearch
@@ -48,6 +49,7 @@ STATUSES: tuple[tuple[type[UserError], int], ...] = (
     (IndexStorageError, 503),
     (ModelMismatchError, 503),
     (NoMapError, 400),
+    (NoClassesError, 400),
     (ModelError, 503),
 )
 """What a status tells; any other UserError is 400."""

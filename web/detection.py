@@ -26,7 +26,7 @@ class Detector:
     async def look(self, id: int) -> dict[str, Any]:
         """Tell what is where in a photo: see `detected_photo`.
 
-        Raises PhotoUnknownError, PhotoError, NoMapError for a model whose scores have no places, ModelError for one
+        Raises PhotoUnknownError, PhotoError, NoMapError for a model whose scores have no places, NoClassesError for one
         without classes, and MissingPackageError (onnx).
         """
         collection, model = self._collection, self._collection.model

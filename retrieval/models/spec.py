@@ -141,11 +141,15 @@ class ModelSpec:
         return spec
 
 
+class NoClassesError(ModelError):
+    """A model has no classes, and names nothing."""
+
+
 def require_classes(spec: ModelSpec) -> None:
-    """Raise ModelError where a model has no classes, for whatever needs names."""
+    """Raise NoClassesError where a model has no classes, for whatever needs names."""
     if not spec.classes:
         how = "words do without: `fc7 search WORDS`, `fc7 classify --labels a,b,c`" if spec.text else ""
-        raise ModelError(
+        raise NoClassesError(
             f"the model {spec.name} has no classes: it embeds photos and finds similar ones, and names nothing",
             hint=how or "take another model with -m, or import it again with `--classes FILE`",
         )
