@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from commands.installation import as_installed
 from commands.terminal import PLAIN, Style
-from index.records import OWN_GROUP, OwnLabel, Prediction, SearchResult, SkippedPhoto, SyncCounts
+from index.records import OwnLabel, Prediction, SearchResult, SkippedPhoto, SyncCounts
 from retrieval.answers import (
     Classification,
     Record,
@@ -29,6 +29,7 @@ from retrieval.answers import (
     own_label,
     rounded,
     skipped_photo,
+    with_doubts,
 )
 from retrieval.text import csv_line, file_size, printable
 
@@ -103,17 +104,10 @@ def format_detections(photos: Iterable["DetectedPhoto"], format: str, *, style: 
 
 
 def _name_rows(photo: Classification, style: Style) -> list[tuple[str, str]]:
-    """Labels of the user's own, then terms, then other classes; of a group whose term is none of these, with a "?"."""
-    own = [found for found in photo.predictions if found.group == OWN_GROUP]
-    classes = [found for found in photo.predictions if found.group != OWN_GROUP]
-    rows = [_name_row(found) for found in (*own, *(photo.terms or ()))]
-    if not rows and photo.terms is not None:
-        rows = [(f"{'-':>6}", style.note("unsure"))]
-    told = {(term.label, term.group) for term in photo.terms or ()}
-    sure = {found.group for found in classes if (found.label, found.group) in told}
-    doubted = {found.group for found in classes} - sure if photo.terms is not None else set()
-    others = [found for found in classes if (found.label, found.group) not in told]
-    return rows + [_name_row(found, "?" if found.group in doubted else "") for found in others]
+    """See `with_doubts`; guesses have a "?"."""
+    told = with_doubts(photo.predictions, photo.terms)
+    unsure = [] if photo.terms is None or any(not guess for _, guess in told) else [(f"{'-':>6}", style.note("unsure"))]
+    return unsure + [_name_row(found, "?" if guess else "") for found, guess in told]
 
 
 def _name_row(found: Prediction, mark: str = "") -> tuple[str, str]:

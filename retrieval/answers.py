@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from index.records import IncompletePhoto, IndexedFile, OwnLabel, Prediction, SearchResult, SkippedPhoto
+from index.records import OWN_GROUP, IncompletePhoto, IndexedFile, OwnLabel, Prediction, SearchResult, SkippedPhoto
 
 if TYPE_CHECKING:
     from retrieval.detection.photos import DetectedPhoto
@@ -135,6 +135,20 @@ def classified_photo(
     """
     told = {} if terms is None else {"terms": [_prediction(term) for term in terms]}
     return {"path": path, "predictions": [_prediction(found) for found in predictions], **told}
+
+
+def with_doubts(predictions: Sequence[Prediction], terms: Sequence[Prediction] | None) -> list[tuple[Prediction, bool]]:
+    """Return what people are told, and whether it is a guess: labels of the user's own, terms, then other classes.
+
+    Classes of a group whose term is none of them are guesses. Without `terms` (None) nothing is called one.
+    """
+    own = [found for found in predictions if found.group == OWN_GROUP]
+    classes = [found for found in predictions if found.group != OWN_GROUP]
+    told = {(term.label, term.group) for term in terms or ()}
+    sure = {found.group for found in classes if (found.label, found.group) in told}
+    others = [found for found in classes if (found.label, found.group) not in told]
+    certain = [(found, False) for found in (*own, *(terms or ()))]
+    return certain + [(found, terms is not None and found.group not in sure) for found in others]
 
 
 def detected_photo(photo: "DetectedPhoto") -> Record:

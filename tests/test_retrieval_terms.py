@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from index.records import Prediction
 from retrieval.models.spec import ClassGroup, ClassName, ModelSpec
 from retrieval.searching.labels import read_wordnet
 from retrieval.searching.terms import EMPTY, Terms
@@ -71,6 +72,20 @@ def test_each_group_answers_for_itself() -> None:
     assert (cat.label, cat.id, cat.group) == ("domestic cat", "n02121808", "objects")
     assert [beach.probability, cat.probability] == pytest.approx([0.8, 0.6])
     assert [term.label for term in terms.likely(shares, threshold=0.7)] == ["carnivore", "beach"]
+
+
+def test_of_what_an_index_has_each_prediction_finds_its_group() -> None:
+    spec = make_spec(
+        [*CLASSES, ClassName("kitchen"), ClassName("beach")],
+        [ClassGroup("objects", len(CLASSES)), ClassGroup("scenes", 2)],
+    )
+    beach = Prediction("beach", None, 0.4)
+    cats = [Prediction(CLASSES[number].name, CLASSES[number].id, 0.3) for number in (0, 1)]
+    predictions, [cat] = Terms(spec).of_stored([beach, *cats])
+    assert [found.group for found in predictions] == ["scenes", "objects", "objects"]
+    assert [found.label for found in predictions] == [found.label for found in (beach, *cats)]
+    assert (cat.label, cat.group, cat.probability) == ("domestic cat", "objects", pytest.approx(0.6))
+    assert Terms(spec).of_stored([]) == ((), ())
 
 
 @cache

@@ -50,6 +50,19 @@ def test_a_photo_is_named_as_by_the_command(served: Served, photos: Path, comman
     assert reply.status == 200
     assert reply.json["path"] == "red-0.png"
     assert reply.json["predictions"] == told[0]["predictions"]
+    assert reply.json["terms"] == told[0]["terms"] == told[0]["predictions"][:1]  # likely enough
+    black = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(black, "PNG")  # no colour is the strongest
+    assert served.post("/api/classify", files=[("photo", "black.png", black.getvalue())]).json["terms"] == []
+
+
+def test_a_photo_of_the_index_has_terms_too(served: Served, photos: Path) -> None:
+    id = ids_of(served)["red-0.png"]
+    told = served.post("/api/classify", files=[("photo", "a.png", (photos / "red-0.png").read_bytes())]).json
+    assert served.get(f"/api/photos/{id}").json["terms"] == told["terms"]
+    page = served.get(f"/photos/{id}").body.decode()
+    assert page.count(">red</a>") == 1
+    assert "?</a>" not in page
 
 
 @pytest.mark.parametrize("way", ["photo", "ids"])

@@ -89,6 +89,17 @@ def test_a_dropped_photo_is_named_and_its_first_neighbour_is_the_right_one(page:
     expect(tiles(page)).to_have_count(11)
 
 
+def test_guesses_are_marked(page: Page, photos: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "black.png")  # no colour is the strongest
+    page.goto("/")
+    drop(page, tmp_path / "black.png")
+    expect(page.locator("#names li").first).to_have_text("unsure")
+    expect(page.locator("#names a")).to_have_text(["red?", "green?", "blue?"])
+    page.get_by_role("button", name="Close").click()
+    page.locator("#file").set_input_files([tmp_path / "black.png", photos / "green-1.png"])
+    expect(page.locator("#several span")).to_have_text(["red?", "green"])
+
+
 @pytest.mark.parametrize("way", ["chosen", "pasted"])
 def test_a_photo_can_be_chosen_or_pasted_too(page: Page, photos: Path, way: str) -> None:
     page.goto("/")

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from index.errors import OptionError, PhotoError
 from index.photo_index import PhotoIndex
 from index.records import IndexedFile
-from retrieval.answers import classified_photo, duplicate_group, own_label
+from retrieval.answers import Classification, duplicate_group, own_label
 from retrieval.duplicates.keep import DuplicateGroup
 from retrieval.searching.dates import first_moment, moment_after
 from retrieval.searching.query import Box
@@ -182,7 +182,8 @@ async def photos(
 @router.get("/photos/{id}")
 async def photo(collection: Served, id: Number) -> PlainJSON:
     """Tell what is known of a photo: its file, its labels, and what the camera wrote."""
-    return PlainJSON(await photo_facts(collection, id))
+    facts, _ = await photo_facts(collection, id)
+    return PlainJSON(facts)
 
 
 @router.get("/photos/{id}/detections", dependencies=[Depends(limit_rate)])
@@ -270,16 +271,16 @@ async def health(collection: Served) -> PlainJSON:
     return PlainJSON({"status": "ok"})
 
 
-async def photo_facts(collection: Collection, id: int) -> dict[str, Any]:
-    """Return what the page and the API tell of a photo. Raises PhotoUnknownError."""
-    file, predictions = await collection.photo(id)
+async def photo_facts(collection: Collection, id: int) -> tuple[dict[str, Any], Classification]:
+    """Return what the page and the API tell of a photo, and its names once more. Raises PhotoUnknownError."""
+    file, named = await collection.photo(id)
     place = collection.place(file, await collection.roots())
     try:
         facts = await collection.decoder.facts(place)
     except PhotoError:
         facts = {}  # its file is not there now
-    told = classified_photo(str(file.path), predictions)
-    return {**photo_values(file), "predictions": told["predictions"], "facts": facts, "missing": not place.is_file()}
+    names = {key: value for key, value in named.to_dict().items() if key != "path"}
+    return {**photo_values(file), **names, "facts": facts, "missing": not place.is_file()}, named
 
 
 async def picture(request: Request, collection: Collection, id: int, version: str, side: int) -> Response:

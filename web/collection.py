@@ -16,8 +16,8 @@ from index.errors import ModelMismatchError, PhotoError, PhotoIndexError
 from index.files import absolute
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
-from index.records import IndexedFile, Prediction
-from retrieval.answers import answered_query, classified_photo, indexed_photo
+from index.records import IndexedFile
+from retrieval.answers import Classification, answered_query, classified_photo, indexed_photo
 from retrieval.indexing.model_of_index import load_index_model
 from retrieval.models.model import Model
 from retrieval.models.spec import require_classes
@@ -25,6 +25,7 @@ from retrieval.photos.files import current_stamp
 from retrieval.searching.own_labels import own_predictions
 from retrieval.searching.query import Box, QueryPhoto, unit
 from retrieval.searching.search import Query, search_index
+from retrieval.searching.terms import Terms
 from web.batching import Batcher
 from web.decoding import Decoder, Preparation, Source
 from web.reader import Reader
@@ -69,6 +70,7 @@ class Asked:
 @dataclass(frozen=True)
 class _Loaded:
     model: Model
+    terms: Terms
     network: Batcher[NDArray[np.uint8], Seen]
 
 
@@ -112,7 +114,7 @@ class Collection:
         return self._current().model
 
     async def classify(self, upload: Upload, k: int) -> dict[str, Any]:
-        """Name what is in a picture, labels of the user's own first: see `classified_photo`."""
+        """Name what is in a picture, labels of the user's own first, with terms: see `classified_photo`."""
 
         async def work(loaded: _Loaded) -> dict[str, Any]:
             require_classes(loaded.model.spec)
@@ -120,7 +122,8 @@ class Collection:
             own = await self._searcher.call(
                 lambda index: own_predictions(index, embedding), fingerprint=loaded.model.spec.fingerprint
             )
-            return dict(classified_photo(upload.name, (*own, *loaded.model.top_predictions(probabilities, k))))
+            names = (*own, *loaded.model.top_predictions(probabilities, k))
+            return dict(classified_photo(upload.name, names, loaded.terms.likely(probabilities)))
 
         return await self._with_model(work)
 
@@ -186,15 +189,23 @@ class Collection:
         """Read files by id, in order. Raises PhotoUnknownError."""
         return await self.reader.call(lambda index: files_of(index, ids))
 
-    async def photo(self, id: int) -> tuple[IndexedFile, tuple[Prediction, ...]]:
-        """Read a file and its labels, those of the user's own first. Raises PhotoUnknownError."""
+    async def photo(self, id: int) -> tuple[IndexedFile, Classification]:
+        """Read a file and what it was named, labels of the user's own first. Raises PhotoUnknownError.
 
-        def read(index: PhotoIndex) -> tuple[IndexedFile, tuple[Prediction, ...]]:
+        There are no terms where the model names nothing, or the index has just got another one.
+        """
+        loaded = self._current()
+
+        def read(index: PhotoIndex) -> tuple[IndexedFile, Classification]:
             [file] = files_of(index, [id])
             stored = index.photos.at(file.path)
             if stored is None or stored.embedding is None:
-                return file, ()
-            return file, (*own_predictions(index, stored.embedding), *(stored.labels or ()))
+                return file, Classification(file.path, ())
+            own, labels = own_predictions(index, stored.embedding), stored.labels or ()
+            if not labels or index.fingerprint != loaded.model.spec.fingerprint:
+                return file, Classification(file.path, (*own, *labels))
+            labels, terms = loaded.terms.of_stored(labels)
+            return file, Classification(file.path, (*own, *labels), terms)
 
         return await self.reader.call(read)
 
@@ -243,7 +254,8 @@ class Collection:
                 outputs = model.run(pictures)
                 return list(zip(outputs.probabilities, outputs.embedding, strict=True))
 
-            self._loaded = _Loaded(model, Batcher(compute, seconds=settings.batch_seconds))
+            terms = await asyncio.to_thread(Terms, model.spec)
+            self._loaded = _Loaded(model, terms, Batcher(compute, seconds=settings.batch_seconds))
 
     def _current(self) -> _Loaded:
         assert self._loaded is not None

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.staticfiles import StaticFiles
 
+from retrieval.answers import with_doubts
 from retrieval.text import file_size
 from web.api import Number, Served, limit_rate, photo_facts
 from web.security import COOKIE, is_token
@@ -54,12 +55,13 @@ async def index_page(request: Request, collection: Served) -> Response:
 @router.get("/photos/{id}")
 async def photo_page(request: Request, collection: Served, id: Number) -> Response:
     """Show one photo."""
-    photo = await photo_facts(collection, id)
+    photo, named = await photo_facts(collection, id)
     path = Path(photo["path"])
     return page(
         request,
         "photo.html",
         photo=photo,
+        names=with_doubts(named.predictions, named.terms),
         name=printed(path.name),
         place=printed(str(path.parent)),
         folder=printed(str(path.parent)),

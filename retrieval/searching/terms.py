@@ -7,13 +7,14 @@ told in one sentence. benchmarks/confidence.py compares the two.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.records import Prediction
+from retrieval.models.model import labels_of
 from retrieval.models.spec import ClassName, ModelSpec
 from retrieval.searching.labels import read_wordnet
 
@@ -35,6 +36,7 @@ class Terms:
 
     def __init__(self, spec: ModelSpec) -> None:
         groups, ancestry = spec.slices, Ancestry()
+        self._labels = labels_of(spec)
         self._groups = [
             (name if len(groups) > 1 else "", place, GroupTerms(spec.classes[place], ancestry))
             for name, place in groups.items()
@@ -52,6 +54,22 @@ class Terms:
                 term = terms.terms[number]
                 found.append(Prediction(term.name, term.id, min(float(sums[number]), 1.0), group))
         return tuple(sorted(found, key=lambda answer: -answer.probability))
+
+    def of_stored(self, stored: Sequence[Prediction]) -> tuple[tuple[Prediction, ...], tuple[Prediction, ...]]:
+        """Return the predictions that an index has of a photo with their groups, and what `likely` says by them.
+
+        An index has a photo's most probable classes alone, so a term may be more probable than it says, never less.
+        """
+        numbers: dict[tuple[str, str | None], list[int]] = {}
+        for number, (name, id, _) in enumerate(self._labels):
+            numbers.setdefault((name, id), []).append(number)
+        probabilities = np.zeros(len(self._labels), np.float32)
+        grouped = []
+        for found in stored:
+            number = numbers[found.label, found.id].pop(0)
+            probabilities[number] = found.probability
+            grouped.append(replace(found, group=self._labels[number][2]))
+        return tuple(grouped), self.likely(probabilities)
 
 
 @dataclass(frozen=True, slots=True)

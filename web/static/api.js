@@ -39,10 +39,27 @@ export function element(name, properties = {}, ...children) {
 
 export const nameOf = (path) => path.split("/").pop();
 
-export function names(predictions) {
-  return element("ul", { className: "names" }, ...predictions.map((found) =>
+// As `fc7 classify` tells them: labels of the user's own, terms, then other classes. Those of a group whose term is none
+// of them are guesses.
+export function told({ predictions, terms }) {
+  const same = (one) => (other) => one.label === other.label && one.group === other.group;
+  const classes = predictions.filter(({ group }) => group !== "own");
+  const sure = new Set(classes.filter((found) => terms.some(same(found))).map(({ group }) => group));
+  return [
+    ...predictions.filter(({ group }) => group === "own"),
+    ...terms,
+    ...classes.filter((found) => !terms.some(same(found))).map((found) => ({ ...found, guess: !sure.has(found.group) })),
+  ];
+}
+
+export const spoken = ({ label, guess, group }) => label + (guess ? "?" : "") + (group === "own" ? " (own)" : "");
+
+export function names(answer) {
+  const all = told(answer);
+  const unsure = all[0]?.guess ? [element("li", { className: "quiet", textContent: "unsure" })] : [];
+  return element("ul", { className: "names" }, ...unsure, ...all.map((found) =>
     element("li", {},
-      element("a", { href: `/?label=${encodeURIComponent(found.label)}`, textContent: found.label + (found.group === "own" ? " (own)" : "") }),
+      element("a", { href: `/?label=${encodeURIComponent(found.label)}`, textContent: spoken(found) }),
       element("meter", { min: 0, max: 1, value: found.probability, "aria-label": `probability of ${found.label}` }),
       element("span", { textContent: `${(100 * found.probability).toFixed(0)} %` }))));
 }

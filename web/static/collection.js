@@ -1,6 +1,6 @@
 // The collection, and what is found in it. What is shown follows from the address, but for photos that were uploaded.
 
-import { ask, element, names, search } from "./api.js";
+import { ask, element, names, search, spoken, told } from "./api.js";
 import { Grid } from "./grid.js";
 import { byNumbers, drawable, pixels } from "./region.js";
 
@@ -157,8 +157,8 @@ async function upload(mine) {
     const form = new FormData();
     form.append("photo", file, file.name || "photo");
     try {
-      const { predictions } = await ask("/api/classify", form);
-      if (mine === turn) to.replaceChildren(one ? names(predictions) : predictions[0]?.label ?? "");
+      const answer = await ask("/api/classify", form);
+      if (mine === turn) to.replaceChildren(one ? names(answer) : told(answer).slice(0, 1).map(spoken).join());
     } catch (error) {
       if (mine === turn) to.replaceChildren(element("span", { className: "wrong", textContent: error.message }));
     }
