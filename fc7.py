@@ -107,8 +107,8 @@ class Model:
 
         Beside these `predictions` each has `terms`: the most specific name of each group that is likely enough.
         With `labels` these are the names, each put into `prompt` at {}; that needs a model with a text half. Raises
-        Error for a photo that cannot be read; with a list for `skipped` it is appended to that and left out. One
-        of which a part is missing is named as far as it goes, and appended to `incomplete`. Raises Error too for a model
+        Error for a photo that cannot be read; with a list for `skipped` it is appended to that and left out. One of
+        which a part is missing is named as far as it goes, and appended to `incomplete`. Raises Error too for a model
         without classes where there are no labels.
         """
         if labels:
