@@ -90,6 +90,8 @@ def test_words_photos_and_uploads_are_one_query(served: Served, photos: Path, co
         ([("text", "x" * 1001)], 422, "at most 1000 characters"),
         ([("unlike_text", "red")], 400, "send a photo, ids, a text or a label"),
         ([("unlike_text", "red"), ("label", "red")], 400, "unlike needs a photo, ids or a text"),
+        ([("label", " ")], 400, "send a photo, ids, a text or a label"),
+        ([("label", "x" * 1001)], 422, "at most 1000 characters"),
         ([("text", "red"), ("region", "0,0,5,5")], 400, "a region is one of a single photo"),
         ([("text", "red")] * 33, 400, "more than 32"),
         ([("label", "red"), ("since", "July")], 400, "July is no date"),
@@ -100,6 +102,12 @@ def test_what_cannot_be_looked_for(served: Served, fields: list[tuple[str, str]]
     reply = served.post("/api/search", fields)
     assert reply.status == status
     assert error in reply.json["error"]
+
+
+def test_of_several_uploads_the_one_that_is_no_picture_is_named(served: Served, photos: Path) -> None:
+    good = ("photo", "good.png", (photos / "red-0.png").read_bytes())
+    reply = served.post("/api/search", files=[good, ("photo", "bad.jpg", b"x")])
+    assert (reply.status, reply.json["error"]) == (422, "cannot look for bad.jpg: not a photo")
 
 
 def test_words_without_a_text_half_are_refused(photos: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ async def search(
     text: Annotated[list[Words] | None, Form(description="Words to look for, of a model with a text half.")] = None,
     unlike: Annotated[list[FormId] | None, Form(description="Photos that results should not look like.")] = None,
     unlike_text: Annotated[list[Words] | None, Form(description="Words that results should not show.")] = None,
-    label: Annotated[list[str] | None, Form(description="Only photos of this; alone, what is looked for.")] = None,
+    label: Annotated[list[Words] | None, Form(description="Only photos of this; alone, what is looked for.")] = None,
     region: Annotated[
         str | None, Form(description="x,y,width,height in pixels: look at this of the one photo.")
     ] = None,
@@ -126,12 +126,12 @@ async def search(
 
     Several photos, ids and words are one query, their mean.
     """
-    photos = photo or []
+    photos, labels = photo or [], [name for name in label or [] if name.strip()]
     asked = len(photos) + len(ids or []) + len(text or [])
     away = len(unlike or []) + len(unlike_text or [])
-    if not asked and not label:
+    if not asked and not labels:
         raise OptionError("send a photo, ids, a text or a label")
-    if asked + away > MOST_PHOTOS or len(label or []) > MOST_PHOTOS:
+    if asked + away > MOST_PHOTOS or len(labels) > MOST_PHOTOS:
         raise OptionError(f"more than {MOST_PHOTOS} photos or labels are not taken together")
     if not asked and away:
         raise OptionError("unlike needs a photo, ids or a text to look for")
@@ -146,7 +146,7 @@ async def search(
                 unlike=tuple(dict.fromkeys(unlike or [])),
                 unlike_texts=tuple(dict.fromkeys(unlike_text or [])),
                 box=None if region is None else box_of(region),
-                labels=tuple(label or []),
+                labels=tuple(labels),
                 folder=folder or None,
                 since=first_moment(since) if since else None,
                 before=moment_after(until) if until else None,

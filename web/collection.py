@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.catalog.rows import has_direction
-from index.errors import ModelMismatchError, PhotoError, PhotoIndexError
+from index.errors import ModelMismatchError, OutOfMemoryError, PhotoError, PhotoIndexError
 from index.files import absolute
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
@@ -266,7 +266,12 @@ class Collection:
         return await loaded.network.submit(pixels)
 
     async def _embedded(self, loaded: _Loaded, name: str | Path, source: Source, box: Box | None) -> QueryPhoto:
-        _, embedding = await self._see(loaded, source, box)
+        try:
+            _, embedding = await self._see(loaded, source, box)
+        except OutOfMemoryError:
+            raise
+        except PhotoError as error:
+            raise PhotoError(f"cannot look for {name}: {error}") from error
         if not has_direction(embedding):
             raise PhotoError(f"cannot look for {name}: the model finds nothing in it")
         return QueryPhoto(name, unit(embedding))

@@ -52,7 +52,7 @@ export function told({ predictions, terms }) {
   ];
 }
 
-export const spoken = ({ label, guess, group }) => label + (guess ? "?" : "") + (group === "own" ? " (own)" : "");
+export const spoken = ({ label, guess, group }) => label + (guess ? "?" : "") + (group ? ` (${group})` : "");
 
 export function names(answer) {
   const all = told(answer);

@@ -14,6 +14,15 @@ const NAMES = ["label", "text", "folder", "since", "until"];
 
 const grid = new Grid(at("grid"), { more, act: (photo, liked) => like(photo.id, liked) });
 
+// A year or a month as its first or last day, which a field for dates can show.
+function day(said, last) {
+  const [, year, month] = /^(\d{4})(?:-(\d\d?))?$/.exec(said) ?? [];
+  if (!year) return said;
+  const number = Number(month ?? (last ? 12 : 1));
+  const two = (value) => String(value).padStart(2, "0");
+  return `${year}-${two(number)}-${two(last ? new Date(Date.UTC(year, number, 0)).getUTCDate() : 1)}`;
+}
+
 function read() {
   const said = new URLSearchParams(location.search);
   const ids = (name) => [...new Set(said.getAll(name).map(Number).filter((id) => Number.isSafeInteger(id) && id > 0))];
@@ -23,6 +32,8 @@ function read() {
     region: said.get("region") ?? history.state?.region ?? "",
     ...Object.fromEntries(NAMES.map((name) => [name, said.get(name) ?? ""])),
   };
+  state.since = day(state.since, false);
+  state.until = day(state.until, true);
 }
 
 function go(changes, { files = state.files, region = "" } = {}) {

@@ -60,7 +60,8 @@ function box({ label, probability, box: [x, y, w, h] }) {
   const name = `${label} ${(100 * probability).toFixed(0)} %`;
   const made = element("li", {}, element("a", { href: `/?like=${id}&region=${x},${y},${w},${h}`, title: `Look for this ${label}` },
     element("span", { textContent: name })));
-  Object.assign(made.style, { left: `${(100 * x) / width}%`, top: `${(100 * y) / height}%`, width: `${(100 * w) / width}%`, height: `${(100 * h) / height}%` });
+  // A smaller box lies over a larger one, which would hide it from the pointer.
+  Object.assign(made.style, { zIndex: Math.round(1000 * (1 - (w * h) / (width * height))), left: `${(100 * x) / width}%`, top: `${(100 * y) / height}%`, width: `${(100 * w) / width}%`, height: `${(100 * h) / height}%` });
   return made;
 }
 
