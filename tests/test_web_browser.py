@@ -189,6 +189,29 @@ def test_a_region_is_drawn_in_a_photo_of_the_collection(page: Page, served: Serv
     expect(page.locator("#status")).to_contain_text("by the part that was drawn")
 
 
+def test_a_small_box_is_reached_over_a_large_one(page: Page) -> None:
+    found = [
+        {"label": name, "id": None, "probability": 0.5, "box": box}
+        for name, box in (("small", [24, 24, 16, 16]), ("large", [0, 0, 64, 64]))
+    ]
+    page.route("**/detections", lambda route: route.fulfill(json={"id": 1, "path": "", "detections": found}))
+    page.goto("/")
+    open_photo(page, "red-2.png")
+    page.get_by_role("button", name="What is where").click()
+    page.get_by_role("link", name="small").click()
+    page.wait_for_url("**region=24,24,16,16")
+
+
+def test_a_year_and_a_month_of_an_address_are_days_in_the_fields(page: Page) -> None:
+    page.goto("/?since=2019&until=2020-02")
+    expect(page.locator("#status")).to_have_text("No photo here is known to be of that time.")
+    expect(page.locator("#since")).to_have_value("2019-01-01")
+    expect(page.locator("#until")).to_have_value("2020-02-29")
+    page.locator("#label").fill("green")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**since=2019-01-01&until=2020-02-29")
+
+
 @pytest.mark.parametrize(("left", "name"), [(0.0, "red-2.png"), (0.5, "blue-2.png")])
 def test_a_region_is_drawn_in_an_upload(page: Page, both: Path, left: float, name: str) -> None:
     page.goto("/")

@@ -12,7 +12,6 @@ const view = at("map"), list = at("photos");
 
 let ids = [], places = [];
 let size = 0, x = 0, y = 0, least = 0; // height of the plane in pixels, and where its corner is in the window
-let crowded = true; // whether a cell in sight has more than one photo
 let asked = new Set(), waiting = [], timer = 0;
 const levels = new Map(), known = new Map(), shown = new Map();
 
@@ -31,15 +30,13 @@ function cells(level) {
   return levels.get(level);
 }
 
-const level_of = (size) => Math.max(0, Math.min(DEEPEST, Math.floor(Math.log2(size / CELL))));
-
 function draw() {
   if (!ids.length) return;
   const { clientWidth: wide, clientHeight: high } = view;
   const kept = (place, length, room) => (length <= room ? (room - length) / 2 : Math.min(0, Math.max(room - length, place)));
   x = kept(x, size * ASPECT, wide);
   y = kept(y, size, high);
-  const level = level_of(size);
+  const level = Math.max(0, Math.min(DEEPEST, Math.floor(Math.log2(size / CELL))));
   const side = 2 ** level, height = size / side, width = height * ASPECT;
   const found = cells(level), wanted = new Map();
   let seen = 0; // those around the window are there for the keyboard, and for the next move
@@ -80,8 +77,8 @@ function draw() {
   }
   ask_later();
   const all = ids.length.toLocaleString();
-  crowded = [...wanted.values()].some((cell) => cell.more);
-  at("status").textContent = `${seen.toLocaleString()} of ${all} photos in sight.${crowded && level < DEEPEST ? " Zoom in on the map to see more." : ""}`;
+  const more = [...wanted.values()].some((cell) => cell.more);
+  at("status").textContent = `${seen.toLocaleString()} of ${all} photos in sight.${more && level < DEEPEST ? " Zoom in to see more." : ""}`;
 }
 
 function fill(id, tile, more) {
@@ -122,9 +119,7 @@ async function tell() {
 }
 
 function zoom(factor, atX = view.clientWidth / 2, atY = view.clientHeight / 2) {
-  // Where each photo in sight has a cell of its own, coming nearer would only drive them out of the window.
-  const nearest = crowded ? CELL * 2 ** (DEEPEST + 1) : Math.max(size, CELL * 2 ** (level_of(size) + 1) - 1);
-  const wanted = Math.min(nearest, Math.max(least, size * factor));
+  const wanted = Math.min(CELL * 2 ** (DEEPEST + 1), Math.max(least, size * factor));
   x = atX - ((atX - x) * wanted) / size;
   y = atY - ((atY - y) * wanted) / size;
   size = wanted;
