@@ -9,7 +9,8 @@
 #
 # make model CLONES=FOLDER TINY=tiny-imagenet-200
 #                                the built-in model again: hours; after an interruption the same command resumes. CLONES
-#                                holds clones of the repositories that docs/make_training_photos.py --list names
+#                                holds clones of the repositories that docs/make_training_photos.py --list names;
+#                                with ORDINARY=FOLDER the probabilities are brought into line with photos there too
 #
 # Each does its own set-up in .venv. Where PyPI's torch is a large CUDA build (Linux), `make test` takes a smaller one
 # from any index that has it, for instance by PIP_EXTRA_INDEX_URL.
@@ -48,6 +49,9 @@ LABELLED := scenes mini-imagenet tiny-imagenet-200 imagenette imagewoof
 UNLABELLED := cats-dogs cats-dogs-unlabelled scenes-unlabelled intel-scenes cars-unlabelled butterflies groceries \
 	groceries-unlabelled landscapes dog-cat-breeds dog-cat-breeds-unlabelled clothing trash ikea-unlabelled \
 	houses-unlabelled pacs-photo dishes bsds-unlabelled
+# What its probabilities are brought into line with. Ordinary photos, called <WordNet id>_<name>, are the best judges.
+HELD_OUT := $(foreach set,imagenette mini-imagenet scenes,$(SETS)/$(set)/val)
+ORDINARY ?=
 HALF := tiny-imagenet-200 cats-dogs cats-dogs-unlabelled
 TEACHER := build/models/efficientnet-lite0-160.onnx
 FOLDERS = $(addprefix $(SETS)/,$(LABELLED)) $(foreach set,$(UNLABELLED),--unlabelled $(SETS)/$(set))
@@ -62,6 +66,7 @@ model: $(VENV)/.stamp-test
 	$(BIN)/fc7 train $(FOLDERS) -o $(RUN) $(if $(wildcard $(RUN)/last.pt),--resume,--teacher $(TEACHER) \
 		--cache build/cache --evidence 20 --epochs 6 --warmup 0.2 $(foreach set,$(HALF),--weight $(SETS)/$(set) 0.5))
 	$(BIN)/fc7 export $(RUN)/best.pt -o retrieval/models/builtin.onnx --name photos --names docs/scenes.tsv --licence '$(TERMS)'
+	$(BIN)/python benchmarks/confidence.py --write $(foreach folder,$(ORDINARY) $(HELD_OUT),--photos $(folder)) builtin
 	$(BIN)/python benchmarks/models.py --names $(SETS)/imagenette/val --neighbours $(SETS)/judge-corel builtin
 
 bench: $(VENV)/.stamp-test
@@ -100,5 +105,5 @@ $(VENV)/.stamp-demo: pyproject.toml $(VENV)/.stamp-python
 
 $(VENV)/.stamp-test: pyproject.toml $(VENV)/.stamp-python
 	@echo "Installing what the tests need into $(VENV): a few minutes"
-	$(INSTALL) --no-build-isolation --editable '.[cpu,demo,heif,raw,jxl,tiff,parquet,watch,web,train,efficientnet,dev]'
+	$(INSTALL) --no-build-isolation --editable '.[cpu,demo,heif,raw,jxl,tiff,parquet,ray,watch,web,train,efficientnet,dev]'
 	@touch $@

@@ -18,7 +18,7 @@ are frozen dataclasses, and `to_dict()` gives plain values for JSON. Whatever a 
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from index.errors import IndexNotFoundError, PhotoError
+from index.errors import IndexNotFoundError, OptionError, PhotoError
 from index.errors import UserError as Error
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
@@ -46,8 +46,10 @@ from retrieval.photos.decode import upright
 from retrieval.photos.scan import expand_paths
 from retrieval.pipeline.executor import Concurrency, run_in_batches
 from retrieval.pipeline.memory import decode_within_budget
+from retrieval.searching.dates import first_moment, moment_after
 from retrieval.searching.query import embed_query_texts
 from retrieval.searching.search import Query, search_index
+from retrieval.searching.terms import Terms
 
 if TYPE_CHECKING:
     from retrieval.models.model import Outputs
@@ -101,20 +103,26 @@ class Model:
     ) -> list[Classification]:
         """Return the k most probable names of each photo, in order; a folder stands for the photos below it.
 
+        Beside these `predictions` each has `terms`: the most specific name of each group that is likely enough.
         With `labels` these are the names, each put into `prompt` at {}; that needs a model with a text half. Raises
         Error for a photo that cannot be read; with a list for `skipped` it is appended to that and left out. Raises
         Error too for a model without classes where there are no labels.
         """
         if labels:
             model: _Model | ZeroShot = ZeroShot(self._model, labels, prompt=prompt)
+            terms = Terms(model.spec)
         else:
             require_classes(self._model.spec)
-            model = self._model
+            model, terms = self._model, self._terms
         return [
-            Classification(path, model.top_predictions(probabilities, k))
+            Classification(path, model.top_predictions(probabilities, k), terms.likely(probabilities))
             for paths, outputs in self._run(photos, skipped, model)
             for path, probabilities in zip(paths, outputs.probabilities, strict=True)
         ]
+
+    @cached_property
+    def _terms(self) -> Terms:
+        return Terms(self._model.spec)
 
     def embed_text(self, texts: str | Sequence[str]) -> NDArray[np.float32]:
         """Return embeddings (n, dim) of texts, to be compared with photos'. Raises Error without a text half."""
@@ -201,17 +209,7 @@ class Index:
         """
         with open_for_model(self._folder, self._model) as index:
             reports = index_folders(index, self._model, [Path(folder) for folder in folders], progress=progress)
-        names = ("new", "changed", "moved", "copied", "removed", "unchanged")
-        return [
-            FolderChanges(
-                report.folder,
-                **{name: getattr(report.counts, name) if report.counts else 0 for name in names},
-                skipped=report.skipped,
-                incomplete=report.incomplete,
-                unread=report.unread,
-            )
-            for report in reports
-        ]
+        return [FolderChanges.of(report) for report in reports]
 
     def search(
         self,
@@ -221,16 +219,19 @@ class Index:
         label: str | Sequence[str] = (),
         k: int = 10,
         within: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        since: str | None = None,
+        until: str | None = None,
         min_score: float | None = None,
         collapse: bool = False,
     ) -> list[Result]:
         """Return the k photos that look most like `photo`, or show most probably what `label` says, best first.
 
         `text` are words to look for, if the model has a text half, with a photo the mean of both. With labels as well,
-        only photos with one of them; `within` leaves only photos below one of these folders. With `collapse` there is
-        one result for files of the same bytes, and not `photo` itself; without it they are marked by `copy_of` and
-        `is_query`. Raises Error for a photo that cannot be read, a label that means nothing, a folder that is not
-        indexed, words without a text half.
+        only photos with one of them; `within` leaves only photos below one of these folders, `since` and `until`
+        only those that a camera dated in that time: "2019-07" is all of the month. With `collapse` there is one result
+        for files of the same bytes, and not `photo` itself; without it they are marked by `copy_of` and `is_query`.
+        Raises Error for a photo that cannot be read, a label that means nothing, a folder that is not indexed, what is
+        no date, words without a text half.
         """
         labels = (label,) if isinstance(label, str) else tuple(label)
         if photo is None and text is None and not labels:
@@ -246,6 +247,8 @@ class Index:
             average=photo is not None and text is not None,
             labels=labels,
             within=tuple(Path(folder) for folder in folders),
+            since=None if since is None else first_moment(since),
+            before=None if until is None else moment_after(until),
             top=k,
             min_score=min_score,
             collapse=collapse,
@@ -306,8 +309,11 @@ def open_index(
 ) -> Index:
     """Open the index in a folder, made there if there is none; `model` is by default the one that it was made with.
 
-    A new index takes the built-in one by default. Raises Error where the index was made with another model.
+    A new index takes the built-in one by default. Raises Error where the index was made with another model, and for the
+    URL of an index in Milvus, which the commands alone can search.
     """
+    if str(folder).startswith("milvus+"):
+        raise OptionError(f"{folder} is in Milvus, and open_index opens a folder")
     place = Path(folder)
     if isinstance(model, Model):
         loaded = model._model

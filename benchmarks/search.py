@@ -216,9 +216,9 @@ def by_product(place: Path, queries: NDArray[np.float32]) -> dict[str, object]:
     }
 
 
-def peak_memory() -> float:
-    """Megabytes of memory that this process has had at most, mapped pages included."""
-    status = Path("/proc/self/status")
+def peak_memory(process: int | str = "self") -> float:
+    """Megabytes of memory that a process has had at most, mapped pages included."""
+    status = Path(f"/proc/{process}/status")
     if status.exists():  # what getrusage says of a process begins with what the one that started it had
         [peak] = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")]
         return int(peak) / 1e3

@@ -4,9 +4,11 @@ import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,22 +17,25 @@ import click
 from commands.model_options import index_model_options
 from commands.options import (
     PATH,
-    cache_folder,
     concurrency_options,
+    consistency_option,
     format_option,
     index_option,
     null_wants_paths,
     query_options,
-    sheet_option,
     strict_option,
 )
-from commands.streams import report_incomplete, report_skipped, warn, write
-from index.errors import PhotoError, PhotoIndexError
+from commands.pictures import Pictures, picture_options
+from commands.streams import read_standard_input, report_incomplete, report_skipped, warn, write
+from index.errors import OptionError, PhotoError, PhotoIndexError
 
 if TYPE_CHECKING:
+    from index.milvus.place import Consistency, Place
     from index.records import IncompletePhoto, SkippedPhoto
+    from index.searchable import SearchableIndex
     from retrieval.indexing.index_folders import FolderReport
     from retrieval.models.model import Model
+    from retrieval.pipeline.engine import Engine
     from retrieval.pipeline.executor import Concurrency
     from retrieval.searching.search import Answer, Query
 
@@ -57,6 +62,24 @@ if TYPE_CHECKING:
 @click.option("--no-exclude", is_flag=True, help="Forget the patterns that --exclude was given before.")
 @click.option("--retry-skipped", is_flag=True, help="Try again what was skipped before, though it has not changed.")
 @click.option("--watch", is_flag=True, help="Run until Ctrl-C, and update the index whenever its folders change.")
+@click.option(
+    "--engine",
+    type=click.Choice(["threads", "ray"]),
+    default="threads",
+    help="What embeds: threads of this process, or Ray, on this machine or on many.",
+)
+@click.option(
+    "--address",
+    metavar="ADDRESS",
+    show_default="this machine alone",
+    help="Cluster of Ray: auto, the one that this machine is part of, or ray://HOST:10001.",
+)
+@click.option(
+    "--shards",
+    metavar="DIR",
+    show_default="in the index, until they are stored",
+    help="Folder for what Ray computes, shared by all machines, or s3://BUCKET/DIR; it is kept.",
+)
 @strict_option
 def index_command(
     folders: Sequence[Path],
@@ -70,6 +93,9 @@ def index_command(
     no_exclude: bool,
     retry_skipped: bool,
     watch: bool,
+    engine: str,
+    address: str | None,
+    shards: str | None,
     strict: bool,
 ) -> None:
     """Make folders of photos searchable, or bring their index up to date; without FOLDER, all that it knows.
@@ -88,7 +114,15 @@ def index_command(
     and measures their recall, which fc7 info shows. --kind is remembered.
 
     --watch ends by Ctrl-C, with status 0, and needs watchfiles: pip install 'fc7[watch]'.
+
+    --engine ray needs pip install 'fc7[ray]'. Every machine needs fc7, and the photos and the model at the same paths.
+    --workers is the number of processes, by default one for each core or GPU. What is in --shards is not computed
+    again.
     """
+    if engine == "ray" and watch:
+        raise click.UsageError("--watch works in this process alone; leave out --engine ray")
+    if engine != "ray" and (address is not None or shards is not None):
+        raise click.UsageError("--address and --shards belong to --engine ray")
     if rebuild and watch:
         raise click.UsageError("--watch keeps an existing index in step; run --rebuild first, without --watch")
 
@@ -109,6 +143,7 @@ def index_command(
             no_exclude=no_exclude,
             retry_skipped=retry_skipped,
             concurrency=concurrency,
+            engine=ray_engine(index, address, shards, concurrency, progress.say) if engine == "ray" else None,
             progress=progress,
             warn=warn,
             building=progress.say,
@@ -130,6 +165,21 @@ def index_command(
                     check_still_skipped(reports, index)
 
 
+def ray_engine(
+    index: Path, address: str | None, shards: str | None, concurrency: "Concurrency", say: Callable[[str], None]
+) -> "Engine":
+    """Return what embeds with Ray, which is loaded later."""
+    from retrieval.shards.engine import ShardEngine
+    from retrieval.shards.place import Place
+    from retrieval.shards.ray_workers import RayWorkers, require_ray
+
+    require_ray()
+    count = click.get_current_context().params["workers"]
+    workers = RayWorkers(address=address, count=count, shared=shards is not None, say=say)
+    place = Place(shards or str(index / "shards"))
+    return ShardEngine(place, workers, kept=shards is not None, concurrency=concurrency, warn=warn)
+
+
 def report_unread(reports: "Sequence[FolderReport]") -> None:
     """Count the pictures of kinds that fc7 cannot read, in one line."""
     unread = sum((Counter(report.unread) for report in reports), Counter())
@@ -148,13 +198,22 @@ def check_still_skipped(reports: "Sequence[FolderReport]", index: Path) -> None:
 
 @click.command("search", epilog="Example: fc7 search photo.jpg -k 20 -0 | xargs -0 cp -t found")
 @query_options
-@index_model_options(few=True)
+@index_model_options(few=True, remote=True)
 @format_option("table", "json", "jsonl", "csv", "paths")
 @click.option("-0", "--null", is_flag=True, help="Print paths, each ended by a NUL, as xargs -0 takes them.")
-@sheet_option
+@picture_options("sheet", "Draw what is found")
+@consistency_option
 @strict_option
 def search_command(
-    *, model: "Model", index: Path, query: "Query", format: str, null: bool, sheet: Path | None, strict: bool
+    *,
+    model: "Model",
+    index: "Place",
+    query: "Query",
+    format: str,
+    null: bool,
+    pictures: Pictures,
+    consistency: "Consistency | None",
+    strict: bool,
 ) -> None:
     """Find the indexed photos that look most like PHOTO, or what is in photos by --label.
 
@@ -170,29 +229,37 @@ def search_command(
     --label takes a name that the model knows, a synonym, a WordNet id, or what has such kinds: goldfish, dog, vehicle.
     Alone it lists photos by the probability that the model gave it, as far as it is among the names that are kept of
     each photo, five of each group of classes; with PHOTO it leaves out results of which it is less than 20 %.
+
+    A date is what the camera wrote (EXIF), by its own clock. Photos without one are none of --since and --until.
     """
     null_wants_paths(null, format)
-    if sheet is not None:
-        from retrieval.figures.sheet import check_sheet
-
-        check_sheet(sheet)
 
     from commands.tables import format_results
     from commands.terminal import style_of
-    from index.photo_index import PhotoIndex
+    from index.open_index import open_index
     from retrieval.photos.scan import has_photo_suffix
     from retrieval.searching.search import search_index, with_texts
 
     skipped: list[SkippedPhoto] = []
     incomplete: list[IncompletePhoto] = []
-    opened = PhotoIndex.open(index, fingerprint=model.spec.fingerprint, device=model.device, warn=warn)
+    piped = read_standard_input(query.photos) if pictures.wanted else None
+    opened = open_index(
+        index, fingerprint=model.spec.fingerprint, device=model.device, consistency=consistency, warn=warn
+    )
     with opened as photo_index:
         asked = with_texts(query, photo_index, model)
+        if (query.since or query.before) and (undated := photo_index.photos.count_undated()):
+            warn(f"{undated:,} photos were indexed by an older fc7, without their dates: `fc7 index` looks at them.")
         for text in asked.texts + asked.unlike_texts:
             if has_photo_suffix(os.fsencode(text)):
                 warn(f"there is no photo {text}: it is looked for as words")
         answers = search_index(
-            photo_index, model, asked, standard_input=sys.stdin.buffer, skipped=skipped, incomplete=incomplete
+            photo_index,
+            model,
+            asked,
+            standard_input=sys.stdin.buffer if piped is None else BytesIO(piped),
+            skipped=skipped,
+            incomplete=incomplete,
         )
         format = "paths" if null else format
         end = "\0" if null else "\n"
@@ -203,7 +270,7 @@ def search_command(
             nonlocal found
             for answer in answers:
                 found = found or bool(answer.results)
-                if sheet is not None:
+                if pictures.wanted:
                     drawn.append(answer)
                 yield answer
 
@@ -211,29 +278,27 @@ def search_command(
         if not found and not photo_index.summary().photos:
             warn(f"The index in {index} is empty: no photo in it can be found; add some with `fc7 index FOLDER`.")
     report_incomplete(incomplete)
-    if sheet is not None and drawn:
+    if drawn:
         from retrieval.figures.answers import search_rows
-        from retrieval.figures.sheet import write_sheet
-        from retrieval.photos.previews import Previews
 
-        with Previews(cache_folder() / "previews") as previews:
-            write_sheet(search_rows(drawn, labelled=asked.for_labels), sheet, previews)
+        pictures.show(search_rows(drawn, labelled=asked.for_labels, standard_input=piped))
     report_skipped(skipped, named=query.photos + query.unlike, strict=strict)
 
 
 @click.command("forget", epilog="Example: fc7 forget /mnt/sold-drive")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=PATH)
-@index_option
-def forget_command(paths: Sequence[Path], *, index: Path) -> None:
+@partial(index_option, remote=True)
+def forget_command(paths: Sequence[Path], *, index: "Place") -> None:
     """Remove photos or folders from the index; no file is touched.
 
     PATH need not be there any more. What is still there comes back when the indexed folder that it lies in is brought
-    up to date; an indexed folder itself does not.
+    up to date; an indexed folder itself does not. What is forgotten in Milvus comes back with the next fc7 push of an
+    index that still has it.
     """
     from commands.tables import format_forgotten
-    from index.index_writer import IndexWriter
+    from index.open_index import open_to_forget
 
-    with IndexWriter.open_to_edit(index) as photo_index:
+    with open_to_forget(index) as photo_index:
         counts = photo_index.forget(paths)
     write(format_forgotten(zip(paths, counts, strict=True)))
 
@@ -257,22 +322,32 @@ def moved_command(old: Path, new: Path, *, index: Path) -> None:
 
 
 @click.command("check", epilog="Example: fc7 check --repair")
-@index_model_options()
+@index_model_options(remote=True)
 @click.option("--sample", type=click.IntRange(min=0), default=64, help="Photos to embed again, drawn at random.")
 @click.option("--repair", is_flag=True, help="Repair what is wrong.")
-def check_command(*, model: "Model", index: Path, sample: int, repair: bool) -> None:
+def check_command(*, model: "Model", index: "Place", sample: int, repair: bool) -> None:
     """Check that an index is whole and goes with its photos.
 
     --repair drops what is wrong of photos, so that the next fc7 index embeds them again, and makes the vectors that
-    search uses again. No photo is touched.
+    search uses again. No photo is touched. An index in Milvus is repaired by fc7 push.
     """
     from commands.progress_bar import ProgressBar
     from commands.tables import format_check
     from index.index_writer import IndexWriter
+    from index.milvus.place import MilvusPlace
+    from index.open_index import open_index
     from index.photo_index import PhotoIndex
     from retrieval.indexing.check import check_index, repair_index
 
-    opened = (IndexWriter.open_to_edit if repair else PhotoIndex.open)(index, fingerprint=model.spec.fingerprint)
+    fingerprint = model.spec.fingerprint
+    if isinstance(index, MilvusPlace):
+        if repair:
+            raise OptionError(
+                "--repair is for an index in a folder", hint=f"copy it again with `fc7 push --to {index}`"
+            )
+        opened: SearchableIndex = open_index(index, fingerprint=fingerprint, consistency="strong")
+    else:
+        opened = (IndexWriter.open_to_edit if repair else PhotoIndex.open)(index, fingerprint=fingerprint)
     with opened as photo_index:
         with ProgressBar("Checking", sys.stderr) as progress:
             report = check_index(photo_index, model, sample=sample, progress=progress)
@@ -281,6 +356,8 @@ def check_command(*, model: "Model", index: Path, sample: int, repair: bool) -> 
     report_skipped(report.skipped)
     if left and repair:
         raise PhotoIndexError(f"{len(left)} of this could not be repaired: move {index} away and run fc7 index FOLDER")
+    if left and isinstance(index, MilvusPlace):
+        raise PhotoIndexError(f"something is wrong with the index: copy it again with fc7 push --to {index}")
     if left:
         raise PhotoIndexError("something is wrong with the index: repair it with fc7 check --repair")
     if report.problems:

@@ -58,6 +58,8 @@ def _model_of(context: click.Context) -> "Model":
     from retrieval.indexing.model_of_index import load_index_model
 
     named, index = (context.params.get(name) or os.environ.get(f"FC7_{name.upper()}") for name in ("model", "index"))
-    place = Path(index) if index else default_index()
+    if index and str(index).startswith("milvus+") and not named:
+        raise UserError("the Tab key waits for no server")
+    place = Path(str(index)) if index else default_index()
     model = Path(named) if named else None
     return load_index_model(place, model, device="cpu", begin=True, fast_start=True, cache=cache_folder())

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.options import PATH, cache_folder, format_option, index_option, null_wants_paths, sheet_option
+from commands.options import PATH, format_option, index_option, null_wants_paths
+from commands.pictures import Pictures, picture_options
 from commands.streams import INTERRUPTED, report_skipped, table_width, warn, write
 from index.errors import PhotoError, PhotoIndexError, UserError
 
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 @click.option("--duplicates-after-all", is_flag=True, help="Forget that again.")
 @format_option("table", "json", "jsonl", "paths")
 @click.option("-0", "--null", is_flag=True, help="Print paths, each ended by a NUL, as xargs -0 takes them.")
-@sheet_option
+@picture_options("sheet", "Draw what is found")
 @index_option
 def duplicates_command(
     folders: Sequence[Path],
@@ -72,7 +73,7 @@ def duplicates_command(
     duplicates_after_all: bool,
     format: str,
     null: bool,
-    sheet: Path | None,
+    pictures: Pictures,
     index: Path,
 ) -> None:
     """Find copies among the indexed photos: all of them, or those below FOLDER. No file is changed.
@@ -104,19 +105,14 @@ def duplicates_command(
     null_wants_paths(null, format)
     paths = null or format == "paths"
     _check_what_to_do(undo, move_to, not_duplicates, duplicates_after_all, other_output=null or format != "table")
-    if sheet is not None and (undo is not None or not_duplicates or duplicates_after_all):
-        raise click.UsageError("--sheet draws what is found; leave it out where nothing is looked for")
+    if pictures.wanted and (undo is not None or not_duplicates or duplicates_after_all):
+        raise click.UsageError("--sheet and --preview show what is found; leave them out where nothing is looked for")
     if undo is not None:
         _undo(undo)
         return
     if not_duplicates or duplicates_after_all:
         _remember(index, folders, different=not_duplicates)
         return
-
-    if sheet is not None:
-        from retrieval.figures.sheet import check_sheet
-
-        check_sheet(sheet)
 
     from commands.progress_bar import ProgressBar
     from commands.tables import format_duplicates
@@ -148,13 +144,10 @@ def duplicates_command(
             "indexed; bring the index up to date with fc7 index.",
             err=True,
         )
-    if sheet is not None and found.groups:
+    if pictures.wanted and found.groups:
         from retrieval.figures.answers import duplicate_rows
-        from retrieval.figures.sheet import write_sheet
-        from retrieval.photos.previews import Previews
 
-        with Previews(cache_folder() / "previews") as previews:
-            write_sheet(duplicate_rows(found.groups), sheet, previews)
+        pictures.show(duplicate_rows(found.groups))
     if not found.groups:
         click.echo(f"No copies among {found.photos:,} photos.", err=True)
     elif move_to is not None:

@@ -113,11 +113,13 @@ def ensemble_options(*, few: bool) -> Callable[[Command], Command]:
     return add
 
 
-def index_model_options(*, few: bool = False, begins: bool = False) -> Callable[[Command], Command]:
+def index_model_options(
+    *, few: bool = False, begins: bool = False, remote: bool = False
+) -> Callable[[Command], Command]:
     """As `model_options`, and --index; where no model is named it is the one that the index was made with.
 
     `few`: the command has a `query`, whose photos may be few. `begins`: it has `folders` and `rebuild`, and can make a
-    new index.
+    new index. `remote`: the index can be in Milvus.
     """
 
     default = "that of the index, or the built-in one for a new index" if begins else "that of the index"
@@ -126,10 +128,10 @@ def index_model_options(*, few: bool = False, begins: bool = False) -> Callable[
         @model_option("Model file (.onnx), builtin, or the name of an imported one.", default=default)
         @device_option
         @threads_option(few=few)
-        @index_option
+        @functools.partial(index_option, remote=remote)
         @functools.wraps(command)
         def with_model(
-            *args: Any, model: Path | None, device: Any, threads: int | None, index: Path, **options: Any
+            *args: Any, model: Path | None, device: Any, threads: int | None, index: Any, **options: Any
         ) -> Any:
             with starting():
                 from retrieval.indexing.model_of_index import load_index_model

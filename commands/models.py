@@ -2,12 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.options import PATH, cache_folder, completed_by, default_index, device_option, format_option
+from commands.options import PATH, IndexPlace, cache_folder, completed_by, default_index, device_option, format_option
 from commands.streams import starting, table_width, write
+from index.errors import OptionError
+
+if TYPE_CHECKING:
+    from index.milvus.place import Place
 
 
 @click.command("export", epilog="Example: fc7 export runs/tiny/best.pt -o tiny.onnx")
@@ -65,18 +69,24 @@ def export_command(
 
 
 @click.command("info", epilog="Example: fc7 info model.onnx")
-@click.argument("file", required=False, type=PATH, shell_complete=completed_by("complete_models"))
+@click.argument("file", required=False, type=IndexPlace(remote=True), shell_complete=completed_by("complete_models"))
 @click.option("--skipped", is_flag=True, help="List the photos that an index had to skip, and why.")
 @click.option("--layers", is_flag=True, help="List the layers of a model: what each consists of, costs and takes.")
 @format_option("table", "json")
-def info_command(file: Path | None, *, skipped: bool, layers: bool, format: str) -> None:
+def info_command(file: "Place | None", *, skipped: bool, layers: bool, format: str) -> None:
     """Tell about a model, an index or this installation.
 
-    FILE is a model file or the folder of an index. Without it: versions, and the devices that would really be used;
-    with --skipped, the index of FC7_INDEX, or that in your data directory; with --layers, the built-in model.
+    FILE is a model file, the folder of an index, or its URL in Milvus. Without it: versions, and the devices that would
+    really be used; with --skipped, the index of FC7_INDEX, or that in your data directory; with --layers, the built-in
+    model.
     """
     if skipped and layers:
         raise click.UsageError("--skipped is about an index, --layers about a model; leave out one of them")
+    if not isinstance(file, Path | None):
+        if skipped or layers:
+            raise OptionError(f"{file} is in Milvus, which has no model and no photos that were skipped")
+        show(file, format)
+        return
     if layers:
         from commands.tables import format_layers
         from retrieval.models.cost import model_cost
@@ -84,12 +94,20 @@ def info_command(file: Path | None, *, skipped: bool, layers: bool, format: str)
         write(format_layers(model_cost(file), format, width=table_width()))
         return
 
-    from commands.tables import format_facts, format_skipped
-    from retrieval.info import facts_of, installation_facts, skipped_in_index
-
     if skipped:
+        from commands.tables import format_skipped
+        from retrieval.info import skipped_in_index
+
         write(format_skipped(skipped_in_index(file or default_index()), format))
         return
+    show(file, format)
+
+
+def show(file: "Place | None", format: str) -> None:
+    """Print the facts of a model, an index, or without either of this installation."""
+    from commands.tables import format_facts
+    from retrieval.info import facts_of, installation_facts
+
     facts = installation_facts(default_index(), cache=cache_folder()) if file is None else facts_of(file)
     write(format_facts(facts, format, width=table_width()))
 

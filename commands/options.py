@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 from click.core import ParameterSource
 
+from index.errors import OptionError
+
 if TYPE_CHECKING:
     from training.loop.options import Option
 
@@ -38,6 +40,29 @@ class AnyPath(click.Path):
 PATH = AnyPath()
 
 
+class IndexPlace(AnyPath):
+    """The folder of an index, and where it is `remote` also the URL of one in Milvus."""
+
+    def __init__(self, *, remote: bool) -> None:
+        super().__init__()
+        self.remote = remote
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a path, or a MilvusPlace. Raises OptionError for a URL that is none, or cannot be used here."""
+        if not (isinstance(value, str) and value.startswith("milvus+")):
+            return super().convert(value, param, ctx)
+        from index.milvus.place import MilvusPlace
+
+        place = MilvusPlace.parse(value)
+        if not self.remote:
+            command = ctx.command_path if ctx else "this command"
+            raise OptionError(
+                f"{command} needs an index in a folder, and {place} is in Milvus",
+                hint=f"work on the index that was copied there, then run `fc7 push --to {place}` again",
+            )
+        return place
+
+
 class Label(click.types.StringParamType):
     """A name that may have spaces; the environment has several with commas between."""
 
@@ -47,8 +72,8 @@ class Label(click.types.StringParamType):
 
 
 def default_index() -> Path:
-    """The index that FC7_INDEX names, or the one in the user's data directory."""
-    if named := os.environ.get("FC7_INDEX"):
+    """The folder of the index that FC7_INDEX names, or of the one in the user's data directory."""
+    if (named := os.environ.get("FC7_INDEX")) and not named.startswith("milvus+"):
         return Path(named)
     import platformdirs
 
@@ -82,16 +107,17 @@ def device_option(command: Command) -> Command:
     )(command)
 
 
-def index_option(command: Command) -> Command:
+def index_option(command: Command, *, remote: bool = False) -> Command:
+    """Add --index; with `remote` it can be in Milvus."""
     return click.option(
         "--index",
         "index",
-        type=PATH,
+        type=IndexPlace(remote=remote),
         default=default_index,
         envvar="FC7_INDEX",
         show_envvar=True,
         show_default="in your data directory",
-        help="Folder that holds the index.",
+        help="Folder that holds the index" + (", or its URL in Milvus." if remote else "."),
         shell_complete=completed_by("complete_indexes"),
     )(command)
 
@@ -165,6 +191,20 @@ def query_options(command: Command) -> Command:
         help="Only photos of this; of any, if repeated. In FC7_SEARCH_LABEL with commas between.",
     )
     @click.option("--within", metavar="FOLDER", multiple=True, type=PATH, help="Only photos below this indexed folder.")
+    @click.option(
+        "--since",
+        metavar="DATE",
+        callback=_moment,
+        help="Only photos taken then or later: 2019, 2019-07 or 2019-07-14.",
+    )
+    @click.option(
+        "--until",
+        "before",
+        metavar="DATE",
+        callback=_moment,
+        envvar="FC7_SEARCH_UNTIL",
+        help="Only photos taken then or earlier, all of that time.",
+    )
     @top_option(10, "results for each photo")
     @click.option(
         "--min-score",
@@ -202,6 +242,17 @@ def query_options(command: Command) -> Command:
     return with_query
 
 
+def _moment(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    from retrieval.searching.dates import first_moment, moment_after
+
+    if value is None:
+        return None
+    try:
+        return first_moment(value) if parameter.name == "since" else moment_after(value)
+    except OptionError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 def _box(context: click.Context, parameter: click.Parameter, value: str | None) -> Any:
     from retrieval.searching.query import Box
 
@@ -217,6 +268,15 @@ def top_option(default: int, what: str) -> Callable[[Command], Command]:
 
 def format_option(*formats: str) -> Callable[[Command], Command]:
     return click.option("--format", "format", type=click.Choice(formats), default=formats[0], help="How to print.")
+
+
+def consistency_option(command: Command) -> Command:
+    return click.option(
+        "--consistency",
+        type=click.Choice(["strong", "bounded"]),
+        show_default="bounded",
+        help="In Milvus: strong sees all that was written before, bounded is faster and may miss the last seconds.",
+    )(command)
 
 
 def strict_option(command: Command) -> Command:
@@ -263,10 +323,3 @@ def null_wants_paths(null: bool, format: str) -> None:
     source = click.get_current_context().get_parameter_source("format")
     if null and format != "paths" and source is ParameterSource.COMMANDLINE:
         raise click.UsageError(f"-0 prints paths, not {format}; leave out one of -0 and --format")
-
-
-def sheet_option(command: Command) -> Command:
-    """Add --sheet, a file for retrieval/figures/sheet.py."""
-    return click.option("--sheet", type=PATH, metavar="OUT", help="Draw what is found: .html, .png, .jpg or .pdf.")(
-        command
-    )

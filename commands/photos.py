@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +14,22 @@ import click
 from commands.model_options import ensemble_options, model_options
 from commands.options import (
     PATH,
+    IndexPlace,
     format_option,
     index_option,
     photos_argument,
     strict_option,
     top_option,
 )
-from commands.streams import report_incomplete, report_skipped, warn, write
+from commands.pictures import Pictures, picture_options
+from commands.streams import read_standard_input, report_incomplete, report_skipped, warn, write
 from index.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from index.milvus.place import Place
     from index.records import IncompletePhoto, Prediction, SkippedPhoto
     from retrieval.models.ensemble import Ensemble
     from retrieval.models.model import Model
@@ -40,15 +44,17 @@ if TYPE_CHECKING:
     metavar="WORDS",
     help="Name by these words, with commas between, not by the model's classes; it needs a text half.",
 )
+@click.option("--flat", is_flag=True, help="Give the bare classes alone, sure or not.")
 @click.option("--prompt", show_default="a photo of a {}", help="Sentence that each of --labels is put into, at {}.")
 @format_option("table", "json", "jsonl", "csv")
 @click.option(
     "--index",
     "index",
-    type=PATH,
+    type=IndexPlace(remote=False),
     envvar="FC7_CLASSIFY_INDEX",
     help="Name the labels too that this index was taught (fc7 label), by its model.",
 )
+@picture_options("picture", "Draw the photos with their names as bars")
 @strict_option
 def classify_command(
     photos: Sequence[Path],
@@ -57,41 +63,59 @@ def classify_command(
     top: int,
     labels: str | None,
     prompt: str | None,
+    flat: bool,
     format: str,
     index: Path | None,
+    pictures: Pictures,
     strict: bool,
 ) -> None:
     """Name what is in photos.
 
     PHOTO is a file, a folder, searched with the folders below it, or - for a picture on standard input.
+
+    Where no class has 50 %, the most specific WordNet term that has comes first, such as "dog" before breeds of dog,
+    and the classes are marked with a question mark. JSON has both, as "terms" and "predictions"; CSV has classes alone.
     """
     from commands.progress_bar import ProgressBar
     from commands.tables import format_predictions
     from commands.terminal import style_of
+    from retrieval.answers import Classification
     from retrieval.models.zero_shot import naming
     from retrieval.pipeline.embed import embed_paths
+    from retrieval.searching.terms import Terms
 
     words = () if labels is None else tuple(label.strip() for label in labels.split(","))
     namer = naming(model, words, prompt=prompt)
+    terms = None if flat else Terms(namer.spec)
     skipped: list[SkippedPhoto] = []
     incomplete: list[IncompletePhoto] = []
+    drawn: list[tuple[Path, tuple[Prediction, ...]]] = []
+    piped = read_standard_input(photos) if pictures.wanted else None
     with ExitStack() as resources:
         progress = resources.enter_context(ProgressBar("Classifying", sys.stderr, hidden=sys.stdout.isatty()))
         own = resources.enter_context(own_labels(index, model.spec.fingerprint))
         described = embed_paths(
             namer,
             photos,
-            standard_input=sys.stdin.buffer,
+            standard_input=sys.stdin.buffer if piped is None else BytesIO(piped),
             skipped=skipped,
             incomplete=incomplete,
             progress=progress,
         )
-        answers = (
-            (str(photo.path), (*own(photo.embedding), *namer.top_predictions(photo.probabilities, top)))
-            for photo in described
-        )
-        write(format_predictions(answers, format, style=style_of()))
+
+        def answers() -> "Iterator[Classification]":
+            for photo in described:
+                names = (*own(photo.embedding), *namer.top_predictions(photo.probabilities, top))
+                if pictures.wanted:
+                    drawn.append((photo.path, names))
+                yield Classification(photo.path, names, None if terms is None else terms.likely(photo.probabilities))
+
+        write(format_predictions(answers(), format, style=style_of()))
     report_incomplete(incomplete)
+    if drawn:
+        from retrieval.figures.answers import classified_rows
+
+        pictures.show(classified_rows(drawn, namer.spec.classes, standard_input=piped))
     report_skipped(skipped, named=photos, strict=strict)
 
 
@@ -117,7 +141,7 @@ def own_labels(
 @click.option("-o", "--out", required=True, type=PATH, help="File to write, .npz or .parquet.")
 @click.option("--output", type=click.Choice(["embedding", "fc7"]), default="embedding", help="Which vector.")
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
-@index_option
+@partial(index_option, remote=True)
 @click.option("--recompute", is_flag=True, help="Compute also those that the index has.")
 @strict_option
 def embed_command(
@@ -127,7 +151,7 @@ def embed_command(
     out: Path,
     output: str,
     force: bool,
-    index: Path,
+    index: "Place",
     recompute: bool,
     strict: bool,
 ) -> None:

@@ -4,7 +4,8 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,7 @@ def serve_command(
         try:
             import uvicorn
 
-            from web.app import create_app
+            from web.app import create_app, end_runs
             from web.settings import Settings
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] in ("commands", "index", "retrieval", "web"):
@@ -96,13 +97,14 @@ def serve_command(
             timeout_graceful_shutdown=GRACE,
             lifespan="on",
         )
-        server = _server(config, f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        server = _server(config, address, partial(end_runs, app))
         server.run(sockets=[listening])
     if (failure := app.state.failure) is not None:
         raise failure
 
 
-def _server(config: "uvicorn.Config", address: str) -> "uvicorn.Server":
+def _server(config: "uvicorn.Config", address: str, end_runs: Callable[[], Awaitable[None]]) -> "uvicorn.Server":
     import uvicorn
 
     class Server(uvicorn.Server):
@@ -114,6 +116,11 @@ def _server(config: "uvicorn.Config", address: str) -> "uvicorn.Server":
                 logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
                 write([f"The collection is at {address} (Ctrl-C ends)\n"])
                 sys.stdout.flush()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # Whoever watches a run would be waited for.
+            await end_runs()
+            await super().shutdown(sockets)
 
     return Server(config)
 

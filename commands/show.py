@@ -1,4 +1,4 @@
-"""The commands that draw pictures: of networks, of what they see in photos, of training runs."""
+"""The commands that draw pictures: of a collection, of networks, of what they see in photos, of training runs."""
 
 import sys
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group("show", epilog="Example: fc7 show filters builtin -o filters.png")
 def show_command() -> None:
-    """Draw pictures of networks, of what they see in photos, and of training runs.
+    """Draw pictures of a collection, of networks, and of training runs.
 
     MODEL is a model file, builtin, or the name of an imported one. Looking inside a network needs onnx:
     pip install 'fc7[onnx]'.
@@ -140,6 +140,76 @@ def nearest_command(model: Path, unit: int, index: Path, top: int, out: Path) ->
     with PhotoIndex.open(index) as photos, ProgressBar("Reading", sys.stderr) as progress:
         found = most_exciting(loaded, photos, unit, top=top, skipped=skipped, progress=progress)
     save(draw_nearest(found, unit, loaded.spec.name), out)
+    report_skipped(skipped)
+
+
+def page_option(command: Command) -> Command:
+    return click.option(
+        "-o", "--out", required=True, type=PATH, help="File to write: .html, .png, .jpg, .webp or .pdf."
+    )(command)
+
+
+@show_command.command("map", epilog="Example: fc7 show map -o map.html")
+@index_option
+@click.option(
+    "--method",
+    type=click.Choice(["pca", "umap"]),
+    default="pca",
+    help="How photos get their places: pca is quick; umap shows groups better, and needs umap-learn.",
+)
+@click.option("--photos", "most", type=click.IntRange(1, 2000), default=400, help="How many photos to show at most.")
+@page_option
+def map_command(index: Path, method: Any, most: int, out: Path) -> None:
+    """Draw the collection in the plane: photos that look alike are near each other, and none covers another.
+
+    Of photos that are nearly the same one is shown. Of more photos than --photos, those are shown that stand for groups
+    of others, so that each region is there. A .html is one file, zoomed and moved by mouse, touch and keyboard.
+    umap is installed by: pip install 'fc7[map]'.
+    """
+    from commands.progress_bar import ProgressBar
+    from index.photo_index import PhotoIndex
+    from retrieval.figures.map import map_of, side_for, write_map
+    from retrieval.figures.sheet import check_sheet
+    from retrieval.photos.previews import Previews
+
+    check_sheet(out)
+    skipped = list["SkippedPhoto"]()
+    with (
+        PhotoIndex.open(index) as photos,
+        Previews(cache_folder() / "previews") as previews,
+        ProgressBar("Reading", sys.stderr) as progress,
+    ):
+        drawn = map_of(
+            photos, previews, method=method, most=most, side=side_for(out), skipped=skipped, progress=progress
+        )
+    write_map(drawn, out)
+    report_skipped(skipped)
+
+
+@show_command.command("collage", epilog="Example: fc7 show collage -o collage.png")
+@index_option
+@click.option("--photos", "most", type=click.IntRange(1, 200), default=24, help="How many photos to show at most.")
+@page_option
+def collage_command(index: Path, most: int, out: Path) -> None:
+    """Draw what is in the collection: one photo for each group of photos that look alike, larger for larger groups.
+
+    Below each are the label that is most common in its group, and how many photos that has.
+    """
+    from commands.progress_bar import ProgressBar
+    from index.photo_index import PhotoIndex
+    from retrieval.figures.collage import collage_of, write_collage
+    from retrieval.figures.sheet import check_sheet
+    from retrieval.photos.previews import Previews
+
+    check_sheet(out)
+    skipped = list["SkippedPhoto"]()
+    with (
+        PhotoIndex.open(index) as photos,
+        Previews(cache_folder() / "previews") as previews,
+        ProgressBar("Reading", sys.stderr) as progress,
+    ):
+        drawn = collage_of(photos, previews, most=most, skipped=skipped, progress=progress)
+    write_collage(drawn, out)
     report_skipped(skipped)
 
 

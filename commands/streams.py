@@ -91,3 +91,11 @@ def report_skipped(skipped: Sequence["SkippedPhoto"], *, named: Sequence[Path] =
         warn(f"Skipped {reason}")
     if failed and skipped:
         raise PhotoError(f"{len(skipped)} photos could not be read, for the reasons above")
+
+
+def read_standard_input(photos: Sequence[Path]) -> bytes | None:
+    """Return what comes on standard input where it is among photos, as -, to use it twice; else None."""
+    from retrieval.photos.files import MAX_BYTES
+    from retrieval.pipeline.embed import STANDARD_INPUT
+
+    return sys.stdin.buffer.read(MAX_BYTES + 1) if STANDARD_INPUT in photos else None

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from commands.installation import as_installed
 from commands.terminal import PLAIN, Style
-from index.records import OwnLabel, Prediction, SearchResult, SkippedPhoto, SyncCounts
+from index.records import OWN_GROUP, OwnLabel, Prediction, SearchResult, SkippedPhoto, SyncCounts
 from retrieval.answers import (
+    Classification,
     Record,
     answered_query,
     checked_index,
-    classified_photo,
     detected_photo,
     duplicate_group,
     local_time,
@@ -33,6 +33,7 @@ from retrieval.answers import (
 from retrieval.text import csv_line, file_size, printable
 
 if TYPE_CHECKING:
+    from index.milvus.place import Place
     from retrieval.detection.photos import DetectedPhoto
     from retrieval.duplicates.keep import DuplicateGroup, DuplicatePhoto
     from retrieval.evaluation.evaluate import PictureResult
@@ -75,18 +76,12 @@ TO_LOOK_AT = {"removed", "skipped", "still_skipped"}
 """What happened to photos that a user may not have meant."""
 
 
-def format_predictions(
-    photos: Iterable[tuple[str, Sequence[Prediction]]], format: str, *, style: Style = PLAIN
-) -> Iterator[str]:
-    """Photos with their predictions as "table", "json", "jsonl" or "csv"."""
+def format_predictions(photos: Iterable[Classification], format: str, *, style: Style = PLAIN) -> Iterator[str]:
+    """Photos with their names as "table", "json", "jsonl", or their predictions alone as "csv"."""
     if format == "table":
-        tables = (
-            (style.path(Path(photo)), [(f"{p.probability:6.1%}", printable(_named(p))) for p in predictions])
-            for photo, predictions in photos
-        )
-        return _tables(tables, style)
+        return _tables(((style.path(photo.path or Path()), _name_rows(photo, style)) for photo in photos), style)
     columns = ("label", "id", "probability", "group")
-    records = (classified_photo(photo, predictions) for photo, predictions in photos)
+    records: Iterable[Record] = (photo.to_dict() for photo in photos)
     return _machine_format(records, format, ("path", "predictions"), columns)
 
 
@@ -107,8 +102,23 @@ def format_detections(photos: Iterable["DetectedPhoto"], format: str, *, style: 
     return _machine_format(records, format, ("path", "detections"), ("label", "id", "probability", "box"))
 
 
-def _named(prediction: Prediction) -> str:
-    return f"{prediction.label} ({prediction.group})" if prediction.group else prediction.label
+def _name_rows(photo: Classification, style: Style) -> list[tuple[str, str]]:
+    """Labels of the user's own, then terms, then other classes; of a group whose term is none of these, with a "?"."""
+    own = [found for found in photo.predictions if found.group == OWN_GROUP]
+    classes = [found for found in photo.predictions if found.group != OWN_GROUP]
+    rows = [_name_row(found) for found in (*own, *(photo.terms or ()))]
+    if not rows and photo.terms is not None:
+        rows = [(f"{'-':>6}", style.note("unsure"))]
+    told = {(term.label, term.group) for term in photo.terms or ()}
+    sure = {found.group for found in classes if (found.label, found.group) in told}
+    doubted = {found.group for found in classes} - sure if photo.terms is not None else set()
+    others = [found for found in classes if (found.label, found.group) not in told]
+    return rows + [_name_row(found, "?" if found.group in doubted else "") for found in others]
+
+
+def _name_row(found: Prediction, mark: str = "") -> tuple[str, str]:
+    group = f" ({found.group})" if found.group else ""
+    return f"{found.probability:6.1%}", printable(f"{found.label}{mark}{group}")
 
 
 def format_results(
@@ -217,7 +227,7 @@ def format_duplicates(
     return _machine_format(map(duplicate_group, groups), format, ("likeness", "photos"), ())
 
 
-def format_check(report: "CheckReport", place: Path) -> Iterator[str]:
+def format_check(report: "CheckReport", place: "Place") -> Iterator[str]:
     """What a check of the index in `place` found, a line each, and what it looked at."""
     found = checked_index(report)
     yield from (f"{printable(problem)}\n" for problem in found["problems"])

@@ -11,7 +11,7 @@ import click
 
 from commands.model_options import ensemble_options
 from commands.options import PATH, device_option, format_option, recipe_flags, shape_flags
-from commands.streams import INTERRUPTED, report_skipped, starting, table_width, write
+from commands.streams import INTERRUPTED, report_skipped, starting, table_width, warn, write
 from index.errors import UserError
 from training.loop.recipe import RECIPES
 from training.networks.architectures import CONFIGS
@@ -225,37 +225,57 @@ def train_command(
     help="Also write a line for each picture to this file.",
 )
 @click.option(
+    "--neighbours",
+    is_flag=True,
+    help="Measure only how well others of the same class are found, whether the model knows these classes or not.",
+)
+@click.option(
     "--boxes",
     metavar="FILE",
     type=PATH,
     help="Measure instead how well things are found in pictures; CSV: file,x_min,y_min,x_max,y_max.",
 )
 @format_option("table", "json")
-def evaluate_command(data: Path, *, model: "Ensemble", pictures: Path | None, boxes: Path | None, format: str) -> None:
+def evaluate_command(
+    data: Path, *, model: "Ensemble", pictures: Path | None, neighbours: bool, boxes: Path | None, format: str
+) -> None:
     """Measure how well a model names labelled pictures, and finds others of the same class.
 
     DATA has one folder of pictures for each class, named by class or WordNet id; or it is a data set with a folder val.
-    Pictures that the model learned from are left out where a part of a set was set aside in training.
+    Pictures that the model learned from are left out where a part of a set was set aside in training. Where the model
+    knows none of the classes, only neighbours are measured, as with --neighbours.
 
     With --boxes it is localisation that is measured, as ILSVRC does: a box is right if it overlaps the true one by half
     or more. "localised" also needs the right label among five, "located" is told the label; "whole" and "centre" are
     what the whole picture and the best box in its middle would reach. Needs onnx: pip install 'fc7[onnx]'.
     """
     if boxes is not None:
-        if pictures is not None or len(model.models) > 1 or model.crops > 1:
-            raise click.UsageError("--boxes goes with one model, and without --crops and --csv")
+        if pictures is not None or neighbours or len(model.models) > 1 or model.crops > 1:
+            raise click.UsageError("--boxes goes with one model, and without --crops, --csv and --neighbours")
         evaluate_boxes(data, model=model.models[0], boxes=boxes, format=format)
         return
 
     from commands.progress_bar import ProgressBar
     from commands.tables import format_facts, format_pictures
     from index.files import output_file
-    from retrieval.evaluation.evaluate import evaluate
+    from retrieval.evaluation.evaluate import Evaluation, evaluate, evaluate_neighbours
     from retrieval.info import evaluation_facts
-    from training.data.dataset import scan_unseen
+    from training.data.dataset import scan_kinds, scan_unseen
+    from training.errors import UnknownClassesError
 
     named = click.get_current_context().params["model"]
-    split, learned = scan_unseen(data, model.specs, model=str(named[0]) if named else "builtin")
+    known = not neighbours and bool(model.spec.classes)
+    if known:
+        try:
+            split, learned = scan_unseen(data, model.specs, model=str(named[0]) if named else "builtin")
+        except UnknownClassesError:
+            known = False
+    if not known:
+        split, learned = scan_kinds(data, model.specs)
+        if pictures is not None:
+            raise UserError("--csv lists names, and none of these classes is among the model's", hint="leave it out")
+        if not neighbours:
+            warn(f"{model.spec.name} knows none of the classes in {data}: only neighbours are measured.")
     if learned:
         click.echo(
             f"{len(split)} pictures are measured; {learned} are left out: the model learned from them.", err=True
@@ -263,8 +283,9 @@ def evaluate_command(data: Path, *, model: "Ensemble", pictures: Path | None, bo
     with ExitStack() as resources:
         table = resources.enter_context(output_file(pictures)) if pictures is not None else None
         with ProgressBar("Evaluating", sys.stderr) as progress:
-            evaluation = evaluate(model, split.paths, split.labels, progress=progress)
-        if table is not None:
+            judge = evaluate if known else evaluate_neighbours
+            evaluation = judge(model, split.paths, split.labels, progress=progress)
+        if table is not None and isinstance(evaluation, Evaluation):
             table.writelines(line.encode("utf-8", "surrogateescape") for line in format_pictures(evaluation.results))
     # After the table is in its place: whoever reads what is printed may have gone.
     write(format_facts(evaluation_facts(evaluation), format, width=table_width()))

@@ -54,7 +54,7 @@ def main() -> None:
         sys.exit(f"Error: there is no folder {own}; name one that holds photos: make demo PHOTOS=~/Pictures")
 
     index = out / "index"
-    fc7("classify", *examples, "-k", 3)
+    fc7("classify", *examples, "-k", 2)
     fc7("index", photos, "--index", index)
     fc7("search", query, "--index", index, "-k", RESULTS, "--sheet", out / "results.html")
     search = ("search", query, "--index", index, "-k", RESULTS, "--sheet", out / "results.png", "--format", "json")

@@ -6,11 +6,14 @@ UserError
 ├── PhotoError              a photo named explicitly cannot be read
 │   └── OutOfMemoryError    there is not enough memory for it now
 ├── ModelError              a model file is missing, damaged or not one of ours
+├── ShardError              a file of embeddings is damaged, or its folder cannot be reached
+├── ClusterError            a cluster cannot be reached, or its machines cannot do what is asked
 ├── PhotoIndexError         an index cannot be used as asked
 │   ├── IndexNotFoundError  there is none in this folder
 │   ├── IndexLockedError    another process is writing it
 │   ├── IndexFormatError    its catalogue is newer, damaged or another program's
 │   ├── IndexStorageError   its folder cannot be read or written: disk full, read-only, no permission
+│   ├── IndexUnreachableError  the server that has it does not answer, or refuses
 │   └── ModelMismatchError  it was made with another model
 └── …                       those of training: training/errors.py
 
@@ -58,6 +61,14 @@ class ModelError(UserError):
     """A model file is missing, damaged or not one of ours."""
 
 
+class ShardError(UserError):
+    """A file of embeddings is damaged, or the folder or object storage that it lies in cannot be used."""
+
+
+class ClusterError(UserError):
+    """A cluster cannot be reached, or its machines cannot do what is asked of them."""
+
+
 class PhotoIndexError(UserError):
     """An index cannot be used as asked."""
 
@@ -76,6 +87,10 @@ class IndexFormatError(PhotoIndexError):
 
 class IndexStorageError(PhotoIndexError):
     """The index folder cannot be read or written: disk full, read-only, no permission."""
+
+
+class IndexUnreachableError(PhotoIndexError):
+    """The server that has the index does not answer in time, or refuses: no connection, wrong token."""
 
 
 class ModelMismatchError(PhotoIndexError):

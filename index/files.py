@@ -1,6 +1,8 @@
 """Writing a file so that no one ever sees half of it, and paths that do not depend on the current folder."""
 
+import errno
 import os
+import tempfile
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -95,5 +97,22 @@ def output_file(path: Path) -> Iterator[BinaryIO]:
     except BrokenPipeError:
         raise  # the reader of the standard output has gone
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f"{path} cannot be written ({reason}); choose another place") from error
+        raise _unwritable(path, error) from error
+
+
+def check_output(path: Path) -> None:
+    """Raise UserError for a place that `output_file` cannot write to, before time is spent on what is written."""
+    place = Path(os.path.realpath(path))
+    try:
+        if place.is_file() or not place.exists():
+            with tempfile.TemporaryFile(dir=place.parent):  # a right to write says nothing of a read-only disk
+                pass
+        elif place.is_dir() or not os.access(place, os.W_OK):
+            raise OSError(errno.EISDIR if place.is_dir() else errno.EACCES, "")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    reason = (os.strerror(error.errno) if error.errno else str(error)).lower()
+    return UserError(f"{path} cannot be written ({reason}); choose another place")

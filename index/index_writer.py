@@ -3,13 +3,15 @@
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing
+from datetime import datetime
 from pathlib import Path
 
 from index.catalog.catalog import Catalog, CatalogState
-from index.catalog.changes import remove_below, remove_photos, rename_folder
+from index.catalog.changes import remove_below, remove_photos, rename_folder, set_taken
 from index.catalog.database import storage_errors
 from index.catalog.different import change_different
 from index.catalog.lock import WriterLock
+from index.catalog.rows import pack_taken
 from index.errors import PhotoIndexError
 from index.files import absolute, known_place
 from index.photo_index import CATALOG, PhotoIndex
@@ -162,6 +164,10 @@ class IndexWriter(PhotoIndex):
         if len(sides) < 2:
             raise PhotoIndexError("one photo alone cannot be different", hint="name two photos or more")
         change_different(self._catalog, sides, different=different)
+
+    def set_taken(self, moments: Sequence[tuple[int, datetime | None]]) -> None:
+        """Store by id when photos were taken, None where their files do not say so."""
+        set_taken(self._catalog, [(id, pack_taken(moment)) for id, moment in moments])
 
     def repair(self, problems: Sequence[IndexProblem]) -> None:
         """Remove the rows of damaged photos, which makes them new in the next sync, and rebuild what is derived."""

@@ -184,6 +184,10 @@ class PhotoIndex:
         """List the folders that were indexed; one inside another is part of that one."""
         return [Path(os.fsdecode(root)) for _, root in self._catalog.roots()]
 
+    def numbered_roots(self) -> dict[int, Path]:
+        """List them by id, which is never used again."""
+        return {id: Path(os.fsdecode(root)) for id, root in self._catalog.roots()}
+
     def problems(self) -> list[IndexProblem]:
         """Find what is wrong with catalogue and vectors. Raises IndexFormatError for a catalogue that is unreadable."""
         for _ in range(CHECKED_AGAIN):

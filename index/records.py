@@ -28,6 +28,10 @@ class Prediction:
     group: str = ""
 
 
+OWN_GROUP = "own"
+"""The group of labels of the user's own, beside those of a model's classes."""
+
+
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     """A photo that was found; the higher the score the better, 1 is the best.
@@ -98,7 +102,7 @@ class NewPhoto:
 
     `path` is relative to the folder of the sync, as bytes (`os.fsencode`). Width and height are of the upright picture,
     in pixels. Only the direction of the embedding is kept; `missing`, what is missing of its picture, is not stored.
-    The thumbnail is what copies are recognised by, a JPEG.
+    The thumbnail is what copies are recognised by, a JPEG; `taken` is when it was taken, by the clock of its camera.
     Raises ValueError for both or neither.
     """
 
@@ -112,6 +116,7 @@ class NewPhoto:
     skipped: str | None = None
     missing: str | None = None
     thumbnail: bytes | None = None
+    taken: datetime | None = None
 
     def __post_init__(self) -> None:
         if (self.embedding is None) == (self.skipped is None):
@@ -135,7 +140,10 @@ class StoredPhoto:
 
 @dataclass(frozen=True, slots=True)
 class IndexedFile:
-    """The file of a photo that has an embedding, as it was when indexed; its size upright, in pixels."""
+    """The file of a photo that has an embedding, as it was when indexed; its size upright, in pixels.
+
+    `taken` is when it was taken, by the clock of the camera; None where its file does not say, or nobody has looked.
+    """
 
     id: int
     path: Path
@@ -143,6 +151,7 @@ class IndexedFile:
     content_hash: bytes | None
     width: int
     height: int
+    taken: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,6 +3,7 @@
 import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from random import Random
 
@@ -13,10 +14,11 @@ from index.catalog import queries
 from index.catalog.catalog import Catalog, CatalogState
 from index.catalog.different import Pair, read_different
 from index.catalog.measured import keep_measured, measured_of
+from index.catalog.selection import Selection, conditions
 from index.catalog.thumbnails import keep_thumbnails, thumbnails_of
 from index.errors import PhotoIndexError
 from index.files import absolute
-from index.records import Elsewhere, EmbeddedPhotos, IndexedFile, SkippedPhoto, StoredPhoto
+from index.records import Elsewhere, EmbeddedPhotos, IndexedFile, Prediction, SkippedPhoto, StoredPhoto
 
 
 class StoredPhotos:
@@ -62,15 +64,36 @@ class StoredPhotos:
         """Read the files of photos with these ids (n,), sorted by id, without photos that were removed meanwhile."""
         return queries.files_with_ids(self._catalog, ids)
 
-    def files_after(self, id: int, count: int, *, folder: Path | None = None) -> list[IndexedFile]:
+    def files_after(
+        self,
+        id: int,
+        count: int,
+        *,
+        folder: Path | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
+    ) -> list[IndexedFile]:
         """Read the next `count` files by id, from the one after `id` on, below a folder if one is given.
 
-        Raises PhotoIndexError for a folder that is not known.
+        For `since` and `before` see `Selection`. Raises PhotoIndexError for a folder that is not known.
         """
         if folder is not None:
             self.check_known(folder)
-        below = None if folder is None else os.fsencode(absolute(folder))
-        return queries.files_after(self._catalog, id, count, folder=below)
+        among = Selection(() if folder is None else (Path(absolute(folder)),), since=since, before=before)
+        where, values = conditions(self._catalog, among)
+        return queries.files_after(self._catalog, id, count, where=where, values=values)
+
+    def count_undated(self) -> int:
+        """Count the photos of which nobody has looked yet when they were taken: an older fc7 indexed them."""
+        return queries.count_undated(self._catalog)
+
+    def undated(self, id: int, count: int) -> list[IndexedFile]:
+        """Read the next `count` files of such photos, by id, from the one after `id` on."""
+        return queries.undated_files(self._catalog, id, count)
+
+    def count_by_root(self) -> dict[int, int]:
+        """Count the photos with an embedding of each indexed folder, by the id that `numbered_roots` gives."""
+        return queries.count_files(self._catalog)
 
     def files_at(self, paths: Sequence[Path]) -> list[IndexedFile]:
         """Read the files with these absolute paths, without those that are no photos of the index."""
@@ -99,6 +122,14 @@ class StoredPhotos:
     def embeddings(self) -> Iterator[EmbeddedPhotos]:
         """Read all photos with an embedding, in batches."""
         return queries.all_photos(self._catalog, dim=self._state().dim)
+
+    def vectors_by_id(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Read ids (n,) and embeddings (n, dim) of all photos that have one, sorted by id, in batches."""
+        return queries.embeddings_by_id(self._catalog, dim=self._state().dim)
+
+    def labels_by_id(self) -> Iterator[tuple[int, tuple[Prediction, ...]]]:
+        """Read the ids of photos that have labels, sorted, and these labels."""
+        return queries.labels_by_id(self._catalog)
 
     def knows(self, path: Path) -> bool:
         """Tell whether this is an indexed folder or photo, or has one below it."""

@@ -18,13 +18,15 @@ from index.records import IncompletePhoto, IndexedFile, OwnLabel, Prediction, Se
 if TYPE_CHECKING:
     from retrieval.detection.photos import DetectedPhoto
     from retrieval.duplicates.keep import DuplicateGroup, DuplicatePhoto
-    from retrieval.evaluation.evaluate import Evaluation
+    from retrieval.evaluation.evaluate import Evaluation, Neighbours
     from retrieval.evaluation.speed import Measured, Speed
     from retrieval.indexing.check import CheckReport
+    from retrieval.indexing.index_folders import FolderReport
     from retrieval.models.cost import ModelCost
     from retrieval.searching.search import Answer
 
 Record = Mapping[str, Any]
+_CHANGES = ("new", "changed", "moved", "copied", "removed", "unchanged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +35,15 @@ class Classification:
 
     path: Path | None
     predictions: tuple[Prediction, ...]
+    terms: tuple[Prediction, ...] | None = None
+    """The most specific term of each group of classes that is likely enough: a class, or what several are kinds of.
+
+    Empty where the model is unsure; None where it was not asked for.
+    """
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return dict(classified_photo(_text(self.path), self.predictions))
+        return dict(classified_photo(_text(self.path), self.predictions, self.terms))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,9 +103,20 @@ class FolderChanges:
     incomplete: tuple[IncompletePhoto, ...] = ()
     unread: Mapping[str, int] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, report: "FolderReport") -> "FolderChanges":
+        """Return what a report on a folder says."""
+        return cls(
+            report.folder,
+            **{name: getattr(report.counts, name) if report.counts else 0 for name in _CHANGES},
+            skipped=report.skipped,
+            incomplete=report.incomplete,
+            unread=report.unread,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        counts = {name: getattr(self, name) for name in ("new", "changed", "moved", "copied", "removed", "unchanged")}
+        counts = {name: getattr(self, name) for name in _CHANGES}
         return {
             "folder": str(self.folder),
             **counts,
@@ -108,9 +126,15 @@ class FolderChanges:
         }
 
 
-def classified_photo(path: str | None, predictions: Sequence[Prediction]) -> Record:
-    """Return {"path", "predictions": [{"label", "id", "probability"}]}, with "group" where the model has several."""
-    return {"path": path, "predictions": [_prediction(found) for found in predictions]}
+def classified_photo(
+    path: str | None, predictions: Sequence[Prediction], terms: Sequence[Prediction] | None = None
+) -> Record:
+    """Return {"path", "predictions": [{"label", "id", "probability"}]}, with "group" where the model has several.
+
+    With `terms` these are there too, in the same form.
+    """
+    told = {} if terms is None else {"terms": [_prediction(term) for term in terms]}
+    return {"path": path, "predictions": [_prediction(found) for found in predictions], **told}
 
 
 def detected_photo(photo: "DetectedPhoto") -> Record:
@@ -158,7 +182,10 @@ def found_photo(found: "SearchResult | Result", *, labelled: bool = False) -> Re
 
 
 def indexed_photo(file: IndexedFile) -> Record:
-    """Return {"id", "path", "width", "height", "bytes", "modified"}, as they were when the photo was indexed."""
+    """Return {"id", "path", "width", "height", "bytes", "modified", "taken"}, as when the photo was indexed.
+
+    "taken" is by the clock of the camera, null where its file does not say so.
+    """
     return {
         "id": file.id,
         "path": str(file.path),
@@ -166,6 +193,7 @@ def indexed_photo(file: IndexedFile) -> Record:
         "height": file.height,
         "bytes": file.stamp.size,
         "modified": local_time(file.stamp.mtime_ns).isoformat(timespec="seconds"),
+        "taken": None if file.taken is None else file.taken.isoformat(timespec="seconds"),
     }
 
 
@@ -178,7 +206,7 @@ def duplicate_group(group: "DuplicateGroup") -> Record:
     }
 
 
-def evaluated_model(evaluation: "Evaluation") -> dict[str, float | int | None]:
+def evaluated_model(evaluation: "Evaluation | Neighbours") -> dict[str, float | int | None]:
     """Return the measures by name, rounded to four digits, None where there was nothing to measure; "skipped" counts.
 
     Accuracies, precisions and mean average precision are shares from 0 to 1.

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from index.errors import UserError
+from index.milvus.place import MilvusPlace, Place
 from index.photo_index import PhotoIndex
 from index.records import IndexSummary, SkippedPhoto
 from index.vectors.faiss_library import faiss_gpus
 from index.vectors.kinds import AUTO
 from retrieval.answers import evaluated_model
-from retrieval.evaluation.evaluate import Evaluation
+from retrieval.evaluation.evaluate import Evaluation, Neighbours
 from retrieval.models.model import BUILTIN, IMPORTABLE, Model, model_file
 from retrieval.models.spec import ModelSpec
 from retrieval.models.text import text_file
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 PACKAGES = (
     *("onnxruntime", "onnxruntime-gpu", "faiss-cpu", "faiss-gpu", "numpy", "pillow"),
-    *("pillow-heif", "pillow-jxl-plugin", "rawpy", "tifffile", "imagecodecs", "pyarrow", "torch", "onnx"),
+    *("pillow-heif", "pillow-jxl-plugin", "rawpy", "tifffile", "imagecodecs", "pyarrow", "pymilvus", "torch", "onnx"),
 )
 
 
@@ -42,8 +43,10 @@ class Facts:
     rows: Mapping[str, object]
 
 
-def facts_of(path: Path) -> Facts:
-    """Return the facts of an index, where `path` is a folder, or of a model file. Raises UserError."""
+def facts_of(path: Place) -> Facts:
+    """Return the facts of an index, where `path` is a folder or a URL, or of a model file. Raises UserError."""
+    if isinstance(path, MilvusPlace):
+        return milvus_facts(path)
     if os.path.isdir(path):
         return index_facts(path)
     word, path = path, model_file(path)
@@ -74,6 +77,7 @@ def model_facts(path: Path) -> Facts:
         "embedding": spec.embedding,
         "training": spec.training,
         "accuracy": spec.accuracy,
+        "temperatures": list(spec.temperatures),
         "licence": spec.licence,
         "date": spec.date,
         "fingerprint": spec.fingerprint,
@@ -94,6 +98,7 @@ def model_facts(path: Path) -> Facts:
         **_card("embedding", spec.embedding),
         **_card("training", spec.training),
         **_card("accuracy", spec.accuracy),
+        **({"temperatures": ", ".join(map(str, spec.temperatures))} if spec.temperatures else {}),
         "licence": spec.licence,
         "date": spec.date,
         "fingerprint": spec.fingerprint,
@@ -172,6 +177,40 @@ def index_facts(folder: Path) -> Facts:
     return Facts(values, rows)
 
 
+def milvus_facts(place: MilvusPlace) -> Facts:
+    """Return the state of an index in Milvus. Raises PhotoIndexError."""
+    from index.milvus.milvus_index import MilvusIndex  # most have none
+
+    with MilvusIndex.open(place, consistency="strong") as index:
+        summary, model_path, complete = index.summary(), index.model_path, index.complete
+        own_labels = index.own_labels.names()
+    values = {
+        "index": str(place),
+        "photos": summary.photos,
+        "complete": complete,
+        "folders": [str(root) for root in summary.roots],
+        "own_labels": own_labels,
+        "model": summary.model_name,
+        "model_file": None if model_path is None else str(model_path),
+        "fingerprint": summary.fingerprint,
+        "dim": summary.dim,
+        "kind": summary.kind,
+        "created": summary.created.isoformat(timespec="seconds"),
+    }
+    rows = {
+        "index": str(place),
+        "photos": summary.photos if complete else f"{summary.photos:,}; copying is not finished: run fc7 push again",
+        "folders": values["folders"],
+        **({"labels of your own": own_labels} if own_labels else {}),
+        "model": summary.model_name,
+        "model file": "the built-in one" if model_path is None else f"{model_path}, where the photos were indexed",
+        "fingerprint": summary.fingerprint,
+        "vectors": f"{summary.kind} in Milvus, {summary.dim} values each",
+        "created": summary.created.isoformat(sep=" ", timespec="seconds"),
+    }
+    return Facts(values, rows)
+
+
 def _search_rows(summary: IndexSummary) -> dict[str, str]:
     kind = "chosen by the number of photos" if summary.chosen_kind == AUTO else "chosen with --kind"
     if summary.chosen_kind not in (AUTO, summary.kind):
@@ -200,7 +239,7 @@ def skipped_in_index(folder: Path) -> list[SkippedPhoto]:
         return photo_index.photos.skipped()
 
 
-def evaluation_facts(evaluation: Evaluation) -> Facts:
+def evaluation_facts(evaluation: Evaluation | Neighbours) -> Facts:
     """Return the measures of an evaluation, as `evaluated_model` does."""
     measures = evaluated_model(evaluation)
     return Facts(measures, {name: "too few pictures" if value is None else value for name, value in measures.items()})

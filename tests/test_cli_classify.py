@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from cli import main
 
@@ -57,6 +58,28 @@ def test_the_table_is_for_people(tiny_model: Path, make_photo: MakePhoto) -> Non
     assert lines[0] == str(photo)
     assert lines[1].endswith("%  red")
     assert len(lines) == 2
+
+
+def test_unsure_is_said_as_such(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "black.png")  # no colour is the strongest
+    sure = make_photo("red.png", "red")
+    done = classify(tiny_model, tmp_path / "black.png", sure, "-k", 2).stdout.split("\n\n")
+    assert done[0].splitlines()[1:] == ["       -  unsure", "   33.3%  red?", "   33.3%  green?"]
+    assert "?" not in done[1]
+    records = [
+        json.loads(line)
+        for line in classify(tiny_model, tmp_path / "black.png", sure, "--format", "jsonl").stdout.splitlines()
+    ]
+    assert records[0]["terms"] == []
+    assert records[1]["terms"] == records[1]["predictions"][:1]
+
+
+def test_flat_gives_the_bare_classes_alone(tiny_model: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "black.png")
+    done = classify(tiny_model, tmp_path / "black.png", "-k", 1, "--flat")
+    assert done.stdout.splitlines()[1:] == ["   33.3%  red"]
+    [record] = json.loads(classify(tiny_model, tmp_path / "black.png", "--flat", "--format", "json").stdout)
+    assert record.keys() == {"path", "predictions"}
 
 
 def test_a_photo_that_cannot_be_read_is_an_error(tiny_model: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_every_command_has_help_and_an_example(name: str) -> None:
 
 def test_the_commands_are_listed_in_three_groups() -> None:
     order = ["classify", "detect", "embed", "index", "search", "label", "duplicates"]
-    order += ["serve", "forget", "moved", "check"]
+    order += ["serve", "push", "forget", "moved", "check"]
     order += ["train", "evaluate", "export", "import", "show", "info", "bench"]
     assert list(COMMANDS) == order
 

@@ -114,11 +114,29 @@ def test_evaluate_leaves_out_what_the_model_learned_from(data: Path, tiny_model:
     assert done.stderr == "2 pictures are measured; 22 are left out: the model learned from them.\n"
 
 
+def test_evaluate_measures_neighbours_of_classes_that_the_model_does_not_know(
+    data: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    asked = json.loads(fc7("evaluate", data, "-m", tiny_model, "--neighbours", "--format", "json").stdout)
+    named = json.loads(fc7("evaluate", data, "-m", tiny_model, "--format", "json").stdout)
+    assert asked == {name: value for name, value in named.items() if name not in ("top1", "top5")}
+    for folder in list(data.rglob("*")):
+        if folder.is_dir() and folder.name in ("red", "green"):
+            folder.rename(folder.with_name(f"my {folder.name}"))
+    done = fc7("evaluate", data, "-m", tiny_model, "--format", "json")
+    assert json.loads(done.stdout) == asked
+    assert done.stderr == f"tiny knows none of the classes in {data}: only neighbours are measured.\n"
+    refused = fc7("evaluate", data, "-m", tiny_model, "--csv", tmp_path / "pictures.csv")
+    assert (refused.exit_code, (tmp_path / "pictures.csv").exists()) == (1, False)
+
+
 def test_a_class_that_the_model_does_not_know_is_an_error(data: Path, tiny_model: Path) -> None:
     (data / "red").rename(data / "crimson")
     done = fc7("evaluate", data, "-m", tiny_model)
     assert done.exit_code == 1
     assert "crimson" in done.stderr
+    assert "--neighbours" in done.stderr
+    assert fc7("evaluate", data, "-m", tiny_model, "--neighbours").exit_code == 0
 
 
 @pytest.mark.parametrize("option", [("--lr", 0.1), ("--arch", "alexnet"), ("--names", "words.txt"), ("--from", "x.pt")])

@@ -71,6 +71,8 @@ def test_paths_images_and_arrays_say_the_same(tiny_model: Path, make_photo: Make
     }
     [alone] = model.classify(image, k=2)
     assert alone == found[2]
+    assert found[0].terms == found[0].predictions[:1]  # likely enough
+    assert model.classify(np.zeros((64, 64, 3), np.uint8))[0].to_dict()["terms"] == []
     vectors = np.asarray(model.embed([photo, image]))
     assert vectors.shape == (2, model.dim)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)

@@ -95,13 +95,13 @@ def test_labels_that_are_no_json_do_not_stop_anything(tmp_path: Path) -> None:
 
 
 def test_migrations_are_done_once_each_and_keep_what_is_there(tmp_path: Path) -> None:
-    later = (*MIGRATIONS, ("ALTER TABLE photos ADD COLUMN taken TEXT", "CREATE INDEX photos_taken ON photos (taken)"))
+    later = (*MIGRATIONS, ("ALTER TABLE photos ADD COLUMN later TEXT", "CREATE INDEX photos_later ON photos (later)"))
     write_version_1(tmp_path / "catalog.db")
     with closing(sqlite3.connect(tmp_path / "catalog.db", isolation_level=None)) as connection:
         migrate(connection, 1, migrations=later)
         assert read_version(connection, Path(), newest=len(later)) == len(later)
         migrate(connection, len(later), migrations=later)
-        assert connection.execute("SELECT id, taken FROM photos").fetchall() == [(1, None), (3, None)]
+        assert connection.execute("SELECT id, later FROM photos").fetchall() == [(1, None), (3, None)]
 
 
 def test_a_catalogue_that_is_not_there_or_still_empty_is_not_found(tmp_path: Path) -> None:

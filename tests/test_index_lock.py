@@ -20,6 +20,19 @@ def test_a_second_writer_is_told_who_the_first_is(tmp_path: Path) -> None:
         pass
 
 
+def test_a_process_that_is_being_started_does_not_keep_the_lock(tmp_path: Path) -> None:
+    """Between fork and exec a child has the files of its parent."""
+    lock = WriterLock(tmp_path)
+    kept = os.dup(lock._file.fileno())
+    try:
+        lock.release()
+        lock.release()
+        with WriterLock(tmp_path):
+            pass
+    finally:
+        os.close(kept)
+
+
 def test_a_killed_writer_leaves_no_lock(tmp_path: Path) -> None:
     program = "import sys\nfrom pathlib import Path\nfrom index.catalog.lock import WriterLock\n"
     program += "lock = WriterLock(Path(sys.argv[1]))\nprint('locked', flush=True)\nsys.stdin.read()"

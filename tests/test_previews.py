@@ -1,6 +1,7 @@
 """Previews: whole and upright, made once, kept under a limit, and made again for a file that has changed."""
 
 import os
+import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,7 +15,14 @@ from retrieval.photos.previews import Previews
 
 
 def photo(path: Path, colour: str = "red", size: tuple[int, int] = (400, 100)) -> Path:
+    """Write a photo that has not changed for a while."""
     Image.new("RGB", size, colour).save(path)
+    return aged(path, 100)
+
+
+def aged(path: Path, seconds: float) -> Path:
+    moment = time.time() - seconds
+    os.utime(path, (moment, moment))
     return path
 
 
@@ -37,7 +45,7 @@ def test_it_is_decoded_once_and_again_once_the_file_has_changed(
     path, made = photo(tmp_path / "a.png"), Previews(tmp_path / "cache")
     first = made.preview(path, 80)
     with monkeypatch.context() as patched:
-        patched.setattr(previews, "open_photo", lambda *_, **__: pytest.fail("decoded twice"))
+        patched.setattr(previews, "decode_within_budget", lambda *_, **__: pytest.fail("decoded twice"))
         assert made.preview(path, 80).tobytes() == first.tobytes()
     photo(path, "blue", (200, 200))
     assert made.preview(path, 80).size == (80, 80)
@@ -60,10 +68,39 @@ def test_what_was_not_used_for_longest_is_removed(tmp_path: Path) -> None:
 
 def test_a_damaged_preview_is_made_again(tmp_path: Path) -> None:
     path, made = photo(tmp_path / "a.png"), Previews(tmp_path / "cache")
-    made.preview(path, 80)
+    right = made.jpeg(path, 80)
     (kept,) = (tmp_path / "cache").iterdir()
-    kept.write_bytes(kept.read_bytes()[:100])
-    assert made.preview(path, 80).getpixel((40, 10)) == (254, 0, 0)
+    for wrong in (b"", right[:100], bytes(len(right))):
+        kept.write_bytes(wrong)
+        assert made.preview(path, 80).getpixel((40, 10)) == (254, 0, 0)
+        assert kept.read_bytes() == right
+
+
+def test_what_has_just_changed_is_not_kept(tmp_path: Path) -> None:
+    path = aged(photo(tmp_path / "a.png"), 0)
+    assert size_of_preview(tmp_path / "cache", path) == (80, 20)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_limit_holds_while_many_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(previews, "BEFORE_TRIMMING", 2)
+    paths = [photo(tmp_path / f"{number}.png") for number in range(6)]
+    size = len(Previews(None).jpeg(paths[0], 80))
+    made = Previews(tmp_path / "cache", limit=3 * size)
+    for path in paths:
+        made.jpeg(path, 80)
+    assert 2 <= len(list((tmp_path / "cache").iterdir())) <= 3
+
+
+def test_the_bytes_of_a_photo_are_shown_and_not_kept(tmp_path: Path) -> None:
+    data = photo(tmp_path / "a.png").read_bytes()
+    assert Previews(tmp_path / "cache").preview(data, 100).size == (100, 25)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_photo_of_more_pixels_than_are_allowed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PhotoError, match="pixels"):
+        Previews(None, max_pixels=39_999).jpeg(photo(tmp_path / "a.png"), 80)
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:

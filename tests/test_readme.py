@@ -23,6 +23,7 @@ PAGES = (
     "docs/internals.md",
     "docs/internals-training.md",
     "docs/results.md",
+    "docs/scale.md",
     "docs/model-card.md",
 )
 

@@ -3,6 +3,7 @@ import io
 import itertools
 import json
 import os
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -10,15 +11,17 @@ import pytest
 
 from commands.streams import report_skipped, warn
 from commands.tables import format_changes, format_facts, format_predictions, format_results, format_skipped
-from index.records import Prediction, SearchResult, SkippedPhoto, SyncCounts
+from index.records import OWN_GROUP, Prediction, SearchResult, SkippedPhoto, SyncCounts
+from retrieval.answers import Classification
 from retrieval.indexing.index_folders import FolderReport
 from retrieval.info import Facts
 from retrieval.searching.search import Answer
 from retrieval.text import printable
 
+CAT = (Prediction("Egyptian cat", "n02124075", 0.75), Prediction("tabby, tabby cat", None, 0.125))
 PHOTOS = [
-    ("cat.jpg", (Prediction("Egyptian cat", "n02124075", 0.75), Prediction("tabby, tabby cat", None, 0.125))),
-    ("größe, 2.jpg", (Prediction("rule", "n04118776", 1.0),)),
+    Classification(Path("cat.jpg"), CAT),
+    Classification(Path("größe, 2.jpg"), (Prediction("rule", "n04118776", 1.0),)),
 ]
 FOUND = [
     Answer("query.jpg", [SearchResult(Path("/photos/a.jpg"), 0.9876543), SearchResult(Path("/photos/b c.jpg"), -0.25)])
@@ -128,6 +131,45 @@ def test_tables_are_separated_by_an_empty_line() -> None:
     )
 
 
+def test_a_term_comes_before_the_classes_that_are_unsure() -> None:
+    classes = (
+        Prediction("tabby", "n02123045", 0.22, "objects"),
+        Prediction("kitchen", None, 0.21, "scenes"),
+        Prediction("lynx", "n02127052", 0.2, "objects"),
+    )
+    cat, kitchen = Prediction("cat", "n02121620", 0.61, "objects"), replace(classes[1], probability=0.75)
+
+    def table(predictions: tuple[Prediction, ...], terms: tuple[Prediction, ...] | None) -> list[str]:
+        photo = Classification(Path("a.jpg"), predictions, terms)
+        return "".join(format_predictions([photo], "table")).splitlines()[1:]
+
+    unsure = ["   22.0%  tabby? (objects)", "   21.0%  kitchen? (scenes)", "   20.0%  lynx? (objects)"]
+    assert table(classes, (cat,)) == ["   61.0%  cat (objects)", *unsure]
+    assert table(classes, ()) == ["       -  unsure", *unsure]
+    assert table(classes, None) == [line.replace("?", "") for line in unsure]
+    # What is sure is told once, and what comes after it is no doubt about it.
+    assert table((kitchen, *classes[::2]), (kitchen,)) == ["   75.0%  kitchen (scenes)", unsure[0], unsure[2]]
+    assert table((kitchen, *classes[::2]), (kitchen, cat))[:2] == [
+        "   75.0%  kitchen (scenes)",
+        "   61.0%  cat (objects)",
+    ]
+    assert table(classes[:1], (kitchen, replace(classes[0], probability=0.7))) == [
+        "   75.0%  kitchen (scenes)",
+        "   70.0%  tabby (objects)",
+    ]
+    own = Prediction("Rex", None, 0.9, OWN_GROUP)
+    assert table((own, *classes), ()) == ["   90.0%  Rex (own)", *unsure]
+
+
+def test_json_has_terms_beside_the_predictions() -> None:
+    cat = Prediction("cat", "n02121620", 0.61)
+    [record] = json.loads("".join(format_predictions([Classification(Path("a.jpg"), CAT, (cat,))], "json")))
+    assert record["terms"] == [{"label": "cat", "id": "n02121620", "probability": 0.61}]
+    assert record["predictions"] == json.loads(records("json"))[0]["predictions"]
+    [unsure] = json.loads("".join(format_predictions([Classification(Path("a.jpg"), CAT, ())], "json")))
+    assert unsure["terms"] == []
+
+
 def test_answers_are_written_as_they_come() -> None:
     for format in ("table", "json", "jsonl", "csv"):
         pieces = format_predictions(itertools.cycle(PHOTOS), format)
@@ -145,7 +187,9 @@ def test_facts_are_aligned() -> None:
 
 @pytest.mark.parametrize("name", ["a\rb.jpg", "a\nb.jpg", "a\r\nb.jpg", 'a",b.jpg', "a.jpg\r"])
 def test_csv_gives_back_any_name(name: str) -> None:
-    [head, *rows] = csv.reader(io.StringIO("".join(format_predictions([(name, PHOTOS[0][1])], "csv")), newline=""))
+    [head, *rows] = csv.reader(
+        io.StringIO("".join(format_predictions([Classification(Path(name), CAT)], "csv")), newline="")
+    )
     assert head[0] == "path"
     assert [row[0] for row in rows] == [name, name]
 

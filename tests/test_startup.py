@@ -6,7 +6,7 @@ import sys
 import pytest
 
 OURS = {
-    *("cli", "commands", "commands.options", "commands.model_options", "commands.streams"),
+    *("cli", "commands", "commands.options", "commands.pictures", "commands.model_options", "commands.streams"),
     *("commands.photos", "commands.collection", "commands.duplicates", "commands.training", "commands.models"),
     "commands.importing",
     *("index", "index.errors", "training", "training.errors", "training.networks", "training.networks.architectures"),
@@ -58,3 +58,9 @@ def test_the_list_of_commands_imports_none_of_them() -> None:
     loaded = loaded_modules(program)
     assert {module for module in loaded if module.startswith("commands.")} == {"commands.streams"}
     assert not {module for module in loaded if module.startswith("training")}
+
+
+def test_a_search_in_a_folder_loads_nothing_of_milvus() -> None:
+    program = f"import index.open_index, retrieval.searching.search, commands.push; {REPORT}"
+    loaded = {module.split(".")[0] for module in loaded_modules(program)}
+    assert not loaded & {"pymilvus", "milvus_lite", "grpc", "pandas"}

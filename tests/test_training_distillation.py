@@ -593,7 +593,7 @@ def test_after_ctrl_c_the_teacher_is_asked_about_the_rest(
     monkeypatch.setattr("training.distillation.teacher.BATCH", 4)
     monkeypatch.setattr("training.data.row_store.BLOCK", 8)
     asked: list[int] = []
-    answer = Model.run
+    answer = Model.run_uncalibrated
 
     def interrupted(model: Model, pixels: Any) -> Any:
         asked.append(len(pixels))
@@ -602,7 +602,7 @@ def test_after_ctrl_c_the_teacher_is_asked_about_the_rest(
         return answer(model, pixels)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Model, "run", interrupted)
+        patched.setattr(Model, "run_uncalibrated", interrupted)
         patched.setattr("training.distillation.teacher.usable_cores", lambda: 1)
         with pytest.raises(KeyboardInterrupt):
             learn([photos], tmp_path / "run", tiny_model)

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,11 @@ BATCH_8 = ("--norm", "none", "--batch-size", 8, "--grow", "0:32,0.9:56", "--lr",
 
 
 def torchrun(*arguments: object, processes: int = 2) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    return launched(["--standalone", "--nproc-per-node", processes], arguments)
+
+
+def launched(options: Sequence[object], arguments: Sequence[object]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", *map(str, options)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
     return subprocess.Popen(
         [*command, *map(str, arguments)],
@@ -113,6 +119,27 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, unreadable: bool) -
     for key, value in whole.network.items():
         torch.testing.assert_close(stopped.network[key], value, rtol=1e-4, atol=1e-6)
     assert [row.train_loss for row in stopped.history] == pytest.approx([row.train_loss for row in whole.history])
+
+
+@pytest.mark.slow
+def test_two_machines_learn_what_one_learns(tmp_path: Path) -> None:
+    data = write_shapes(tmp_path / "data", each=12)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    nodes = []
+    for rank in range(2):
+        words = ["--nnodes=2", f"--node-rank={rank}", "--nproc-per-node=1", "--master-addr=127.0.0.1"]
+        program = [Path(__file__).with_name("training_process.py"), data, tmp_path]
+        nodes.append(launched([*words, f"--master-port={port}", "--local-addr=127.0.0.1"], program))
+    for node in nodes:
+        code, _, err = done(node)
+        assert code == 0, err
+    found, expected = Checkpoint.load(tmp_path / "whole.pt"), learn(data)
+    for ours, theirs in zip(found.history, expected.history, strict=True):
+        assert ours.train_loss == pytest.approx(theirs.train_loss, rel=1e-4)
+        assert ours.validation_top1 == theirs.validation_top1
+    for key, value in expected.network.items():
+        torch.testing.assert_close(found.network[key], value, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -72,7 +72,7 @@ def test_a_signal_ends_the_asking_after_a_block_and_keeps_the_answers(
             kept_answers(teacher, paths, tmp_path, tmp_path / "answers", progress=interrupt)
         assert told == [done]
     with monkeypatch.context() as patched:
-        patched.setattr(Model, "run", never)
+        patched.setattr(Model, "run_uncalibrated", never)
         assert ask(teacher, paths, tmp_path).probabilities.any(1).all()
 
 
@@ -81,7 +81,7 @@ def test_the_teacher_is_asked_once(
 ) -> None:
     first = ask(teacher, paths, tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(Model, "run", never)
+        patched.setattr(Model, "run_uncalibrated", never)
         again = ask(teacher, paths, tmp_path)
         np.testing.assert_array_equal(again.probabilities, first.probabilities)
         np.testing.assert_array_equal(again.embeddings, first.embeddings)
@@ -99,7 +99,7 @@ def test_another_teacher_is_asked_itself(
     first = ask(teacher, paths, tmp_path)
     other = ask(Model.load(other_model, device="cpu"), paths, tmp_path)
     assert not np.allclose(first.embeddings, other.embeddings, atol=0.1)
-    monkeypatch.setattr(Model, "run", never)
+    monkeypatch.setattr(Model, "run_uncalibrated", never)
     np.testing.assert_array_equal(ask(teacher, paths, tmp_path).embeddings, first.embeddings)
 
 

@@ -2,6 +2,7 @@
 
 UserError
 ├── DatasetError     a folder of labelled pictures is not what training needs
+│   └── UnknownClassesError  a model knows none of its classes
 ├── RunError         the folder of a training run cannot be used: one is in it already, disk full, read-only
 ├── CheckpointError  a checkpoint is missing, damaged or of another network
 ├── DownloadError    a file cannot be fetched
@@ -13,6 +14,10 @@ from index.errors import UserError
 
 class DatasetError(UserError):
     """A folder of labelled pictures is not what training needs."""
+
+
+class UnknownClassesError(DatasetError):
+    """A model knows none of the classes of a folder of labelled pictures."""
 
 
 class RunError(UserError):

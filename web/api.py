@@ -15,9 +15,11 @@ from index.photo_index import PhotoIndex
 from index.records import IndexedFile
 from retrieval.answers import classified_photo, duplicate_group, own_label
 from retrieval.duplicates.keep import DuplicateGroup
+from retrieval.searching.dates import first_moment, moment_after
 from retrieval.searching.query import Box
 from web.collection import Asked, Collection, Upload, photo_values, stamp_name
 from web.copies import CopySearch, Running
+from web.detection import Detector
 from web.limits import RateLimit
 
 MOST_RESULTS = 1000
@@ -25,6 +27,9 @@ MOST_PHOTOS = 32
 """That one search is asked with."""
 MOST_DIFFERENT = 1000
 LONGEST_NAME = 200
+LONGEST_TEXT = 1000
+SINCE = "Only photos taken then or later, by their EXIF data: 2019, 2019-07 or 2019-07-14."
+UNTIL = "Only photos taken then or earlier, all of that time."
 THUMBNAIL, PREVIEW = 360, 2048
 """The longer side in pixels."""
 PATIENCE = 1.0
@@ -34,6 +39,7 @@ A_YEAR = "private, max-age=31536000, immutable"
 Number = Annotated[int, InPath(ge=1, le=2**63 - 1)]
 Id = Annotated[int, Query(ge=1, le=2**63 - 1)]
 FormId = Annotated[int, Form(ge=1, le=2**63 - 1)]
+Words = Annotated[str, Form(max_length=LONGEST_TEXT)]
 Top = Annotated[int, Form(ge=1, le=MOST_RESULTS, description="How many results.")]
 
 
@@ -102,36 +108,48 @@ async def search(
     collection: Served,
     photo: Annotated[list[UploadFile] | None, File(description="Pictures to look for; several are one query.")] = None,
     ids: Annotated[list[FormId] | None, Form(description="Photos of the index to look for.")] = None,
+    text: Annotated[list[Words] | None, Form(description="Words to look for, of a model with a text half.")] = None,
     unlike: Annotated[list[FormId] | None, Form(description="Photos that results should not look like.")] = None,
+    unlike_text: Annotated[list[Words] | None, Form(description="Words that results should not show.")] = None,
     label: Annotated[list[str] | None, Form(description="Only photos of this; alone, what is looked for.")] = None,
     region: Annotated[
         str | None, Form(description="x,y,width,height in pixels: look at this of the one photo.")
     ] = None,
     folder: Annotated[str | None, Form(description="Only photos below this indexed folder.")] = None,
+    since: Annotated[str | None, Form(description=SINCE)] = None,
+    until: Annotated[str | None, Form(description=UNTIL)] = None,
     k: Top = 10,
     min_score: Annotated[float | None, Form(ge=-1, le=1)] = None,
     collapse: Annotated[bool, Form(description="One result of copies, and none that was asked with.")] = False,
 ) -> PlainJSON:
-    """Find photos that look alike, or are of a label, as `fc7 search --format json` does; with the id of each."""
+    """Find photos that look alike, or are of a label, as `fc7 search --format json` does; with the id of each.
+
+    Several photos, ids and words are one query, their mean.
+    """
     photos = photo or []
-    asked = len(photos) + len(ids or [])
+    asked = len(photos) + len(ids or []) + len(text or [])
+    away = len(unlike or []) + len(unlike_text or [])
     if not asked and not label:
-        raise OptionError("send a photo, ids or a label")
-    if asked + len(unlike or []) > MOST_PHOTOS or len(label or []) > MOST_PHOTOS:
+        raise OptionError("send a photo, ids, a text or a label")
+    if asked + away > MOST_PHOTOS or len(label or []) > MOST_PHOTOS:
         raise OptionError(f"more than {MOST_PHOTOS} photos or labels are not taken together")
-    if not asked and unlike:
-        raise OptionError("unlike needs a photo or ids to look for")
-    if region is not None and asked != 1:
+    if not asked and away:
+        raise OptionError("unlike needs a photo, ids or a text to look for")
+    if region is not None and (asked != 1 or text):
         raise OptionError("a region is one of a single photo")
     return PlainJSON(
         await collection.search(
             Asked(
                 uploads=tuple([await upload_of(given) for given in photos]),
                 ids=tuple(dict.fromkeys(ids or [])),
+                texts=tuple(dict.fromkeys(text or [])),
                 unlike=tuple(dict.fromkeys(unlike or [])),
+                unlike_texts=tuple(dict.fromkeys(unlike_text or [])),
                 box=None if region is None else box_of(region),
                 labels=tuple(label or []),
                 folder=folder or None,
+                since=first_moment(since) if since else None,
+                before=moment_after(until) if until else None,
                 top=k,
                 min_score=min_score,
                 collapse=collapse,
@@ -146,9 +164,17 @@ async def photos(
     after: Annotated[int, Query(ge=0, le=2**63 - 1, description="The last id of the page before.")] = 0,
     limit: Annotated[int, Query(ge=1, le=MOST_RESULTS)] = 100,
     folder: str | None = None,
+    since: Annotated[str | None, Query(description=SINCE)] = None,
+    until: Annotated[str | None, Query(description=UNTIL)] = None,
 ) -> PlainJSON:
     """List the photos of the index by id; `next` is what to give as `after` for the next page, null at the end."""
-    page = await collection.page(after, limit, folder or None)
+    page = await collection.page(
+        after,
+        limit,
+        folder or None,
+        since=first_moment(since) if since else None,
+        before=moment_after(until) if until else None,
+    )
     following = page[-1].id if len(page) == limit else None
     return PlainJSON({"photos": [photo_values(file) for file in page], "next": following})
 
@@ -157,6 +183,13 @@ async def photos(
 async def photo(collection: Served, id: Number) -> PlainJSON:
     """Tell what is known of a photo: its file, its labels, and what the camera wrote."""
     return PlainJSON(await photo_facts(collection, id))
+
+
+@router.get("/photos/{id}/detections", dependencies=[Depends(limit_rate)])
+async def detections(request: Request, id: Number) -> PlainJSON:
+    """Tell what is where in a photo, as `fc7 detect --format json` does: boxes are x, y, width, height in pixels."""
+    detector: Detector = request.app.state.detector
+    return PlainJSON({"id": id, **await detector.look(id)})
 
 
 @router.get("/photos/{id}/preview", response_class=Response, responses={200: {"content": {"image/jpeg": {}}}})
@@ -209,10 +242,19 @@ async def different(
 
 @router.get("/labels")
 async def labels(collection: Served) -> PlainJSON:
-    """List what photos can be searched for by: the labels taught by the user, and the classes of the model."""
+    """List what photos can be searched for by: the labels taught by the user, and the classes of the model.
+
+    "text" tells whether the model has a text half, so that words can be searched for.
+    """
     own = await collection.reader.call(lambda index: [dict(own_label(label)) for label in index.own_labels.all()])
     classes = collection.model.spec.classes
-    return PlainJSON({"own": own, "labels": [{"label": known.name, "id": known.id} for known in classes]})
+    return PlainJSON(
+        {
+            "own": own,
+            "labels": [{"label": known.name, "id": known.id} for known in classes],
+            "text": bool(collection.model.spec.text),
+        }
+    )
 
 
 @router.get("/folders")
@@ -251,7 +293,8 @@ async def picture(request: Request, collection: Collection, id: int, version: st
         tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")
     ]:
         return Response(status_code=304, headers=headers)
-    return Response(await collection.decoder.jpeg(place, side), media_type="image/jpeg", headers=headers)
+    data = await collection.decoder.jpeg(place, side, keep=side == THUMBNAIL)
+    return Response(data, media_type="image/jpeg", headers=headers)
 
 
 async def upload_of(given: UploadFile) -> Upload:

@@ -20,10 +20,17 @@ from index.errors import (
     PhotoError,
     UserError,
 )
+from retrieval.detection.convolutional import NoMapError
 from web.api import PlainJSON, router
 from web.collection import Collection, PhotoUnknownError
 from web.copies import CopySearch
+from web.detection import Detector
+from web.indexing import Indexing, IndexingError
+from web.indexing_api import router as indexing
 from web.limits import RateLimit
+from web.map import Maps
+from web.map import pages as map_pages
+from web.map import router as map_router
 from web.metrics import Counting, Metrics
 from web.pages import error_page, static_files, version, wants_page
 from web.pages import router as pages
@@ -34,11 +41,13 @@ STATUSES: tuple[tuple[type[UserError], int], ...] = (
     (PhotoUnknownError, 404),
     (OutOfMemoryError, 503),
     (PhotoError, 422),
+    (IndexingError, 409),
     (IndexNotFoundError, 503),
     (IndexLockedError, 503),
     (IndexFormatError, 503),
     (IndexStorageError, 503),
     (ModelMismatchError, 503),
+    (NoMapError, 400),
     (ModelError, 503),
 )
 """What a status tells; any other UserError is 400."""
@@ -59,9 +68,13 @@ def create_app(settings: Settings) -> FastAPI:
             raise
         app.state.collection = collection
         app.state.copies = CopySearch(settings.index)
+        app.state.maps = Maps(settings.index)
+        app.state.detector = Detector(collection)
+        app.state.indexing = Indexing(settings)
         try:
             yield
         finally:
+            await app.state.indexing.close()
             await app.state.copies.close()
             collection.close()
 
@@ -71,7 +84,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.failure = None
     app.state.rate_limit = RateLimit(settings.uploads_a_minute)
     app.include_router(router)
+    app.include_router(indexing)
     app.include_router(pages)
+    app.include_router(map_router)
+    app.include_router(map_pages)
     app.mount("/static", static_files(), name="static")
 
     @app.get("/metrics", include_in_schema=False)
@@ -86,6 +102,13 @@ def create_app(settings: Settings) -> FastAPI:
     # What is uploaded stays in memory, and never goes through a file.
     MultiPartParser.spool_max_size = settings.max_upload_bytes
     return app
+
+
+async def end_runs(app: FastAPI) -> None:
+    """End what reads photos now, and with it the answers to those who watch, which never end by themselves."""
+    indexing: Indexing | None = getattr(app.state, "indexing", None)
+    if indexing is not None:
+        await indexing.close()
 
 
 async def _user_error(request: Request, error: Exception) -> Response:

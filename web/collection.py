@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from retrieval.indexing.model_of_index import load_index_model
 from retrieval.models.model import Model
 from retrieval.models.spec import require_classes
 from retrieval.photos.files import current_stamp
+from retrieval.searching.own_labels import own_predictions
 from retrieval.searching.query import Box, QueryPhoto, unit
 from retrieval.searching.search import Query, search_index
 from web.batching import Batcher
@@ -47,14 +49,18 @@ class Upload:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a search is for: pictures, photos of the index by id, or labels; see `Query` for the rest."""
+    """What a search is for: pictures, photos of the index by id, words, or labels; see `Query` for the rest."""
 
     uploads: tuple[Upload, ...] = ()
     ids: tuple[int, ...] = ()
+    texts: tuple[str, ...] = ()
     unlike: tuple[int, ...] = ()
+    unlike_texts: tuple[str, ...] = ()
     box: Box | None = None
     labels: tuple[str, ...] = ()
     folder: str | None = None
+    since: datetime | None = None
+    before: datetime | None = None
     top: int = 10
     min_score: float | None = None
     collapse: bool = False
@@ -71,11 +77,16 @@ class Collection:
 
     def __init__(self, settings: Settings, batches: Callable[[int], None]) -> None:
         self.settings = settings
-        self.decoder = Decoder(max_pixels=settings.max_upload_pixels, seconds=settings.decode_seconds)
+        self.decoder = Decoder(
+            max_pixels=settings.max_upload_pixels,
+            seconds=settings.decode_seconds,
+            previews=None if settings.cache is None else settings.cache / "previews",
+        )
         self.reader = Reader(settings.index)
         self._searcher = Reader(settings.index, device=settings.device)
         self._batches = batches
         self._loading = asyncio.Lock()
+        self._writing = asyncio.Lock()
         self._loaded: _Loaded | None = None
 
     @classmethod
@@ -101,12 +112,15 @@ class Collection:
         return self._current().model
 
     async def classify(self, upload: Upload, k: int) -> dict[str, Any]:
-        """Name what is in a picture: see `classified_photo`."""
+        """Name what is in a picture, labels of the user's own first: see `classified_photo`."""
 
         async def work(loaded: _Loaded) -> dict[str, Any]:
             require_classes(loaded.model.spec)
-            probabilities, _ = await self._see(loaded, upload.data)
-            return dict(classified_photo(upload.name, loaded.model.top_predictions(probabilities, k)))
+            probabilities, embedding = await self._see(loaded, upload.data)
+            own = await self._searcher.call(
+                lambda index: own_predictions(index, embedding), fingerprint=loaded.model.spec.fingerprint
+            )
+            return dict(classified_photo(upload.name, (*own, *loaded.model.top_predictions(probabilities, k))))
 
         return await self._with_model(work)
 
@@ -126,10 +140,14 @@ class Collection:
             def find(index: PhotoIndex) -> dict[str, Any]:
                 query = Query(
                     embedded=(*seen, *_stored(index, ids)),
+                    texts=asked.texts,
                     unlike_embedded=_stored(index, asked.unlike),
-                    average=len(seen) + len(ids) > 1,
+                    unlike_texts=asked.unlike_texts,
+                    average=len(seen) + len(ids) + len(asked.texts) > 1,
                     labels=asked.labels,
                     within=() if asked.folder is None else (known_folder(index, asked.folder),),
+                    since=asked.since,
+                    before=asked.before,
                     top=asked.top,
                     min_score=asked.min_score,
                     collapse=asked.collapse,
@@ -147,13 +165,20 @@ class Collection:
 
         return await self._with_model(work)
 
-    async def page(self, after: int, count: int, folder: str | None) -> list[IndexedFile]:
-        """Read the next files by id."""
+    async def page(
+        self,
+        after: int,
+        count: int,
+        folder: str | None,
+        *,
+        since: datetime | None = None,
+        before: datetime | None = None,
+    ) -> list[IndexedFile]:
+        """Read the next files by id, of a folder and a time if these are given."""
 
         def read(index: PhotoIndex) -> list[IndexedFile]:
-            return index.photos.files_after(
-                after, count, folder=None if folder is None else known_folder(index, folder)
-            )
+            below = None if folder is None else known_folder(index, folder)
+            return index.photos.files_after(after, count, folder=below, since=since, before=before)
 
         return await self.reader.call(read)
 
@@ -162,12 +187,14 @@ class Collection:
         return await self.reader.call(lambda index: files_of(index, ids))
 
     async def photo(self, id: int) -> tuple[IndexedFile, tuple[Prediction, ...]]:
-        """Read a file and its labels. Raises PhotoUnknownError."""
+        """Read a file and its labels, those of the user's own first. Raises PhotoUnknownError."""
 
         def read(index: PhotoIndex) -> tuple[IndexedFile, tuple[Prediction, ...]]:
             [file] = files_of(index, [id])
             stored = index.photos.at(file.path)
-            return file, (stored and stored.labels) or ()
+            if stored is None or stored.embedding is None:
+                return file, ()
+            return file, (*own_predictions(index, stored.embedding), *(stored.labels or ()))
 
         return await self.reader.call(read)
 
@@ -190,7 +217,8 @@ class Collection:
             with IndexWriter.open_to_edit(self.settings.index) as writer:
                 writer.set_different(paths, different=different)
 
-        await asyncio.to_thread(write)
+        async with self._writing:  # requests wait for each other; another process is told
+            await asyncio.to_thread(write)
 
     async def _with_model(self, work: Callable[[_Loaded], Awaitable[Result]]) -> Result:
         """Do work with the model of the index, and again where the index has got another meanwhile."""

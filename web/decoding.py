@@ -9,9 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as DecodeTimeoutError
 from dataclasses import dataclass
-from io import BytesIO
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,14 @@ from index.errors import OutOfMemoryError, PhotoError, UserError
 from retrieval.models.spec import ModelSpec
 from retrieval.searching.query import Box
 
+if TYPE_CHECKING:
+    from retrieval.photos.previews import Previews
+
 WORKERS = 2
 TASKS_OF_A_PROCESS = 500
 """After so many pictures a process is replaced, with whatever its decoders did not free."""
-QUALITY = 85
+SPARE = 4
+"""How many times as large as it is looked at a picture may travel between processes."""
 Source = bytes | Path
 
 
@@ -53,22 +57,34 @@ class Preparation:
 class Decoder:
     """A few processes that decode; `close` ends them."""
 
-    def __init__(self, *, max_pixels: int, seconds: float) -> None:
-        self._max_pixels = max_pixels
+    def __init__(self, *, max_pixels: int, seconds: float, previews: Path | None = None) -> None:
+        self._max_pixels, self._previews = max_pixels, previews
         self._seconds = seconds
         # Not forked: the server has threads.
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPool(max_workers=WORKERS, max_tasks=TASKS_OF_A_PROCESS, context=context)
+        self._pool = ProcessPool(max_workers=WORKERS, max_tasks=TASKS_OF_A_PROCESS, context=context, initializer=begin)
+        self._pool.schedule(begin)  # the processes are started now, not by the first picture
 
     async def prepare(self, source: Source, preparation: Preparation, box: Box | None = None) -> NDArray[np.uint8]:
         """Decode a picture, or a region of it, to pixels (crop, crop, 3). Raises PhotoError, also after too long."""
         pixels: NDArray[np.uint8] = await self._run(prepare, source, preparation, box, self._max_pixels)
         return pixels
 
-    async def jpeg(self, source: Source, side: int) -> bytes:
-        """Encode a picture anew: upright, without metadata, its longer side at most `side`. Raises PhotoError."""
-        data: bytes = await self._run(encode, source, side, self._max_pixels)
+    async def jpeg(self, source: Source, side: int, *, keep: bool = False) -> bytes:
+        """Encode a picture anew: upright, without metadata, its longer side at most `side`. Raises PhotoError.
+
+        What is to be kept is encoded once: see `Previews`.
+        """
+        data: bytes = await self._run(encode, source, side, self._max_pixels, self._previews if keep else None)
         return data
+
+    async def picture(self, source: Source, side: int) -> tuple[NDArray[np.uint8], int, int]:
+        """Decode a picture to (height, width, 3), its shorter side at most four times `side`.
+
+        With it come width and height of the whole picture. Raises PhotoError.
+        """
+        found: tuple[NDArray[np.uint8], int, int] = await self._run(picture, source, side, self._max_pixels)
+        return found
 
     async def facts(self, source: Source) -> dict[str, str]:
         """Read what the camera wrote beside a picture."""
@@ -95,6 +111,14 @@ class Decoder:
         self._pool.join(timeout=10)
 
 
+def begin() -> None:
+    """Load what decodes, in a process that is new: it does not count as time that a picture takes."""
+    import retrieval.photos.camera_facts
+    import retrieval.photos.decode
+    import retrieval.photos.preprocess
+    import retrieval.searching.query  # noqa: F401
+
+
 def attempt(work: Callable[..., Any], *arguments: object) -> Any:
     """Return what work returns, or a Failure; runs in a process of its own, as all below."""
     try:
@@ -118,15 +142,27 @@ def prepare(source: Source, preparation: Preparation, box: Box | None, max_pixel
     return resize_and_crop(image, resize=preparation.resize, crop=preparation.crop)
 
 
-def encode(source: Source, side: int, max_pixels: int) -> bytes:
+def encode(source: Source, side: int, max_pixels: int, previews: Path | None) -> bytes:
     """See `Decoder.jpeg`."""
-    from retrieval.photos.decode import open_photo
+    return _previews(previews, max_pixels).jpeg(source, side)
 
-    image = open_photo(source, shorter_side=side, max_pixels=max_pixels)
-    image.thumbnail((side, side))
-    file = BytesIO()
-    image.save(file, "JPEG", quality=QUALITY)
-    return file.getvalue()
+
+@lru_cache(maxsize=2)
+def _previews(folder: Path | None, max_pixels: int) -> "Previews":
+    from retrieval.photos.previews import Previews
+
+    return Previews(folder, max_pixels=max_pixels)
+
+
+def picture(source: Source, side: int, max_pixels: int) -> tuple[NDArray[np.uint8], int, int]:
+    """See `Decoder.picture`."""
+    from retrieval.photos.decode import load_photo
+
+    photo = load_photo(source, shorter_side=side, max_pixels=max_pixels)
+    shorter, longer = sorted(photo.image.size)
+    if shorter > SPARE * side:  # a JPEG comes smaller, other formats come whole
+        photo.image.thumbnail((SPARE * side * longer // shorter,) * 2)
+    return np.asarray(photo.image), photo.width, photo.height
 
 
 def facts(source: Source) -> dict[str, str]:

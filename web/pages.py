@@ -41,7 +41,14 @@ def wants_page(request: Request) -> bool:
 @router.get("/")
 async def index_page(request: Request, collection: Served) -> Response:
     """Show the collection, or what was found in it; the script reads the address."""
-    return page(request, "index.html", folders=[printed(str(root)) for root in await collection.roots()])
+    undated = await collection.reader.call(lambda index: index.photos.count_undated())
+    return page(
+        request,
+        "index.html",
+        folders=[printed(str(root)) for root in await collection.roots()],
+        text=bool(collection.model.spec.text),
+        undated=undated,
+    )
 
 
 @router.get("/photos/{id}")
@@ -58,6 +65,12 @@ async def photo_page(request: Request, collection: Served, id: Number) -> Respon
         folder=printed(str(path.parent)),
         size=file_size(photo["bytes"]),
     )
+
+
+@router.get("/folders")
+async def folders_page(request: Request, collection: Served) -> Response:
+    """Show the indexed folders, to be brought up to date."""
+    return page(request, "folders.html")
 
 
 @router.get("/duplicates")

@@ -25,7 +25,7 @@ class Settings:
     """A model file or the name of one, None for that of the index."""
     device: Device = "auto"
     cache: Path | None = None
-    """The folder for optimised graphs."""
+    """The folder for optimised graphs, and for thumbnails."""
     host: str = "127.0.0.1"
     port: int = 8707
     token: str | None = None

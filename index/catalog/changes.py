@@ -12,12 +12,12 @@ from index.sync.plan import KnownFile
 
 PUT_PHOTO = """
     INSERT INTO photos
-        (root_id, path, size, mtime_ns, content_hash, width, height, embedding, labels, skipped, generation)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        (root_id, path, size, mtime_ns, content_hash, width, height, embedding, labels, skipped, taken, generation)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (root_id, path) DO UPDATE SET
         size = excluded.size, mtime_ns = excluded.mtime_ns, content_hash = excluded.content_hash,
         width = excluded.width, height = excluded.height, embedding = excluded.embedding,
-        labels = excluded.labels, skipped = excluded.skipped, generation = excluded.generation
+        labels = excluded.labels, skipped = excluded.skipped, taken = excluded.taken, generation = excluded.generation
 """
 # Lists what has to be removed from the vectors; completed by the condition that finds the photos.
 LOG_REMOVED = "INSERT OR REPLACE INTO removed SELECT id, ? FROM photos WHERE embedding IS NOT NULL AND "
@@ -61,7 +61,7 @@ def known_files(catalog: Catalog, root_id: int, below: bytes) -> dict[bytes, Kno
 def row_with_content(catalog: Catalog, content_hash: bytes) -> PhotoRow | None:
     """Find a photo with an embedding whose file had this content."""
     rows = catalog.rows(
-        "SELECT path, size, mtime_ns, content_hash, width, height, embedding, labels, skipped FROM photos"
+        "SELECT path, size, mtime_ns, content_hash, width, height, embedding, labels, skipped, taken FROM photos"
         " WHERE content_hash = ? AND embedding IS NOT NULL LIMIT 1",
         (content_hash,),
     )
@@ -164,6 +164,12 @@ def remove_photos(catalog: Catalog, ids: Sequence[int]) -> None:
         if connection.total_changes > before:
             connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
         connection.executemany("DELETE FROM photos WHERE id = ?", [(id,) for id in ids])
+
+
+def set_taken(catalog: Catalog, moments: Sequence[tuple[int, str]]) -> None:
+    """Store when photos were taken, by id, as `pack_taken` encodes it, in one transaction."""
+    with catalog.writing() as connection:
+        connection.executemany("UPDATE photos SET taken = ? WHERE id = ?", [(text, id) for id, text in moments])
 
 
 def prune_removed(catalog: Catalog, generation: int) -> None:

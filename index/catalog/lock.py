@@ -41,6 +41,10 @@ class WriterLock:
 
     def release(self) -> None:
         """Release the lock; a second time does nothing."""
+        if self._file.closed:
+            return
+        # Closing alone is not enough: a process that another thread is starting has the file too, until it runs.
+        fcntl.flock(self._file, fcntl.LOCK_UN)
         self._file.close()
 
     def __enter__(self) -> "WriterLock":

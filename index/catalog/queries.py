@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.catalog.catalog import Catalog, at_or_below
-from index.catalog.rows import unpack_embeddings, unpack_labels
+from index.catalog.rows import unpack_embeddings, unpack_labels, unpack_taken
 from index.files import path_below
-from index.records import Elsewhere, EmbeddedPhotos, FileStamp, IndexedFile, SkippedPhoto, StoredPhoto
+from index.records import Elsewhere, EmbeddedPhotos, FileStamp, IndexedFile, Prediction, SkippedPhoto, StoredPhoto
 
 BATCH = 4096
 # Where more rows at once would take more memory and save no time.
@@ -22,7 +23,7 @@ SMALL_BATCH = 512
 # Photos by which the new place of a folder is found.
 LOOKED_AT = 1000
 WITH_ROOT = "FROM photos JOIN roots ON roots.id = root_id"
-_FILE = "SELECT photos.id, roots.path, photos.path, size, mtime_ns, content_hash, width, height"
+_FILE = "SELECT photos.id, roots.path, photos.path, size, mtime_ns, content_hash, width, height, taken"
 _FILES = f"{_FILE} {WITH_ROOT}"
 
 
@@ -220,15 +221,34 @@ def files_with_ids(catalog: Catalog, ids: NDArray[np.int64]) -> list[IndexedFile
     return [_file(row) for row in rows]
 
 
-def files_after(catalog: Catalog, id: int, count: int, *, folder: bytes | None = None) -> list[IndexedFile]:
-    """Read the next files of photos that have an embedding, by id, at or below an absolute path if one is given."""
-    condition, values = ("1", list[int | bytes]()) if folder is None else at_or_below(catalog.roots(), folder)
+def files_after(
+    catalog: Catalog, id: int, count: int, *, where: str = "", values: Sequence[Any] = ()
+) -> list[IndexedFile]:
+    """Read the next files of photos that have an embedding, by id; `where` has more conditions, after an AND each."""
     rows = catalog.rows(
-        f"{_FILE} FROM (SELECT * FROM photos WHERE id > ? AND embedding IS NOT NULL AND {condition}"
+        f"{_FILE} FROM (SELECT * FROM photos WHERE id > ? AND embedding IS NOT NULL{where}"
         " ORDER BY id LIMIT ?) AS photos JOIN roots ON roots.id = root_id ORDER BY photos.id",
         (id, *values, count),
     )
     return [_file(row) for row in rows]
+
+
+def count_files(catalog: Catalog) -> dict[int, int]:
+    """Count the photos with an embedding of each root, by its id."""
+    return dict(catalog.rows("SELECT root_id, count(*) FROM photos WHERE embedding IS NOT NULL GROUP BY root_id"))
+
+
+def undated_files(catalog: Catalog, id: int, count: int) -> list[IndexedFile]:
+    """Read the next files, by id, of photos of which nobody has looked yet when they were taken."""
+    sql = f"{_FILES} WHERE embedding IS NOT NULL AND taken IS NULL AND photos.id > ? ORDER BY photos.id LIMIT ?"
+    rows = catalog.rows(sql, (id, count))
+    return [_file(row) for row in rows]
+
+
+def count_undated(catalog: Catalog) -> int:
+    """Count the photos of which nobody has looked yet when they were taken."""
+    [(count,)] = catalog.rows("SELECT count(*) FROM photos WHERE embedding IS NOT NULL AND taken IS NULL")
+    return int(count)
 
 
 def files_at(catalog: Catalog, paths: Sequence[Path]) -> list[IndexedFile]:
@@ -264,6 +284,13 @@ def embeddings_by_id(catalog: Catalog, *, dim: int) -> Iterator[tuple[NDArray[np
     """Read ids (n,) and embeddings (n, dim) of all photos that have one, sorted by id, in batches."""
     sql = "SELECT id, embedding FROM photos WHERE embedding IS NOT NULL ORDER BY id"
     return _vectors(catalog, sql, (), dim=dim, size=SMALL_BATCH)
+
+
+def labels_by_id(catalog: Catalog) -> Iterator[tuple[int, tuple[Prediction, ...]]]:
+    """Read the ids of photos that have an embedding and labels, sorted, and their labels. Raises IndexFormatError."""
+    sql = "SELECT id, labels FROM photos WHERE embedding IS NOT NULL AND labels IS NOT NULL ORDER BY id"
+    for rows in catalog.batches(sql, size=SMALL_BATCH):
+        yield from ((id, unpack_labels(labels) or ()) for id, labels in rows)
 
 
 def vectors_since(
@@ -308,9 +335,17 @@ def _embedded(rows: Sequence[tuple[int, bytes, bytes, bytes]], dim: int) -> Embe
     return EmbeddedPhotos(ids, paths, unpack_embeddings([row[3] for row in rows], dim))
 
 
-def _file(row: tuple[int, bytes, bytes, int, int, bytes | None, int | None, int | None]) -> IndexedFile:
-    id, root, path, size, mtime_ns, content_hash, width, height = row
-    return IndexedFile(id, absolute_path(root, path), FileStamp(size, mtime_ns), content_hash, width or 0, height or 0)
+def _file(row: tuple[int, bytes, bytes, int, int, bytes | None, int | None, int | None, str | None]) -> IndexedFile:
+    id, root, path, size, mtime_ns, content_hash, width, height, taken = row
+    return IndexedFile(
+        id,
+        absolute_path(root, path),
+        FileStamp(size, mtime_ns),
+        content_hash,
+        width or 0,
+        height or 0,
+        unpack_taken(taken),
+    )
 
 
 def absolute_path(root: bytes, path: bytes) -> Path:

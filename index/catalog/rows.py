@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ class PhotoRow:
     embedding: bytes | None
     labels: str | None
     skipped: str | None
+    taken: str | None = None
+    """As `pack_taken` encodes it; None where nobody has looked."""
 
     @classmethod
     def from_photo(cls, photo: NewPhoto, path: bytes) -> "PhotoRow":
@@ -36,6 +39,7 @@ class PhotoRow:
             None if photo.embedding is None else pack_embedding(photo.embedding),
             pack_labels(photo.labels),
             photo.skipped,
+            pack_taken(photo.taken),
         )
 
     def columns(self) -> tuple[bytes | int | str | None, ...]:
@@ -51,6 +55,7 @@ class PhotoRow:
             self.embedding,
             self.labels,
             self.skipped,
+            self.taken,
         )
 
 
@@ -102,3 +107,16 @@ def unpack_labels(stored: str | None) -> tuple[Prediction, ...] | None:
         return tuple(Prediction(str(label), id, float(score)) for label, id, score in json.loads(stored))
     except (TypeError, ValueError) as error:
         raise IndexFormatError("labels in the index are damaged", hint="repair it with `fc7 check --repair`") from error
+
+
+def pack_taken(taken: datetime | None) -> str:
+    """Encode when a photo was taken, so that texts are in the order of time; "" where its file does not say."""
+    return "" if taken is None else taken.isoformat(timespec="seconds")
+
+
+def unpack_taken(stored: str | None) -> datetime | None:
+    """Decode when a photo was taken, None also where it is not known. Raises IndexFormatError where it is damaged."""
+    try:
+        return datetime.fromisoformat(stored) if stored else None
+    except ValueError as error:
+        raise IndexFormatError("a date in the index is damaged", hint="repair it with `fc7 check --repair`") from error

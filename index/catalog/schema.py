@@ -152,9 +152,16 @@ VERSION_9: Migration = (
     f" BEGIN {_DROP_MEASURED}; END",
 )
 
+# When a photo was taken, by the clock of the camera: 2019-07-14T12:33:01. Empty where its file does not say so, NULL
+# where nobody has looked yet, because an older fc7 indexed it.
+VERSION_10: Migration = (
+    "ALTER TABLE photos ADD COLUMN taken TEXT",
+    "CREATE INDEX photos_taken ON photos (taken) WHERE embedding IS NOT NULL",
+)
+
 # One entry for each version ever released, oldest first; released entries are never changed.
 MIGRATIONS: tuple[Migration, ...] = (
-    *(VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8, VERSION_9),
+    *(VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8, VERSION_9, VERSION_10),
 )
 
 

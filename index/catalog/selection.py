@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from index.catalog.catalog import Catalog, at_or_below
 from index.catalog.queries import BATCH, WITH_ROOT, absolute_path
-from index.catalog.rows import unpack_embeddings
+from index.catalog.rows import pack_taken, unpack_embeddings
 from index.records import SearchResult
 
 # Rounded, so sums that differ only by rounding are equal.
@@ -28,15 +29,18 @@ class Selection:
     """Photos below any of the `folders` (absolute) and with any of the `classes`; none of either means all photos.
 
     A class is a WordNet id, or a name where there is none. The stored probabilities of a photo's `classes` must add up
-    to `min_probability`.
+    to `min_probability`. With `since` and `before` only photos that are known to be taken then, by the clock of their
+    camera: from the one moment on, and before the other.
     """
 
     folders: tuple[Path, ...] = ()
     classes: tuple[str, ...] = ()
     min_probability: float = 0.0
+    since: datetime | None = None
+    before: datetime | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.folders or self.classes)
+        return bool(self.folders or self.classes or self.since or self.before)
 
 
 def selected_vectors(
@@ -50,10 +54,8 @@ def selected_vectors(
 
 def vectors_query(catalog: Catalog, selection: Selection) -> tuple[str, list[Any]]:
     """Make the query for ids and stored embeddings, with its parameters."""
-    sql, values = "SELECT id, embedding FROM photos WHERE embedding IS NOT NULL", list[Any]()
-    if selection.folders:
-        inside, values = _inside(catalog, selection.folders)
-        sql += f" AND ({inside})"
+    where, values = conditions(catalog, selection)
+    sql = f"SELECT id, embedding FROM photos WHERE embedding IS NOT NULL{where}"
     if selection.classes:
         sql += f" AND id IN (SELECT photo_id FROM ({LABELLED} {PROBABLE}))"
         values = [*values, json.dumps(selection.classes), selection.min_probability]
@@ -65,9 +67,10 @@ def most_probable(catalog: Catalog, selection: Selection, k: int) -> list[Search
     if k < 1:
         raise ValueError(f"cannot find the best {k}")
     sql, values = LABELLED, list[Any]([json.dumps(selection.classes)])
-    if selection.folders:
-        inside, folders = _inside(catalog, selection.folders)
-        sql, values = f"{sql} AND photo_id IN (SELECT id FROM photos WHERE {inside})", values + folders
+    where, wanted = conditions(catalog, selection)
+    if where:
+        sql = f"{sql} AND photo_id IN (SELECT id FROM photos WHERE embedding IS NOT NULL{where})"
+        values += wanted
     sql, values = f"{sql} {PROBABLE} ORDER BY 2 DESC", [*values, selection.min_probability]
     best: list[tuple[int, float]] = []
     for rows in catalog.batches(sql, values, size=min(k + 1, BATCH)):
@@ -84,10 +87,21 @@ def most_probable(catalog: Catalog, selection: Selection, k: int) -> list[Search
     return sorted(results, key=lambda result: (-result.score, result.path))[:k]
 
 
-def _inside(catalog: Catalog, folders: Sequence[Path]) -> tuple[str, list[Any]]:
-    """Make the condition for photos below any of these folders."""
-    terms, values = zip(*(at_or_below(catalog.roots(), os.fsencode(folder)) for folder in folders), strict=True)
-    return " OR ".join(terms), [*chain.from_iterable(values)]
+def conditions(catalog: Catalog, selection: Selection) -> tuple[str, list[Any]]:
+    """Make the conditions, each after an AND, for photos below the folders and of the time of a selection."""
+    sql, values = "", list[Any]()
+    if selection.folders:
+        places = (at_or_below(catalog.roots(), os.fsencode(folder)) for folder in selection.folders)
+        terms, inside = zip(*places, strict=True)
+        sql, values = f" AND ({' OR '.join(terms)})", [*chain.from_iterable(inside)]
+    if selection.since or selection.before:
+        # What says nothing of its time is the empty text, which comes before all others.
+        sql += " AND taken >= ?"
+        values.append(pack_taken(selection.since) or "0")
+    if selection.before:
+        sql += " AND taken < ?"
+        values.append(pack_taken(selection.before))
+    return sql, values
 
 
 def _files(catalog: Catalog, ids: Sequence[int]) -> dict[int, tuple[Path, bytes | None]]:

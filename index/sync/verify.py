@@ -7,7 +7,7 @@ import numpy as np
 
 from index.catalog.catalog import Catalog
 from index.catalog.queries import BATCH, WITH_ROOT, absolute_path
-from index.catalog.rows import unpack_labels
+from index.catalog.rows import unpack_labels, unpack_taken
 from index.errors import IndexFormatError
 from index.records import IndexProblem
 from index.vectors.store import VectorStore
@@ -35,10 +35,10 @@ def _database_problems(catalog: Catalog) -> Iterator[str]:
 
 
 def _bad_photos(catalog: Catalog, dim: int) -> Iterator[IndexProblem]:
-    sql = f"SELECT roots.path, photos.path, embedding, labels {WITH_ROOT} WHERE embedding IS NOT NULL"
+    sql = f"SELECT roots.path, photos.path, embedding, labels, taken {WITH_ROOT} WHERE embedding IS NOT NULL"
     for rows in catalog.batches(sql, size=BATCH):
-        for root, path, stored, labels in rows:
-            if (reason := _embedding_problem(stored, dim) or _labels_problem(labels)) is not None:
+        for root, path, stored, labels, taken in rows:
+            if (reason := _embedding_problem(stored, dim) or _values_problem(labels, taken)) is not None:
                 place = absolute_path(root, path)
                 yield IndexProblem(f"{os.fspath(place)}: {reason}", place)
 
@@ -53,9 +53,13 @@ def _embedding_problem(stored: object, dim: int) -> str | None:
     return None if abs(length - 1) <= LENGTH_TOLERANCE else f"its embedding has length {length:.3f}, not 1"
 
 
-def _labels_problem(stored: str | None) -> str | None:
+def _values_problem(labels: str | None, taken: str | None) -> str | None:
     try:
-        unpack_labels(stored)
+        unpack_labels(labels)
     except IndexFormatError:
         return "its labels cannot be read"
+    try:
+        unpack_taken(taken)
+    except IndexFormatError:
+        return "its date cannot be read"
     return None

@@ -65,6 +65,20 @@ class ApproximateIndex:
         """Append embeddings (n, dim)."""
         (self._index if self._on_gpu is None else self._on_gpu).add(np.ascontiguousarray(embeddings))
 
+    def merge(self, other: "ApproximateIndex") -> None:
+        """Take over the vectors of an index that was trained with this one, after its own; the other is empty then.
+
+        Raises ValueError for a graph, which cannot be merged, and for an index that was trained by itself.
+        """
+        if self._is_graph:
+            raise ValueError(f"{self.kind} cannot be merged")
+        try:
+            self._index.check_compatible_for_merge(other._index)
+            # Lists keep the position of each vector; what has no lists has them in order.
+            self._index.merge_from(other._index, len(self) if self.lists else 0)
+        except RuntimeError as error:
+            raise ValueError(_reason(error)) from error
+
     def finish(self) -> None:
         """Bring it back from the GPU that it was filled on, once all vectors are added."""
         if self._on_gpu is not None:

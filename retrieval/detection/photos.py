@@ -6,6 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from index.errors import PhotoError
 from index.records import IncompletePhoto, SkippedPhoto
 from retrieval.detection.convolutional import ScoreMaps
@@ -72,16 +75,13 @@ def detect_paths(
             if photo.missing is not None and incomplete is not None:
                 incomplete.append(IncompletePhoto(path, photo.missing))
             scene = look(maps, photo.image, min_probability=min_probability, top=top)
-            detections = tuple(
-                Detection(one.label, one.id, one.probability, Box(*one.region.pixels(photo.width, photo.height)))
-                for one in scene.found
-            )
+            detections = in_pixels(scene, photo.width, photo.height)
             image = photo.image.copy() if keep_images else None
             if image is not None:
                 image.thumbnail((SHOWN, SHOWN))
             return DetectedPhoto(path, detections, scene, image)
 
-        return decode_within_budget(source, found, shorter_side=round(maps.spec.crop * SCALES[-1]))
+        return decode_within_budget(source, found, shorter_side=side_looked_at(maps))
 
     photos = expand_paths(paths, skipped=skipped)
 
@@ -98,6 +98,35 @@ def detect_paths(
                 yield answer
             if progress is not None:
                 progress(done, len(photos))
+
+
+def side_looked_at(maps: ScoreMaps) -> int:
+    """Return the pixels of the shorter side at which a photo is looked at."""
+    return round(maps.spec.crop * SCALES[-1])
+
+
+def detect_in(
+    maps: ScoreMaps,
+    path: Path,
+    pixels: NDArray[np.uint8],
+    *,
+    width: int,
+    height: int,
+    min_probability: float = MIN_PROBABILITY,
+    top: int = TOP,
+) -> DetectedPhoto:
+    """Find things in a photo that is decoded already, pixels (h, w, 3); width and height are those of all of it."""
+    from PIL import Image
+
+    scene = look(maps, Image.fromarray(pixels), min_probability=min_probability, top=top)
+    return DetectedPhoto(path, in_pixels(scene, width, height), scene)
+
+
+def in_pixels(scene: Scene, width: int, height: int) -> tuple[Detection, ...]:
+    """Return what was found in a photo of this size, upright."""
+    return tuple(
+        Detection(one.label, one.id, one.probability, Box(*one.region.pixels(width, height))) for one in scene.found
+    )
 
 
 WORKERS = 2

@@ -46,6 +46,48 @@ class Evaluation:
     skipped: tuple[SkippedPhoto, ...]
 
 
+@dataclass(frozen=True)
+class Neighbours:
+    """Shares from 0 to 1 over `pictures` pictures, each of which queries all others; NaN as in `Evaluation`."""
+
+    pictures: int
+    classes: int
+    precision_at_1: float
+    precision_at_10: float
+    mean_average_precision: float
+    skipped: tuple[SkippedPhoto, ...]
+
+
+def evaluate_neighbours(
+    model: Embedder[Any], paths: Sequence[Path], labels: Sequence[int], *, progress: Progress | None = None
+) -> Neighbours:
+    """Measure P@1, P@10 and mAP on pictures of any classes, which the model need not know.
+
+    Pictures that cannot be read are left out and listed. Raises UserError if fewer than two are left.
+    """
+    skipped: list[SkippedPhoto] = []
+    label_of = dict(zip(paths, labels, strict=True))
+    described = [
+        (photo.path, photo.embedding) for photo in embed_paths(model, list(paths), skipped=skipped, progress=progress)
+    ]
+    _check_enough(described)
+    targets = np.array([label_of[path] for path, _ in described])
+    embeddings = np.stack([row for _, row in described])
+    return Neighbours(
+        pictures=len(described),
+        classes=len(set(targets.tolist())),
+        precision_at_1=precision_at_k(embeddings, targets, 1),
+        precision_at_10=precision_at_k(embeddings, targets, 10) if len(described) > 10 else nan,
+        mean_average_precision=mean_average_precision(embeddings, targets),
+        skipped=tuple(skipped),
+    )
+
+
+def _check_enough(described: Sequence[object]) -> None:
+    if len(described) < 2:
+        raise UserError(f"{len(described)} readable pictures are too few to evaluate; give a folder with more")
+
+
 def evaluate(
     model: Embedder[Any], paths: Sequence[Path], labels: Sequence[int], *, progress: Progress | None = None
 ) -> Evaluation:
@@ -60,8 +102,7 @@ def evaluate(
         (photo.path, photo.probabilities, photo.embedding)
         for photo in embed_paths(model, list(paths), skipped=skipped, progress=progress)
     ]
-    if len(described) < 2:
-        raise UserError(f"{len(described)} readable pictures are too few to evaluate; give a folder with more")
+    _check_enough(described)
     found = [path for path, _, _ in described]
     targets = np.array([label_of[path] for path in found])
     probabilities = np.stack([row for _, row, _ in described])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from index.errors import OptionError, PhotoError
-from index.files import output_file
+from index.files import check_output, output_file
 from retrieval.figures.style import GAP, GREY, INK, MARGIN, PAPER, SMALL, TEXT, shortened, text_width, write_text
 from retrieval.models.model import Model
 from retrieval.pipeline.memory import decode_within_budget
@@ -76,9 +76,13 @@ def open_photo_for(model: Model, path: Path) -> Image.Image:
 
 
 def check_suffix(path: Path) -> None:
-    """Raise OptionError for the name of a picture whose format is not known, before time is spent on it."""
+    """Raise OptionError for the name of a picture whose format is not known, before time is spent on it.
+
+    Raises UserError where it cannot be written.
+    """
     if path.suffix.lower() not in FORMATS:
         raise OptionError(f"{path} has no suffix of a picture; name it .png, .jpg, .webp or .pdf")
+    check_output(path)
 
 
 def save(picture: Image.Image, path: Path) -> None:

@@ -12,6 +12,7 @@ from index.errors import PhotoError
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import IndexProblem, SkippedPhoto, StoredPhoto
+from index.searchable import SearchableIndex
 from retrieval.indexing.missing import MissingPhotos, missing_photos
 from retrieval.models.model import Model
 from retrieval.photos.files import content_hash, current_stamp, read_photo
@@ -38,7 +39,7 @@ class CheckReport:
 
 
 def check_index(
-    index: PhotoIndex,
+    index: SearchableIndex,
     model: Model,
     *,
     sample: int,
@@ -67,7 +68,9 @@ def check_index(
         done += len(batch)
         if progress is not None:
             progress(done, len(paths))
-    return CheckReport(index.summary().photos, embedded, tuple(problems), tuple(skipped), tuple(missing_photos(index)))
+    # Those of an index on a server need not be on this machine.
+    missing = tuple(missing_photos(index)) if isinstance(index, PhotoIndex) else ()
+    return CheckReport(index.summary().photos, embedded, tuple(problems), tuple(skipped), missing)
 
 
 def repair_index(index: IndexWriter, problems: Sequence[IndexProblem]) -> list[IndexProblem]:

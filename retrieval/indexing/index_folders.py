@@ -13,12 +13,14 @@ from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SkippedPhoto, SyncCounts
 from index.sync.run import Sync
+from retrieval.indexing.dates import find_dates
 from retrieval.models.model import Model
 from retrieval.photos.formats import NEEDED_PACKAGES
 from retrieval.photos.scan import FolderScan, scan_folder
+from retrieval.pipeline.engine import Engine
 from retrieval.pipeline.executor import Concurrency
 from retrieval.pipeline.progress import Progress
-from retrieval.pipeline.stages import ReadPhoto, Stages
+from retrieval.pipeline.stages import EmbeddedBatch, ReadPhoto, Stages
 
 EXAMPLE = "name a folder that holds photos, for example: fc7 index ~/Pictures"
 
@@ -48,6 +50,7 @@ def index_folders(
     *,
     concurrency: Concurrency | None = None,
     retry_skipped: bool = False,
+    engine: Engine | None = None,
     progress: Progress | None = None,
     growing: Collection[Path] = (),
 ) -> list[FolderReport]:
@@ -56,14 +59,17 @@ def index_folders(
     A batch is one transaction: what was stored before an interruption stays, and the next run goes on from there. A
     folder that was indexed and is gone (an unplugged drive), or empty (its mount point), keeps its photos in the index.
     `concurrency` is by default that of `Concurrency.chosen`, which a model suits best that was loaded with one thread.
+    With an `engine` that embeds the photos, and this process stores them.
     Photos skipped before are tried again with `retry_skipped`, or when a package they needed has been installed. Files
     that are `growing` (absolute paths) are left as they are known.
     Raises, before anything is done, UserError for a folder that never was there, and if there is nothing to do, and
-    ModelMismatchError for an index that was made with another model.
+    ModelMismatchError for an index that was made with another model; later what the engine raises.
     """
     if index.fingerprint != model.spec.fingerprint:
         raise ModelMismatchError(f"The index in {index.folder} was made with another model than {model.spec.name}.")
     folders = folders_to_index(folders, index.roots(), index.photos.knows)
+    if engine is not None:
+        engine.begin(model)
     retry_skipped = retry_skipped or _can_read_more(index)
     meter = _Meter(progress)
     # All are compared before any is read, and finished when all were: what moved from one to another is recognised.
@@ -71,9 +77,16 @@ def index_folders(
     runs = [run for run in begun if isinstance(run, _FolderRun)]
     Sync.join([run.sync for run in runs])
     meter.add(total=sum(len(run.sync.to_read) for run in runs))
-    with Stages.begun(model, concurrency or Concurrency.chosen(model)) as stages:
+    if engine is not None:
         for run in runs:
-            _look_at_photos(run, stages, meter)
+            _take_from_engine(run, engine, model, meter)
+    else:
+        with Stages.begun(model, concurrency or Concurrency.chosen(model)) as stages:
+            for run in runs:
+                _look_at_photos(run, stages, meter)
+    if undated := index.photos.count_undated():
+        meter.add(total=undated)
+        find_dates(index, done=lambda count: meter.add(done=count))
     counts = iter(Sync.finish_all([run.sync for run in runs]))
     return [run.report(next(counts)) if isinstance(run, _FolderRun) else run for run in begun]
 
@@ -137,6 +150,17 @@ class _FolderRun:
 
     def skip(self, path: bytes, reason: str) -> None:
         self.skipped.append(SkippedPhoto(self.folder / os.fsdecode(path), reason))
+
+    def add(self, batch: EmbeddedBatch) -> None:
+        """Store a batch, and note what was wrong with its photos."""
+        self.sync.add(batch.photos)
+        for photo in batch.photos:
+            if photo.skipped is not None:
+                self.skip(photo.path, photo.skipped)
+            if photo.missing is not None:
+                self.incomplete.append(IncompletePhoto(self.folder / os.fsdecode(photo.path), photo.missing))
+        for path, reason in batch.later:
+            self.skip(path, reason)
 
     def report(self, counts: SyncCounts) -> FolderReport:
         kept = self.sync.kept()
@@ -202,14 +226,19 @@ def _look_at_photos(run: _FolderRun, stages: Stages, meter: _Meter) -> None:
             meter.add(done=1)
 
     for batch in stages.embed(unknown_photos(), at_most=len(sync.to_read)):
-        sync.add(batch.photos)
-        for photo in batch.photos:
-            if photo.skipped is not None:
-                run.skip(photo.path, photo.skipped)
-            if photo.missing is not None:
-                run.incomplete.append(IncompletePhoto(run.folder / os.fsdecode(photo.path), photo.missing))
-        for path, reason in batch.later:
-            run.skip(path, reason)
+        run.add(batch)
+        meter.add(done=len(batch.photos) + len(batch.later))
+
+
+def _take_from_engine(run: _FolderRun, engine: Engine, model: Model, meter: _Meter) -> None:
+    for batch in engine.embed_files(model, run.folder, run.sync.to_read, run.scan.photos):
+        # Other machines do not know the catalogue, so what has only moved was embedded too; its row stays as it was.
+        new = [
+            photo
+            for photo in batch.photos
+            if photo.content_hash is None or not run.sync.resolve(photo.path, photo.stamp, photo.content_hash)
+        ]
+        run.add(EmbeddedBatch(tuple(new), batch.later))
         meter.add(done=len(batch.photos) + len(batch.later))
 
 

@@ -6,8 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from index.errors import IndexNotFoundError, ModelMismatchError
+from index.milvus.place import MilvusPlace, Place
+from index.open_index import open_index
 from index.photo_index import PhotoIndex
-from retrieval.models.model import Model
+from retrieval.models.model import Model, models_folder
 from retrieval.models.runtime import Device
 
 
@@ -18,7 +20,7 @@ def index_model_file(folder: Path) -> list[Path]:
 
 
 def load_index_model(
-    folder: Path,
+    place: Place,
     named: Path | None,
     *,
     begin: bool = False,
@@ -28,21 +30,24 @@ def load_index_model(
     fast_start: bool = False,
     cache: Path | None = None,
 ) -> Model:
-    """Load the model file that is `named`, otherwise the one that the index in `folder` was made with.
+    """Load the model file that is `named`, otherwise the one that the index in `place` was made with.
 
-    The built-in model begins an index: with `begin` where there is none yet, with `rebuild` always. Raises
-    IndexNotFoundError, ModelMismatchError if the model is no longer where it was, and what `Model.load` raises.
+    The built-in model begins an index: with `begin` where there is none yet, with `rebuild` always. A model that was
+    imported on the machine that made an index in Milvus can be imported on this one too. Raises IndexNotFoundError,
+    ModelMismatchError if the model is no longer where it was, and what `open_index` and `Model.load` raise.
     """
     load = partial(Model.load, device=device, threads=threads, fast_start=fast_start, cache=cache)
     if named is not None or rebuild:
         return load(named)
     try:
-        with PhotoIndex.open(folder) as index:
+        with open_index(place) as index:
             path, fingerprint, roots = index.model_path, index.fingerprint, index.roots()
     except IndexNotFoundError:
         if not begin:
             raise
         return load()
+    if path is not None and isinstance(place, MilvusPlace) and not os.path.isfile(path):
+        path = models_folder() / path.name
     if path is not None and not os.path.isfile(path):
         problem = f"{path}, which is not there"
     else:
@@ -50,11 +55,13 @@ def load_index_model(
         if model.spec.fingerprint == fingerprint:
             return model
         problem = "a built-in model that this fc7 has not" if path is None else f"{path}, which is another model now"
+    if isinstance(place, MilvusPlace):
+        raise ModelMismatchError(f"The index in {place} was made with {problem}", hint="name a copy of it with -m")
     names = " ".join(shlex.quote(str(root)) for root in roots) or "FOLDER"
     other = f" -m {shlex.quote(str(path))}" if path is not None and os.path.isfile(path) else ""
     by = "this one" if other or path is None else "the built-in one, or another that -m names,"
     raise ModelMismatchError(
-        f"The index in {folder} was made with {problem}",
+        f"The index in {place} was made with {problem}",
         hint=f"say where that model is with -m, or rebuild the index with {by} by "
-        f"`fc7 index --rebuild {names}{other} --index {shlex.quote(str(folder))}`",
+        f"`fc7 index --rebuild {names}{other} --index {shlex.quote(str(place))}`",
     )

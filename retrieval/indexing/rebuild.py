@@ -13,6 +13,7 @@ from retrieval.indexing.index_folders import FolderReport, folders_at, index_fol
 from retrieval.models.model import Model
 from retrieval.photos.files import current_stamp
 from retrieval.photos.scan import scan_folder
+from retrieval.pipeline.engine import Engine
 from retrieval.pipeline.executor import Concurrency
 from retrieval.pipeline.progress import Progress
 from retrieval.searching.own_labels import carry_labels
@@ -29,6 +30,7 @@ def rebuild_index(
     kind: str | None = None,
     exclude: Callable[[Sequence[str]], Sequence[str]] = tuple,
     concurrency: Concurrency | None = None,
+    engine: Engine | None = None,
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
     building: Callable[[str], None] | None = None,
@@ -67,7 +69,7 @@ def rebuild_index(
         # An interrupted run may have had others.
         index.set_exclude(patterns)
         index.forget([root for root in index.roots() if not any(root.is_relative_to(folder) for folder in folders)])
-        reports = index_folders(index, model, folders, concurrency=concurrency, progress=progress)
+        reports = index_folders(index, model, folders, concurrency=concurrency, engine=engine, progress=progress)
         if known:
             with PhotoIndex.open(place) as old:
                 lost = carry_labels(old, index, model)

@@ -12,6 +12,7 @@ from retrieval.indexing.rebuild import rebuild_index
 from retrieval.indexing.watch import keep_in_step
 from retrieval.models.model import Model
 from retrieval.photos.exclusions import check_patterns
+from retrieval.pipeline.engine import Engine
 from retrieval.pipeline.executor import Concurrency
 from retrieval.pipeline.progress import Progress
 
@@ -53,6 +54,7 @@ def update_index(
     no_exclude: bool = False,
     retry_skipped: bool = False,
     concurrency: Concurrency | None = None,
+    engine: Engine | None = None,
     progress: Progress | None = None,
     warn: Callable[[str], None] | None = None,
     building: Callable[[str], None] | None = None,
@@ -79,6 +81,7 @@ def update_index(
             kind=kind,
             exclude=patterns,
             concurrency=concurrency,
+            engine=engine,
             progress=progress,
             warn=warn,
             building=building,
@@ -94,7 +97,13 @@ def update_index(
         index.set_exclude(patterns(index.exclude))
         if not watch:
             yield index_folders(
-                index, model, folders, retry_skipped=retry_skipped, concurrency=concurrency, progress=progress
+                index,
+                model,
+                folders,
+                retry_skipped=retry_skipped,
+                concurrency=concurrency,
+                engine=engine,
+                progress=progress,
             )
             for gone in gone_folders(index):
                 if gone.moved and warn is not None:

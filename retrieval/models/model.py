@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from index.errors import ModelError
 from index.records import Prediction
 from retrieval.models.runtime import Device, open_session, require_onnxruntime
 from retrieval.models.spec import ModelSpec
+from retrieval.models.temperature import calibrated
 from retrieval.models.text import TextHalf
 from retrieval.photos.preprocess import resize_and_crop, squash
 from retrieval.pipeline.executor import BATCH_SIZE
@@ -159,6 +160,11 @@ class Model:
 
     def run(self, pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> Outputs:
         """Return all outputs for n prepared pictures, as one array (n, crop, crop, 3) or one each."""
+        found = self.run_uncalibrated(pixels)
+        return replace(found, probabilities=calibrated(found.probabilities, self.spec))
+
+    def run_uncalibrated(self, pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> Outputs:
+        """As `run`, with the network's own probabilities, which are those at temperature 1."""
         names = ["fc7", "embedding", *(["probabilities"] if self.spec.classes else [])]
         fc7, embedding, *rest = self._session.run(names, {"pixels": np.ascontiguousarray(pixels)})
         return Outputs(rest[0] if rest else np.empty((len(fc7), 0), np.float32), fc7, embedding)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from math import inf
 from typing import Any, Literal, get_args
 
 from index.errors import ModelError
@@ -66,6 +67,8 @@ class ModelSpec:
     """What `classes` consist of, in their order, where a model answers several questions; empty: they are one group."""
     resize_mode: ResizeMode = "crop"
     """squash: the whole picture becomes a square of `crop` pixels, whatever its shape."""
+    temperatures: tuple[float, ...] = ()
+    """What the scores of each group are divided by (retrieval/models/temperature.py); empty: by 1."""
     text: bool = False
     """Whether it has a text half, which lies in a file of its own beside it (retrieval/models/text.py)."""
     format_version: int = 1
@@ -110,9 +113,15 @@ class ModelSpec:
             groups = tuple(ClassGroup(str(name), int(size)) for name, size in values.pop("groups", ()))
             if groups and (sum(group.size for group in groups) != len(classes) or min(g.size for g in groups) < 1):
                 raise ValueError("its groups do not add up to its classes")
+            temperatures = tuple(map(float, values.pop("temperatures", ())))
+            if temperatures and (
+                len(temperatures) != max(len(groups), 1) or not all(0 < value < inf for value in temperatures)
+            ):
+                raise ValueError("its temperatures are not one above 0 for each group of classes")
             spec = cls(
                 classes=classes,
                 groups=groups,
+                temperatures=temperatures,
                 **{key: values[key] for key in values if key in cls.__dataclass_fields__},
             )
             base64.b64decode(spec.learned, validate=True)

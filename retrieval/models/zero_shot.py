@@ -39,7 +39,7 @@ class ZeroShot:
         self._model = model
         self._embeddings = embed_labels(model.text, labels, prompt=prompt)
         self._scale = model.text.spec.scale
-        self.spec: ModelSpec = replace(model.spec, classes=tuple(map(ClassName, labels)), groups=())
+        self.spec: ModelSpec = replace(model.spec, classes=tuple(map(ClassName, labels)), groups=(), temperatures=())
         self._labels = labels_of(self.spec)
 
     @property

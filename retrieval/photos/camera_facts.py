@@ -1,27 +1,20 @@
 """What a camera wrote beside a picture (EXIF 2.32), as words for people."""
 
 from collections.abc import Callable
-from io import BytesIO
 from typing import Any
 
-from PIL import Image
 from PIL.ExifTags import IFD, Base
 
-from retrieval.photos.formats import photo_format
+from retrieval.photos.exif import read_exif
 
 LONGEST = 200
-_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF")
 
 
 def camera_facts(data: bytes) -> dict[str, str]:
     """Return what is known of the camera and the exposure, by name; nothing where there is no EXIF block."""
-    format = photo_format(data)
-    if format not in _FORMATS:
-        return {}
+    exif = read_exif(data)
     try:
-        with Image.open(BytesIO(data), formats=[format]) as image:
-            exif = image.getexif()
-            values: dict[int, Any] = {**exif, **exif.get_ifd(IFD.Exif)}
+        values: dict[int, Any] = {} if exif is None else {**exif, **exif.get_ifd(IFD.Exif)}
     except Exception:  # whatever is wrong with a block of EXIF, the picture beside it may be whole
         return {}
     found: dict[str, str] = {}

@@ -5,7 +5,8 @@ The message of such a PhotoError is the reason alone ("truncated JPEG"): the cal
 
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from PIL import ExifTags, Image, ImageFile, features
 
 from index.errors import OutOfMemoryError, PhotoError
+from retrieval.photos.exif import moment_of, read_exif
 from retrieval.photos.files import read_photo
 from retrieval.photos.formats import HEIF, JPEG_XL, NEEDED_PACKAGES, RAW, photo_format
 from retrieval.photos.limits import MAX_PIXELS, Claim, Limits
@@ -44,13 +46,15 @@ _TURNS = {
 class Photo:
     """An upright RGB picture, perhaps at a reduced size; width and height are those of the whole photo, upright.
 
-    `missing` says which part of the file is missing, None for a whole one.
+    `missing` says which part of the file is missing, None for a whole one; `taken` is when the photo was taken, by the
+    clock of its camera, None where the file does not say so.
     """
 
     image: Image.Image
     width: int
     height: int
     missing: str | None = None
+    taken: datetime | None = None
 
 
 def open_photo(source: Path | bytes, *, shorter_side: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -79,7 +83,10 @@ def load_photo(
         raise PhotoError("not a photo" if data else "empty file")
     _silence_decoders()
     try:
-        return _load(data, format, shorter_side, Limits(max_pixels, claim))
+        photo = _load(data, format, shorter_side, Limits(max_pixels, claim))
+        if photo.taken is None and format in ("TIFF", RAW):
+            photo = replace(photo, taken=moment_of(read_exif(data)))  # what decodes these need not know of it
+        return photo
     except PhotoError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -238,7 +245,8 @@ def _decode(image: Image.Image, shorter_side: int | None, limits: Limits, missin
     orientation = _orientation(image)
     if orientation in _TURNS:
         rgb = rgb.transpose(_TURNS[orientation])
-    return Photo(rgb, *((height, width) if orientation >= 5 else (width, height)), missing)
+    upright = (height, width) if orientation >= 5 else (width, height)
+    return Photo(rgb, *upright, missing, _taken(image))
 
 
 def _loaded(image: Image.Image, limits: Limits) -> Image.Image:
@@ -265,6 +273,13 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # whatever is wrong with a block of EXIF, the picture beside it is whole
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _taken(image: Image.Image) -> datetime | None:
+    try:
+        return moment_of(image.getexif())
+    except Exception:  # as of the orientation
+        return None
 
 
 def _silence_decoders() -> None:

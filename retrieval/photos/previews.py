@@ -6,7 +6,9 @@ Not to be taken for the thumbnails of retrieval/photos/thumbnail.py, which are s
 import hashlib
 import os
 import tempfile
+import time
 from contextlib import suppress
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -14,25 +16,37 @@ from typing import Self
 
 from PIL import Image
 
-from retrieval.photos.decode import open_photo
+from index.files import absolute
+from index.records import FileStamp
+from retrieval.photos.decode import Photo
 from retrieval.photos.files import current_stamp
+from retrieval.photos.limits import MAX_PIXELS
+from retrieval.pipeline.memory import decode_within_budget
 
-LIMIT = 200_000_000
-"""Bytes of the cache folder: about 10,000 previews of 200 pixels."""
+LIMIT = 300_000_000
+"""Bytes of the cache folder: about 6,000 previews of 400 pixels."""
 LEFT = 0.9
 """What is left of the limit once it was exceeded, so that not every run removes files."""
+BEFORE_TRIMMING = 256
+"""So many are kept by one process before it looks at the limit, beside the end of the `with` block."""
 QUALITY = 90
+SETTLED = 2_000_000_000
+"""Nanoseconds after which one more change of a file is sure to change its time, whatever the file system."""
+USED_LATELY = 3600
+"""Seconds within which another use is not noted."""
 
 
 class Previews:
     """Makes previews, and keeps them in `folder` by path, file stamp and size; without a folder, nothing is kept.
 
-    Several processes may use one folder: a preview appears there whole or not at all. What was not used for longest is
-    removed at the end of the `with` block. Where the folder cannot be written, previews are made all the same.
+    Several threads and processes may use one folder: a preview appears there whole or not at all. What was not used for
+    longest is removed at the end of the `with` block. Where the folder cannot be written, previews are made all the
+    same. A photo that has changed within the last two seconds is not kept: it may be changing still.
     """
 
-    def __init__(self, folder: Path | None, *, limit: int = LIMIT) -> None:
-        self._folder, self._limit = folder, limit
+    def __init__(self, folder: Path | None, *, limit: int = LIMIT, max_pixels: int = MAX_PIXELS) -> None:
+        self._folder, self._limit, self._max_pixels = folder, limit, max_pixels
+        self._written = 0
 
     def __enter__(self) -> Self:
         return self
@@ -40,18 +54,26 @@ class Previews:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.trim()
 
-    def preview(self, path: Path, side: int) -> Image.Image:
+    def preview(self, photo: Path | bytes, side: int) -> Image.Image:
         """Return a photo in RGB with a longer side of at most `side` pixels. Raises PhotoError, without its name."""
-        kept = self._place(path, side)
+        return Image.open(BytesIO(self.jpeg(photo, side))).convert("RGB")
+
+    def jpeg(self, photo: Path | bytes, side: int) -> bytes:
+        """Return a photo, or the bytes of one, as a JPEG without metadata, its longer side at most `side` pixels.
+
+        Raises PhotoError, without its name.
+        """
+        stamp = current_stamp(photo) if isinstance(photo, Path) else None  # before it is read
+        kept = self._place(photo, stamp, side) if isinstance(photo, Path) and stamp is not None else None
         if kept is not None and (found := _read(kept)) is not None:
             return found
-        picture = open_photo(path, shorter_side=side)
-        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-        file = BytesIO()
-        picture.save(file, "JPEG", quality=QUALITY, subsampling=0)
-        if kept is not None:
-            _write(kept, file.getvalue())
-        return Image.open(BytesIO(file.getvalue())).convert("RGB")  # the first time as it is the second time
+        data = decode_within_budget(photo, partial(_encoded, side=side), shorter_side=side, max_pixels=self._max_pixels)
+        if kept is not None and stamp is not None and time.time_ns() - stamp.mtime_ns >= SETTLED:
+            _write(kept, data)
+            self._written += 1  # threads may miscount; the limit is kept all the same
+            if self._written % BEFORE_TRIMMING == 0:
+                self.trim()
+        return data
 
     def trim(self) -> None:
         """Remove what was not used for longest, until the folder is within its limit."""
@@ -73,30 +95,38 @@ class Previews:
                 os.unlink(name)
             total -= size
 
-    def _place(self, path: Path, side: int) -> Path | None:
-        stamp = current_stamp(path)
-        if self._folder is None or stamp is None:
+    def _place(self, path: Path, stamp: FileStamp, side: int) -> Path | None:
+        if self._folder is None:
             return None
-        key = b"\0".join((os.fsencode(os.path.abspath(path)), repr(stamp).encode(), str(side).encode()))
+        key = b"\0".join((os.fsencode(absolute(path)), repr(stamp).encode(), str(side).encode()))
         return self._folder / f"{hashlib.sha256(key).hexdigest()[:40]}.jpg"
 
 
-def _read(kept: Path) -> Image.Image | None:
-    """Return a preview that was kept, and mark it as used now; None if there is none, or a damaged one."""
+def _encoded(photo: Photo, side: int) -> bytes:
+    picture = photo.image.convert("RGB")
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    file = BytesIO()
+    picture.save(file, "JPEG", quality=QUALITY, subsampling=0)
+    return file.getvalue()
+
+
+def _read(kept: Path) -> bytes | None:
+    """Return a preview that was kept, and note that it was used; None if there is none, or a damaged one."""
     try:
-        with Image.open(kept, formats=["JPEG"]) as image:
-            picture = image.convert("RGB")
-    except (OSError, SyntaxError):
+        data = kept.read_bytes()
+        if not (data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")):  # start and end of image, ITU-T T.81
+            return None
+        if time.time() - kept.stat().st_mtime > USED_LATELY:
+            os.utime(kept)
+    except OSError:
         return None
-    with suppress(OSError):
-        os.utime(kept)
-    return picture
+    return data
 
 
 def _write(kept: Path, data: bytes) -> None:
     """Keep a preview; where that is not possible, as on a full disk, it is made again the next time."""
     with suppress(OSError):
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=kept.parent, suffix=".part")
         try:
             with os.fdopen(descriptor, "wb") as file:

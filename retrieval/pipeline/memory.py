@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from index.errors import OutOfMemoryError
 from retrieval.photos.decode import Photo, load_photo
+from retrieval.photos.limits import MAX_PIXELS
 from retrieval.pipeline.machine import usable_memory
 
 Result = TypeVar("Result")
@@ -91,6 +92,7 @@ def decode_within_budget(
     use: Callable[[Photo], Result],
     *,
     shorter_side: int | None = None,
+    max_pixels: int = MAX_PIXELS,
     budget: MemoryBudget | None = None,
 ) -> Result:
     """Return what `use` makes of a photo, which is decoded as by `load_photo` when there is memory for it.
@@ -101,6 +103,6 @@ def decode_within_budget(
     give_back_large_blocks()
     with (budget or shared_budget()).claims() as claim:
         try:
-            return use(load_photo(source, shorter_side=shorter_side, claim=claim))
+            return use(load_photo(source, shorter_side=shorter_side, max_pixels=max_pixels, claim=claim))
         except MemoryError:
             raise OutOfMemoryError from None

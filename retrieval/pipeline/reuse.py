@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import IndexNotFoundError
+from index.milvus.place import MilvusPlace, Place
 from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SkippedPhoto
+from index.searchable import SearchableIndex
 from retrieval.models.model import Model
 from retrieval.photos.files import current_stamp
 from retrieval.photos.scan import expand_paths
@@ -17,7 +19,7 @@ from retrieval.pipeline.embed import STANDARD_INPUT, embed_paths
 from retrieval.pipeline.progress import Progress
 
 
-def stored_embedding(index: PhotoIndex, path: Path, dim: int, *, unseen: bool) -> NDArray[np.float32] | None:
+def stored_embedding(index: SearchableIndex, path: Path, dim: int, *, unseen: bool) -> NDArray[np.float32] | None:
     """Return the embedding (dim,) of an indexed photo whose file is as it was, or with `unseen` cannot be seen now."""
     photo = index.photos.at(path)
     if photo is None or photo.embedding is None or len(photo.embedding) != dim:  # damaged, if it has another length
@@ -26,11 +28,14 @@ def stored_embedding(index: PhotoIndex, path: Path, dim: int, *, unseen: bool) -
     return photo.embedding if stamp == photo.stamp or (unseen and stamp is None) else None
 
 
-def index_to_reuse(folder: Path, model: Model, paths: Sequence[Path]) -> tuple[PhotoIndex | None, str]:
+def index_to_reuse(folder: Place, model: Model, paths: Sequence[Path]) -> tuple[PhotoIndex | None, str]:
     """Open the index in a folder, if it has photos of `paths` and the embeddings of this model.
 
-    Otherwise return None, and why not where that is not obvious. Raises PhotoIndexError for a damaged index.
+    Otherwise return None, and why not where that is not obvious. Raises PhotoIndexError for a damaged index. Asking
+    Milvus for each photo would take longer than computing.
     """
+    if isinstance(folder, MilvusPlace):
+        return None, f"the index {folder} is not in a folder"
     try:
         index = PhotoIndex.open(folder)
     except IndexNotFoundError:

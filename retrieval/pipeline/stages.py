@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -53,7 +54,7 @@ class ReadPhoto:
 class PreparedPhoto:
     """Pixels (crop, crop, 3) for the network, with width and height of the upright picture, and its thumbnail.
 
-    `missing` says which part of its file is missing, None for a whole one.
+    `missing` says which part of its file is missing, None for a whole one; `taken` is as for `Photo`.
     """
 
     width: int
@@ -61,6 +62,7 @@ class PreparedPhoto:
     pixels: NDArray[np.uint8]
     thumbnail: bytes
     missing: str | None = None
+    taken: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +128,7 @@ def prepare_photo(model: Model, data: bytes, budget: MemoryBudget | None = None)
 
     def prepare(photo: Photo) -> PreparedPhoto:
         small = encode(thumbnail(photo.image))
-        return PreparedPhoto(photo.width, photo.height, model.prepare(photo.image), small, photo.missing)
+        return PreparedPhoto(photo.width, photo.height, model.prepare(photo.image), small, photo.missing, photo.taken)
 
     return decode_within_budget(data, prepare, shorter_side=model.spec.resize, budget=budget)
 
@@ -154,6 +156,7 @@ def embed_photos(model: Model, batch: Sequence[tuple[ReadPhoto, PreparedPhoto | 
                 labels=model.top_predictions(probabilities, count),
                 thumbnail=prepared.thumbnail,
                 missing=prepared.missing,
+                taken=prepared.taken,
             )
             if has_direction(embedding)
             else NewPhoto(photo.path, photo.stamp, photo.content_hash, skipped=NOTHING_FOUND)

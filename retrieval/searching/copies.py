@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from index.records import SearchResult
-from index.stored_photos import StoredPhotos
+from index.searchable import SearchablePhotos
 
 SPARE = 8
 """Results that are asked for beyond those that are wanted, as some will be copies."""
@@ -63,7 +63,7 @@ def collapsed(results: Sequence[SearchResult], asked: Collection[Path]) -> list[
 
 
 def best_contents(
-    photos: StoredPhotos,
+    photos: SearchablePhotos,
     find: Callable[[int], Sequence[Sequence[SearchResult]]],
     asked: Sequence[Collection[Path]],
     top: int,

@@ -17,7 +17,8 @@ from index.errors import OptionError, PhotoError, PhotoIndexError, UserError
 from index.files import absolute
 from index.index_writer import IndexWriter
 from index.photo_index import PhotoIndex
-from index.records import OwnLabel, Prediction, SearchResult, SkippedPhoto
+from index.records import OWN_GROUP, OwnLabel, Prediction, SearchResult, SkippedPhoto
+from index.searchable import SearchableIndex
 from retrieval.logistic_regression import LinearClassifier, fit
 from retrieval.models.model import Model
 from retrieval.searching.labels import plain
@@ -30,8 +31,6 @@ STRENGTH = 0.01
 COPY = 0.9995
 """Cosine from which on a photo of the background is a copy of one that shows what is meant."""
 LONGEST_NAME = 100
-GROUP = "own"
-"""What the labels are called beside the groups of a model's classes."""
 
 
 def add_label(
@@ -126,7 +125,7 @@ def own_predictions(index: PhotoIndex, embedding: NDArray[np.float32]) -> tuple[
     """Return the labels of the user's own that a photo with this embedding (dim,) has, most probable first."""
     scorer = index.own_labels.scorer()
     found = zip(scorer.names, scorer.probabilities(embedding[None])[0].tolist(), strict=True)
-    sure = [Prediction(name, None, probability, GROUP) for name, probability in found if probability >= SURE]
+    sure = [Prediction(name, None, probability, OWN_GROUP) for name, probability in found if probability >= SURE]
     return tuple(sorted(sure, key=lambda prediction: -prediction.probability))
 
 
@@ -148,7 +147,7 @@ def known_name(index: PhotoIndex, name: str) -> str:
     return found
 
 
-def stored_name(index: PhotoIndex, name: str) -> str | None:
+def stored_name(index: SearchableIndex, name: str) -> str | None:
     """Return how a label is spelled in an index, whatever its capitals and spaces are here; None if there is none."""
     return next((known for known in index.own_labels.names() if plain(known) == plain(name)), None)
 

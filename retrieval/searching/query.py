@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from index.catalog.rows import has_direction
 from index.errors import PhotoError, UserError
-from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SkippedPhoto
+from index.searchable import SearchableIndex
 from retrieval.models.model import Model
 from retrieval.photos.decode import Photo
 from retrieval.photos.files import MAX_BYTES, check_size
@@ -74,7 +74,7 @@ class _Source:
 
 
 def embed_query_photos(
-    index: PhotoIndex,
+    index: SearchableIndex,
     model: Model,
     paths: Sequence[Path],
     *,
@@ -153,7 +153,7 @@ def embed_query_texts(model: Model, texts: Sequence[str]) -> Iterator[QueryPhoto
         yield QueryPhoto(text, unit(embedding))
 
 
-def is_text(path: Path, index: PhotoIndex, model: Model) -> bool:
+def is_text(path: Path, index: SearchableIndex, model: Model) -> bool:
     """Tell whether what is to be looked for is words and no photo.
 
     What exists is a photo or a folder, and so is what the index knows, though it may not be there now. All else is

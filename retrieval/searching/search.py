@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -17,8 +18,8 @@ from index.catalog.schema import OWN
 from index.catalog.selection import Selection
 from index.errors import PhotoError, UserError
 from index.files import absolute, known_place
-from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SearchResult, SkippedPhoto
+from index.searchable import SearchableIndex
 from retrieval.models.model import Model, model_word
 from retrieval.pipeline.executor import in_batches
 from retrieval.searching.copies import best_contents, looked_for, marked, there_first
@@ -48,11 +49,15 @@ UNLIKE_WEIGHT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The best results for what a query asks: a photo, words, several as one, or labels, which mean these `classes`."""
+    """The best results for what a query asks: a photo, words, several as one, or labels, which mean these `classes`.
+
+    `photos` are those that were asked with, as they were named; words and pictures that are no files are not there.
+    """
 
     query: str
     results: list[SearchResult]
     classes: tuple[str, ...] = ()
+    photos: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,8 @@ class Query:
     `photos`, `images` that a program has decoded, and `texts`, for a model with a text half, ask each by itself, or
     with `average` all as one; results should not be like the photos of `unlike` and the words of `unlike_texts`.
     Without any, what is looked for are the `labels`; with them only photos with one of these are results. Of results
-    there are only those below the folders `within`, if there are any. For `box` and `mirror` see `embed_query_photos`,
+    there are only those below the folders `within`, if there are any, and with `since` or `before` those that a camera
+    dated from the one moment on, and before the other. For `box` and `mirror` see `embed_query_photos`,
     with `detect` only the main thing in each photo is looked at (retrieval/detection), for `recall`
     `PhotoIndex.search`. `min_score` is the least score, or for labels alone the least probability. With
     `collapse` there is one result of each content, and none that is a file of the query; without it they are marked.
@@ -76,6 +82,8 @@ class Query:
     detect: bool = False
     labels: tuple[str, ...] = ()
     within: tuple[Path, ...] = ()
+    since: datetime | None = None
+    before: datetime | None = None
     top: int = 10
     min_score: float | None = None
     recall: float | None = None
@@ -94,7 +102,7 @@ class Query:
 
 
 def search_index(
-    index: PhotoIndex,
+    index: SearchableIndex,
     model: Model,
     query: Query,
     *,
@@ -116,6 +124,8 @@ def search_index(
     among = Selection(
         folders=tuple(known_place(Path(absolute(folder)), index.roots()) for folder in query.within),
         classes=(*(OWN + name for name in own.values()), *(known.id or known.name for known in classes)),
+        since=query.since,
+        before=query.before,
     )
     if query.for_labels:
         among = replace(among, min_probability=query.min_score or 0.0)
@@ -144,17 +154,19 @@ def search_index(
         embed_query_images(model, query.images),
         embed_query_texts(model, query.texts),
     )
-    asked: Iterable[tuple[str, Collection[Path], NDArray[np.float32]]]
-    asked = ((photo.name, _files([photo]), photo.embedding) for photo in photos)
+    asked: Iterable[tuple[str, tuple[Path, ...], NDArray[np.float32]]]
+    asked = ((photo.name, _paths([photo]), photo.embedding) for photo in photos)
     if query.average:
         together = list(photos)
         name = " + ".join(photo.name for photo in together)
-        asked = [(name, _files(together), _mean(together, query.photos, skipped))]
+        asked = [(name, _paths(together), _mean(together, query.photos, skipped))]
     for batch in in_batches(asked, BATCH_SIZE):
         embeddings = np.stack([embedding if away is None else unit(embedding - away) for *_, embedding in batch])
         find = partial(index.search, embeddings, min_score=query.min_score, among=among, recall=query.recall)
-        answers = _answers(index, query, find, [files for _, files, _ in batch])
-        yield from (Answer(name, results) for (name, *_), results in zip(batch, answers, strict=True))
+        answers = _answers(index, query, find, [_files(paths) for _, paths, _ in batch])
+        yield from (
+            Answer(name, results, photos=paths) for (name, paths, _), results in zip(batch, answers, strict=True)
+        )
 
 
 def _main_part(model: Model) -> MainPart:
@@ -165,13 +177,18 @@ def _main_part(model: Model) -> MainPart:
     return partial(cut_out, ScoreMaps.of(model.path, model.spec))
 
 
-def _files(photos: Sequence[QueryPhoto]) -> set[Path]:
-    """Return the files that are asked with, as absolute paths; words have none."""
-    return {Path(absolute(photo.path)) for photo in photos if isinstance(photo.path, Path)}
+def _paths(photos: Sequence[QueryPhoto]) -> tuple[Path, ...]:
+    """Return the photos that are asked with, as they are named; words have none."""
+    return tuple(photo.path for photo in photos if isinstance(photo.path, Path))
+
+
+def _files(paths: Sequence[Path]) -> set[Path]:
+    """Return the files of photos, as absolute paths."""
+    return {Path(absolute(path)) for path in paths}
 
 
 def _answers(
-    index: PhotoIndex,
+    index: SearchableIndex,
     query: Query,
     find: Callable[[int], Sequence[Sequence[SearchResult]]],
     files: Sequence[Collection[Path]],
@@ -184,14 +201,16 @@ def _answers(
     ]
 
 
-def with_texts(query: Query, index: PhotoIndex, model: Model) -> Query:
+def with_texts(query: Query, index: SearchableIndex, model: Model) -> Query:
     """Return a query in which those of its photos that are words, by `is_text`, are its texts."""
     photos, texts = _told_apart(query.photos, index, model)
     unlike, unlike_texts = _told_apart(query.unlike, index, model)
     return replace(query, photos=photos, texts=texts, unlike=unlike, unlike_texts=unlike_texts)
 
 
-def _told_apart(named: Sequence[Path], index: PhotoIndex, model: Model) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+def _told_apart(
+    named: Sequence[Path], index: SearchableIndex, model: Model
+) -> tuple[tuple[Path, ...], tuple[str, ...]]:
     texts = [is_text(path, index, model) for path in named]
     return (
         tuple(path for path, text in zip(named, texts, strict=True) if not text),

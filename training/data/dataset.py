@@ -15,7 +15,7 @@ from retrieval.photos.scan import has_photo_suffix, scan_folder
 from retrieval.searching.labels import read_wordnet
 from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
 from training.data.layouts import layout_problem
-from training.errors import DatasetError
+from training.errors import DatasetError, UnknownClassesError
 
 VALIDATION_NAMES = ("val", "validation", "valid", "test")
 IMAGENET = Path(__file__).with_name("imagenet-1k.tsv")
@@ -175,11 +175,14 @@ def scan_labelled(
     if unknown:
         listing = f"`{shlex.join(['fc7', 'info', model, '--format', 'json'])}` lists its classes"
         if len(unknown) == len(found):
-            raise DatasetError(
+            raise UnknownClassesError(
                 f"the model knows none of the classes in {root}, so it cannot be measured on them: "
                 f"{_listing(unknown)}; {listing}"
             )
-        raise DatasetError(f"not named after a class of the model: {_listing(unknown, root)}; {listing}")
+        raise DatasetError(
+            f"not named after a class of the model: {_listing(unknown, root)}; {listing}",
+            hint="measure neighbours alone, for which any classes will do, with --neighbours",
+        )
     # ImageNet has two kinds of crane.
     if several := sorted(name for name in found if len(numbers[name]) > 1):
         ids = (f"{name} by {' or '.join(classes[n].id or name for n in numbers[name])}" for name in several)
@@ -194,7 +197,19 @@ def scan_unseen(root: Path, models: Sequence[ModelSpec], *, model: str = "MODEL"
     Raises DatasetError, and ModelError for models without classes.
     """
     require_classes(models[0])
-    found = scan_labelled(root, models[0].classes, models[0].groups, model=model)
+    return not_learned(scan_labelled(root, models[0].classes, models[0].groups, model=model), models, root)
+
+
+def scan_kinds(root: Path, models: Sequence[ModelSpec]) -> tuple[Split, int]:
+    """As `scan_unseen` for any classes, known to the models or not: they are numbered as their folders are sorted."""
+    places = [folder for name in SPLIT_NAMES if os.path.isdir(folder := root / name) and _folders(folder)]
+    folders = [folder for place in (root, *places) if os.path.isdir(place) for folder in _folders(place)]
+    names = sorted({folder.name for folder in folders if folder not in places})
+    return not_learned(scan_labelled(root, [ClassName(name) for name in names]), models, root)
+
+
+def not_learned(found: Split, models: Sequence[ModelSpec], root: Path) -> tuple[Split, int]:
+    """Return the pictures that no model learned from, and how many others there were. Raises DatasetError."""
     learned = set[bytes]().union(*(unpack_hashes(model.learned) for model in models))
     if not learned:
         return found, 0
@@ -307,7 +322,7 @@ def _validation(root: Path, known: set[str]) -> dict[str, list[Path]] | None:
         if set(found) <= {"images"} - known:
             continue  # tiny-imagenet-200 has test/images without labels
         if unknown := sorted(set(found) - known):
-            raise DatasetError(
+            raise (UnknownClassesError if len(unknown) == len(found) else DatasetError)(
                 f"{folder} has classes that are not among those learned: {_listing(unknown)}; "
                 "the folders of training and validation pictures must have the same names"
             )

@@ -177,7 +177,7 @@ def write_model(inference: InferenceNetwork, description: Description, out: Path
 @torch.inference_mode()
 def check_parity(model: Model, inference: InferenceNetwork, pixels: Tensor) -> None:
     """Compare the outputs for squares uint8 (n, resize, resize, 3) with torch's; ExportError if they differ."""
-    found = model.run(_central(pixels, model.spec.crop))
+    found = model.run_uncalibrated(_central(pixels, model.spec.crop))
     activations = inference.network.activations(centre_crops(pixels, model.spec.crop, inference.normalisation))
     logits = inference.network.fc8(activations["fc7"])
     probabilities = torch.cat([torch.softmax(logits[:, group], dim=1) for group in model.spec.slices.values()], dim=1)

@@ -1,8 +1,9 @@
 """Writing a model file: where it can lie, what its weights are known by, and nothing of one that does not work."""
 
 import hashlib
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -11,7 +12,7 @@ import onnx
 from index.errors import OptionError
 from index.files import replacing
 from retrieval.models.model import Model
-from retrieval.models.spec import ModelSpec
+from retrieval.models.spec import KEY_PREFIX, ModelSpec
 from training.errors import ExportError
 
 
@@ -59,6 +60,23 @@ def write_model_file(model: onnx.ModelProto, spec: ModelSpec, out: Path, *, prov
     """
     onnx.checker.check_model(model)
     write_proven(model, spec.to_metadata(), out, prove=lambda path: prove(Model.load(path, device="cpu")))
+
+
+def write_temperatures(path: Path, temperatures: Sequence[float]) -> None:
+    """Write the temperatures of a model's groups of classes into its file, of which nothing else changes.
+
+    An index of the model stays valid. Raises ModelError for a file that is no model of ours, or where there is not one
+    above 0 for each group, and ExportError; then the file stays as it was.
+    """
+    Model.load(path, device="cpu", fast_start=True)  # its error says what is wrong with a file that is no model
+    model = onnx.load(path)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    metadata[f"{KEY_PREFIX}temperatures"] = json.dumps(list(temperatures))
+
+    def prove(file: Path) -> None:
+        Model.load(file, device="cpu", fast_start=True)
+
+    write_proven(model, metadata, path, prove=prove)
 
 
 def write_proven(model: onnx.ModelProto, metadata: dict[str, str], out: Path, *, prove: Callable[[Path], None]) -> None:

@@ -50,6 +50,7 @@ def write_with_head(
         name=name,
         classes=classes,
         groups=(),
+        temperatures=(),
         # The pictures are prepared as the base's metadata say, which its weights do not tell.
         fingerprint=fingerprint(model, base_spec.fingerprint),
         training=training,

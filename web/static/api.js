@@ -10,18 +10,18 @@ export async function ask(path, body) {
     throw new Error("The server cannot be reached.");
   }
   const answer = await reply.json().catch(() => ({ error: `the server answered with status ${reply.status}` }));
-  if (!reply.ok) throw new Error(answer.error[0].toUpperCase() + answer.error.slice(1) + ".");
+  if (!reply.ok) throw new Error(sentence(answer.error));
   return answer;
 }
 
-export function search({ like = [], unlike = [], label = "", folder = "", region = "", file = null, k = 60 }) {
+export const sentence = (text) => text && text[0].toUpperCase() + text.slice(1).replace(/\.?$/, ".");
+
+export function search({ like = [], unlike = [], label = "", text = "", folder = "", since = "", until = "", region = "", files = [], k = 60 }) {
   const form = new FormData();
   for (const id of like) form.append("ids", id);
   for (const id of unlike) form.append("unlike", id);
-  if (label) form.append("label", label);
-  if (folder) form.append("folder", folder);
-  if (region) form.append("region", region);
-  if (file) form.append("photo", file, file.name || "photo");
+  for (const [name, value] of Object.entries({ label, text, folder, since, until, region })) if (value) form.append(name, value);
+  for (const file of files) form.append("photo", file, file.name || "photo");
   form.append("k", k);
   form.append("collapse", "true");
   return ask("/api/search", form);
@@ -42,7 +42,7 @@ export const nameOf = (path) => path.split("/").pop();
 export function names(predictions) {
   return element("ul", { className: "names" }, ...predictions.map((found) =>
     element("li", {},
-      element("a", { href: `/?label=${encodeURIComponent(found.label)}`, textContent: found.label }),
+      element("a", { href: `/?label=${encodeURIComponent(found.label)}`, textContent: found.label + (found.group === "own" ? " (own)" : "") }),
       element("meter", { min: 0, max: 1, value: found.probability, "aria-label": `probability of ${found.label}` }),
       element("span", { textContent: `${(100 * found.probability).toFixed(0)} %` }))));
 }

@@ -2,12 +2,15 @@
 
 import { ask, element, names, search } from "./api.js";
 import { Grid } from "./grid.js";
-import { drawable, pixels } from "./region.js";
+import { byNumbers, drawable, pixels } from "./region.js";
 
-const MOST = 1000, PAGE = 200;
+const MOST = 1000, PAGE = 200, TOGETHER = 32;
 const at = (id) => document.getElementById(id);
 const uploads = new Map(); // number in history.state → files
-let state = {}, turn = 0, k = 60, next = 0, given = null;
+const words = at("ask").dataset.text !== undefined; // whether the model knows more words than its labels
+let state = {}, turn = 0, k = 60, next = 0, given = null, adding = false, known = null;
+
+const NAMES = ["label", "text", "folder", "since", "until"];
 
 const grid = new Grid(at("grid"), { more, act: (photo, liked) => like(photo.id, liked) });
 
@@ -16,8 +19,9 @@ function read() {
   const ids = (name) => [...new Set(said.getAll(name).map(Number).filter((id) => Number.isSafeInteger(id) && id > 0))];
   const files = uploads.get(history.state?.upload) ?? [];
   state = {
-    like: ids("like"), unlike: ids("unlike"), label: said.get("label") ?? "", folder: said.get("folder") ?? "",
-    region: said.get("region") ?? history.state?.region ?? "", files,
+    like: ids("like"), unlike: ids("unlike"), after: ids("after")[0] ?? 0, files,
+    region: said.get("region") ?? history.state?.region ?? "",
+    ...Object.fromEntries(NAMES.map((name) => [name, said.get(name) ?? ""])),
   };
 }
 
@@ -26,8 +30,7 @@ function go(changes, { files = state.files, region = "" } = {}) {
   const said = new URLSearchParams();
   for (const id of wanted.like) said.append("like", id);
   for (const id of wanted.unlike) said.append("unlike", id);
-  if (wanted.label) said.set("label", wanted.label);
-  if (wanted.folder) said.set("folder", wanted.folder);
+  for (const name of NAMES) if (wanted[name]) said.set(name, wanted[name]);
   if (region && !files.length) said.set("region", region);
   let number;
   if (files.length) {
@@ -44,12 +47,16 @@ function like(id, liked) {
   go({ [to]: [...new Set([...state[to], id])], [other]: state[other].filter((one) => one !== id) });
 }
 
-const asks = () => state.like.length || state.files.length || state.label;
+const asks = () => state.like.length || state.files.length || state.text || state.label;
 
-async function find() {
-  const form = { like: state.like, unlike: asks() ? state.unlike : [], label: state.label, folder: state.folder, region: state.region, k };
-  if (!state.files.length) return search(form);
-  return search({ ...form, file: state.files[0] });
+const alone = () => state.label && !state.like.length && !state.files.length && !state.text;
+
+const find = () => search({ ...state, unlike: alone() ? [] : state.unlike, k });
+
+function page(after) {
+  const asked = new URLSearchParams({ after, limit: PAGE });
+  for (const name of ["folder", "since", "until"]) if (state[name]) asked.set(name, state[name]);
+  return ask(`/api/photos?${asked}`);
 }
 
 async function more() {
@@ -60,12 +67,17 @@ async function more() {
     const { results } = await find();
     if (mine === turn) grid.append(results.slice(grid.photos.length), { ended: results.length < k });
   } else {
-    const page = await ask(`/api/photos?after=${next}&limit=${PAGE}&folder=${encodeURIComponent(state.folder)}`);
+    const answer = await page(next);
     if (mine !== turn) return;
-    next = page.next;
-    grid.append(page.photos, { ended: next === null });
-    if (next === null) say(`${grid.photos.length.toLocaleString()} photos`);
+    next = answer.next;
+    grid.append(answer.photos, { ended: next === null });
+    if (next === null) say(counted());
   }
+}
+
+function counted() {
+  const count = grid.photos.length;
+  return `${count.toLocaleString()} ${state.after ? "new " : ""}photo${count === 1 ? "" : "s"}`;
 }
 
 const say = (text, wrong = false) => {
@@ -77,9 +89,11 @@ async function show() {
   read();
   const mine = ++turn;
   k = 60;
-  at("label").value = state.label;
+  at("label").value = state.label || state.text;
+  for (const name of ["since", "until"]) at(name).value = state[name];
+  if (state.since || state.until) dates(true);
   if (at("folder")) at("folder").value = state.folder;
-  document.title = `${state.label || (asks() ? "Look-alikes" : "Photos")} · fc7`;
+  document.title = `${state.label || state.text || (asks() ? "Look-alikes" : "Photos")} · fc7`;
   say("Looking …");
   await Promise.all([chips(), upload(mine), results(mine)]);
 }
@@ -90,16 +104,17 @@ async function results(mine) {
       const { results } = await find();
       if (mine !== turn) return;
       grid.set(results, { ended: results.length < k });
-      const what = state.label && !state.like.length && !state.files.length
+      const what = alone()
         ? `Photos of ${state.label}, the most probable first`
-        : "The most alike first" + (state.label ? `, photos of ${state.label}` : "");
+        : (state.text ? `The most like “${state.text}” first` : "The most alike first") + (state.label ? `, photos of ${state.label}` : "");
       say(results.length ? what + (state.region ? ", by the part that was drawn" : "") : "Nothing was found.");
     } else {
-      const page = await ask(`/api/photos?limit=${PAGE}&folder=${encodeURIComponent(state.folder)}`);
+      const answer = await page(state.after);
       if (mine !== turn) return;
-      next = page.next;
-      grid.set(page.photos, { ended: next === null });
-      say(page.photos.length ? (next === null ? `${page.photos.length} photos` : "") : "There are no photos here yet. Add some with: fc7 index FOLDER");
+      next = answer.next;
+      grid.set(answer.photos, { ended: next === null });
+      const none = state.since || state.until ? "No photo here is known to be of that time." : "There are no photos here yet. Add some with: fc7 index FOLDER";
+      say(answer.photos.length ? (next === null ? counted() : "") : none);
     }
   } catch (error) {
     if (mine === turn) {
@@ -122,50 +137,92 @@ async function chips() {
 }
 
 async function upload(mine) {
-  const [file] = state.files;
-  at("upload").hidden = !file;
+  const { files } = state;
+  const one = files.length === 1;
+  at("upload").hidden = !files.length;
+  at("draw").hidden = !one || state.like.length > 0 || state.text !== "";
+  at("one").hidden = at("what").hidden = at("names").hidden = !one;
+  at("several").hidden = one;
   draw(false);
-  if (!file || file === given) return;
-  given = file;
-  URL.revokeObjectURL(at("given").src);
-  at("given").src = URL.createObjectURL(file);
+  if (one) drawing.mark(state.region);
+  if (!files.length || files === given) return;
+  given = files;
+  for (const image of at("upload").querySelectorAll("img")) URL.revokeObjectURL(image.src);
   at("names").replaceChildren();
-  const form = new FormData();
-  form.append("photo", file, file.name || "photo");
-  try {
-    const answer = await ask("/api/classify", form);
-    if (mine === turn) at("names").replaceChildren(names(answer.predictions));
-  } catch (error) {
-    if (mine === turn) at("names").replaceChildren(element("p", { className: "wrong", textContent: error.message }));
-  }
+  at("several").replaceChildren();
+  if (one) at("given").src = URL.createObjectURL(files[0]);
+  else at("several").replaceChildren(...files.map(thumbnail));
+  await Promise.all(files.map(async (file, number) => {
+    const to = one ? at("names") : at("several").children[number].querySelector("span");
+    const form = new FormData();
+    form.append("photo", file, file.name || "photo");
+    try {
+      const { predictions } = await ask("/api/classify", form);
+      if (mine === turn) to.replaceChildren(one ? names(predictions) : predictions[0]?.label ?? "");
+    } catch (error) {
+      if (mine === turn) to.replaceChildren(element("span", { className: "wrong", textContent: error.message }));
+    }
+  }));
+}
+
+function thumbnail(file) {
+  const drop = element("button", { type: "button", textContent: "×", "aria-label": `Remove ${file.name}` });
+  drop.addEventListener("click", () => go({}, { files: state.files.filter((one) => one !== file) }));
+  return element("li", {}, element("img", { src: URL.createObjectURL(file), alt: file.name }), element("span"), drop);
 }
 
 function take(files) {
   const pictures = [...files].filter((file) => file.type.startsWith("image/") || !file.type);
-  if (pictures.length) go({ like: [], unlike: [], label: "" }, { files: pictures.slice(0, 1) });
-  else say("That is no picture.", true);
+  const together = [...(adding ? state.files : []), ...pictures];
+  if (!pictures.length) say("That is no picture.", true);
+  else if (together.length > TOGETHER) say(`More than ${TOGETHER} photos are not taken together.`, true);
+  else go(adding ? {} : { like: [], unlike: [], label: "", text: "" }, { files: together });
+  adding = false;
 }
 
-const drawing = drawable(at("canvas"), (part) => {
-  const { naturalWidth, naturalHeight } = at("given");
-  go({}, { region: pixels(part, naturalWidth, naturalHeight) });
-});
+const look = (region) => go({}, { region });
+const drawing = drawable(at("canvas"), (part) => look(pixels(part, at("given").naturalWidth, at("given").naturalHeight)));
+byNumbers(at("region"), look);
 
 function draw(on) {
   at("canvas").classList.toggle("drawing", on);
-  at("draw").setAttribute("aria-pressed", on);
-  at("draw").textContent = on ? "Draw a box in the photo" : "Look for a part of it";
-  if (!on && !state.region) drawing.clear();
+  at("draw").setAttribute("aria-expanded", on);
+  at("region").hidden = !on;
+  if (on) {
+    const { naturalWidth: width, naturalHeight: height } = at("given");
+    const said = state.region ? state.region.split(",") : [0, 0, width, height];
+    ["x", "y", "w", "h"].forEach((name, number) => { at("region").elements[name].value = said[number]; });
+  }
 }
 
-at("draw").addEventListener("click", () => draw(at("draw").getAttribute("aria-pressed") !== "true"));
+// Labels are those of the model and the user's own; with a text half all other words are looked for as such.
+async function labels() {
+  known ??= ask("/api/labels").then(({ own, labels }) => [...new Set([...own, ...labels].map((one) => one.label))]);
+  return known.catch(() => { known = null; return []; });
+}
+
+async function submit() {
+  const said = at("label").value.trim();
+  const named = !words || (await labels()).some((label) => label.toLowerCase() === said.toLowerCase());
+  const when = { since: at("since").value, until: at("until").value };
+  go({ label: named ? said : "", text: named ? "" : said, folder: at("folder")?.value ?? "", ...when });
+}
+
+function dates(on) {
+  at("dates").hidden = !on;
+  at("when").setAttribute("aria-expanded", on);
+}
+
+at("draw").addEventListener("click", () => draw(at("draw").getAttribute("aria-expanded") !== "true"));
 at("close").addEventListener("click", () => go({}, { files: [] }));
-at("file").addEventListener("change", () => { take(at("file").files); at("file").value = ""; });
-at("ask").addEventListener("submit", (event) => {
-  event.preventDefault();
-  go({ label: at("label").value.trim(), folder: at("folder")?.value ?? "" });
-});
-at("folder")?.addEventListener("change", () => at("ask").requestSubmit());
+at("add").addEventListener("click", () => { adding = true; at("file").click(); });
+at("file").addEventListener("cancel", () => { adding = false; });
+at("file").addEventListener("change", () => { take([...at("file").files]); at("file").value = ""; });
+at("ask").addEventListener("submit", (event) => { event.preventDefault(); submit(); });
+at("folder")?.addEventListener("change", submit);
+// While a year is typed, each of its digits is one.
+for (const name of ["since", "until"]) at(name).addEventListener("change", () => at(name).validity.valid && submit());
+at("when").addEventListener("click", () => dates(at("dates").hidden));
 addEventListener("paste", (event) => event.clipboardData.files.length && take(event.clipboardData.files));
 addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
 addEventListener("dragleave", (event) => event.relatedTarget === null && document.body.classList.remove("dropping"));
@@ -176,8 +233,6 @@ addEventListener("drop", (event) => {
 });
 addEventListener("popstate", show);
 at("label").addEventListener("focus", async () => {
-  const { own, labels } = await ask("/api/labels").catch(() => ({ own: [], labels: [] }));
-  const words = [...new Set([...own, ...labels].map((one) => one.label))];
-  at("labels").replaceChildren(...words.map((value) => element("option", { value })));
+  at("labels").replaceChildren(...(await labels()).map((value) => element("option", { value })));
 }, { once: true });
 show();

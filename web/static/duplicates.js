@@ -38,7 +38,7 @@ async function more() {
     at("more").hidden = offset >= total || !answer.groups.length;
     at("export").hidden = !groups.size;
     const left = answer.left_out ? ` ${answer.left_out.toLocaleString()} photos were left out: bring the index up to date.` : "";
-    say((total ? `${total.toLocaleString()} groups.` : "No copies were found.") + left);
+    say((total ? `${total.toLocaleString()} group${total === 1 ? "" : "s"}.` : "No copies were found.") + left);
   } catch (error) {
     at("progress").hidden = true;
     say(error.message, true);
@@ -50,7 +50,7 @@ const size = (bytes) => (bytes < 1e6 ? `${Math.round(bytes / 1e3)} kB` : `${(byt
 function section(group) {
   const name = `group-${group.photos[0].id}`;
   const because = group.kept_because.length ? `best by ${group.kept_because.join(", ").replaceAll("_", " ")}` : "";
-  const entry = { photos: group.photos, kept: group.photos[0].id };
+  const entry = { photos: group.photos, kept: group.photos[0].id, keep: new Map() };
   const compare = element("button", { type: "button", textContent: "Compare" });
   const apart = element("button", { type: "button", textContent: "Not copies of each other" });
   const made = element("section", { className: "group", "aria-label": `${group.photos.length} photos` },
@@ -58,6 +58,7 @@ function section(group) {
     element("div", { className: "row", tabIndex: 0, role: "group", "aria-label": "Photos of this group" }, ...group.photos.map((photo, number) => {
       const keep = element("input", { type: "radio", name, value: photo.id, checked: number === 0, id: `${name}-${photo.id}` });
       keep.addEventListener("change", () => { entry.kept = photo.id; });
+      entry.keep.set(photo.id, () => { keep.checked = true; entry.kept = photo.id; });
       return element("figure", { className: "copy" },
         element("a", { href: `/photos/${photo.id}` }, element("img", { src: photo.thumbnail, alt: nameOf(photo.path), loading: "lazy" })),
         element("label", { for: keep.id }, keep, "Keep this one"),
@@ -68,21 +69,30 @@ function section(group) {
     element("div", { className: "acts-row" }, compare, apart));
   groups.set(made, entry);
   compare.addEventListener("click", () => {
-    const kept = entry.photos.find((photo) => photo.id === entry.kept);
-    open(kept, entry.photos.find((photo) => photo !== kept));
+    const first = entry.photos.findIndex((photo) => photo.id === entry.kept);
+    open(entry, first, first ? 0 : 1);
   });
-  apart.addEventListener("click", async () => {
+  // The server counts a group no more that was told apart, and again when that is taken back.
+  const remember = async (different) => {
     try {
-      await ask("/api/duplicates/different", JSON.stringify({ ids: entry.photos.map((photo) => photo.id), different: true }));
-      groups.delete(made);
-      made.remove();
+      await ask("/api/duplicates/different", JSON.stringify({ ids: entry.photos.map((photo) => photo.id), different }));
+      const change = different ? -1 : 1;
+      offset += change;
+      total += change;
+      if (different) groups.delete(made);
+      else groups.set(made, entry);
+      (different ? made : note).replaceWith(different ? note : made);
+      (different ? undo : apart).focus();
       at("export").hidden = !groups.size;
-      say("Remembered: these are no copies of each other.");
-      at("main").focus();
+      say("");
     } catch (error) {
       say(error.message, true);
     }
-  });
+  };
+  const undo = element("button", { type: "button", textContent: "Undo" });
+  const note = element("p", { className: "group" }, `Remembered: these ${entry.photos.length} photos are no copies of each other. `, undo);
+  apart.addEventListener("click", () => remember(true));
+  undo.addEventListener("click", () => remember(false));
   return made;
 }
 
@@ -90,17 +100,41 @@ function section(group) {
 const panes = [...at("pair").children];
 const pictures = panes.map((pane) => pane.firstElementChild);
 
-function open(...photos) {
-  photos.forEach((photo, number) => {
-    pictures[number].src = photo.preview;
-    pictures[number].alt = photo.path;
-  });
+const captions = [...at("captions").children];
+let compared = null; // { entry, shown: places of two photos in its group }
+
+function open(entry, ...shown) {
+  compared = { entry, shown };
   at("zoom").value = 0;
   at("over").checked = false;
   at("pair").classList.remove("over");
+  at("next").hidden = entry.photos.length < 3;
   at("compare").showModal();
+  fill();
+}
+
+function fill() {
+  const { entry, shown } = compared;
+  shown.forEach((place, side) => {
+    const photo = entry.photos[place];
+    if (!pictures[side].src.endsWith(photo.preview)) pictures[side].src = photo.preview;
+    pictures[side].alt = photo.path;
+    const [text, keep] = captions[side].children;
+    text.textContent = `${nameOf(photo.path)}, ${photo.width} × ${photo.height}, ${size(photo.bytes)}`;
+    keep.setAttribute("aria-pressed", photo.id === entry.kept);
+  });
   zoom();
 }
+
+captions.forEach((caption, side) => caption.lastElementChild.addEventListener("click", () => {
+  compared.entry.keep.get(compared.entry.photos[compared.shown[side]].id)();
+  fill();
+}));
+at("next").addEventListener("click", () => {
+  const { entry, shown } = compared;
+  do shown[1] = (shown[1] + 1) % entry.photos.length; while (shown[1] === shown[0]);
+  fill();
+});
 
 function zoom() {
   const share = 1 + Number(at("zoom").value) / 20;
@@ -144,9 +178,10 @@ ${lines.join("\n")}
 `;
 }
 
-at("export").addEventListener("click", (event) => {
+at("export").addEventListener("click", async (event) => {
   const how = event.target.dataset.kind;
   if (!how) return;
+  while (offset < total && !at("more").hidden) await more(); // the list is of all groups, not of those on the page
   const name = { paths: "copies.txt", json: "copies.json", script: "copies.sh" }[how];
   const link = element("a", { href: URL.createObjectURL(new Blob([exported(how)], { type: "text/plain" })), download: name });
   link.click();

@@ -13,11 +13,21 @@ export function drawable(canvas, done) {
     ];
   };
   const between = (one, other) => [0, 1].map((axis) => [Math.min(one[axis], other[axis]), Math.abs(one[axis] - other[axis])]);
+  const place = (left, top, width, height) => Object.assign(box.style, {
+    left: `${100 * left}%`, top: `${100 * top}%`, width: `${100 * width}%`, height: `${100 * height}%`,
+  });
   const show = (to) => {
     const [[left, width], [top, height]] = between(from, to);
-    Object.assign(box.style, {
-      left: `${100 * left}%`, top: `${100 * top}%`, width: `${100 * width}%`, height: `${100 * height}%`,
-    });
+    place(left, top, width, height);
+  };
+  // Show "x,y,width,height" in pixels of the picture, or nothing.
+  const mark = async (region) => {
+    box.remove();
+    if (!region) return;
+    await image.decode().catch(() => {});
+    const [x, y, width, height] = region.split(",").map(Number);
+    place(x / image.naturalWidth, y / image.naturalHeight, width / image.naturalWidth, height / image.naturalHeight);
+    canvas.append(box);
   };
   const begin = (event) => {
     event.preventDefault();
@@ -37,7 +47,16 @@ export function drawable(canvas, done) {
   canvas.addEventListener("pointermove", (event) => from && show(at(event)));
   canvas.addEventListener("pointerup", end);
   canvas.addEventListener("pointercancel", () => { from = null; box.remove(); });
-  return { clear: () => box.remove() };
+  return { mark };
+}
+
+// The same by numbers, for those who use no pointer.
+export function byNumbers(form, done) {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const said = new FormData(form);
+    done(["x", "y", "w", "h"].map((name) => said.get(name)).join(","));
+  });
 }
 
 // In pixels of a picture, from shares of its sides.

@@ -1,0 +1,98 @@
+"""The same vectors searched in a folder and in Milvus: rows a second when filled, time of a query, recall, memory.
+
+    python benchmarks/milvus.py --to milvus+http://HOST:19530/COLLECTION [--vectors 20000] [--kinds HNSW Flat]
+                                [--server-pid PID] [-o FOLDER]
+
+The collection is removed first. The vectors are those of benchmarks/search.py. A query is one vector; times are those
+that a user waits, so the machine should do nothing else. Recall is against FAISS's Flat. A folder is filled by writing
+the catalogue and building its index, Milvus by `fc7 push` from that catalogue. Memory is what the process has that
+searches, or for Milvus the server with --server-pid.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from search import QUERIES, K, build, clustered, peak_memory, sizes, write_catalogue
+
+from index.milvus.milvus_index import MilvusIndex
+from index.milvus.place import Consistency, MilvusPlace
+from index.milvus.push import push
+from index.open_index import open_index
+from index.searchable import SearchableIndex
+
+HEADINGS = "index | rows/s when filled | one query, p50, ms | p99, ms | queries/s, 64 at once | recall@10 | memory, MB"
+AT_ONCE = 64
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--to", type=MilvusPlace.parse, required=True)
+    parser.add_argument("--vectors", type=int, default=20_000)
+    parser.add_argument("--kinds", nargs="+", default=["HNSW", "Flat"])
+    parser.add_argument("--server-pid", type=int)
+    parser.add_argument("-o", "--out", type=Path, help="folder to work in, kept; a temporary one otherwise")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = (arguments.out or Path(temporary)).resolve()
+        work.mkdir(parents=True, exist_ok=True)
+        compare(work, arguments.to, arguments.vectors, arguments.kinds, arguments.server_pid)
+
+
+def compare(work: Path, to: MilvusPlace, count: int, kinds: list[str], server: int | None) -> None:
+    queries = clustered(QUERIES, seed=1)
+    batches = (clustered(size, seed=seed) for size, seed in sizes(count))
+    written = seconds_of(lambda: write_catalogue(work, batches, files=False))
+    print(f"{count:,} vectors of {queries.shape[1]} values\n\n| {HEADINGS} |\n|{'---|' * (HEADINGS.count('|') + 1)}")
+    exact: list[list[str]] = []
+    for kind in ("Flat", "auto"):
+        built = seconds_of(lambda kind=kind: build(work, kind))  # type: ignore[misc]
+        with open_index(work / "index") as index:
+            name = f"folder, FAISS {index.summary().kind}"
+            exact = measured(name, index, queries, count / (written + built), exact, peak_memory())
+    for kind in kinds:
+        filled = seconds_of(lambda kind=kind: push(work / "index", to, kind=kind, replace_other=True))  # type: ignore[misc]
+        ways: tuple[Consistency, ...] = ("bounded",) if to.is_file else ("bounded", "strong")
+        for consistency in ways:
+            with MilvusIndex.open(to, consistency=consistency) as index:
+                name = f"Milvus, {kind}, {consistency}"
+                memory = peak_memory() if server is None else peak_memory(server)
+                measured(name, index, queries, count / filled, exact, memory)
+
+
+def measured(
+    name: str,
+    index: SearchableIndex,
+    queries: NDArray[np.float32],
+    filled: float,
+    exact: list[list[str]],
+    memory: float,
+) -> list[list[str]]:
+    """Print a row of the table, and return what is exact: what was given, or else what was found."""
+    index.search(queries[:1], K)  # opens what is opened by the first
+    found, times = [], []
+    for query in queries:
+        begun = time.perf_counter()
+        found.append([str(result.path) for result in index.search(query[None], K)[0]])
+        times.append(time.perf_counter() - begun)
+    batched = seconds_of(lambda: index.search(queries[:AT_ONCE], K))
+    exact = exact or found
+    recall = np.mean([len(set(row) & set(right)) for row, right in zip(found, exact, strict=True)]) / K
+    p50, p99 = 1e3 * np.percentile(times, [50, 99])
+    cells = [name, f"{filled:,.0f}", f"{p50:.1f}", f"{p99:.1f}", f"{AT_ONCE / batched:,.0f}", f"{recall:.3f}"]
+    print(f"| {' | '.join([*cells, f'{memory:,.0f}'])} |", flush=True)
+    return exact
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+if __name__ == "__main__":
+    main()

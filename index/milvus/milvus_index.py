@@ -1,0 +1,204 @@
+"""An index in Milvus: searched, described, checked and trimmed as one in a folder is."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from index.catalog.selection import Selection
+from index.errors import ModelMismatchError, OptionError, PhotoIndexError
+from index.exact_search import QUERIES_AT_ONCE, as_queries
+from index.files import absolute, known_place
+from index.milvus.calls import PATIENCE, TIMEOUT, WRITING_PATIENCE
+from index.milvus.collection import MOST, MilvusCollection
+from index.milvus.filters import ID, PHOTOS, at_or_below, decoded_path
+from index.milvus.photos import CopiedLabels, RemotePhotos
+from index.milvus.place import Consistency, MilvusPlace
+from index.milvus.ranking import best_photos, most_probable
+from index.milvus.state import FLAT
+from index.milvus.verify import find_problems
+from index.records import IndexProblem, IndexSummary, SearchResult
+
+
+class MilvusIndex:
+    """See `SearchableIndex`, which it is. `fc7 push` fills it from the catalogue of an index in a folder."""
+
+    def __init__(self, collection: MilvusCollection, *, fingerprint: str | None = None) -> None:
+        """Use `open`. Raises ModelMismatchError."""
+        self.place = collection.place
+        self.photos = RemotePhotos(collection)
+        self.own_labels = CopiedLabels(collection)
+        self._collection = collection
+        state = collection.state
+        if fingerprint is not None and state.fingerprint != fingerprint:
+            raise ModelMismatchError(
+                f"The index in {self.place} was made with another model, {state.model_name}",
+                hint="name that model with -m, or another index with --index",
+            )
+
+    @classmethod
+    def open(
+        cls,
+        place: MilvusPlace,
+        *,
+        fingerprint: str | None = None,
+        consistency: Consistency = "bounded",
+        patience: float = PATIENCE,
+        timeout: float = TIMEOUT,
+    ) -> "MilvusIndex":
+        """Open an index. With `fingerprint`, it must have been made with the model of that fingerprint.
+
+        A `bounded` search may miss what was written in the last seconds, a `strong` one sees all, and takes longer.
+        Raises ModelMismatchError and what `MilvusCollection.open` does.
+        """
+        collection = MilvusCollection.open(place, consistency=consistency, patience=patience, timeout=timeout)
+        try:
+            return cls(collection, fingerprint=fingerprint)
+        except BaseException:
+            collection.close()
+            raise
+
+    @classmethod
+    def open_to_edit(cls, place: MilvusPlace) -> "MilvusIndex":
+        """Open an index to `forget` photos. Raises what `open` does."""
+        return cls.open(place, consistency="strong", patience=WRITING_PATIENCE)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._collection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the model that the index was made with."""
+        return self._collection.state.fingerprint
+
+    @property
+    def model_path(self) -> Path | None:
+        """Where that model was on the machine that indexed the photos; None for the built-in one."""
+        path = self._collection.state.model_path
+        return Path(os.fsdecode(decoded_path(path))) if path else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all photos were copied: an interrupted push can be run again."""
+        return self._collection.state.complete
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        *,
+        min_score: float | None = None,
+        recall: float | None = None,
+        among: Selection | None = None,
+    ) -> list[list[SearchResult]]:
+        """See `SearchableIndex`. Scores are exact; of an HNSW some of the best may be missing.
+
+        Raises OptionError for a `recall`, which an HNSW in Milvus does not promise, and for k beyond MOST.
+        """
+        if recall is not None and self._collection.state.kind != FLAT:
+            raise OptionError(
+                "Milvus promises no share of the best results",
+                hint="leave out --recall, or copy the index with `fc7 push --kind Flat`, which compares all photos",
+            )
+        _check_k(k)
+        if among:
+            self._check_folders(among)
+        asked = as_queries(queries, self._collection.state.dim)
+        answers: list[list[SearchResult]] = []
+        for start in range(0, len(asked), QUERIES_AT_ONCE):
+            block = asked[start : start + QUERIES_AT_ONCE]
+            answers += best_photos(self._collection, block, k, min_score=min_score, among=among)
+        return answers
+
+    def most_probable(self, selection: Selection, k: int) -> list[SearchResult]:
+        """See `SearchableIndex`. All photos that have one of the classes are looked at."""
+        _check_k(k)
+        self._check_folders(selection)
+        return most_probable(self._collection, selection, k)
+
+    def roots(self) -> list[Path]:
+        """List the folders that were indexed; one inside another is part of that one."""
+        return self._collection.state.root_paths
+
+    def problems(self) -> list[IndexProblem]:
+        """Find what is wrong with what is stored; reads all of it."""
+        return find_problems(self._collection)
+
+    def summary(self) -> IndexSummary:
+        """Describe the state of the index; of `skipped` photos, and of the size on the disk, Milvus knows nothing."""
+        state = self._collection.state
+        return IndexSummary(
+            photos=self._collection.count(),
+            skipped=0,
+            roots=tuple(state.root_paths),
+            model_name=state.model_name,
+            fingerprint=state.fingerprint,
+            dim=state.dim,
+            kind=state.kind,
+            chosen_kind=state.kind,
+            quality=None,
+            built_on=self.place.server,
+            bytes_on_disk=0,
+            created=datetime.fromisoformat(state.created),
+            generation=0,
+        )
+
+    def forget(self, paths: Sequence[Path]) -> list[int]:
+        """Forget photos, all photos below folders, and roots among these; count the photos for each path.
+
+        The next push of an index that still has them brings them back. Raises PhotoIndexError, before anything is
+        changed, for a path that is not known.
+        """
+        paths = [known_place(Path(absolute(path)), self.roots()) for path in paths]
+        self._check_known(paths)
+        counts = []
+        for path in paths:
+            condition = at_or_below(os.fsencode(path))
+            ids = [int(row[ID]) for rows in self._collection.rows(condition, [ID]) for row in rows]
+            self._collection.delete(ids)
+            counts.append(len(ids))
+        state = self._collection.reread()
+        kept = [
+            stored
+            for stored, root in zip(state.roots, state.root_paths, strict=True)
+            if not any(root.is_relative_to(path) for path in paths)
+        ]
+        self._collection.put_state(replace(state, roots=tuple(kept), photos=self._collection.count(PHOTOS)))
+        return counts
+
+    def _check_folders(self, selection: Selection) -> None:
+        self._check_known(selection.folders)
+        for folder in selection.folders:
+            if self.photos.at(folder) is not None:
+                raise PhotoIndexError(f"{folder} is a photo; name the folder that it lies in, {folder.parent}.")
+
+    def _check_known(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            if not self.photos.knows(path):
+                raise PhotoIndexError(
+                    f"{absolute(path)} is not in the index in {self.place}",
+                    hint=f"its folders are listed by `fc7 info {shlex.quote(str(self.place))}`",
+                )
+
+
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise ValueError(f"cannot find the best {k}")
+    if k >= MOST:
+        raise OptionError(f"Milvus returns fewer than {MOST:,} results", hint="ask for fewer with -k")

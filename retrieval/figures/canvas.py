@@ -1,0 +1,67 @@
+"""What pictures are drawn on: a layout in units, which a sharp picture has two pixels or more for, light or dark."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from PIL import Image, ImageDraw
+
+from retrieval.figures.style import DARK, LIGHT, SMALL, Theme, shortened, text_width, write_text
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a picture is to look: in which colours, and with how many pixels for a unit of length."""
+
+    dark: bool = False
+    scale: int = 1
+
+    @property
+    def theme(self) -> Theme:
+        """The colours."""
+        return DARK if self.dark else LIGHT
+
+
+PLAIN = Look()
+
+
+class Canvas:
+    """A picture of `width` by `height` units; places and lengths are in units, and sizes of text too."""
+
+    def __init__(self, width: int, height: int, look: Look = PLAIN) -> None:
+        self.look, self.theme = look, look.theme
+        self.image = Image.new("RGB", (width * look.scale, height * look.scale), self.theme.paper)
+        self._draw = ImageDraw.Draw(self.image)
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        colour: str,
+        size: int = SMALL,
+        *,
+        width: int,
+        align: Literal["left", "centre", "right"] = "left",
+        bold: bool = False,
+    ) -> None:
+        """Write a line into a width from its upper left corner; what is wider is shortened in the middle."""
+        scale = self.look.scale
+        short = shortened(text, width * scale, size * scale)
+        spare = width - text_width(short, size * scale) / scale
+        x += {"left": 0.0, "centre": spare / 2, "right": spare}[align]
+        write_text(self._draw, (round(x * scale), round(y * scale)), short, colour, size * scale, bold=bold)
+
+    def picture(self, x: int, y: int, side: int, picture: Image.Image) -> None:
+        """Paste a picture, whole, into a square: at its bottom, close to the text below it."""
+        scale = self.look.scale
+        whole = picture.copy()
+        whole.thumbnail((side * scale, side * scale), Image.Resampling.LANCZOS)
+        self.image.paste(whole, (x * scale + (side * scale - whole.width) // 2, (y + side) * scale - whole.height))
+
+    def box(self, x: float, y: float, width: float, height: float, *, fill: str = "", outline: str = "") -> None:
+        """Draw a rectangle; one that is less than a pixel wide is left out."""
+        scale = self.look.scale
+        left, top = round(x * scale), round(y * scale)
+        right, bottom = round((x + width) * scale) - 1, round((y + height) * scale) - 1
+        if right >= left and bottom >= top:
+            self._draw.rectangle((left, top, right, bottom), fill or None, outline or None, width=scale)
