@@ -50,6 +50,11 @@ SECTIONS = {
             "fc7 search query.jpg photos/rocket.jpg photos/coffee.png --index my-index -k 5 --sheet neighbours.jpg",
         ),
         Figure(
+            "names",
+            "What is in photos: the most probable names, as bars.",
+            "fc7 classify photos/coffee.png photos/rocket.jpg photos/astronaut.png --picture names.jpg",
+        ),
+        Figure(
             "label",
             "All that a label finds.",
             "fc7 search --label 'coffee shop' --index my-index -k 6 --sheet label.jpg",
@@ -63,6 +68,18 @@ SECTIONS = {
             "boxes",
             "What is where in a photo, as boxes and as a heat map.",
             "fc7 detect photos/coffee.png --picture boxes.jpg",
+        ),
+    ),
+    "Collections": (
+        Figure(
+            "map",
+            "The collection in the plane: what looks alike lies near.",
+            "fc7 show map --index my-index -o map.jpg",
+        ),
+        Figure(
+            "collage",
+            "One photo for each group of photos that look alike; a larger one stands for more.",
+            "fc7 show collage --index my-index --photos 12 -o collage.jpg",
         ),
     ),
     "Networks": (
