@@ -8,6 +8,7 @@ digits of scikit-learn, so that all of it is made on any machine in some minutes
 """
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
@@ -22,9 +23,10 @@ from make_digits import write_digits
 DOCS = Path(__file__).resolve().parent
 INTRODUCTION = """# What fc7 draws
 
-Each picture was drawn by the command above it, with the built-in model, and all of them by `python docs/make_gallery.py`. The photos come with
-scikit-image (public domain or CC0) and scikit-learn (`china.jpg`, `flower.jpg`, CC BY 2.0); `query.jpg` is a copy of the cat, cropped, mirrored,
-recoloured and resaved. A picture becomes a PNG, a JPEG, a PDF or one HTML file by the suffix that it is given.
+Each picture was drawn by the command above it, with the built-in model where no other is named, and all of them by
+`python docs/make_gallery.py`. The photos come with scikit-image (public domain or CC0) and scikit-learn (`china.jpg`,
+`flower.jpg`, CC BY 2.0); `query.jpg` is a copy of the cat, cropped, mirrored, recoloured and resaved. The suffix says
+whether a picture becomes a PNG, a JPEG, a PDF, or for sheets and maps one HTML file.
 """
 
 
@@ -52,7 +54,8 @@ SECTIONS = {
         Figure(
             "names",
             "What is in photos: the most probable names, as bars.",
-            "fc7 classify photos/coffee.png photos/rocket.jpg photos/astronaut.png --picture names.jpg",
+            "fc7 classify photos/coffee.png photos/chelsea.png photos/motorcycle_left.png -m efficientnet-lite0 "
+            "--picture names.jpg",
         ),
         Figure(
             "label",
@@ -67,7 +70,7 @@ SECTIONS = {
         Figure(
             "boxes",
             "What is where in a photo, as boxes and as a heat map.",
-            "fc7 detect photos/coffee.png --picture boxes.jpg",
+            "fc7 detect photos/coffee.png -m efficientnet-lite0 --picture boxes.jpg",
         ),
     ),
     "Collections": (
@@ -115,6 +118,7 @@ FIGURES = [figure for figures in SECTIONS.values() for figure in figures]
 
 def prepare(folder: Path) -> None:
     """Write what the commands need into a folder: photos, a query, an index, and a run of training."""
+    fc7(folder, "import", "efficientnet-lite0")
     photos = write_samples(folder / "photos")
     write_query(photos / "chelsea.png", folder / "query.jpg")
     fc7(folder, "index", "photos", "--index", "my-index")
@@ -129,8 +133,10 @@ def draw(figure: Figure, folder: Path) -> Path:
 
 
 def fc7(folder: Path, *words: str) -> None:
-    """Run fc7 in a folder. Raises CalledProcessError."""
-    subprocess.run([sys.executable, "-P", "-m", "cli", *words], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    """Run fc7 in a folder, where imported models lie too. Raises CalledProcessError."""
+    environment = {**os.environ, "XDG_DATA_HOME": str(folder / "data"), "XDG_CACHE_HOME": str(folder / "cache")}
+    command = [sys.executable, "-P", "-m", "cli", *words]
+    subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
 
 
 def page() -> Iterator[str]:
