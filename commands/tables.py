@@ -109,10 +109,10 @@ def _name_rows(photo: Classification, style: Style) -> list[tuple[str, str]]:
     rows = [_name_row(found) for found in (*own, *(photo.terms or ()))]
     if not rows and photo.terms is not None:
         rows = [(f"{'-':>6}", style.note("unsure"))]
-    told = {(term.label, term.group) for term in photo.terms or ()}
-    sure = {found.group for found in classes if (found.label, found.group) in told}
+    told = {(term.label, term.id, term.group) for term in photo.terms or ()}
+    sure = {found.group for found in classes if (found.label, found.id, found.group) in told}
     doubted = {found.group for found in classes} - sure if photo.terms is not None else set()
-    others = [found for found in classes if (found.label, found.group) not in told]
+    others = [found for found in classes if (found.label, found.id, found.group) not in told]
     return rows + [_name_row(found, "?" if found.group in doubted else "") for found in others]
 
 
