@@ -1,6 +1,5 @@
 """A collection of Milvus that holds photos: made, opened, filled, asked."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
