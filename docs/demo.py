@@ -6,21 +6,18 @@
 Everything is written below build/demo. The commands are the installed ones, each printed before it runs.
 """
 
-import base64
-import html
 import importlib.util
-import io
 import json
 import shlex
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageOps
 
 from index.errors import PhotoError
 from retrieval.photos.decode import open_photo
@@ -35,7 +32,6 @@ SAMPLES = {
 }
 ALTERED = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower")
 RESULTS = 8
-TILE, GAP, CAPTION = 224, 16, 44  # pixels of the contact sheet
 
 
 def main() -> None:
@@ -60,17 +56,13 @@ def main() -> None:
     index = out / "index"
     fc7("classify", *examples, "-k", 2)
     fc7("index", photos, "--index", index)
-    fc7("search", query, "--index", index, "-k", RESULTS)
-    answer = fc7("search", query, "--index", index, "-k", RESULTS, "--format", "json", to=out / "results.json")
-    results = [(Path(result["path"]), result["score"]) for result in json.loads(answer)[0]["results"]]
-
-    tiles = [(thumbnail(query), "query", query), *((thumbnail(path), f"{score:.3f}", path) for path, score in results)]
-    contact_sheet(tiles).save(out / "results.png")
-    (out / "results.html").write_text(page(tiles), encoding="utf-8", errors="surrogateescape")
+    fc7("search", query, "--index", index, "-k", RESULTS, "--sheet", out / "results.html")
+    search = ("search", query, "--index", index, "-k", RESULTS, "--sheet", out / "results.png", "--format", "json")
+    answer = fc7(*search, to=out / "results.json")
     print(f"\nThe query and what was found, in {time.monotonic() - start:.0f} s:")
     print(f"  {(out / 'results.png').resolve()}\n  {(out / 'results.html').resolve().as_uri()}")
     if not own:
-        of_the_cat = [path.name.startswith("chelsea") for path, _ in results]
+        of_the_cat = [Path(found["path"]).name.startswith("chelsea") for found in json.loads(answer)[0]["results"]]
         first = of_the_cat.index(False) if False in of_the_cat else len(of_the_cat)
         print(f"Proven: an altered copy finds {sum(of_the_cat)} pictures of the same cat, {first} before any other.")
 
@@ -92,7 +84,7 @@ def fc7(*arguments: object, to: Path | None = None) -> str:
 def readable_photos(folder: Path) -> Iterator[Path]:
     for path in expand_paths([folder]):
         try:
-            open_photo(path, shorter_side=TILE)
+            open_photo(path, shorter_side=224)
         except PhotoError:
             continue
         yield path
@@ -136,59 +128,6 @@ def recoloured(image: Image.Image) -> Image.Image:
         for band, (black, white) in zip(image.split(), [(60, 255), (35, 240), (0, 190)], strict=True)
     ]
     return Image.merge("RGB", faded)
-
-
-def thumbnail(path: Path) -> Image.Image:
-    return ImageOps.contain(open_photo(path, shorter_side=TILE), (TILE, TILE))
-
-
-def contact_sheet(tiles: Sequence[tuple[Image.Image, str, Path]]) -> Image.Image:
-    """The query alone in the first row, the results below it in rows of four."""
-    columns = 4
-    rows = 1 + (len(tiles) - 1 + columns - 1) // columns
-    size = (columns * (TILE + GAP) + GAP, rows * (TILE + CAPTION + GAP) + GAP)
-    sheet = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(15)
-    for number, (image, caption, path) in enumerate(tiles):
-        row, column = (0, 0) if number == 0 else divmod(number + columns - 1, columns)
-        left, top = GAP + column * (TILE + GAP), GAP + row * (TILE + CAPTION + GAP)
-        sheet.paste(image, (left, top + TILE - image.height))
-        name = path.name.encode("ascii", "replace").decode()
-        draw.text((left, top + TILE + 4), caption, "black", font)
-        draw.text((left, top + TILE + 22), name if len(name) <= 28 else f"{name[:12]}...{name[-13:]}", "#555", font)
-    return sheet
-
-
-def page(tiles: Sequence[tuple[Image.Image, str, Path]]) -> str:
-    """One HTML file that needs nothing beside it, the photos shown small and linked to where they lie."""
-    figures = []
-    for image, caption, path in tiles:
-        jpeg = io.BytesIO()
-        image.save(jpeg, "JPEG", quality=88)
-        source = base64.b64encode(jpeg.getvalue()).decode()
-        link, text = html.escape(path.resolve().as_uri()), html.escape(str(path))
-        figures.append(
-            f'<figure><a href="{link}"><img src="data:image/jpeg;base64,{source}" alt="{html.escape(path.name)}"></a>'
-            f"<figcaption><b>{caption}</b> {text}</figcaption></figure>"
-        )
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>fc7: results</title>
-<style>
-  body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem }}
-  main {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: 1.5rem }}
-  figure {{ margin: 0 }} img {{ max-width: 100%; border-radius: 4px }}
-  figcaption {{ overflow-wrap: anywhere; color: #555 }}
-  b {{ color: #000 }}
-</style>
-<h1>Searched with</h1>
-{figures[0]}
-<h1>Found, most alike first</h1>
-<main>
-{chr(10).join(figures[1:])}
-</main>
-</html>
-"""
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def test_an_altered_photo_finds_the_original_and_its_other_copies(tiny_model: Pa
         assert sheet.width > 900
     page = (out / "results.html").read_text()
     assert page.count("<figure>") == 9
-    assert "http" not in page
+    assert "http://" not in page and "https://" not in page
 
 
 @pytest.mark.slow

@@ -389,7 +389,6 @@ def test_a_model_without_classes_indexes_and_searches_and_says_what_it_cannot(
     for arguments in (
         ("classify", photos[0], "-m", "mine"),
         ("search", "--label", "dog"),
-        ("evaluate", tmp_path / "photos", "-m", "mine"),
         ("train", tmp_path / "photos", "-o", tmp_path / "run", "--teacher", "mine"),
     ):
         said = own_fc7(*arguments)

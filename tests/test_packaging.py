@@ -15,7 +15,7 @@ import pytest
 from cli import COMMANDS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-EXTRAS = ("cpu", "demo", "heif", "raw", "jxl", "tiff", "parquet", "watch", "web", "train", "efficientnet", "dev")
+EXTRAS = ("cpu", "demo", "heif", "raw", "jxl", "tiff", "parquet", "ray", "watch", "web", "train", "efficientnet", "dev")
 
 
 def pins() -> dict[str, str]:
