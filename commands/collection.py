@@ -176,7 +176,7 @@ def ray_engine(
     require_ray()
     count = click.get_current_context().params["workers"]
     workers = RayWorkers(address=address, count=count, shared=shards is not None, say=say)
-    place = Place(shards or str(index / "shards"))
+    place = Place(str(index / "shards") if shards is None else shards)
     return ShardEngine(place, workers, kept=shards is not None, concurrency=concurrency, warn=warn)
 
 

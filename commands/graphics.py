@@ -58,9 +58,9 @@ def screen_of(stream: TextIO | None = None, environment: Mapping[str, str] = os.
         return "NO_COLOR is set, and this terminal shows pictures only as colours"
     if protocol == "blocks" and not _encodes(stream, "▀"):
         return f"half-blocks are not in {stream.encoding}, and this terminal shows pictures no other way"
-    return Screen(
-        protocol, columns, _cell(stream.fileno(), told), environment.get("COLORTERM") in ("truecolor", "24bit")
-    )
+    true_colour = environment.get("COLORTERM") in ("truecolor", "24bit")
+    plain = bool(environment.get("NO_COLOR"))
+    return Screen(protocol, columns, _cell(stream.fileno(), told), true_colour, plain)
 
 
 def protocol_of(told: bytes, environment: Mapping[str, str]) -> "Protocol":

@@ -231,6 +231,8 @@ def query_options(command: Command) -> Command:
         if options["collapse"] is None:
             options["collapse"] = options["format"] == "table" and not options["null"]
         query = Query(**{field.name: options.pop(field.name) for field in fields(Query) if field.name in options})
+        if query.since and query.before and query.since >= query.before:
+            raise click.UsageError("--since is later than --until, so no photo can be between them; swap them")
         about_photos = {"average": query.average, "not": query.unlike, "box": query.box}
         about_photos |= {"detect": query.detect, "mirror": query.mirror}
         if not query.photos and not query.labels:

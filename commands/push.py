@@ -40,7 +40,9 @@ def push_command(*, index: Path, to: "Place", kind: str | None, replace: bool) -
     packages more: pip install 'fc7[milvus]'.
     """
     if isinstance(to, Path):
-        raise OptionError(f"{to} is a folder", hint="write --to milvus+http://HOST:19530/COLLECTION")
+        from index.milvus.place import EXAMPLES
+
+        raise OptionError(f"{to} is no URL of an index in Milvus", hint=f"write --to {EXAMPLES}")
 
     from commands.progress_bar import ProgressBar
     from index.milvus.push import push

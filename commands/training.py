@@ -255,6 +255,9 @@ def evaluate_command(
         evaluate_boxes(data, model=model.models[0], boxes=boxes, format=format)
         return
 
+    if neighbours and pictures is not None:
+        raise click.UsageError("--csv lists names, and --neighbours measures none; leave out one of them")
+
     from commands.progress_bar import ProgressBar
     from commands.tables import format_facts, format_pictures
     from index.files import output_file

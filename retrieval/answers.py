@@ -144,9 +144,9 @@ def with_doubts(predictions: Sequence[Prediction], terms: Sequence[Prediction] |
     """
     own = [found for found in predictions if found.group == OWN_GROUP]
     classes = [found for found in predictions if found.group != OWN_GROUP]
-    told = {(term.label, term.group) for term in terms or ()}
-    sure = {found.group for found in classes if (found.label, found.group) in told}
-    others = [found for found in classes if (found.label, found.group) not in told]
+    told = {(term.label, term.id, term.group) for term in terms or ()}
+    sure = {found.group for found in classes if (found.label, found.id, found.group) in told}
+    others = [found for found in classes if (found.label, found.id, found.group) not in told]
     certain = [(found, False) for found in (*own, *(terms or ()))]
     return certain + [(found, terms is not None and found.group not in sure) for found in others]
 

@@ -128,6 +128,7 @@ def test_a_copy_of_another_index_is_not_overwritten(
     assert "8 photos, " in succeeded(fc7("check", "--index", url))
     kind = fc7("push", "--to", url, "--kind", "Flat")
     assert (kind.exit_code, "is of the kind HNSW, not Flat" in kind.stderr) == (1, True)
+    assert "--kind Flat --replace`" in kind.stderr
     replaced = succeeded(fc7("push", "--to", url, "--index", tmp_path / "third", "--replace", "--kind", "Flat"))
     assert replaced.startswith("1 photos sent, 0 unchanged, 0 removed")
     searched = fc7("search", photos / NASTY[0], "--index", url)
@@ -147,7 +148,7 @@ def test_a_copy_of_another_index_is_not_overwritten(
         (["check", "--repair"], 2, "copy it again with `fc7 push --to milvus+file:"),
         (["search", "--label", "red", "--recall", "0.9"], 1, "There is no index in "),
         (["forget", "x"], 1, "There is no index in "),
-        (["push", "--to", "folder"], 2, "is a folder"),
+        (["push", "--to", "folder"], 2, "folder is no URL of an index in Milvus"),
         (["push", "--to", "milvus+http://server"], 2, "names no index in Milvus"),
     ],
 )

@@ -120,6 +120,10 @@ def test_evaluate_measures_neighbours_of_classes_that_the_model_does_not_know(
     asked = json.loads(fc7("evaluate", data, "-m", tiny_model, "--neighbours", "--format", "json").stdout)
     named = json.loads(fc7("evaluate", data, "-m", tiny_model, "--format", "json").stdout)
     assert asked == {name: value for name, value in named.items() if name not in ("top1", "top5")}
+    table = tmp_path / "pictures.csv"
+    assert (
+        "--neighbours measures none" in fc7("evaluate", data, "-m", tiny_model, "--neighbours", "--csv", table).stderr
+    )
     for folder in list(data.rglob("*")):
         if folder.is_dir() and folder.name in ("red", "green"):
             folder.rename(folder.with_name(f"my {folder.name}"))

@@ -178,6 +178,21 @@ def test_what_is_no_index_is_told_of(
     assert "\n" not in error.value.with_hint
 
 
+def test_a_folder_of_other_things_stays_as_it_is(tmp_path: Path) -> None:
+    place = lite(tmp_path)
+    folder = Path(place.uri)
+    folder.mkdir()
+    with pytest.raises(IndexNotFoundError, match="There is no index in"):
+        MilvusIndex.open(place)
+    assert list(folder.iterdir()) == []
+    (folder / "letter.txt").touch()
+    with pytest.raises(IndexStorageError, match="is not of Milvus Lite"):
+        MilvusIndex.open(place)
+    with pytest.raises(IndexStorageError, match="is not of Milvus Lite"), opened(place, 4):
+        pass
+    assert [path.name for path in folder.iterdir()] == ["letter.txt"]
+
+
 def test_a_copy_needs_a_folder_to_lie_in(tmp_path: Path) -> None:
     with pytest.raises(IndexStorageError, match="is not a folder"), opened(lite(tmp_path / "none"), 4):
         pass

@@ -50,6 +50,13 @@ def test_another_url_is_refused_with_an_example(url: str) -> None:
     assert "milvus+http://HOST:19530/COLLECTION" in refused.value.with_hint
 
 
+def test_what_is_wrong_is_told() -> None:
+    with pytest.raises(OptionError, match="none of http, https and file"):
+        MilvusPlace.parse("milvus+ftp://server/photos")
+    with pytest.raises(OptionError, match="it has no host"):
+        MilvusPlace.parse("milvus+http:///photos")
+
+
 def test_a_secret_in_a_url_is_refused_and_not_repeated() -> None:
     with pytest.raises(OptionError, match="everyone on the machine can see") as refused:
         MilvusPlace.parse("milvus+http://root:sesame@server/photos")

@@ -353,6 +353,7 @@ def test_classify_by_labels(imported: Path, fc7: Callable[..., Result], photos: 
     for arguments, expected in (
         ((), "tiny has no classes"),
         (("--labels", "dog,,cat"), "a label is empty"),
+        (("--labels", "dog,cat, dog"), "the label 'dog' is there twice"),
         (("--labels", "dog", "--prompt", "a dog"), "has no {} where the label goes"),
         (("--prompt", "a {}"), "a prompt is for labels"),
         (("--labels", "dog", "--crops", "10"), "labels are compared by one model"),

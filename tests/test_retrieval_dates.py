@@ -110,6 +110,7 @@ def dated(fc7: Callable[..., Result], tmp_path: Path) -> Callable[..., list[str]
         (("--until", "2019-07-31T23:59"), "012"),
         (("--since", "2019-07", "--until", "2019-07"), "12"),
         (("--since", "2019-07-02", "--until", "2019-07-30"), ""),
+        (("--since", "2019-08", "--until", "2019-08"), ""),
         (("--since", "2019", "--label", "red"), "12"),
     ],
 )
@@ -127,6 +128,9 @@ def test_labels_alone_are_narrowed_too_and_no_date_is_one_clear_line(
     wrong = fc7("search", "--label", "red", "--since", "July")
     assert wrong.exit_code == 2
     assert "July is no date; write 2019, 2019-07 or 2019-07-14" in wrong.stderr
+    swapped = fc7("search", "--label", "red", "--since", "2020", "--until", "2019")
+    assert (swapped.exit_code, swapped.stdout) == (2, "")
+    assert "--since is later than --until" in swapped.stderr
 
 
 def test_an_older_index_gets_its_dates_at_the_next_run_without_reading_photos_again(

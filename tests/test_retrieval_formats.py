@@ -147,6 +147,9 @@ def test_a_term_comes_before_the_classes_that_are_unsure() -> None:
     assert table(classes, (cat,)) == ["   61.0%  cat (objects)", *unsure]
     assert table(classes, ()) == ["       -  unsure", *unsure]
     assert table(classes, None) == [line.replace("?", "") for line in unsure]
+    # A crane is a bird, or a machine.
+    cranes = (Prediction("crane", "n02012849", 0.6), Prediction("crane", "n03126707", 0.3))
+    assert table(cranes, cranes[:1]) == ["   60.0%  crane", "   30.0%  crane"]
     # What is sure is told once, and what comes after it is no doubt about it.
     assert table((kitchen, *classes[::2]), (kitchen,)) == ["   75.0%  kitchen (scenes)", unsure[0], unsure[2]]
     assert table((kitchen, *classes[::2]), (kitchen, cat))[:2] == [

@@ -270,6 +270,13 @@ def test_a_photo_that_is_gone_is_tried_again_later(tiny_model: Path, photos: Pat
     assert len(contents(tmp_path / "index")) == 50
 
 
+@pytest.mark.parametrize("named", ["", "s3://", "s3:///x", "gs://?x", "http://me:sesame@host/x", "S3://bucket/x"])
+def test_a_name_that_is_no_place_is_told(named: str) -> None:
+    with pytest.raises(ShardError, match="is no place for embeddings") as refused:
+        Place(named)
+    assert "sesame" not in refused.value.with_hint
+
+
 def test_a_place_that_cannot_be_written_is_told_before_anything_is_done(
     tiny_model: Path, photos: Path, tmp_path: Path
 ) -> None:

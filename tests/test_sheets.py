@@ -208,3 +208,31 @@ def test_options_of_a_picture_need_one(fc7: Callable[..., Result], make_photo: C
         assert found.exit_code == 2
         assert f"{option[0]} without --picture" in found.stderr
     assert "--preview goes with a table" in fc7("classify", photo, "--preview", "--format", "json").stderr
+
+
+def test_a_photo_is_never_replaced_by_a_picture(
+    fc7: Callable[..., Result], make_photo: Callable[..., Path], tmp_path: Path
+) -> None:
+    first, second = make_photo("photos/a.jpg"), make_photo("photos/b.jpg", "blue")
+    before = first.read_bytes()
+    assert fc7("index", tmp_path / "photos").exit_code == 0
+    for command in (
+        # As a shell expands `--picture *.jpg`.
+        *(("classify", "--picture", first, second), ("search", "--sheet", first, second)),
+        *(("duplicates", "--sheet", first), ("detect", "--picture", first, second)),
+        *(("show", "map", "-o", first), ("show", "collage", "-o", first), ("show", "filters", "builtin", "-o", first)),
+    ):
+        found = fc7(*command)
+        assert (found.exit_code, found.stdout) == (1, ""), command
+        assert f"{first} is there already, and fc7 did not draw it" in found.stderr
+    assert first.read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".pdf", ".html"])
+def test_what_was_drawn_is_drawn_again(suffix: str, tmp_path: Path, make_photo: Callable[..., Path]) -> None:
+    out, photo = tmp_path / f"sheet{suffix}", make_photo("a.png")
+    for name in "first", "second":
+        write_sheet([SheetRow((Tile((photo,), (name,)),))], out, PREVIEWS)
+    out.write_bytes(b"")  # as mktemp makes it
+    write_sheet([SheetRow((Tile((photo,), ("third",)),))], out, PREVIEWS)
+    assert out.stat().st_size

@@ -214,6 +214,16 @@ def test_a_photo_is_shown_in_any_terminal(kind: str, tiny_model: Path, make_phot
     assert all(mark not in shown for name, mark in marks.items() if name != kind)
 
 
+def test_without_colours_a_picture_has_its_own_and_text_has_none(tiny_model: Path, make_photo: MakePhoto) -> None:
+    photo = make_photo("red/a.png")
+    status, shown, _ = in_a_terminal(
+        "classify", "-m", tiny_model, photo, "--preview", kind="sixel", environment={"NO_COLOR": "1"}
+    )
+    assert (status, "\x1bP0;1q" in shown) == (0, True), shown
+    assert not re.search(r"\x1b\[[\d;]*m", shown)
+    assert "green" in shown.partition("\x1bP0;1q")[2]
+
+
 def test_in_the_background_nothing_is_asked(tiny_model: Path, make_photo: MakePhoto) -> None:
     """The system stops a program in the background that changes how its terminal works."""
     status, shown, asked = in_a_terminal(

@@ -10,6 +10,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -156,15 +157,22 @@ def not_there(place: MilvusPlace) -> IndexNotFoundError:
     )
 
 
+def holds_anything(place: MilvusPlace) -> bool:
+    """Whether there is a file of Milvus Lite, or anything else in its place."""
+    with suppress(OSError):  # what cannot be looked at is told by `Calls`
+        return os.path.lexists(place.uri) and (not os.path.isdir(place.uri) or bool(os.listdir(place.uri)))
+    return True
+
+
 def _check_file(place: MilvusPlace) -> None:
     """Raise what pymilvus would not say of a file of Milvus Lite, which is really a folder."""
     folder = Path(place.uri)
     try:
         if not folder.parent.is_dir():
             raise IndexStorageError(f"{folder.parent} is not a folder", hint="name a file in a folder that is there")
-        if os.path.lexists(folder) and not folder.is_dir():
-            raise IndexStorageError(f"{folder} is not of Milvus Lite", hint="name another file that ends in .db")
         lock = folder / "LOCK"
+        if os.path.lexists(folder) and (not folder.is_dir() or (any(folder.iterdir()) and not lock.exists())):
+            raise IndexStorageError(f"{folder} is not of Milvus Lite", hint="name another file that ends in .db")
         if lock.exists():
             import fcntl
 

@@ -1,6 +1,5 @@
 """A collection of Milvus that holds photos: made, opened, filled, asked."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import IndexFormatError
-from index.milvus.calls import PATIENCE, TIMEOUT, Calls, not_there, require_pymilvus
+from index.milvus.calls import PATIENCE, TIMEOUT, Calls, holds_anything, not_there, require_pymilvus
 from index.milvus.filters import ID, PATH, PHOTOS, STATE_ID, ids_between
 from index.milvus.place import Consistency, MilvusPlace
 from index.milvus.rows import ALL_COLUMNS, EMBEDDING, RemotePhoto, schema_for, unpacked
@@ -54,7 +53,7 @@ class MilvusCollection:
         Raises IndexNotFoundError, IndexFormatError for one of another program, and what `Calls` does.
         """
         require_pymilvus(place)
-        if place.is_file and not os.path.lexists(place.uri):
+        if place.is_file and not holds_anything(place):
             raise not_there(place)  # connecting would make it
         calls = Calls(place, patience=patience, timeout=timeout)
         try:

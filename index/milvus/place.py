@@ -49,7 +49,9 @@ class MilvusPlace:
                 raise _wrong(url, "a file needs an absolute path that ends in .db")
             return cls(path, FILE_COLLECTION)
         collection = parts.path.removeprefix("/")
-        if parts.scheme not in ("http", "https") or not host:
+        if parts.scheme not in ("http", "https"):
+            raise _wrong(url, "what follows milvus+ is none of http, https and file")
+        if not host:
             raise _wrong(url, "it has no host")
         if not _COLLECTION.fullmatch(collection):
             raise _wrong(url, f"a collection has a name of letters, digits and _, not {collection!r}")

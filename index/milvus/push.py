@@ -71,7 +71,8 @@ def _other(
     there: CollectionState, first: CollectionState, kind: str | None, place: MilvusPlace, folder: Path
 ) -> PhotoIndexError | None:
     """Return why a collection is no copy of this index, None if it is one."""
-    again = shlex.join(["fc7", "push", "--index", str(folder), "--to", str(place), "--replace"])
+    chosen = [] if kind is None else ["--kind", kind]
+    again = shlex.join(["fc7", "push", "--index", str(folder), "--to", str(place), *chosen, "--replace"])
     hint = f"name another collection, or run `{again}`, which removes what is there first"
     if (there.fingerprint, there.dim) != (first.fingerprint, first.dim):
         return ModelMismatchError(f"The index in {place} was made with another model, {there.model_name}", hint=hint)

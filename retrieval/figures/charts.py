@@ -10,7 +10,7 @@ import numpy as np
 
 from index.errors import MissingPackageError, UserError
 from index.files import output_file
-from retrieval.figures.drawing import check_suffix
+from retrieval.figures.drawing import check_suffix, drawn_exif
 from retrieval.figures.style import ACCENT, INK
 
 if TYPE_CHECKING:
@@ -125,7 +125,8 @@ def _table(path: Path) -> list[list[str]]:
 def save_figure(figure: "Figure", path: Path) -> None:
     """Write a figure. Raises OptionError for an unknown suffix, UserError where the file cannot be written."""
     check_suffix(path)
-    data = BytesIO()
-    figure.savefig(data, format=path.suffix.lower()[1:], dpi=DOTS, facecolor="white")
+    data, format = BytesIO(), path.suffix.lower()[1:]
+    marked = {} if format == "pdf" else {"exif": drawn_exif()}
+    figure.savefig(data, format=format, dpi=DOTS, facecolor="white", pil_kwargs=marked)
     with output_file(path) as file:
         file.write(data.getvalue())

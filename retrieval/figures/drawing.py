@@ -6,15 +6,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import ExifTags, Image, ImageDraw
 
-from index.errors import OptionError, PhotoError
+from index.errors import OptionError, PhotoError, UserError
 from index.files import check_output, output_file
 from retrieval.figures.style import GAP, GREY, INK, MARGIN, PAPER, SMALL, TEXT, shortened, text_width, write_text
 from retrieval.models.model import Model
 from retrieval.pipeline.memory import decode_within_budget
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".pdf": "PDF"}
+DRAWN = "drawn by fc7"
+"""The software that made a picture, by its EXIF block: what says so may be drawn again, a photo never is replaced."""
 
 # Five points of the colour map "inferno" of matplotlib (Smith, van der Walt 2015, CC0), from cold to warm.
 _HEAT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float32)
@@ -78,17 +80,40 @@ def open_photo_for(model: Model, path: Path) -> Image.Image:
 def check_suffix(path: Path) -> None:
     """Raise OptionError for the name of a picture whose format is not known, before time is spent on it.
 
-    Raises UserError where it cannot be written.
+    Raises UserError where it cannot be written, and for a photo.
     """
     if path.suffix.lower() not in FORMATS:
         raise OptionError(f"{path} has no suffix of a picture; name it .png, .jpg, .webp or .pdf")
     check_output(path)
+    check_no_photo(path)
+
+
+def check_no_photo(path: Path) -> None:
+    """Raise UserError for a picture that fc7 did not draw: `--picture *.jpg` would replace the first photo."""
+    if path.suffix.lower() in (".html", ".pdf") or not path.is_file() or not path.stat().st_size:
+        return
+    try:
+        drawn = DRAWN.encode() in path.read_bytes()
+    except OSError:
+        drawn = False
+    if not drawn:
+        raise UserError(f"{path} is there already, and fc7 did not draw it; choose another place, or remove it first")
+
+
+def drawn_exif() -> Image.Exif:
+    """Return the EXIF block of a picture that fc7 draws."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Software] = DRAWN
+    return exif
 
 
 def save(picture: Image.Image, path: Path) -> None:
-    """Write a picture. Raises OptionError for an unknown suffix, UserError where the file cannot be written."""
+    """Write a picture. Raises what `check_suffix` does."""
     check_suffix(path)
     data, format = BytesIO(), FORMATS[path.suffix.lower()]
-    picture.save(data, format, **({} if format in ("PNG", "PDF") else {"quality": 92}))
+    if format == "PDF":
+        picture.save(data, format)
+    else:
+        picture.save(data, format, exif=drawn_exif(), **({} if format == "PNG" else {"quality": 92}))
     with output_file(path) as file:
         file.write(data.getvalue())

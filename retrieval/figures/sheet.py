@@ -15,7 +15,7 @@ from PIL import Image
 from index.errors import OptionError, PhotoError, UserError
 from index.files import check_output, output_file
 from retrieval.figures.canvas import PLAIN, Canvas, Look
-from retrieval.figures.drawing import FORMATS, save
+from retrieval.figures.drawing import FORMATS, check_no_photo, save
 from retrieval.figures.page import file_address, html_page, jpeg_address
 from retrieval.figures.style import GAP, MARGIN, SMALL, TEXT
 from retrieval.photos.previews import Previews
@@ -129,11 +129,12 @@ class SheetRow:
 def check_sheet(path: Path) -> None:
     """Raise OptionError for the name of a sheet whose format is not known, before time is spent on it.
 
-    Raises UserError where it cannot be written.
+    Raises UserError where it cannot be written, and for a photo.
     """
     if path.suffix.lower() not in (".html", *FORMATS):
         raise OptionError(f"{path} has no suffix of a sheet; name it .html, .png, .jpg, .webp or .pdf")
     check_output(path)
+    check_no_photo(path)
 
 
 def write_sheet(rows: Sequence[SheetRow], path: Path, previews: Previews, look: Look = PLAIN) -> None:

@@ -42,6 +42,8 @@ class Screen:
     columns: int
     cell: tuple[int, int]
     true_colour: bool = True
+    plain: bool = False
+    """Whether text is without colours, as NO_COLOR asks; pictures have theirs."""
 
     @property
     def grain(self) -> tuple[int, int]:
@@ -109,15 +111,19 @@ def _told(tile: Tile, shown: Sequence[Image.Image | PhotoError], width: int, scr
     reasons = [f"({picture})" for picture in shown if isinstance(picture, PhotoError)]
     lines = [_fitted(reason, width) for reason in reasons]
     if tile.title:
-        lines.append(BOLD + _fitted(tile.title, width) + RESET)
+        title = _fitted(tile.title, width)
+        lines.append(title if screen.plain else BOLD + title + RESET)
     for number, line in enumerate(tile.lines):
         text = _fitted(line, width)
-        lines.append(MARK + text + RESET if number in tile.marked else text)
+        lines.append(MARK + text + RESET if number in tile.marked and not screen.plain else text)
     for bar in tile.bars:
         percent = f"{bar.share:4.0%}"
         text = _fitted(bar.label, width - len(percent) - 1) + " " + percent
         ends = _place(text, round(bar.share * width))
         colour = DARK.accent_bar if bar.true else DARK.bar
+        if screen.plain:
+            lines.append(text)
+            continue
         lines.append(_on(colour, true_colour=screen.true_colour) + text[:ends] + RESET + text[ends:])
     return lines
 

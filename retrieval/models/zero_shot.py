@@ -36,6 +36,9 @@ class ZeroShot:
                 f"the model {model.spec.name} knows no words but its classes",
                 hint="take one with a text half with -m, such as CLIP: docs/models.md",
             )
+        for label in labels:
+            if labels.count(label) > 1:
+                raise OptionError(f"the label {label!r} is there twice", hint="name each once in --labels")
         self._model = model
         self._embeddings = embed_labels(model.text, labels, prompt=prompt)
         self._scale = model.text.spec.scale

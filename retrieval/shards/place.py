@@ -43,13 +43,19 @@ class Place:
     """A folder, by its absolute path, or by a URL that pyarrow knows; see `FileSystem.from_uri` of pyarrow.
 
     Another server than Amazon's is named in the URL: s3://BUCKET/FOLDER?endpoint_override=HOST:PORT&scheme=http.
-    Keys are taken from where Amazon's and Google's own programs take them. All methods raise ShardError.
+    Keys are taken from where Amazon's and Google's own programs take them. All methods raise ShardError, also for a
+    name that is none.
     """
 
     def __init__(self, named: str) -> None:
+        scheme, slashes, rest = named.partition("://")
+        if not named or (slashes and (scheme not in SCHEMES or not re.split(r"[/?]", rest)[0])):
+            raise ShardError(
+                f"{_without_keys(named)!r} is no place for embeddings",
+                hint="name a folder, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER",
+            )
         self.named = named if is_url(named) else absolute(Path(named))
-        self.shown = re.sub(r"//[^/@]*@", "//", self.named.partition("?")[0]) if is_url(named) else self.named
-        """Without what may hold keys: what comes before an @ or after a question mark."""
+        self.shown = _without_keys(named) if is_url(named) else self.named
 
     @property
     def is_local(self) -> bool:
@@ -141,3 +147,8 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and not text.startswith("When "):
         return re.sub(r"^\[Errno \d+\] ", "", error.strerror).lower()
     return re.sub(r"^\[Errno \d+\] ", "", text)[:200] or type(error).__name__
+
+
+def _without_keys(url: str) -> str:
+    """Return a URL without what may hold keys: what comes before an @ or after a question mark."""
+    return re.sub(r"//[^/@]*@", "//", url.partition("?")[0])

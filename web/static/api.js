@@ -42,7 +42,7 @@ export const nameOf = (path) => path.split("/").pop();
 // As `fc7 classify` tells them: labels of the user's own, terms, then other classes. Those of a group whose term is none
 // of them are guesses.
 export function told({ predictions, terms }) {
-  const same = (one) => (other) => one.label === other.label && one.group === other.group;
+  const same = (one) => (other) => ["label", "id", "group"].every((key) => one[key] === other[key]);
   const classes = predictions.filter(({ group }) => group !== "own");
   const sure = new Set(classes.filter((found) => terms.some(same(found))).map(({ group }) => group));
   return [
