@@ -5,7 +5,6 @@ python -m venv DIR; DIR/bin/pip install 'moto[server,s3]'; FC7_MOTO=DIR/bin/moto
 """
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -27,14 +26,14 @@ from retrieval.shards.place import Place
 pytestmark = pytest.mark.slow
 pytest.importorskip("pyarrow.fs", reason="shards need pyarrow")
 MakePhoto = Callable[..., Path]
-SERVER = os.environ.get("FC7_MOTO") or shutil.which("moto_server") or ""
+SERVER = os.environ.get("FC7_MOTO", "")
 
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The part of a URL that names a server with the bucket `photos`."""
     if not SERVER:
-        pytest.skip("there is no moto_server; name one with FC7_MOTO")
+        pytest.skip("no S3 server is named by FC7_MOTO")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with (tmp_path_factory.mktemp("moto") / "log").open("wb") as log:
