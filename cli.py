@@ -28,7 +28,7 @@ GROUPS = {
     },
     "Collection": {
         "index": ("collection", "Make folders of photos searchable, or bring their index up to date."),
-        "search": ("collection", "Find the indexed photos that look most like PHOTO, or what is in photos by --label."),
+        "search": ("search", "Find the indexed photos that look most like PHOTO, or what is in photos by --label."),
         "label": ("labels", "Teach an index labels of your own from a few photos."),
         "duplicates": ("duplicates", "Find copies among the indexed photos."),
         "serve": ("serve", "Open the collection in a browser, and answer programs over HTTP, until Ctrl-C."),

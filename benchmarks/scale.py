@@ -37,7 +37,7 @@ from retrieval.indexing.update import open_for_model
 from retrieval.models.model import Model
 from retrieval.pipeline.executor import Concurrency
 from retrieval.pipeline.stages import EmbeddedBatch
-from retrieval.shards.place import Place
+from retrieval.shards.place import ShardPlace
 from retrieval.shards.shard import ShardHeader, read_shard, write_shard
 
 ROWS = 4_096
@@ -106,7 +106,7 @@ def measured(work: Path, model: Model, milliseconds: Sequence[float] | None, meg
         )
         for number in range(ROWS)
     ]
-    place, root = Place(str(work / "shards")), work / "folder"
+    place, root = ShardPlace(str(work / "shards")), work / "folder"
     place.prepare()
     header = ShardHeader(spec.name, spec.fingerprint, spec.dim, os.fsencode(root))
     parts = [EmbeddedBatch(tuple(batch[start : start + SHARD])) for start in range(0, ROWS, SHARD)]

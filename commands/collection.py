@@ -1,14 +1,12 @@
 """The commands that keep an index of photos and find photos in it."""
 
-import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,26 +16,19 @@ from commands.model_options import index_model_options
 from commands.options import (
     PATH,
     concurrency_options,
-    consistency_option,
-    format_option,
     index_option,
-    null_wants_paths,
-    query_options,
     strict_option,
 )
-from commands.pictures import Pictures, picture_options
-from commands.streams import read_standard_input, report_incomplete, report_skipped, warn, write
+from commands.streams import report_incomplete, report_skipped, warn, write
 from index.errors import OptionError, PhotoError, PhotoIndexError
 
 if TYPE_CHECKING:
-    from index.milvus.place import Consistency, Place
-    from index.records import IncompletePhoto, SkippedPhoto
+    from index.milvus.place import IndexLocation
     from index.searchable import SearchableIndex
     from retrieval.indexing.index_folders import FolderReport
     from retrieval.models.model import Model
     from retrieval.pipeline.engine import Engine
     from retrieval.pipeline.executor import Concurrency
-    from retrieval.searching.search import Answer, Query
 
 
 @click.command("index", epilog="Example: fc7 index ~/Pictures")
@@ -170,13 +161,13 @@ def ray_engine(
 ) -> "Engine":
     """Return what embeds with Ray, which is loaded later."""
     from retrieval.shards.engine import ShardEngine
-    from retrieval.shards.place import Place
+    from retrieval.shards.place import ShardPlace
     from retrieval.shards.ray_workers import RayWorkers, require_ray
 
     require_ray()
     count = click.get_current_context().params["workers"]
     workers = RayWorkers(address=address, count=count, shared=shards is not None, say=say)
-    place = Place(str(index / "shards") if shards is None else shards)
+    place = ShardPlace(str(index / "shards") if shards is None else shards)
     return ShardEngine(place, workers, kept=shards is not None, concurrency=concurrency, warn=warn)
 
 
@@ -196,99 +187,10 @@ def check_still_skipped(reports: "Sequence[FolderReport]", index: Path) -> None:
         raise PhotoError(f"{still_skipped} photos were skipped before and have not changed; `{command}` lists them")
 
 
-@click.command("search", epilog="Example: fc7 search photo.jpg -k 20 -0 | xargs -0 cp -t found")
-@query_options
-@index_model_options(few=True, remote=True)
-@format_option("table", "json", "jsonl", "csv", "paths")
-@click.option("-0", "--null", is_flag=True, help="Print paths, each ended by a NUL, as xargs -0 takes them.")
-@picture_options("sheet", "Draw what is found")
-@consistency_option
-@strict_option
-def search_command(
-    *,
-    model: "Model",
-    index: "Place",
-    query: "Query",
-    format: str,
-    null: bool,
-    pictures: Pictures,
-    consistency: "Consistency | None",
-    strict: bool,
-) -> None:
-    """Find the indexed photos that look most like PHOTO, or what is in photos by --label.
-
-    PHOTO is a file, a folder, searched with the folders below it, or - for a picture on standard input. Each is looked
-    for by itself, unless --average makes one query of all. A photo that is indexed need not be there any more.
-
-    A table has one line for files of the same bytes, and none for PHOTO itself. Other formats have all, and json, jsonl
-    and csv mark them: copy_of, is_query.
-
-    If the model of the index has a text half, as CLIP has, PHOTO can be words: "a dog on a beach". What exists, or is
-    indexed, is a photo; everything else is words, and answered after the photos. --not takes words as well.
-
-    --label takes a name that the model knows, a synonym, a WordNet id, or what has such kinds: goldfish, dog, vehicle.
-    Alone it lists photos by the probability that the model gave it, as far as it is among the names that are kept of
-    each photo, five of each group of classes; with PHOTO it leaves out results of which it is less than 20 %.
-
-    A date is what the camera wrote (EXIF), by its own clock. Photos without one are none of --since and --until.
-    """
-    null_wants_paths(null, format)
-
-    from commands.tables import format_results
-    from commands.terminal import style_of
-    from index.open_index import open_index
-    from retrieval.photos.scan import has_photo_suffix
-    from retrieval.searching.search import search_index, with_texts
-
-    skipped: list[SkippedPhoto] = []
-    incomplete: list[IncompletePhoto] = []
-    piped = read_standard_input(query.photos) if pictures.wanted else None
-    opened = open_index(
-        index, fingerprint=model.spec.fingerprint, device=model.device, consistency=consistency, warn=warn
-    )
-    with opened as photo_index:
-        asked = with_texts(query, photo_index, model)
-        if (query.since or query.before) and (undated := photo_index.photos.count_undated()):
-            warn(f"{undated:,} photos were indexed by an older fc7, without their dates: `fc7 index` looks at them.")
-        for text in asked.texts + asked.unlike_texts:
-            if has_photo_suffix(os.fsencode(text)):
-                warn(f"there is no photo {text}: it is looked for as words")
-        answers = search_index(
-            photo_index,
-            model,
-            asked,
-            standard_input=sys.stdin.buffer if piped is None else BytesIO(piped),
-            skipped=skipped,
-            incomplete=incomplete,
-        )
-        format = "paths" if null else format
-        end = "\0" if null else "\n"
-        found = False
-        drawn: list[Answer] = []
-
-        def noted() -> "Iterator[Answer]":
-            nonlocal found
-            for answer in answers:
-                found = found or bool(answer.results)
-                if pictures.wanted:
-                    drawn.append(answer)
-                yield answer
-
-        write(format_results(noted(), format, labelled=asked.for_labels, style=style_of(), end=end))
-        if not found and not photo_index.summary().photos:
-            warn(f"The index in {index} is empty: no photo in it can be found; add some with `fc7 index FOLDER`.")
-    report_incomplete(incomplete)
-    if drawn:
-        from retrieval.figures.answers import search_rows
-
-        pictures.show(search_rows(drawn, labelled=asked.for_labels, standard_input=piped))
-    report_skipped(skipped, named=query.photos + query.unlike, strict=strict)
-
-
 @click.command("forget", epilog="Example: fc7 forget /mnt/sold-drive")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=PATH)
 @partial(index_option, remote=True)
-def forget_command(paths: Sequence[Path], *, index: "Place") -> None:
+def forget_command(paths: Sequence[Path], *, index: "IndexLocation") -> None:
     """Remove photos or folders from the index; no file is touched.
 
     PATH need not be there any more. What is still there comes back when the indexed folder that it lies in is brought
@@ -325,7 +227,7 @@ def moved_command(old: Path, new: Path, *, index: Path) -> None:
 @index_model_options(remote=True)
 @click.option("--sample", type=click.IntRange(min=0), default=64, help="Photos to embed again, drawn at random.")
 @click.option("--repair", is_flag=True, help="Repair what is wrong.")
-def check_command(*, model: "Model", index: "Place", sample: int, repair: bool) -> None:
+def check_command(*, model: "Model", index: "IndexLocation", sample: int, repair: bool) -> None:
     """Check that an index is whole and goes with its photos.
 
     --repair drops what is wrong of photos, so that the next fc7 index embeds them again, and makes the vectors that

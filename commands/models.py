@@ -11,7 +11,7 @@ from commands.streams import starting, table_width, write
 from index.errors import OptionError
 
 if TYPE_CHECKING:
-    from index.milvus.place import Place
+    from index.milvus.place import IndexLocation
 
 
 @click.command("export", epilog="Example: fc7 export runs/tiny/best.pt -o tiny.onnx")
@@ -73,7 +73,7 @@ def export_command(
 @click.option("--skipped", is_flag=True, help="List the photos that an index had to skip, and why.")
 @click.option("--layers", is_flag=True, help="List the layers of a model: what each consists of, costs and takes.")
 @format_option("table", "json")
-def info_command(file: "Place | None", *, skipped: bool, layers: bool, format: str) -> None:
+def info_command(file: "IndexLocation | None", *, skipped: bool, layers: bool, format: str) -> None:
     """Tell about a model, an index or this installation.
 
     FILE is a model file, the folder of an index, or its URL in Milvus. Without it: versions, and the devices that would
@@ -103,7 +103,7 @@ def info_command(file: "Place | None", *, skipped: bool, layers: bool, format: s
     show(file, format)
 
 
-def show(file: "Place | None", format: str) -> None:
+def show(file: "IndexLocation | None", format: str) -> None:
     """Print the facts of a model, an index, or without either of this installation."""
     from commands.tables import format_facts
     from retrieval.info import facts_of, installation_facts

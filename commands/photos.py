@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from index.milvus.place import Place
+    from index.milvus.place import IndexLocation
     from index.records import IncompletePhoto, Prediction, SkippedPhoto
     from retrieval.models.ensemble import Ensemble
     from retrieval.models.model import Model
@@ -86,7 +86,7 @@ def classify_command(
 
     words = () if labels is None else tuple(label.strip() for label in labels.split(","))
     namer = naming(model, words, prompt=prompt)
-    terms = None if flat else Terms(namer.spec)
+    terms = None if flat or format == "csv" else Terms(namer.spec)
     skipped: list[SkippedPhoto] = []
     incomplete: list[IncompletePhoto] = []
     drawn: list[tuple[Path, tuple[Prediction, ...]]] = []
@@ -151,7 +151,7 @@ def embed_command(
     out: Path,
     output: str,
     force: bool,
-    index: "Place",
+    index: "IndexLocation",
     recompute: bool,
     strict: bool,
 ) -> None:

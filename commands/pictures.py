@@ -94,7 +94,7 @@ def _checked(context: click.Context, parameter: click.Parameter, value: Path | N
 
 
 def _screen() -> "Screen | None":
-    from commands.graphics import screen_of
+    from commands.terminal_graphics import screen_of
 
     found = screen_of()
     if isinstance(found, str):

@@ -11,7 +11,7 @@ from commands.streams import write
 from index.errors import OptionError
 
 if TYPE_CHECKING:
-    from index.milvus.place import Place
+    from index.milvus.place import IndexLocation
 
 
 @click.command("push", epilog="Example: fc7 push --to milvus+http://server:19530/photos")
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     help="Kind of index in Milvus: HNSW, which is fast and finds most of the best, or Flat, which compares all photos.",
 )
 @click.option("--replace", is_flag=True, help="First remove what another index, model or kind has put there.")
-def push_command(*, index: Path, to: "Place", kind: str | None, replace: bool) -> None:
+def push_command(*, index: Path, to: "IndexLocation", kind: str | None, replace: bool) -> None:
     """Copy an index to Milvus, where many machines can search it.
 
     Only what is new or has changed since the last time is sent, and what has left the index is removed. An interrupted

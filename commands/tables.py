@@ -34,7 +34,7 @@ from retrieval.answers import (
 from retrieval.text import csv_line, file_size, printable
 
 if TYPE_CHECKING:
-    from index.milvus.place import Place
+    from index.milvus.place import IndexLocation
     from retrieval.detection.photos import DetectedPhoto
     from retrieval.duplicates.keep import DuplicateGroup, DuplicatePhoto
     from retrieval.evaluation.evaluate import PictureResult
@@ -221,7 +221,7 @@ def format_duplicates(
     return _machine_format(map(duplicate_group, groups), format, ("likeness", "photos"), ())
 
 
-def format_check(report: "CheckReport", place: "Place") -> Iterator[str]:
+def format_check(report: "CheckReport", place: "IndexLocation") -> Iterator[str]:
     """What a check of the index in `place` found, a line each, and what it looked at."""
     found = checked_index(report)
     yield from (f"{printable(problem)}\n" for problem in found["problems"])

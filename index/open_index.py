@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from index.errors import OptionError
 from index.index_writer import IndexWriter
-from index.milvus.place import Consistency, MilvusPlace, Place
+from index.milvus.place import Consistency, IndexLocation, MilvusPlace
 from index.photo_index import PhotoIndex
 from index.searchable import SearchableIndex
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def open_index(
-    place: Place,
+    place: IndexLocation,
     *,
     fingerprint: str | None = None,
     device: str = "cpu",
@@ -40,7 +40,7 @@ def open_index(
     return PhotoIndex.open(place, fingerprint=fingerprint, device=device, warn=warn)
 
 
-def open_to_forget(place: Place) -> "IndexWriter | MilvusIndex":
+def open_to_forget(place: IndexLocation) -> "IndexWriter | MilvusIndex":
     """Open the index in a folder, as `IndexWriter.open_to_edit`, or in Milvus, as `MilvusIndex.open_to_edit`."""
     if isinstance(place, MilvusPlace):
         from index.milvus.milvus_index import MilvusIndex

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from index.errors import UserError
-from index.milvus.place import MilvusPlace, Place
+from index.milvus.place import IndexLocation, MilvusPlace
 from index.photo_index import PhotoIndex
 from index.records import IndexSummary, SkippedPhoto
 from index.vectors.faiss_library import faiss_gpus
@@ -43,7 +43,7 @@ class Facts:
     rows: Mapping[str, object]
 
 
-def facts_of(path: Place) -> Facts:
+def facts_of(path: IndexLocation) -> Facts:
     """Return the facts of an index, where `path` is a folder or a URL, or of a model file. Raises UserError."""
     if isinstance(path, MilvusPlace):
         return milvus_facts(path)

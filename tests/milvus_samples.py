@@ -1,6 +1,5 @@
 """What the tests of an index in Milvus share: places of Milvus Lite, which is quick enough for every run."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +12,6 @@ from index.milvus.place import MilvusPlace
 from index.milvus.state import HNSW, CollectionState
 
 pytest.importorskip("pymilvus", reason="an index in Milvus needs the extra milvus")
-if sys.platform == "win32":
-    pytest.skip("Milvus Lite is not for Windows", allow_module_level=True)
 
 
 def lite(folder: Path, name: str = "photos") -> MilvusPlace:

@@ -170,7 +170,7 @@ def check(found: dict[str, Any]) -> None:
 
 
 def refusals(server: Server, found: dict[str, Any]) -> None:
-    """Say what is told of a wrong token, another model, a server that hangs, and one that is not there."""
+    """Say what is reported for a wrong token, another model, a server that hangs, and one that is not there."""
 
     def told(call: Callable[[], object]) -> str:
         begun = time.monotonic()

@@ -15,7 +15,7 @@ import click
 import pytest
 from click.testing import Result
 
-from commands.collection import search_command
+from commands.search import search_command
 from index.errors import PhotoError
 from index.records import FileStamp
 from index.vectors.kinds import RECALL

@@ -1,4 +1,4 @@
-"""Calls of Milvus: what is repeated and for how long, and the one line that is told of each failure."""
+"""Calls of Milvus: what is repeated and for how long, and the one line that reports each failure."""
 
 import socket
 import subprocess

@@ -21,7 +21,7 @@ from retrieval.models.model import Model
 from retrieval.pipeline.stages import EmbeddedBatch
 from retrieval.shards.engine import ShardEngine
 from retrieval.shards.part import Listed, ShardJob, embed_here, parts_of
-from retrieval.shards.place import Place
+from retrieval.shards.place import ShardPlace
 from retrieval.shards.shard import ShardHeader, photo_id, read_shard, shard_stamps, write_shard
 
 pyarrow = pytest.importorskip("pyarrow", reason="shards need pyarrow")
@@ -79,7 +79,7 @@ def values(batch: EmbeddedBatch) -> list[Any]:
 
 @given(batches())
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, batch: EmbeddedBatch) -> None:
-    place = Place(str(tmp_path_factory.getbasetemp() / "shards"))
+    place = ShardPlace(str(tmp_path_factory.getbasetemp() / "shards"))
     place.prepare()
     write_shard(place, "a.parquet", HEADER, batch)
     assert values(read_shard(place, "a.parquet", HEADER)) == values(batch)
@@ -93,7 +93,7 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, batch
 
 def test_other_programs_see_plain_columns(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    place = Place(str(tmp_path))
+    place = ShardPlace(str(tmp_path))
     embedded = NewPhoto(b"a.jpg", FileStamp(3, 5), b"h" * 16, 4, 2, np.full(DIM, 0.5, np.float32), ())
     skipped = NewPhoto(b"b.jpg", FileStamp(3, 5), b"h" * 16, skipped="not a picture")
     write_shard(place, "a.parquet", HEADER, EmbeddedBatch((embedded, skipped)))
@@ -120,7 +120,7 @@ def test_parts_hold_each_file_once_and_are_neither_tiny_nor_huge(count: int, wor
 
 @pytest.mark.parametrize("kept", [0, 3, 8, 0.5, 0.9])
 def test_a_shard_cut_short_is_told(tmp_path: Path, kept: float) -> None:
-    place = Place(str(tmp_path))
+    place = ShardPlace(str(tmp_path))
     photo = NewPhoto(
         b"a.jpg", FileStamp(3, 5), b"h" * 16, 4, 2, np.full(DIM, 0.5, np.float32), (), thumbnail=b"t" * 999
     )
@@ -132,7 +132,7 @@ def test_a_shard_cut_short_is_told(tmp_path: Path, kept: float) -> None:
 
 
 def test_a_changed_byte_of_the_columns_is_told(tmp_path: Path) -> None:
-    place = Place(str(tmp_path))
+    place = ShardPlace(str(tmp_path))
     photo = NewPhoto(
         b"a.jpg", FileStamp(3, 5), b"h" * 16, 4, 2, np.full(DIM, 0.5, np.float32), (), thumbnail=b"t" * 999
     )
@@ -180,7 +180,7 @@ def index_through(
 ) -> FolderReport:
     """Index a folder, through shards where there is a folder for them."""
     loaded = Model.load(model, device="cpu", threads=1)
-    engine = None if shards is None else ShardEngine(Place(str(shards)), workers, kept=kept, warn=warn)
+    engine = None if shards is None else ShardEngine(ShardPlace(str(shards)), workers, kept=kept, warn=warn)
     with open_for_model(index, loaded) as writer:
         [report] = index_folders(writer, loaded, [folder], engine=engine)
     return report
@@ -273,7 +273,7 @@ def test_a_photo_that_is_gone_is_tried_again_later(tiny_model: Path, photos: Pat
 @pytest.mark.parametrize("named", ["", "s3://", "s3:///x", "gs://?x", "http://me:sesame@host/x", "S3://bucket/x"])
 def test_a_name_that_is_no_place_is_told(named: str) -> None:
     with pytest.raises(ShardError, match="is no place for embeddings") as refused:
-        Place(named)
+        ShardPlace(named)
     assert "sesame" not in refused.value.with_hint
 
 

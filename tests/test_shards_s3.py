@@ -21,7 +21,7 @@ from retrieval.indexing.update import open_for_model
 from retrieval.models.model import Model
 from retrieval.shards.engine import ShardEngine
 from retrieval.shards.part import embed_here
-from retrieval.shards.place import Place
+from retrieval.shards.place import ShardPlace
 
 pytestmark = pytest.mark.slow
 pytest.importorskip("pyarrow.fs", reason="shards need pyarrow")
@@ -55,7 +55,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_a_bucket_holds_what_a_folder_holds(s3: str) -> None:
-    place = Place(f"s3://key:secret@photos/some/shards?{s3}")
+    place = ShardPlace(f"s3://key:secret@photos/some/shards?{s3}")
     assert place.shown == "s3://photos/some/shards"
     place.prepare()
     assert place.names() == []
@@ -70,7 +70,7 @@ def test_a_bucket_holds_what_a_folder_holds(s3: str) -> None:
 
 def test_no_such_bucket_is_told(s3: str) -> None:
     with pytest.raises(ShardError, match=r"s3://elsewhere/shards cannot be (used|read): there is no such bucket"):
-        Place(f"s3://key:secret@elsewhere/shards?{s3}").prepare()
+        ShardPlace(f"s3://key:secret@elsewhere/shards?{s3}").prepare()
 
 
 def test_an_index_through_a_bucket_is_the_usual_one(
@@ -80,7 +80,7 @@ def test_an_index_through_a_bucket_is_the_usual_one(
         make_photo(f"photos/{number}.png", seed=number)
     (tmp_path / "photos/none.jpg").write_bytes(b"no photo")
     model = Model.load(tiny_model, device="cpu", threads=1)
-    place = Place(f"s3://key:secret@photos/index?{s3}")
+    place = ShardPlace(f"s3://key:secret@photos/index?{s3}")
     for name, engine in (("usual", None), ("through", ShardEngine(place, embed_here, kept=True))):
         with open_for_model(tmp_path / name, model) as index:
             index_folders(index, model, [tmp_path / "photos"], engine=engine)

@@ -8,7 +8,7 @@ import pytest
 OURS = {
     *("cli", "commands", "commands.options", "commands.pictures", "commands.model_options", "commands.streams"),
     *("commands.photos", "commands.collection", "commands.duplicates", "commands.training", "commands.models"),
-    "commands.importing",
+    *("commands.importing", "commands.search"),
     *("index", "index.errors", "training", "training.errors", "training.networks", "training.networks.architectures"),
     *("training.loop", "training.loop.options", "training.loop.recipe"),
 }

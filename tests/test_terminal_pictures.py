@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from commands import graphics
-from commands.graphics import protocol_of
+from commands import terminal_graphics as graphics
+from commands.terminal_graphics import protocol_of
 from retrieval.figures.sheet import Bar, SheetRow, Tile
 from retrieval.figures.terminal import RESET, Protocol, Screen, _fitted, cells, preview_rows, shown_in
 from retrieval.photos.previews import Previews

@@ -272,7 +272,7 @@ async def health(collection: Served) -> PlainJSON:
 
 
 async def photo_facts(collection: Collection, id: int) -> tuple[dict[str, Any], Classification]:
-    """Return what the page and the API tell of a photo, and its names once more. Raises PhotoUnknownError."""
+    """Return what the page and the API show for a photo, and its names once more. Raises PhotoUnknownError."""
     file, named = await collection.photo(id)
     place = collection.place(file, await collection.roots())
     try:

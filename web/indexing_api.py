@@ -32,7 +32,7 @@ Runs = Annotated[Indexing, Depends(indexing_of)]
 
 @router.get("/indexing")
 async def state(collection: Served, runs: Runs) -> PlainJSON:
-    """List the indexed folders with their ids and photos, and tell of the last run, null before the first.
+    """List the indexed folders with their ids and photos, and report the last run, null before the first.
 
     "skipped" are photos that cannot be read, 200 at most, with the reason, of "skipped_count"; "undated" counts photos
     whose dates nobody has looked at yet.

@@ -34,7 +34,7 @@ class Maps:
         self._tag, self._answer = "", b""
 
     async def current(self) -> tuple[str, bytes]:
-        """Return the layout as it is now, and a tag that names its state. Raises PhotoIndexError."""
+        """Return the current layout, and a tag that names its state. Raises PhotoIndexError."""
         async with self._laying_out:
             await asyncio.to_thread(self._update)
             return self._tag, self._answer

@@ -141,7 +141,7 @@ def score_photos(connection: sqlite3.Connection, root_id: int, paths: Sequence[b
 
 
 def _store(connection: sqlite3.Connection, scorer: LabelScorer, rows: Sequence[tuple[int, bytes]], dim: int) -> None:
-    # An embedding that is damaged is told of by `fc7 check`, which has it computed again: it stops nothing here.
+    # An embedding that is damaged is reported by `fc7 check`, which has it computed again: it stops nothing here.
     rows = [(id, stored) for id, stored in rows if len(stored) == 2 * dim]
     if not rows:
         return

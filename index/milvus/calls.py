@@ -126,7 +126,7 @@ class Calls:
                 time.sleep(pause)
 
     def _check_permanent(self, error: Exception, reason: str) -> None:
-        """Raise what no repetition can mend."""
+        """Raise what no retry can repair."""
         if _grpc_status(error) in ("UNAUTHENTICATED", "PERMISSION_DENIED") or "auth check failure" in reason:
             whom = "the token" if os.environ.get(TOKEN) else "users without a token"
             raise IndexUnreachableError(

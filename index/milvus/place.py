@@ -75,7 +75,7 @@ class MilvusPlace:
         return f"{PREFIX}{self.uri}/{self.collection}"
 
 
-Place = Path | MilvusPlace
+IndexLocation = Path | MilvusPlace
 """Where an index is."""
 Consistency = Literal["strong", "bounded"]
 """Whether a search waits until it sees all that was written before it, or may miss what was written seconds ago."""

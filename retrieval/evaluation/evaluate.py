@@ -66,26 +66,24 @@ def evaluate_neighbours(
     Pictures that cannot be read are left out and listed. Raises UserError if fewer than two are left.
     """
     skipped: list[SkippedPhoto] = []
-    label_of = dict(zip(paths, labels, strict=True))
-    described = [
-        (photo.path, photo.embedding) for photo in embed_paths(model, list(paths), skipped=skipped, progress=progress)
-    ]
-    _check_enough(described)
-    targets = np.array([label_of[path] for path, _ in described])
-    embeddings = np.stack([row for _, row in described])
+    photos = embed_paths(model, list(paths), skipped=skipped, progress=progress)
+    found = [(photo.path, photo.embedding) for photo in photos]
+    targets = _targets([path for path, _ in found], paths, labels)
+    return neighbours_of(np.stack([embedding for _, embedding in found]), targets, skipped)
+
+
+def neighbours_of(
+    embeddings: NDArray[np.float32], targets: NDArray[np.int64], skipped: Sequence[SkippedPhoto]
+) -> Neighbours:
+    """Measure embeddings (n, dim) of pictures of the classes `targets` (n,)."""
     return Neighbours(
-        pictures=len(described),
+        pictures=len(targets),
         classes=len(set(targets.tolist())),
         precision_at_1=precision_at_k(embeddings, targets, 1),
-        precision_at_10=precision_at_k(embeddings, targets, 10) if len(described) > 10 else nan,
+        precision_at_10=precision_at_k(embeddings, targets, 10) if len(targets) > 10 else nan,
         mean_average_precision=mean_average_precision(embeddings, targets),
         skipped=tuple(skipped),
     )
-
-
-def _check_enough(described: Sequence[object]) -> None:
-    if len(described) < 2:
-        raise UserError(f"{len(described)} readable pictures are too few to evaluate; give a folder with more")
 
 
 def evaluate(
@@ -96,17 +94,21 @@ def evaluate(
     Pictures that cannot be read are left out and listed. Raises UserError if fewer than two are left.
     """
     skipped: list[SkippedPhoto] = []
-    label_of = dict(zip(paths, labels, strict=True))
+    photos = embed_paths(model, list(paths), skipped=skipped, progress=progress)
     # Without fc7, which is not needed and the longest by far.
-    described = [
-        (photo.path, photo.probabilities, photo.embedding)
-        for photo in embed_paths(model, list(paths), skipped=skipped, progress=progress)
-    ]
-    _check_enough(described)
+    described = [(photo.path, photo.probabilities, photo.embedding) for photo in photos]
     found = [path for path, _, _ in described]
-    targets = np.array([label_of[path] for path in found])
+    targets = _targets(found, paths, labels)
     probabilities = np.stack([row for _, row, _ in described])
     return evaluate_answers(model, found, targets, probabilities, np.stack([row for _, _, row in described]), skipped)
+
+
+def _targets(found: Sequence[Path], paths: Sequence[Path], labels: Sequence[int]) -> NDArray[np.int64]:
+    """Return the labels of the pictures that were read. Raises UserError for fewer than two."""
+    if len(found) < 2:
+        raise UserError(f"{len(found)} readable pictures are too few to evaluate; give a folder with more")
+    label_of = dict(zip(paths, labels, strict=True))
+    return np.array([label_of[path] for path in found])
 
 
 def evaluate_answers(
@@ -119,19 +121,20 @@ def evaluate_answers(
 ) -> Evaluation:
     """Measure what was said of pictures with classes (n,): probabilities (n, classes) and embeddings (n, dim)."""
     probabilities = within_groups(probabilities, targets, model.spec)
+    near = neighbours_of(embeddings, targets, skipped)
     return Evaluation(
-        pictures=len(paths),
-        classes=len(set(targets.tolist())),
+        pictures=near.pictures,
+        classes=near.classes,
         top1=top_k_accuracy(probabilities, targets, 1),
         top5=top_k_accuracy(probabilities, targets, 5),
-        precision_at_1=precision_at_k(embeddings, targets, 1),
-        precision_at_10=precision_at_k(embeddings, targets, 10) if len(paths) > 10 else nan,
-        mean_average_precision=mean_average_precision(embeddings, targets),
+        precision_at_1=near.precision_at_1,
+        precision_at_10=near.precision_at_10,
+        mean_average_precision=near.mean_average_precision,
         results=tuple(
             _result(model, path, row, int(target))
             for path, row, target in zip(paths, probabilities, targets, strict=True)
         ),
-        skipped=tuple(skipped),
+        skipped=near.skipped,
     )
 
 

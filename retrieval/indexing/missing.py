@@ -10,7 +10,7 @@ from pathlib import Path
 from index.errors import PhotoIndexError, UserError
 from index.files import absolute
 from index.index_writer import IndexWriter
-from index.milvus.place import Place
+from index.milvus.place import IndexLocation
 from index.photo_index import PhotoIndex
 from index.records import IndexedFile
 from retrieval.photos.scan import can_be_seen
@@ -38,7 +38,7 @@ class MissingPhotos:
         """Whether the folder is gone and most of its photos are elsewhere."""
         return self.gone and 100 * self.elsewhere > MOST * self.photos
 
-    def told(self, place: Place) -> str:
+    def told(self, place: IndexLocation) -> str:
         """Say so in a sentence, with the commands that help, for the index in `place`."""
 
         def command(*words: str | Path) -> str:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from index.errors import IndexNotFoundError, ModelMismatchError
-from index.milvus.place import MilvusPlace, Place
+from index.milvus.place import IndexLocation, MilvusPlace
 from index.open_index import open_index
 from index.photo_index import PhotoIndex
 from retrieval.models.model import Model, models_folder
@@ -20,7 +20,7 @@ def index_model_file(folder: Path) -> list[Path]:
 
 
 def load_index_model(
-    place: Place,
+    place: IndexLocation,
     named: Path | None,
     *,
     begin: bool = False,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import IndexNotFoundError
-from index.milvus.place import MilvusPlace, Place
+from index.milvus.place import IndexLocation, MilvusPlace
 from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SkippedPhoto
 from index.searchable import SearchableIndex
@@ -28,7 +28,7 @@ def stored_embedding(index: SearchableIndex, path: Path, dim: int, *, unseen: bo
     return photo.embedding if stamp == photo.stamp or (unseen and stamp is None) else None
 
 
-def index_to_reuse(folder: Place, model: Model, paths: Sequence[Path]) -> tuple[PhotoIndex | None, str]:
+def index_to_reuse(folder: IndexLocation, model: Model, paths: Sequence[Path]) -> tuple[PhotoIndex | None, str]:
     """Open the index in a folder, if it has photos of `paths` and the embeddings of this model.
 
     Otherwise return None, and why not where that is not obvious. Raises PhotoIndexError for a damaged index. Asking

@@ -11,7 +11,7 @@ from retrieval.models.model import Model
 from retrieval.pipeline.executor import Concurrency
 from retrieval.pipeline.stages import EmbeddedBatch
 from retrieval.shards.part import Listed, ShardJob
-from retrieval.shards.place import Place, require_pyarrow
+from retrieval.shards.place import ShardPlace, require_pyarrow
 from retrieval.shards.shard import SUFFIX, ShardHeader, read_shard, shard_stamps
 
 Workers = Callable[[ShardJob, Sequence[Listed]], Iterator[str]]
@@ -27,14 +27,14 @@ class ShardEngine:
 
     def __init__(
         self,
-        place: Place,
+        place: ShardPlace,
         workers: Workers,
         *,
         kept: bool,
         concurrency: Concurrency | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        """`warn` is told of damaged shards, which are left as they are, and their photos embedded again."""
+        """`warn` reports damaged shards, which are left as they are, and their photos embedded again."""
         self._place = place
         self._workers = workers
         self._kept = kept
@@ -48,7 +48,7 @@ class ShardEngine:
         """
         require_pyarrow()
         self._place.prepare()
-        with suppress(ShardError):  # a damaged one is told of when it is needed
+        with suppress(ShardError):  # a damaged one is reported when it is needed
             for name in self._shards()[:1]:
                 shard_stamps(self._place, name, _header(model, Path("/")))
 

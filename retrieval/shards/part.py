@@ -14,7 +14,7 @@ from retrieval.pipeline.executor import Concurrency
 from retrieval.pipeline.machine import usable_cores, usable_memory
 from retrieval.pipeline.memory import SHARE
 from retrieval.pipeline.stages import EmbeddedBatch, ReadPhoto, Stages
-from retrieval.shards.place import Place
+from retrieval.shards.place import ShardPlace
 from retrieval.shards.shard import SUFFIX, ShardHeader, write_shard
 
 LEAST, MOST = 16, 512
@@ -59,7 +59,7 @@ class PartEmbedder:
     def __init__(self, job: ShardJob) -> None:
         """Load the model. Raises ClusterError where this machine has another one, and what `Model.load` does."""
         self._job = job
-        self._place = Place(job.place)
+        self._place = ShardPlace(job.place)
         model_path = None if job.model_path is None else Path(job.model_path)
         self._model = Model.load(model_path, device=job.device, threads=1)
         if self._model.spec.fingerprint != job.header.fingerprint:

@@ -39,7 +39,7 @@ def require_pyarrow() -> None:
         raise MissingPackageError("Shards need pyarrow: pip install 'fc7[parquet]'") from None
 
 
-class Place:
+class ShardPlace:
     """A folder, by its absolute path, or by a URL that pyarrow knows; see `FileSystem.from_uri` of pyarrow.
 
     Another server than Amazon's is named in the URL: s3://BUCKET/FOLDER?endpoint_override=HOST:PORT&scheme=http.

@@ -31,7 +31,7 @@ from index.catalog.rows import has_direction, pack_labels, pack_taken, unpack_la
 from index.errors import IndexFormatError, ModelMismatchError, ShardError
 from index.records import FileStamp, NewPhoto
 from retrieval.pipeline.stages import EmbeddedBatch
-from retrieval.shards.place import Place, reason_of
+from retrieval.shards.place import ShardPlace, reason_of
 
 FORMAT = 1
 SUFFIX = ".parquet"
@@ -58,7 +58,7 @@ def photo_id(root: bytes, path: bytes) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def write_shard(place: Place, name: str, header: ShardHeader, batch: EmbeddedBatch) -> None:
+def write_shard(place: ShardPlace, name: str, header: ShardHeader, batch: EmbeddedBatch) -> None:
     """Write photos as a shard, whole or not at all. Raises ShardError."""
     import pyarrow
     import pyarrow.parquet
@@ -113,7 +113,7 @@ def write_shard(place: Place, name: str, header: ShardHeader, batch: EmbeddedBat
 
 
 def read_shard(
-    place: Place, name: str, header: ShardHeader, *, only: Collection[tuple[bytes, FileStamp]] | None = None
+    place: ShardPlace, name: str, header: ShardHeader, *, only: Collection[tuple[bytes, FileStamp]] | None = None
 ) -> EmbeddedBatch:
     """Read a shard, or of it those photos that are `only` wanted, which have been looked at.
 
@@ -159,7 +159,7 @@ def read_shard(
     return EmbeddedBatch(tuple(photos), () if only is not None else tuple(later))
 
 
-def shard_stamps(place: Place, name: str, header: ShardHeader) -> list[tuple[bytes, FileStamp]]:
+def shard_stamps(place: ShardPlace, name: str, header: ShardHeader) -> list[tuple[bytes, FileStamp]]:
     """Return the paths that a shard answers for good, with their stamps; none where it is of another folder.
 
     Raises ShardError and ModelMismatchError, as `read_shard`.
@@ -181,7 +181,7 @@ class _Opened:
     root: bytes
 
 
-def _opened(place: Place, name: str, header: ShardHeader) -> _Opened:
+def _opened(place: ShardPlace, name: str, header: ShardHeader) -> _Opened:
     import pyarrow.parquet
 
     source = place.open(name)
@@ -210,13 +210,13 @@ def _damage() -> tuple[type[Exception], ...]:
     return (OSError, pyarrow.ArrowException, KeyError, TypeError, ValueError, IndexFormatError)
 
 
-def _damaged(place: Place, name: str, error: BaseException) -> ShardError:
+def _damaged(place: ShardPlace, name: str, error: BaseException) -> ShardError:
     return ShardError(
         f"{_shown(place, name)} is damaged, or no shard of fc7 ({reason_of(error)})", hint="remove it; no photo is lost"
     )
 
 
-def _shown(place: Place, name: str) -> str:
+def _shown(place: ShardPlace, name: str) -> str:
     return f"{place.shown.rstrip('/')}/{name}"
 
 
