@@ -1,4 +1,4 @@
-"""A folder that was renamed is renamed in the index too, which is then as if it had been made anew."""
+"""A folder that was renamed is renamed in the index too, which is then as if it had been rebuilt."""
 
 from pathlib import Path
 

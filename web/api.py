@@ -284,7 +284,7 @@ async def photo_facts(collection: Collection, id: int) -> tuple[dict[str, Any], 
 
 
 async def picture(request: Request, collection: Collection, id: int, version: str, side: int) -> Response:
-    """Send a photo encoded anew. It is kept by browsers for good where its address names the state of the file."""
+    """Send a photo encoded again. It is kept by browsers for good where its address names the state of the file."""
     [file] = await collection.files([id])
     place = collection.place(file, await collection.roots())
     now = stamp_name(file)

@@ -71,7 +71,7 @@ class Decoder:
         return pixels
 
     async def jpeg(self, source: Source, side: int, *, keep: bool = False) -> bytes:
-        """Encode a picture anew: upright, without metadata, its longer side at most `side`. Raises PhotoError.
+        """Encode a picture again: upright, without metadata, its longer side at most `side`. Raises PhotoError.
 
         What is to be kept is encoded once: see `Previews`.
         """
