@@ -14,6 +14,7 @@ from index.catalog.lock import WriterLock
 from index.catalog.rows import pack_taken
 from index.errors import PhotoIndexError
 from index.files import absolute, known_place
+from index.object_path import as_path
 from index.photo_index import CATALOG, PhotoIndex
 from index.records import FileStamp, IndexProblem
 from index.sync.run import Sync
@@ -124,7 +125,7 @@ class IndexWriter(PhotoIndex):
         No file is touched: a photo that is still in an indexed folder is new in its next sync. Raises PhotoIndexError,
         before anything is changed, for a path that is not known.
         """
-        paths = [known_place(Path(absolute(path)), self.roots()) for path in paths]
+        paths = [known_place(as_path(absolute(path)), self.roots()) for path in paths]
         names = [os.fsencode(path) for path in paths]
         self._check_known(paths)
         forgotten = [remove_below(self._catalog, name) for name in names]
@@ -156,7 +157,7 @@ class IndexWriter(PhotoIndex):
         """
         self._check_known(paths)
         sides = []
-        for path in dict.fromkeys(Path(absolute(path)) for path in paths):
+        for path in dict.fromkeys(as_path(absolute(path)) for path in paths):
             photo = self.photos.at(path)
             if photo is None or photo.content_hash is None:
                 raise PhotoIndexError(f"{path} is no photo that can be compared", hint="name photos that are indexed")

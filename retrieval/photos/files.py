@@ -1,13 +1,16 @@
-"""Reads the bytes of photo files, and of nothing that is not a file."""
+"""Reads the bytes of photo files, and of nothing that is not a file, here or in object storage."""
 
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
 from index.errors import PhotoError
+from index.object_path import ObjectPath
 from index.records import FileStamp
+from retrieval.photos.object_storage import is_object_folder, object_stamps, read_object
 
 MAX_BYTES = 1 << 30
 """Size in bytes of the largest file that is read."""
@@ -36,7 +39,7 @@ def read_stamped(path: Path) -> tuple[bytes, FileStamp]:
     again too.
     """
     for _ in range(2):
-        data, before, after = _read(path)
+        data, before, after = read_object(path) if isinstance(path, ObjectPath) else _read(path)
         if before == after:
             return data, before
     raise PhotoError("it changes while it is read")
@@ -69,10 +72,24 @@ def stamp_of(status: os.stat_result) -> FileStamp:
 
 def current_stamp(path: Path) -> FileStamp | None:
     """Return the stamp of a file as it is now, None where it cannot be looked at."""
+    if isinstance(path, ObjectPath):
+        return object_stamps([path])[0]
     try:
         return stamp_of(os.stat(path))
     except OSError:
         return None
+
+
+def are_there(paths: Sequence[Path]) -> list[bool]:
+    """Tell of each path whether there is a file or a folder, as far as can be seen."""
+    objects = [path for path in paths if isinstance(path, ObjectPath)]
+    stamps = dict(zip(objects, object_stamps(objects), strict=True))
+    return [stamps[path] is not None if isinstance(path, ObjectPath) else os.path.exists(path) for path in paths]
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a path is that of a folder."""
+    return is_object_folder(path) if isinstance(path, ObjectPath) else os.path.isdir(path)
 
 
 def file_error_reason(error: OSError) -> str:

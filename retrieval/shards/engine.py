@@ -8,10 +8,11 @@ from pathlib import Path
 from index.errors import ShardError
 from index.records import FileStamp
 from retrieval.models.model import Model
+from retrieval.photos.object_storage import require_pyarrow
 from retrieval.pipeline.executor import Concurrency
 from retrieval.pipeline.stages import EmbeddedBatch
 from retrieval.shards.part import Listed, ShardJob
-from retrieval.shards.place import ShardPlace, require_pyarrow
+from retrieval.shards.place import ShardPlace
 from retrieval.shards.shard import SUFFIX, ShardHeader, read_shard, shard_stamps
 
 Workers = Callable[[ShardJob, Sequence[Listed]], Iterator[str]]
