@@ -11,6 +11,7 @@ from index.errors import PhotoError
 from index.object_path import ObjectPath
 from index.records import FileStamp
 from retrieval.photos.object_storage import is_object_folder, object_stamps, read_object
+from retrieval.photos.tar_member import TarMember
 
 MAX_BYTES = 1 << 30
 """Size in bytes of the largest file that is read."""
@@ -39,14 +40,18 @@ def read_stamped(path: Path) -> tuple[bytes, FileStamp]:
     again too.
     """
     for _ in range(2):
-        data, before, after = read_object(path) if isinstance(path, ObjectPath) else _read(path)
+        data, before, after = _read(path)
         if before == after:
             return data, before
     raise PhotoError("it changes while it is read")
 
 
 def _read(path: Path) -> tuple[bytes, FileStamp, FileStamp]:
+    if isinstance(path, ObjectPath):
+        return read_object(path)
     try:
+        if isinstance(path, TarMember):
+            return path.read()
         # Looked at before it is opened, because opening a FIFO waits for a writer and opening a device can move a tape;
         # and again after it, because it may have been replaced in between.
         _check_regular(os.stat(path))

@@ -70,7 +70,8 @@ class RayWorkers:
             parts = list(parts_of(files, actors))
             self._say("starting workers")
             # Ray Data runs inside the cluster, because it cannot run at the near end of a client (ray://).
-            run = ray.remote(num_cpus=0)(_Run).remote(job, [*map(_table, parts)], min(actors, len(parts)), bool(gpus))
+            leader = ray.remote(num_cpus=0, resources=_HEAD)(_Run)
+            run = leader.remote(job, [*map(_table, parts)], min(actors, len(parts)), bool(gpus))
             try:
                 while (row := ray.get(run.next_shard.remote())) is not None:
                     if row["error"]:
@@ -82,6 +83,11 @@ class RayWorkers:
                 raise ClusterError("the connection to the cluster was lost", hint=_AGAIN) from error
 
 
+_SHARE = 0.5
+"""Of a core, that an actor claims. So those of a lost machine find a place on the others; with whole ones they
+would wait for another machine, and their parts with them."""
+_HEAD = {"node:__internal_head__": 0.001}
+"""What the head of a cluster alone has. Another machine may be lost, and the run goes on."""
 _BUSY = "try again when this machine is less busy"
 _AGAIN = "run the same command again, which goes on from there"
 
@@ -101,8 +107,9 @@ class _Run:
             batch_size=None,  # a block is a part
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=actors),
-            num_cpus=None if on_gpus else 1,
+            num_cpus=None if on_gpus else _SHARE,
             num_gpus=1 if on_gpus else None,
+            scheduling_strategy="SPREAD",
         )
         self._rows: Iterator[dict[str, Any]] = iter(shards.iter_rows())
 
