@@ -169,7 +169,9 @@ def ray_engine(
     count = click.get_current_context().params["workers"]
     workers = RayWorkers(address=address, count=count, shared=shards is not None, say=say)
     place = ShardPlace(str(index / "shards") if shards is None else shards)
-    return ShardEngine(place, workers, kept=shards is not None, concurrency=concurrency, warn=warn)
+    # On one machine alone FAISS has all cores already.
+    run = None if address is None else workers.fill
+    return ShardEngine(place, workers, kept=shards is not None, concurrency=concurrency, warn=warn, run=run)
 
 
 def report_unread(reports: "Sequence[FolderReport]") -> None:

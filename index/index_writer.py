@@ -18,8 +18,10 @@ from index.object_path import as_path
 from index.photo_index import CATALOG, PhotoIndex
 from index.records import FileStamp, IndexProblem
 from index.sync.run import Sync
+from index.vectors.cache import VectorCache
 from index.vectors.faiss_library import require_faiss
 from index.vectors.kinds import check_kind
+from index.vectors.parts import Run
 
 
 class IndexWriter(PhotoIndex):
@@ -84,6 +86,11 @@ class IndexWriter(PhotoIndex):
         check_kind(kind)
         if kind != state.kind:
             self._catalog.set_kind(kind)
+
+    def fill_with(self, run: Run | None) -> None:
+        """Have other processes sort the vectors of a large index into lists, from the next sync on."""
+        if isinstance(self._vectors, VectorCache):
+            self._vectors.run = run
 
     def set_exclude(self, patterns: Sequence[str]) -> None:
         """Choose the patterns, as in a .gitignore, of what callers leave out of folders from the next sync on."""

@@ -86,8 +86,8 @@ def test_the_index_is_that_of_the_same_photos_in_a_folder(
         assert there[0] == str(url).encode()
         assert here[1:3] + here[4:9] == there[1:3] + there[4:9]  # all but the time of the upload
         if here[9] is not None:
-            vectors = [np.frombuffer(row[9], "<f2").astype(np.float32) for row in (here, there)]
-            np.testing.assert_allclose(*vectors, rtol=0, atol=1e-3)
+            one, other = (np.frombuffer(row[9], "<f2").astype(np.float32) for row in (here, there))
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-3)
 
     again = fc7("index", *remote)
     assert f"{PHOTOS + 1}  unchanged" in again.output
@@ -101,9 +101,10 @@ def test_the_index_is_that_of_the_same_photos_in_a_folder(
     sheet = tmp_path / "sheet.png"
     drawn = fc7("search", name, *remote, "--sheet", sheet)
     assert drawn.exit_code == 0, drawn.output
-    assert Image.open(sheet).width > 100
+    with Image.open(sheet) as picture:
+        assert picture.width > 100
     assert fc7("search", name, "--mirror", *remote).exit_code == 0
-    assert str(url) in fc7("info", *remote).output
+    assert str(url) in fc7("info", tmp_path / "remote").output
     assert fc7("classify", name, *model).exit_code == 0
     assert f"{url}/copy.png" in fc7("duplicates", *remote).output
     refused = fc7("duplicates", *remote, "--move-to", tmp_path / "moved", "--yes")

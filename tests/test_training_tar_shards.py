@@ -96,7 +96,7 @@ def test_what_is_wrong_with_a_shard_is_told(tmp_path: Path) -> None:
 def test_the_model_is_that_of_the_folders(tmp_path: Path, fc7: Callable[..., Result]) -> None:
     folder = write_shapes(tmp_path / "folder", each=12)
     write_shards(folder, tmp_path / "shards", labels=False)
-    options = ["--epochs", 1, "--batch-size", 8, "--norm", "none", "--grow", "0:32,0.9:56"]
+    options = ["--epochs", 2, "--batch-size", 8, "--norm", "none", "--grow", "0:32,0.9:56", "--lr", 0.01]
     for name in ("folder", "shards"):
         result = fc7("train", tmp_path / name, "-o", tmp_path / f"run-{name}", *options)
         assert result.exit_code == 0, result.output

@@ -91,6 +91,7 @@ def index_folders(
     if undated := index.photos.count_undated():
         meter.add(total=undated)
         find_dates(index, done=lambda count: meter.add(done=count))
+    index.fill_with(None if engine is None else engine.run)
     counts = iter(Sync.finish_all([run.sync for run in runs]))
     return [run.report(next(counts)) if isinstance(run, _FolderRun) else run for run in begun]
 

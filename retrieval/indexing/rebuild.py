@@ -65,6 +65,7 @@ def rebuild_index(
         kind=kind,
         device=FaissDevice(model.device, warn=warn),
         building=building,
+        run=None if engine is None else engine.run,
     ) as index:
         # An interrupted run may have had others.
         index.set_exclude(patterns)

@@ -3,7 +3,8 @@
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 from index.errors import ClusterError, MissingPackageError, OptionError, UserError
 from index.records import FileStamp
+from index.vectors.parts import Embeddings
 from retrieval.shards.part import Listed, PartEmbedder, ShardJob, parts_of
 
 AUTO = "auto"
@@ -81,6 +83,31 @@ class RayWorkers:
                 raise ClusterError("the machine of the cluster that led the run was lost", hint=_AGAIN) from error
             except ConnectionError as error:  # of a client
                 raise ClusterError("the connection to the cluster was lost", hint=_AGAIN) from error
+
+    def fill(self, fill: Callable[[Embeddings], bytes], parts: Iterable[Embeddings]) -> Iterator[bytes]:
+        """Call `fill` of each part on the machines of the cluster, a few parts ahead, and yield what it returns.
+
+        It is as `Run` says. Raises MissingPackageError and ClusterError.
+        """
+        require_ray()
+        self._say("joining the cluster")
+        with _started(self._address, self._count) as ray:
+            self._say("sorting photos into lists")
+            work, ahead = ray.put(fill), deque[Any]()
+            call = ray.remote(num_cpus=_SHARE, max_retries=-1, scheduling_strategy="SPREAD")(_call)
+            try:
+                for part in parts:
+                    ahead.append(call.remote(work, part))
+                    if len(ahead) > 2 * len(ray.nodes()):
+                        yield ray.get(ahead.popleft())
+                while ahead:
+                    yield ray.get(ahead.popleft())
+            except (ray.exceptions.RayError, ConnectionError) as error:
+                raise ClusterError("the cluster was lost while vectors were sorted into lists", hint=_AGAIN) from error
+
+
+def _call(fill: Callable[[Embeddings], bytes], part: Embeddings) -> bytes:
+    return fill(part)
 
 
 _SHARE = 0.5

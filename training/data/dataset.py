@@ -15,7 +15,7 @@ from retrieval.photos.scan import has_photo_suffix, scan_folder
 from retrieval.searching.labels import read_wordnet
 from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
 from training.data.layouts import layout_problem
-from training.data.tar_shards import SUFFIX, pictures_in_shards
+from training.data.tar_shards import SUFFIX, inside, pictures_in_shards
 from training.errors import DatasetError, UnknownClassesError
 
 VALIDATION_NAMES = ("val", "validation", "valid", "test")
@@ -378,7 +378,7 @@ def _split(
         if learned:
             shuffled.sort(key=lambda path: image_hash(path) in learned)
         count = min(max(round(len(paths) * share), 1), len(paths) - 1)
-        held_out[name], train[name] = sorted(shuffled[:count]), sorted(shuffled[count:])
+        held_out[name], train[name] = (sorted(part, key=inside) for part in (shuffled[:count], shuffled[count:]))
     return train, held_out
 
 

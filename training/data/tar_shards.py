@@ -37,6 +37,11 @@ def pictures_in_shards(shards: Sequence[Path]) -> dict[str, list[Path]]:
     return {label: [member for _, member in sorted(several)] for label, several in found.items()}
 
 
+def inside(picture: Path) -> Path:
+    """Return what a picture is sorted by: in a shard its name there, so that their number does not matter."""
+    return Path(os.path.relpath(picture, picture.archive)) if isinstance(picture, TarMember) else picture
+
+
 def _read(shard: Path) -> tuple[list[tuple[str, TarMember]], dict[str, str]]:
     """Return the pictures of a shard with their names, and the labels by key."""
     members: list[tuple[str, TarMember]] = []
