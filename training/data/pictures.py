@@ -23,13 +23,13 @@ from torch.utils.data import Dataset as TorchDataset
 
 from index.errors import OutOfMemoryError, PhotoError, UserError
 from index.records import SkippedPhoto
-from retrieval.models.spec import ResizeMode
 from retrieval.photos.preprocess import resize_only, squash
 from retrieval.pipeline.memory import decode_within_budget
 from retrieval.pipeline.progress import Progress
 from training.data.dataset import Dataset, Split
 from training.data.row_store import RowStore, split_key
 from training.loop.hardware import Hardware
+from training.networks.architectures import ResizeMode
 
 
 class Pictures(Protocol):

@@ -3,13 +3,14 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal
 
-from retrieval.models.spec import ResizeMode
 from training.errors import CheckpointError
 from training.loop.options import Option, options_of
 
 Activation = Literal["relu", "tanh"]
 Pooling = Literal["max", "average"]
 LocalNorm = Literal["response", "contrast"]
+ResizeMode = Literal["crop", "squash"]
+"""As in retrieval/models/spec.py, which is not imported: it takes longer to load than all of this."""
 Norm = Literal["batch", "response", "contrast", "none"]
 
 
