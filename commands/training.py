@@ -164,8 +164,8 @@ def train_command(
     if start and values["mean"]:
         raise click.UsageError("--from brings what is subtracted from pictures with it; leave out --mean")
     # What of a picture is shown is no part of the weights; but the head alone is learned as the start shows them.
-    if start and (fixed_by_start := set(shape) - ({"squash"} if teacher else set())):
-        raise click.UsageError(f"--from brings the network's shape with it; leave out --{min(fixed_by_start)}")
+    if start and (fixed_by_start := [name for name in shape if name != "squash" or not teacher]):
+        raise click.UsageError(f"--from brings the network's shape with it; leave out --{fixed_by_start[0]}")
 
     with starting():
         from commands.training_report import TerminalReport, summary

@@ -344,7 +344,7 @@ _Item = tuple[NDArray[np.uint8], int] | SkippedPhoto
 
 
 class _Files(TorchDataset[_Item]):
-    def __init__(self, split: Split, size: int, mode: ResizeMode) -> None:
+    def __init__(self, split: Split, size: int, mode: ResizeMode = "crop") -> None:
         self._split, self._size, self._mode = split, size, mode
 
     def __len__(self) -> int:

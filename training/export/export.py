@@ -13,7 +13,7 @@ from torch import Tensor
 
 from retrieval.evaluation.metrics import interval
 from retrieval.models.model import Model
-from retrieval.models.spec import ClassGroup, ClassName, ModelSpec, group_slices
+from retrieval.models.spec import ClassGroup, ClassName, ModelSpec, format_version_of, group_slices
 from training.data.augment import Normalisation, centre_crops
 from training.data.pictures import Pictures
 from training.errors import DatasetError, ExportError
@@ -166,6 +166,7 @@ def write_model(inference: InferenceNetwork, description: Description, out: Path
         date=datetime.now(UTC).date().isoformat(),
         groups=description.groups,
         resize_mode=config.resize_mode,
+        format_version=format_version_of(config.resize_mode),
     )
 
     def prove(loaded: Model) -> None:

@@ -88,8 +88,9 @@ def train(
     With a `teacher`, a model file, the network learns what that says of the pictures, and labels beside where there are
     some. In `cache` decoded pictures and the teacher's answers are kept; without it answers lie in `out`.
     `config` is by default that of `start`, else of `recipe.arch`; `start` has weights to fine-tune, and how its
-    pictures are normalised. Without a teacher its last layer is learned first, and fine-tuning makes the model only if the last
-    epoch is better in validation; otherwise it is that of `train_head` for `start_file`, where that is a model file.
+    pictures are normalised. Without a teacher its last layer is learned first, and fine-tuning makes the model only if
+    the last epoch is better in validation; otherwise it is that of `train_head` for `start_file`, where that is a model
+    file.
     `fit_batch` takes smaller batches for a set of few pictures, and `fit_rate` then a lower rate. A first SIGINT or
     SIGTERM saves after the batch in hand, or after validation, and returns. Raises DatasetError, RunError,
     CheckpointError, ModelError and MissingPackageError.
