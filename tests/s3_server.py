@@ -65,19 +65,17 @@ class S3Server:
 
     def put(self, key: str, data: bytes = b"") -> None:
         """Store an object of the bucket; without a key make the bucket."""
-        self._put(key, data)
+        self._send("PUT", key, data)
 
     def delete(self, key: str) -> None:
-        from pyarrow.fs import S3FileSystem
+        self._send("DELETE", key, None)
 
-        keys = {"access_key": "key", "secret_key": "secret"}
-        S3FileSystem(**keys, endpoint_override=self.address, scheme="http").delete_file(f"photos/{key}")
-
-    def _put(self, key: str, data: bytes) -> None:
+    def _send(self, method: str, key: str, data: bytes | None) -> None:
         url = f"http://{self.address}/photos" + (f"/{quote(key)}" if key else "")
-        # Of another type moto would wait for a form.
-        headers = {"Content-Type": "application/octet-stream"}
-        urlopen(Request(url, data, headers, method="PUT"), timeout=60).close()
+        # Of another type moto would wait for a form; it looks who it is, and not whether the signature is right.
+        credential = "Credential=key/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=none"
+        headers = {"Content-Type": "application/octet-stream", "Authorization": f"AWS4-HMAC-SHA256 {credential}"}
+        urlopen(Request(url, data, headers, method=method), timeout=60).close()
 
 
 @contextmanager

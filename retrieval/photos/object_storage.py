@@ -17,6 +17,7 @@ from index.records import FileStamp
 
 SECONDS = 30
 """After which a store that does not answer counts as unreachable."""
+CONNECT_SECONDS = 10
 READERS = 16
 """Objects that are read at the same time: each takes four requests, and a request tens of milliseconds."""
 _SECOND = 1_000_000_000
@@ -49,6 +50,10 @@ def file_system(url: str) -> tuple[Any, str]:
     if parts.scheme in ("gs", "gcs") and "retry_limit_seconds" not in parts.query:
         url += ("&" if parts.query else "?") + f"retry_limit_seconds={SECONDS}"
     system, folder = pyarrow.fs.FileSystem.from_uri(url)
+    if parts.scheme == "s3":
+        # A URL cannot name these, and three seconds, which are usual, are little for a busy server.
+        made, [options] = system.__reduce__()
+        system = made({**options, "connect_timeout": CONNECT_SECONDS, "request_timeout": SECONDS})
     return system, folder.rstrip("/")
 
 
