@@ -16,7 +16,6 @@ import click
 from click.core import ParameterSource
 
 from index.errors import OptionError
-from index.object_path import SCHEMES, as_path, is_object_url
 
 if TYPE_CHECKING:
     from training.loop.options import Option
@@ -35,7 +34,9 @@ class AnyPath(click.Path):
         """Refuse an empty name, which Path takes for the current folder, and distinguish the file `./-` from `-`."""
         if value == "":
             self.fail("a path is empty; is a variable of the shell not set?", param, ctx)
-        if isinstance(value, str) and value.partition("://")[0] in SCHEMES and "://" in value:
+        if isinstance(value, str) and value.startswith(("s3://", "gs://")):
+            from index.object_path import as_path, is_object_url
+
             # A key may have these signs.
             if not is_object_url(value) or "@" in value.split("/")[2] or re.search(r"\?\w+=", value):
                 self.fail(

@@ -19,7 +19,7 @@ OBJECTS = 80 << 20
 
 def main() -> None:
     switch_loopback_on()
-    os.environ.update(RAY_raylet_start_wait_time_s="400")  # on a busy machine
+    os.environ.update(RAY_raylet_start_wait_time_s="150")  # on a busy machine
     shards, words = Path(sys.argv[1]), sys.argv[2:]
     from ray.cluster_utils import Cluster
 
