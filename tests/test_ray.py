@@ -1,6 +1,7 @@
 """`fc7 index --engine ray`: the usual index, whatever is killed on the way."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from PIL import Image
 from shard_samples import assert_same, contents
 
 from index.errors import ClusterError, MissingPackageError, OptionError
+from index.vectors.file import read_header
 from retrieval.shards import ray_workers
 from retrieval.shards.part import ShardJob
 from retrieval.shards.ray_workers import RayWorkers
@@ -187,6 +189,7 @@ def test_a_node_that_is_lost_costs_time_and_nothing_else(
     if shutil.which("unshare") is None or subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode:
         pytest.skip("no network namespace can be made here, and Ray's nodes would listen on all interfaces")
     words = ["index", photos, "-m", tiny_model, "--index", tmp_path / "index", "--engine", "ray"]
+    words += ["--kind", "IVF4,SQ8"]  # its lists are filled on what is left of the cluster
     shards = tmp_path / "shards"
     script = Path(__file__).with_name("ray_cluster.py")
     command = [*NAMESPACE, sys.executable, script, shards, *words, "--shards", shards]
@@ -194,10 +197,13 @@ def test_a_node_that_is_lost_costs_time_and_nothing_else(
         [*map(str, command)], env=ray_environment, capture_output=True, text=True, timeout=2 * TIMEOUT
     )
     assert done.returncode == 0, done.stderr
-    made, nodes = map(int, done.stdout.splitlines()[0].split())
+    found = re.search(r"^(\d+) (\d+)$", done.stdout, re.MULTILINE)
+    assert found is not None, done.stdout
+    made, nodes = map(int, found.groups())
     assert made < PHOTOS // 16, "the node was lost too late"
     assert nodes == 2
     assert_same(usual, tmp_path / "index")
+    assert read_header(tmp_path / "index/vectors.faiss").built.kind == "IVF4,SQ8"
 
 
 @pytest.mark.slow
