@@ -91,6 +91,16 @@ class Fc7Group(click.Group):
             with formatter.section(title):
                 formatter.write_dl([(f"{name:<{widest}}", summary) for name, (_, summary) in group.items()])
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command that is named, and end the program."""
+        try:
+            return super().main(*args, **options)
+        except SystemExit as end:
+            together = sys.modules.get("training.loop.distributed")
+            if together is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+                together.leave(end.code if isinstance(end.code, int) else 0 if end.code is None else 1)
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
             if getattr(sys, name) is None:  # closed by whoever started the program

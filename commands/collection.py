@@ -92,7 +92,8 @@ def index_command(
     """Make folders of photos searchable, or bring their index up to date; without FOLDER, all that it knows.
 
     Only photos that are new or changed are looked at. A folder that is not there, on a drive that is not plugged in,
-    keeps its photos in the index. Nothing is ever written into a photo folder.
+    keeps its photos in the index. Nothing is ever written into a photo folder. FOLDER may be s3://BUCKET/FOLDER or
+    gs://BUCKET/FOLDER, with pyarrow: pip install 'fc7[parquet]'.
 
     Hidden files, bins, snapshots, thumbnails and backups are left out, and what a file .fc7ignore in a photo folder
     says, which has the rules of a .gitignore. A PATTERN is a line of one for all folders of the index, and comes before
@@ -106,7 +107,7 @@ def index_command(
 
     --watch ends by Ctrl-C, with status 0, and needs watchfiles: pip install 'fc7[watch]'.
 
-    --engine ray needs pip install 'fc7[ray]'. Every machine needs fc7, and the photos and the model at the same paths.
+    --engine ray needs pip install 'fc7[ray]'. Every machine needs fc7, and the model and the photos at the same paths.
     --workers is the number of processes, by default one for each core or GPU. What is in --shards is not computed
     again.
     """
@@ -168,7 +169,9 @@ def ray_engine(
     count = click.get_current_context().params["workers"]
     workers = RayWorkers(address=address, count=count, shared=shards is not None, say=say)
     place = ShardPlace(str(index / "shards") if shards is None else shards)
-    return ShardEngine(place, workers, kept=shards is not None, concurrency=concurrency, warn=warn)
+    # On one machine alone FAISS has all cores already.
+    run = None if address is None else workers.fill
+    return ShardEngine(place, workers, kept=shards is not None, concurrency=concurrency, warn=warn, run=run)
 
 
 def report_unread(reports: "Sequence[FolderReport]") -> None:

@@ -141,8 +141,8 @@ def train_command(
 ) -> None:
     """Learn a network from labelled pictures, or from a teacher, and write it as a model file.
 
-    DATA has one folder of pictures for each class, or train/ and val/ with such folders. With --teacher it may be any
-    folder of photos. Ctrl-C saves the run first.
+    DATA has one folder of pictures for each class, or tar shards, or train/ and val/ with such. With --teacher it may
+    be any folder of photos. Ctrl-C saves the run first.
 
     On several GPUs: torchrun --no-python --nproc-per-node GPUS fc7 train DATA -o RUN
     """

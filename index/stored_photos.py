@@ -18,6 +18,7 @@ from index.catalog.selection import Selection, conditions
 from index.catalog.thumbnails import keep_thumbnails, thumbnails_of
 from index.errors import PhotoIndexError
 from index.files import absolute
+from index.object_path import as_path
 from index.records import Elsewhere, EmbeddedPhotos, IndexedFile, Prediction, SkippedPhoto, StoredPhoto
 
 
@@ -79,7 +80,7 @@ class StoredPhotos:
         """
         if folder is not None:
             self.check_known(folder)
-        among = Selection(() if folder is None else (Path(absolute(folder)),), since=since, before=before)
+        among = Selection(() if folder is None else (as_path(absolute(folder)),), since=since, before=before)
         where, values = conditions(self._catalog, among)
         return queries.files_after(self._catalog, id, count, where=where, values=values)
 
@@ -117,7 +118,7 @@ class StoredPhotos:
 
     def at(self, path: Path) -> StoredPhoto | None:
         """Read what is known of a photo; compare its stamp to tell whether the file has changed since."""
-        return queries.photo_at(self._catalog, Path(absolute(path)), dim=self._state().dim)
+        return queries.photo_at(self._catalog, as_path(absolute(path)), dim=self._state().dim)
 
     def embeddings(self) -> Iterator[EmbeddedPhotos]:
         """Read all photos with an embedding, in batches."""

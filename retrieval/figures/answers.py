@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from index.files import absolute
+from index.object_path import as_path
 from index.records import Prediction
 from retrieval.answers import local_time
 from retrieval.figures.sheet import Bar, SheetRow, Tile
@@ -70,7 +71,7 @@ def classified_rows(
     known = {plain(word): found for found in classes for word in (found.name, *found.synonyms, found.id) if word}
     tiles = []
     for path, predictions in photos:
-        folder = plain(Path(absolute(path)).parent.name) if path != STANDARD_INPUT else ""
+        folder = plain(as_path(absolute(path)).parent.name) if path != STANDARD_INPUT else ""
         truth = known.get(folder)
         own = next((found.label for found in predictions if found.group and plain(found.label) == folder), "")
         bars = tuple(

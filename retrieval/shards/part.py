@@ -7,6 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from index.errors import ClusterError, PhotoError
+from index.object_path import as_path
 from index.records import FileStamp, NewPhoto
 from retrieval.models.model import Model
 from retrieval.models.runtime import Device
@@ -43,7 +44,7 @@ class ShardJob:
 
     @property
     def folder(self) -> Path:
-        return Path(os.fsdecode(self.header.root))
+        return as_path(self.header.root)
 
 
 def parts_of(files: Sequence[Listed], workers: int) -> Iterator[Sequence[Listed]]:
@@ -84,7 +85,7 @@ class PartEmbedder:
         photos: list[NewPhoto] = []
         later: list[tuple[bytes, str]] = []
         stamps = dict(files)
-        with Stages.begun(self._model, self._concurrency) as stages:
+        with Stages.begun(self._model, self._concurrency, [self._job.folder]) as stages:
 
             def read() -> Iterator[tuple[ReadPhoto, bytes]]:
                 for path, content in stages.read(self._job.folder, list(stamps), stamps):
