@@ -6,8 +6,8 @@
 DATA has one folder a class. Each draw takes some classes and photos at random, learns from them as `fc7 train --head`
 does, and is judged by all other photos of these classes, at most 60 of each. For each kind of feature: top-1 of the
 others, its standard deviation over draws, and what 5-fold cross-validation had said. `mirrored` learns from each photo
-and its mirror image; `--only embedding` leaves out the other features, which take minutes. With --fine-tune the whole of
-`fc7 train --from MODEL` follows for each draw, which takes minutes too. Nothing is kept.
+and its mirror image; `--only embedding` leaves out the other features, which take minutes. With --fine-tune the whole
+of `fc7 train --from MODEL` follows for each draw, which takes minutes too. Nothing is kept.
 """
 
 import argparse

@@ -34,11 +34,6 @@ class Examples:
     labels: NDArray[np.int64]
 
     @classmethod
-    def none(cls, dim: int) -> "Examples":
-        """Return no examples."""
-        return cls(np.empty((0, dim), np.float32), np.empty(0, np.int64))
-
-    @classmethod
     def of(cls, spec: ModelSpec) -> "Examples":
         """Return what a model keeps. Raises ModelError where it keeps nothing, or what cannot be read."""
         if not spec.examples:

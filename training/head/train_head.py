@@ -88,19 +88,27 @@ def train_head(
         if (out / MODEL).exists():
             raise RunError(f"there is a model in {out} already; choose another folder with -o")
         model = Model.load(start, device=device, threads=1)
+        kept: Examples | None
         if add:
             kept = Examples.of(model.spec)
             dataset = scan_additions([source.root for source in sources], model.spec.classes, names=names)
             tell_added(dataset, model.spec, report)
         else:
-            kept = Examples.none(model.spec.dim)
+            kept = None
             dataset = scan_sources(sources, seed=seed, names=names)
             tell_left_out(dataset, model.spec, report)
         return write_head(model, path, dataset, out, report=report, seed=seed, kept=kept)
 
 
 def write_head(
-    model: Model, base: Path, dataset: Dataset, out: Path, *, report: ReadingReport, seed: int, kept: Examples
+    model: Model,
+    base: Path,
+    dataset: Dataset,
+    out: Path,
+    *,
+    report: ReadingReport,
+    seed: int,
+    kept: Examples | None = None,
 ) -> HeadResult:
     """Learn a last layer for a model, whose file is `base`, as `train_head`, in a folder that is there.
 
@@ -117,7 +125,7 @@ def write_head(
     train = embed_split(model, dataset.train, skipped=skipped, report=report, total=total)
     check = embed_split(model, dataset.validation, skipped=skipped, report=report, total=total, done=len(dataset.train))
     tell_skipped(skipped, report)
-    train = with_kept(train, kept)
+    train = train if kept is None else with_kept(train, kept)
     tell_few(train.labels, dataset, report)
     found, classifier = learn_head(train.embeddings, train.labels, classes, seed=seed)
     if len(check.paths):
