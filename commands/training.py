@@ -57,7 +57,7 @@ def check_head(data: Sequence[Path], start: Path | None, given: Sequence[str]) -
 
 
 def train_last_layer(
-    data: Sequence[Path], out: Path, start: Path, *, names: Path | None, seed: int, device: Any
+    data: Sequence[Path], out: Path, start: Path, *, names: Path | None, seed: int, device: Any, add: bool
 ) -> None:
     """Learn a last layer, without torch, and tell how good it is."""
     with starting():
@@ -67,7 +67,7 @@ def train_last_layer(
 
     with TerminalReport(sys.stderr) as report:
         sources = [Source(folder) for folder in data]
-        result = train_head(sources, out, start, report=report, names=names, seed=seed, device=device)
+        result = train_head(sources, out, start, report=report, names=names, seed=seed, device=device, add=add)
     write(f"{line}\n" for line in summary(result))
 
 
@@ -91,6 +91,11 @@ def train_last_layer(
     "--head",
     is_flag=True,
     help="With --from: learn the last layer alone, in seconds. Any model file will do; the recipe below is not used.",
+)
+@click.option(
+    "--add",
+    is_flag=True,
+    help="With --head, from a model that it made: keep its classes, and add those of DATA, one or more, to them.",
 )
 @click.option("--resume", is_flag=True, help="Resume the run in this folder where it stopped.")
 @click.option(
@@ -128,6 +133,7 @@ def train_command(
     arch: str | None,
     start: Path | None,
     head: bool,
+    add: bool,
     resume: bool,
     teacher: Path | None,
     unlabelled: tuple[Path, ...],
@@ -152,8 +158,10 @@ def train_command(
         given += [name.strip("-") for name in shape] + [name for name in values if values[name] is not None]
         check_head(data, start, [name for name in given if name != "seed"])
         assert start is not None
-        train_last_layer(data, out, start, names=names, seed=values["seed"] or 0, device=device)
+        train_last_layer(data, out, start, names=names, seed=values["seed"] or 0, device=device, add=add)
         return
+    if add:
+        raise click.UsageError("--add goes with --head and --from, which name the model that is added to")
     fixed = [arch, start, teacher, names, cache, *shape, *weights]
     fixed += [values[name] for name in values if name != "epochs"]
     if resume and any(value is not None for value in fixed):

@@ -98,9 +98,15 @@ class Dataset:
 
 
 def scan_dataset(
-    root: Path, *, validation: float = 0.1, seed: int = 0, names: Path | None = None, learned: str = ""
+    root: Path,
+    *,
+    validation: float = 0.1,
+    seed: int = 0,
+    names: Path | None = None,
+    learned: str = "",
+    fewest: int = 2,
 ) -> Dataset:
-    """Find the pictures of a data set.
+    """Find the pictures of a data set of at least `fewest` classes.
 
     Known layouts: one folder a class, or tar shards (`tar_shards.py`); `train/` and `val/` (or `validation/`, `valid/`,
     `test/`) of such; the public tiny-imagenet-200 archive.
@@ -114,10 +120,10 @@ def scan_dataset(
             raise DatasetError(f"{root} is no folder; name the folder that holds the shards, {root.parent}")
         raise DatasetError(f"there is no folder {root}; give one that holds a folder of pictures for each class")
     named = read_class_names(names if names is not None else root / "words.txt", required=names is not None)
-    known = _wordnet_names() | named
+    known = wordnet_names() | named
     train_root = root / "train" if _is_split(root) else root
     train = _class_folders(train_root)
-    if len(train) < 2:
+    if len(train) < fewest:
         raise DatasetError(
             f"{train_root} holds {len(train)} folder{'s' * (len(train) != 1)} of pictures; "
             + (f"{problem}. A" if (problem := layout_problem(train_root)) else "a")
@@ -247,7 +253,7 @@ def read_class_names(path: Path, *, required: bool = True) -> dict[str, ClassNam
     return found
 
 
-def _wordnet_names() -> dict[str, ClassName]:
+def wordnet_names() -> dict[str, ClassName]:
     """Return the classes that WordNet's table names, by id."""
     return {id: ClassName(name, id, tuple(synonyms)) for id, ([name, *synonyms], _) in read_wordnet().items()}
 
