@@ -126,7 +126,7 @@ def test_a_folder_in_the_place_of_a_file_is_told_before_training(data: Path, tmp
     (tmp_path / "run" / name).mkdir(parents=True)
     with pytest.raises(RunError, match=rf"{name} is a folder where the run is to write a file; move it, or choose"):
         run(data, tmp_path / "run")
-    assert os.listdir(tmp_path / "run") == [name]
+    assert sorted(os.listdir(tmp_path / "run")) == sorted([".lock", name])
 
 
 def test_a_run_that_goes_on_looks_at_its_place_first_too(data: Path, tmp_path: Path) -> None:
