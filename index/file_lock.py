@@ -51,5 +51,8 @@ def lock(file: IO[Any]) -> bool:
 
 
 def unlock(file: IO[Any]) -> None:
-    """Release the lock. To close the file is not enough: a process that a thread is starting has it too, until it runs."""
+    """Release the lock.
+
+    To close the file is not enough: a process that another thread is starting has the file too, until it runs.
+    """
     _unlock(file.fileno())

@@ -108,8 +108,8 @@ class _Search:
         for folder in keep_in:
             index.photos.check_known(folder)
         self._keep_in = [Path(absolute(folder)) for folder in keep_in]
-        self._different = index.photos.different()
-        ids, content = index.photos.contents()
+        self._different = index.copies.different()
+        ids, content = index.copies.contents()
         side = np.full(len(ids), -1 if folders else 0, dtype=np.int8)
         sides = {absolute(folder): 0 for folder in folders}
         for folder in against:

@@ -40,7 +40,10 @@ else:
 
     class _WorkerPopen(popen_forkserver.Popen):
         def terminate(self) -> None:
-            """End a worker by SIGKILL: torch, for one that hangs, and Python at its end would wait for SIGTERM in vain."""
+            """End a worker by SIGKILL.
+
+            torch, for one that hangs, and Python at its end would wait for SIGTERM in vain.
+            """
             self.kill()
 
     class _WorkerProcess(ForkServerProcess):

@@ -71,7 +71,9 @@ def _alone(target: Path) -> Iterator[None]:
     """Let one process at a time fetch the file; two would write into the same part of it."""
     with target.with_name(f".{target.name}.lock").open("a") as file:
         if not lock(file):
-            raise DownloadError(f"another fc7 is fetching {target.name}; run the same command again when that has ended")
+            raise DownloadError(
+                f"another fc7 is fetching {target.name}; run the same command again when that has ended"
+            )
         yield
 
 
