@@ -46,7 +46,7 @@ GROUPS = {
         "export": ("models", "Write a trained network as one model file, proven to answer as the network does."),
         "import": ("importing", "Make a model file of a network from elsewhere: published weights, or any ONNX file."),
         "show": ("show", "Draw pictures of a collection, of networks, and of training runs."),
-        "info": ("models", "Tell about a model, an index or this installation."),
+        "info": ("models", "Describe a model, an index or this installation."),
         "bench": ("models", "Measure how fast photos are indexed on this machine."),
     },
 }
@@ -62,7 +62,7 @@ class WrongUsage(click.ClickException):
 
 
 def without_default(text: str) -> str:
-    """Return a message whose commands do not name the index that they take without being told."""
+    """Return a message whose commands do not name the index that they take by default."""
     from commands.options import default_index
 
     return text.replace(f" --index {shlex.quote(str(default_index()))}", "")

@@ -74,7 +74,7 @@ def export_command(
 @click.option("--layers", is_flag=True, help="List the layers of a model: what each consists of, costs and takes.")
 @format_option("table", "json")
 def info_command(file: "IndexLocation | None", *, skipped: bool, layers: bool, format: str) -> None:
-    """Tell about a model, an index or this installation.
+    """Describe a model, an index or this installation.
 
     FILE is a model file, the folder of an index, or its URL in Milvus. Without it: versions, and the devices that would
     really be used; with --skipped, the index of FC7_INDEX, or that in your data directory; with --layers, the built-in

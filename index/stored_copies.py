@@ -15,8 +15,8 @@ from index.catalog.thumbnails import keep_thumbnails, thumbnails_of
 class StoredCopies:
     """Contents, thumbnails, and what was found out about them; `PhotoIndex.copies`.
 
-    What is kept here is kept by content hash, also where the index is only read. It is not lost for want of a lock:
-    the next search for copies makes it again.
+    It is kept by content hash. A reader of the index can add to it too; where another process holds the lock, it is
+    computed again by the next search for copies.
     """
 
     def __init__(self, catalog: Catalog) -> None:

@@ -1,4 +1,4 @@
-"""The running average of weights: its formula, what it judges, and that it is kept and gone on with exactly."""
+"""The running average of weights: its formula, what it judges, and that it is kept and resumed exactly."""
 
 from collections.abc import Callable
 from dataclasses import replace

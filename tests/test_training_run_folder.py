@@ -144,7 +144,10 @@ def test_a_read_only_folder_is_told_before_training(data: Path, read_only: Path)
     with as_an_ordinary_user(), pytest.raises(RunError, match=re.escape(message)):
         run(data, read_only)
     (read_only / LAST).touch()
-    with as_an_ordinary_user(), pytest.raises(RunError, match=r"is untouched. See to that and resume it with --resume"):
+    with (
+        as_an_ordinary_user(),
+        pytest.raises(RunError, match=r"is untouched. Correct that and resume it with --resume"),
+    ):
         go_on(data, read_only)
 
 

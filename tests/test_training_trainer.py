@@ -119,7 +119,7 @@ def test_with_fewer_than_five_classes_all_are_among_five(pictures: MemoryPicture
 
 
 def test_one_step_is_that_of_sgd_with_nesterov_momentum(pictures: MemoryPictures) -> None:
-    # Everything that is drawn is left out, so that two steps can be taken by hand: v = m v + g, w -= r (g + m v).
+    # Everything that is drawn is left out, so that two steps can be computed here: v = m v + g, w -= r (g + m v).
     recipe = TINY_RECIPE.changed(
         batch_size=12, dropout=0.0, mirror=False, grow="", warmup=0.0, schedule="linear", epochs=2, precision="float32"
     )

@@ -70,7 +70,7 @@ def stamp_of(status: os.stat_result) -> FileStamp:
 
 
 def current_stamp(path: Path) -> FileStamp | None:
-    """Return the stamp of a file as it is now, None where it cannot be looked at."""
+    """Return the present stamp of a file, None where it cannot be looked at."""
     try:
         return stamp_of(os.stat(path))
     except OSError:

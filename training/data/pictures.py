@@ -248,7 +248,7 @@ def _out_of_memory(error: Exception) -> str | None:
     lost = isinstance(error, ConnectionError | EOFError) and not said.startswith("Caught")
     if lost or said.startswith("DataLoader worker (pid"):
         return (
-            "a worker process that reads pictures has ended unexpectedly, most likely killed for want of memory; "
+            "a worker process that reads pictures has ended unexpectedly, most likely killed because memory ran out; "
             f"end other programs, or give the container more memory, and {again}"
         )
     return None

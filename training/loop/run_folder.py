@@ -66,10 +66,10 @@ def take_folder(out: Path, held: ExitStack) -> None:
 def recovery_hint(run: Path, error: Exception | None = None) -> str:
     """Return what to do where a file could not be written into a run's folder.
 
-    That is for want of room, unless an OSError says otherwise.
+    That is lack of room, unless an OSError says otherwise.
     """
     full = not isinstance(error, OSError) or error.errno in NO_ROOM
     if os.path.exists(run / LAST):
-        first = "Make room" if full else "See to that"
+        first = "Make room" if full else "Correct that"
         return f"the last good checkpoint is untouched. {first} and resume it with --resume"
     return "make room and start again" if full else "choose another place with -o"

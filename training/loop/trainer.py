@@ -89,7 +89,7 @@ class Trainer:
     def train_epoch(self, *, stop: Callable[[], bool] = lambda: False, report: BatchReport | None = None) -> bool:
         """Train one epoch, or what is left of it, and validate; False if `stop` said so after a batch.
 
-        Raises DatasetError if no picture can be read, and UserError if the loss is no number any more.
+        Raises DatasetError if no picture can be read, and UserError if the loss is NaN or infinite.
         """
         if not self._take_steps(stop=stop, report=report):
             return False
@@ -137,7 +137,7 @@ class Trainer:
         # Before a checkpoint is written, which happens every few minutes.
         if not math.isfinite(loss_total):
             raise UserError(
-                f"training diverged in epoch {self.epoch + 1}: the loss is no number any more; "
+                f"training diverged in epoch {self.epoch + 1}: the loss is NaN or infinite; "
                 f"start a new run with an --lr below {self.recipe.lr:g}"
             )
         seconds = before.seconds + time.perf_counter() - start

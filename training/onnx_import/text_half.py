@@ -92,7 +92,7 @@ def write_text_half(
     context = length or tokenizer.context
     if context is None:
         raise ExportError(
-            f"how many tokens {network.path} reads is told nowhere; put tokenizer_config.json with model_max_length "
+            f"how many tokens {network.path} reads is stated nowhere; put tokenizer_config.json with model_max_length "
             "into the folder"
         )
     tokens = Tokens(tokenizer.json, context=context, pad=tokenizer.pad)

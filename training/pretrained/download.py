@@ -43,7 +43,7 @@ def download(
     except OSError as error:  # of the disk: those of the network are DownloadErrors already
         reason = error.strerror or error
         raise DownloadError(
-            f"{target} cannot be written ({reason}); see to that and run the same command again"
+            f"{target} cannot be written ({reason}); correct that and run the same command again"
         ) from error
     return target
 
