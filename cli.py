@@ -14,7 +14,8 @@ from typing import Any
 
 import click
 
-from commands.streams import INTERRUPTED, READER_GONE
+from commands.interrupt import INTERRUPTED
+from commands.streams import READER_GONE
 from index.errors import OptionError, UserError
 
 # At its end Python looks for garbage among all that was imported, which goes with the process anyway.

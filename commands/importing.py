@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from commands.interrupt import starting
 from commands.options import PATH, cache_folder
-from commands.streams import starting, write
+from commands.streams import write
 from index.errors import MissingPackageError
 
 if TYPE_CHECKING:

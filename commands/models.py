@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from commands.interrupt import starting
 from commands.options import PATH, IndexPlace, cache_folder, completed_by, default_index, device_option, format_option
-from commands.streams import starting, table_width, write
+from commands.streams import table_width, write
 from index.errors import OptionError
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from commands.interrupt import INTERRUPTED, starting
 from commands.model_options import ensemble_options
 from commands.options import PATH, device_option, format_option, recipe_flags, shape_flags
-from commands.streams import INTERRUPTED, report_skipped, starting, table_width, warn, write
+from commands.streams import report_skipped, table_width, warn, write
 from index.errors import UserError
 from training.loop.recipe import RECIPES
 from training.networks.architectures import CONFIGS

@@ -18,7 +18,7 @@ from training.loop.distributed import ALONE, Processes
 from training.loop.objective import LabelObjective, Objective
 from training.loop.optimisation import WeightAverage, chosen_precision, learning_rate, make_optimizer
 from training.loop.recipe import Recipe
-from training.loop.validation import evaluate
+from training.loop.validation import validate
 from training.networks.alexnet import AlexNet
 
 BatchReport = Callable[[int, int, float, float, float], None]
@@ -146,7 +146,7 @@ class Trainer:
 
     def validate_start(self, loss: float, top1: float) -> None:
         """Validate before the first epoch, where fc8 fits already; `loss` and `top1` are its figures in training."""
-        found = evaluate(
+        found = validate(
             self.network, self.validation, self.normalisation, side=self.network.config.crop, processes=self.processes
         )
         self.history.append(EpochMetrics(0, self.network.config.crop, 0.0, loss, top1, *found, 0.0, 0.0, 0.0))
@@ -161,7 +161,7 @@ class Trainer:
             raise DatasetError("none of the training pictures could be read")
         # Without SyncBatchNorm each process has statistics of its own; those of the first are saved.
         self.processes.broadcast(self.judged.buffers())
-        loss, top1, top5 = evaluate(
+        loss, top1, top5 = validate(
             self.judged,
             self.validation,
             self.normalisation,
