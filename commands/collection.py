@@ -1,4 +1,4 @@
-"""The commands that keep an index of photos and find photos in it."""
+"""The commands that keep an index in step with its photos: index, forget, moved, check."""
 
 import shlex
 import sys

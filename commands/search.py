@@ -1,4 +1,4 @@
-"""fc7 search."""
+"""The command that finds photos in an index: search."""
 
 import os
 import sys
