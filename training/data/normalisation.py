@@ -1,4 +1,4 @@
-"""What is subtracted from pictures and what they are divided by, learned from those of the training."""
+"""How pictures are normalised: by the mean and standard deviation of the training pictures."""
 
 from dataclasses import replace
 
