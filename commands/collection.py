@@ -1,4 +1,4 @@
-"""The commands that keep an index of photos and find photos in it."""
+"""The commands that keep an index in step with its photos: index, forget, moved, check."""
 
 import shlex
 import sys
@@ -233,8 +233,8 @@ def moved_command(old: Path, new: Path, *, index: Path) -> None:
 def check_command(*, model: "Model", index: "IndexLocation", sample: int, repair: bool) -> None:
     """Check that an index is whole and goes with its photos.
 
-    --repair drops what is wrong of photos, so that the next fc7 index embeds them again, and makes the vectors that
-    search uses again. No photo is touched. An index in Milvus is repaired by fc7 push.
+    --repair removes wrong entries, so that the next fc7 index embeds these photos again, and rebuilds the vectors
+    that a search uses. No photo is touched. An index in Milvus is repaired by fc7 push.
     """
     from commands.progress_bar import ProgressBar
     from commands.tables import format_check

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from commands.interrupt import starting
 from commands.options import PATH, cache_folder
-from commands.streams import starting, write
+from commands.streams import write
 from index.errors import MissingPackageError
 
 if TYPE_CHECKING:
@@ -82,9 +83,9 @@ def _number(context: click.Context, parameter: click.Parameter, value: str | Non
     "0 to 255.",
 )
 @click.option("--mean", metavar="R,G,B", callback=_colour, help="Mean colour that is subtracted, in scaled values.")
-@click.option("--std", metavar="R,G,B", callback=_colour, help="Deviation that the rest is divided by.")
+@click.option("--std", metavar="R,G,B", callback=_colour, help="Standard deviation that the rest is divided by.")
 @click.option(
-    "--scale", metavar="NUMBER", callback=_number, show_default="1/255", help="What pixels are multiplied with first."
+    "--scale", metavar="NUMBER", callback=_number, show_default="1/255", help="What pixels are multiplied by first."
 )
 @click.option("--bgr", is_flag=True, help="The network takes blue first.")
 @click.option(

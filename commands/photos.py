@@ -164,8 +164,7 @@ def embed_command(
     An .npz has the array embeddings, a row for each photo, and names, the bytes of all names with a zero byte between:
     bytes(file["names"]).decode().split("\\0") in Python. A .parquet has the columns name and embedding.
 
-    Embeddings of photos that are in the index and have not changed are taken from there, where they have 16 bits a
-    number.
+    Embeddings of photos that are in the index and have not changed are taken from there, as float16.
     """
     from commands.progress_bar import ProgressBar
     from retrieval.pipeline.embed import embed_paths

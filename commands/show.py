@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from commands.interrupt import starting
 from commands.options import PATH, Command, cache_folder, index_option, top_option
-from commands.streams import report_skipped, starting
+from commands.streams import report_skipped
 
 if TYPE_CHECKING:
     from index.records import SkippedPhoto

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from commands.interrupt import INTERRUPTED, starting
 from commands.model_options import ensemble_options
 from commands.options import PATH, device_option, format_option, recipe_flags, shape_flags
-from commands.streams import INTERRUPTED, report_skipped, starting, table_width, warn, write
+from commands.streams import report_skipped, table_width, warn, write
 from index.errors import UserError
 from training.loop.recipe import RECIPES
 from training.networks.architectures import CONFIGS
@@ -43,7 +44,9 @@ def check_data(
             "--unlabelled is for a teacher, who knows what is in the photos; name one with --teacher"
         )
     if strange := [str(folder) for folder, _ in weights if folder not in (*data, *unlabelled)]:
-        raise click.UsageError(f"--weight is of no folder to learn from: {', '.join(strange)}; name it as there")
+        raise click.UsageError(
+            f"--weight names no folder to learn from: {', '.join(strange)}; write it as in DATA or --unlabelled"
+        )
 
 
 def check_head(data: Sequence[Path], start: Path | None, given: Sequence[str]) -> None:
@@ -255,7 +258,7 @@ def evaluate_command(
     knows none of the classes, only neighbours are measured, as with --neighbours.
 
     With --boxes it is localisation that is measured, as ILSVRC does: a box is right if it overlaps the true one by half
-    or more. "localised" also needs the right label among five, "located" is told the label; "whole" and "centre" are
+    or more. "localised" also needs the right label among five, "located" is given the label; "whole" and "centre" are
     what the whole picture and the best box in its middle would reach. Needs onnx: pip install 'fc7[onnx]'.
     """
     if boxes is not None:

@@ -85,6 +85,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise
+    if not hasattr(os, "O_DIRECTORY"):
+        return  # Windows opens no folders
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

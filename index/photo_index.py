@@ -15,19 +15,14 @@ from numpy.typing import NDArray
 from index.catalog.catalog import Catalog, CatalogState
 from index.catalog.database import storage_errors
 from index.catalog.own_labels import OwnLabels
-from index.catalog.queries import (
-    count_photos,
-)
+from index.catalog.queries import count_photos
 from index.catalog.selection import Selection, most_probable
 from index.errors import ModelMismatchError, PhotoIndexError
 from index.exact_search import as_queries, best_photos, neighbours
 from index.files import absolute
 from index.object_path import as_path
-from index.records import (
-    IndexProblem,
-    IndexSummary,
-    SearchResult,
-)
+from index.records import IndexProblem, IndexSummary, SearchResult
+from index.stored_copies import StoredCopies
 from index.stored_photos import StoredPhotos
 from index.sync.verify import find_problems
 from index.vectors.cache import VectorCache
@@ -71,6 +66,7 @@ class PhotoIndex:
         self._fingerprint = fingerprint
         self._resources = ExitStack()
         self.photos = StoredPhotos(catalog, self._state)
+        self.copies = StoredCopies(catalog)
         self._state()
 
     @classmethod

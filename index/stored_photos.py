@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 
 from index.catalog import queries
 from index.catalog.catalog import Catalog, CatalogState
-from index.catalog.different import Pair, read_different
-from index.catalog.measured import keep_measured, measured_of
 from index.catalog.selection import Selection, conditions
-from index.catalog.thumbnails import keep_thumbnails, thumbnails_of
 from index.errors import PhotoIndexError
 from index.files import absolute
 from index.object_path import as_path
@@ -49,17 +46,9 @@ class StoredPhotos:
             command = shlex.join(["fc7", "index", place, "--index", str(self._folder)])
             raise PhotoIndexError(f"{place} is not in the index in {self._folder}", hint=f"add it with `{command}`")
 
-    def contents(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Read what `ids` gives, and beside each the smallest id (n,) of a photo whose file had the same bytes."""
-        return queries.contents(self._catalog)
-
     def count_contents(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Count the photos that can be found whose files had this content, for each hash."""
         return queries.count_contents(self._catalog, hashes)
-
-    def different(self) -> set[Pair]:
-        """Read the pairs of photos that people said to be no copies; `pairs_of` makes such pairs."""
-        return read_different(self._catalog)
 
     def files(self, ids: NDArray[np.int64]) -> list[IndexedFile]:
         """Read the files of photos with these ids (n,), sorted by id, without photos that were removed meanwhile."""
@@ -99,22 +88,6 @@ class StoredPhotos:
     def files_at(self, paths: Sequence[Path]) -> list[IndexedFile]:
         """Read the files with these absolute paths, without those that are no photos of the index."""
         return queries.files_at(self._catalog, paths)
-
-    def thumbnails(self, ids: NDArray[np.int64]) -> dict[int, bytes]:
-        """Read the thumbnails of photos with these ids (n,), by id, of those that have one."""
-        return thumbnails_of(self._catalog, ids)
-
-    def keep_thumbnails(self, thumbnails: Sequence[tuple[bytes, bytes]]) -> bool:
-        """Store thumbnails by content hash; False where that cannot be done now, because of a writer or of rights."""
-        return keep_thumbnails(self._catalog.path, thumbnails)
-
-    def measured(self, kind: str, ids: NDArray[np.int64]) -> dict[int, bytes]:
-        """Read what of this kind was kept of photos with these ids (n,), by id, of those that have it."""
-        return measured_of(self._catalog, kind, ids)
-
-    def keep_measured(self, kind: str, values: Sequence[tuple[bytes, bytes]]) -> bool:
-        """Keep values by content hash; False where that cannot be done now, because of a writer or of rights."""
-        return keep_measured(self._catalog.path, kind, values)
 
     def at(self, path: Path) -> StoredPhoto | None:
         """Read what is known of a photo; compare its stamp to tell whether the file has changed since."""

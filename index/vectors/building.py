@@ -111,7 +111,7 @@ def _fill(
     scores, nearest = np.take_along_axis(scores, order, axis=1), np.take_along_axis(nearest, order, axis=1)
     asked = _Asked(sample, queries, nearest[:, :NEIGHBOURS], scores[:, NEIGHBOURS - 1], scores[:, NEIGHBOURS])
     all_ids = np.concatenate(ids)
-    return all_ids, measure(base, catalog, all_ids, asked)
+    return all_ids, measure_recall(base, catalog, all_ids, asked)
 
 
 def _pieces(embeddings: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
@@ -133,7 +133,7 @@ class _Asked:
     next: NDArray[np.float32]
 
 
-def measure(base: ApproximateIndex, catalog: Catalog, ids: NDArray[np.int64], asked: _Asked) -> Quality:
+def measure_recall(base: ApproximateIndex, catalog: Catalog, ids: NDArray[np.int64], asked: _Asked) -> Quality:
     """Measure recall@10 by nprobe.
 
     Candidates are ranked by exact vectors, so a neighbour is found if it is among the candidates. Where others are as

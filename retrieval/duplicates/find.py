@@ -110,8 +110,8 @@ class _Search:
         for folder in keep_in:
             index.photos.check_known(folder)
         self._keep_in = [as_path(absolute(folder)) for folder in keep_in]
-        self._different = index.photos.different()
-        ids, content = index.photos.contents()
+        self._different = index.copies.different()
+        ids, content = index.copies.contents()
         side = np.full(len(ids), -1 if folders else 0, dtype=np.int8)
         sides = {absolute(folder): 0 for folder in folders}
         for folder in against:
@@ -253,9 +253,9 @@ class _Search:
     def _nearest(self, asking: NDArray[np.int64], least: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         pairs: list[tuple[int, int]] = []
         best: list[float] = []
-        depth = 2 * NEIGHBOURS
+        asked = 2 * NEIGHBOURS
         while len(asking):
-            scores, ids = self._index.neighbours(self.ids[asking], depth)
+            scores, ids = self._index.neighbours(self.ids[asking], asked)
             others = self._representative[self._places(ids)]
             near = (scores >= least) & (others < len(self.ids)) & (others != asking[:, None])
             if self._two_sides:
@@ -266,14 +266,14 @@ class _Search:
             for row, photo in enumerate(asking.tolist()):
                 columns = np.flatnonzero(near[row])
                 distinct, first = np.unique(others[row, columns], return_index=True)
-                if len(distinct) < NEIGHBOURS and scores[row, -1] >= least and depth < MOST_NEIGHBOURS:
+                if len(distinct) < NEIGHBOURS and scores[row, -1] >= least and asked < MOST_NEIGHBOURS:
                     needs_more.append(row)
                     continue
                 for column in columns[np.sort(first)][:NEIGHBOURS]:
                     pairs.append((min(photo, others[row, column]), max(photo, others[row, column])))
                     best.append(scores[row, column])
             asking = asking[needs_more]
-            depth *= 4
+            asked *= 4
         return np.array(pairs, dtype=np.int64).reshape(-1, 2), np.array(best)
 
     def _settle(

@@ -11,7 +11,7 @@ SIDE = 420
 
 
 def draw_attention(model: Model, photo: Image.Image, label: str) -> Image.Image:
-    """Draw a photo, and beside it what speaks for a label, which is a name, a WordNet id or what has such kinds.
+    """Draw a photo, and beside it what speaks for a label, which is a name, a WordNet id or a word for several classes.
 
     Raises UserError for a label that the model does not know, ModelError where it has no classes.
     """

@@ -15,6 +15,8 @@ from retrieval.photos.tar_member import TarMember
 
 MAX_BYTES = 1 << 30
 """Size in bytes of the largest file that is read."""
+READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
+"""Flags to open a file with, so that a FIFO that has taken its place does not wait for a writer. Not on Windows."""
 MAX_TIME = 2**63 - 1
 """The last time in nanoseconds that the catalogue can store."""
 
@@ -55,7 +57,7 @@ def _read(path: Path) -> tuple[bytes, FileStamp, FileStamp]:
         # Looked at before it is opened, because opening a FIFO waits for a writer and opening a device can move a tape;
         # and again after it, because it may have been replaced in between.
         _check_regular(os.stat(path))
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = os.open(path, READ)
         with open(descriptor, "rb") as file:
             before = os.fstat(descriptor)
             _check_regular(before)
@@ -76,7 +78,7 @@ def stamp_of(status: os.stat_result) -> FileStamp:
 
 
 def current_stamp(path: Path) -> FileStamp | None:
-    """Return the stamp of a file as it is now, None where it cannot be looked at."""
+    """Return the present stamp of a file, None where it cannot be looked at."""
     if isinstance(path, ObjectPath):
         return object_stamps([path])[0]
     try:

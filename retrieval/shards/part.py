@@ -1,6 +1,7 @@
 """A part of a folder's files, embedded and written as one shard: what a worker does, whatever started it."""
 
 import os
+import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -65,7 +66,7 @@ class PartEmbedder:
         self._model = Model.load(model_path, device=job.device, threads=1)
         if self._model.spec.fingerprint != job.header.fingerprint:
             raise ClusterError(
-                f"the model {job.model_path or 'built into fc7'} of {os.uname().nodename} is another than here",
+                f"the model {job.model_path or 'built into fc7'} of {platform.node()} is another than here",
                 hint="install the same fc7 and the same model file, at the same path, on every machine",
             )
         memory = job.memory or (usable_memory() or 0) // SHARE // usable_cores() or None

@@ -60,7 +60,7 @@ class Dataset:
     train: Split
     validation: Split
     divided: bool = False
-    """Whether the validation pictures were set aside for want of a validation set."""
+    """Whether the validation pictures were set aside because the data has no validation set."""
     classless: tuple[Path, ...] = ()
     """Pictures beside the folders of classes, which are left out."""
     groups: tuple[ClassGroup, ...] = ()
