@@ -1,6 +1,5 @@
 """A part of a folder's files, embedded and written as one shard: what a worker does, whatever started it."""
 
-import os
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
