@@ -60,7 +60,8 @@ class Canvas:
         """Paste a picture, whole, into a square: at its bottom, close to the text below it."""
         scale = self.look.scale
         whole = picture.copy()
-        whole.thumbnail((side * scale, side * scale), Image.Resampling.LANCZOS)
+        # Photos come at twice the size, and the means of four pixels are what they need.
+        whole.thumbnail((side * scale, side * scale), Image.Resampling.LANCZOS, reducing_gap=1.0)
         self.image.paste(whole, (x * scale + (side * scale - whole.width) // 2, (y + side) * scale - whole.height))
 
     def paste(self, x: float, y: float, picture: Image.Image) -> None:

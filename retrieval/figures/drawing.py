@@ -1,5 +1,6 @@
 """What pictures of networks and detections are drawn with: labelled tiles, heat colours, saving."""
 
+import zlib
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -121,6 +122,8 @@ def save(picture: Image.Image, path: Path, look: Look = PLAIN) -> None:
     if format == "PDF":
         picture.save(data, format, resolution=PER_INCH * look.scale)
     else:
-        picture.save(data, format, exif=drawn_exif(), **({} if format == "PNG" else {"quality": 92}))
+        # Photos become hardly smaller by the search for what comes again, which takes most of the time.
+        options = {"compress_type": zlib.Z_RLE} if format == "PNG" else {"quality": 92}
+        picture.save(data, format, exif=drawn_exif(), **options)
     with output_file(path) as file:
         file.write(data.getvalue())
