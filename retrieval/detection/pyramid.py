@@ -116,7 +116,7 @@ def _spread_out(scores: NDArray[np.float32], extent: tuple[float, float]) -> NDA
 
 
 CELLS = 16
-"""Places of a map on a side where windows are spread out: those of a square photo are 11 by 11 for the built-in model."""
+"""Places of a map on a side where windows are spread out; the built-in model has 11 by 11 of a square photo."""
 
 
 def _covering(windows: int, extent: float) -> NDArray[np.float32]:
