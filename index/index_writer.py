@@ -16,6 +16,7 @@ from index.errors import PhotoIndexError
 from index.files import absolute, known_place
 from index.photo_index import CATALOG, PhotoIndex
 from index.records import FileStamp, IndexProblem
+from index.sync.rows import CatalogRows
 from index.sync.run import Sync
 from index.vectors.faiss_library import require_faiss
 from index.vectors.kinds import check_kind
@@ -108,7 +109,7 @@ class IndexWriter(PhotoIndex):
         """
         folder = os.fsencode(absolute(root))
         return Sync(
-            self._catalog,
+            CatalogRows(self._catalog, folder),
             self._vectors,
             folder,
             found,

@@ -2,6 +2,10 @@
 
 PACKAGES is a folder into which `milvus==2.3.5` was installed. The server listens on all interfaces and cannot be told
 otherwise, so `unshare -n` gives it none but the loopback one, which is begun here. Prints what it found as JSON.
+
+    unshare --map-root-user --net python tests/milvus_server.py PACKAGES WORK COMMAND...
+
+runs another command beside the server, with its number of process in FC7_MILVUS_PID and its token in FC7_MILVUS_TOKEN.
 """
 
 import fcntl
@@ -99,6 +103,8 @@ def main() -> None:
     server = Server(Path(sys.argv[1]), Path(sys.argv[2]))
     found: dict[str, Any] = {}
     try:
+        if command := sys.argv[3:]:
+            sys.exit(subprocess.run(command, env=os.environ | {"FC7_MILVUS_PID": str(server.process.pid)}).returncode)
         catalog = CatalogState.fresh(model_name="sample", fingerprint="abc", dim=DIM)
         collection = MilvusCollection.create(PLACE, CollectionState.of(catalog, kind=HNSW), patience=PATIENCE)
         write_while_killed(server, collection, found)
