@@ -29,7 +29,10 @@ from index.milvus.push import push
 from index.open_index import open_index
 from index.searchable import SearchableIndex
 
-HEADINGS = "index | rows/s when filled | s until indexed | one query, p50, ms | p99, ms | queries/s, 64 at once | recall@10 | memory, MB"
+HEADINGS = (
+    "index | rows/s when filled | s until indexed | one query, p50, ms | p99, ms | queries/s, 64 at once | recall@10"
+    " | memory, MB"
+)
 AT_ONCE = 64
 
 

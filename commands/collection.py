@@ -159,7 +159,11 @@ def index_command(
 
 
 def ray_engine(
-    index: "IndexLocation", address: str | None, shards: str | None, concurrency: "Concurrency", say: Callable[[str], None]
+    index: "IndexLocation",
+    address: str | None,
+    shards: str | None,
+    concurrency: "Concurrency",
+    say: Callable[[str], None],
 ) -> "Engine":
     """Return what embeds with Ray, which is loaded later."""
     from retrieval.shards.engine import ShardEngine
@@ -250,7 +254,7 @@ def check_command(*, model: "Model", index: "IndexLocation", sample: int, repair
         if repair:
             raise OptionError(
                 "--repair is for an index in a folder",
-                hint=f"`fc7 push --to {index}` puts right what was copied, `fc7 forget` removes what `fc7 index` filled",
+                hint=f"copy it again with `fc7 push --to {index}`, or `fc7 forget` what is wrong",
             )
         opened: SearchableIndex = open_index(index, fingerprint=fingerprint, consistency="strong")
     else:

@@ -99,6 +99,7 @@ class Server:
 
 def main() -> None:
     begin_loopback()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the server ends too
     os.environ[TOKEN] = "root:Milvus"
     server = Server(Path(sys.argv[1]), Path(sys.argv[2]))
     found: dict[str, Any] = {}

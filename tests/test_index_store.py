@@ -86,7 +86,14 @@ def test_a_sync_and_a_check_reach_the_store(folder: Path) -> None:
     with closing(Catalog.open_for_writing(folder / "catalog.db")) as catalog:
         store = RoughStore(catalog)
         Sync(
-            CatalogRows(catalog, b"/more"), store, b"/more", {}, retry_skipped=False, unlisted=(), empty=(), is_there=os.path.lexists
+            CatalogRows(catalog, b"/more"),
+            store,
+            b"/more",
+            {},
+            retry_skipped=False,
+            unlisted=(),
+            empty=(),
+            is_there=os.path.lexists,
         ).finish()
         assert store.updates == 1
         with catalog.snapshot():

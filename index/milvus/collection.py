@@ -34,7 +34,7 @@ INDEXING_SECONDS = 900.0
 LOOK_EVERY = 1.0
 SETTLED_LOOKS = 5
 SMALL_SEGMENT = 1024
-"""Rows of a segment that a server indexes; of smaller ones it compares all (indexCoord.minSegmentNumRowsToEnableIndex)."""
+"""Rows of a segment up to which a server makes no index but compares all (minSegmentNumRowsToEnableIndex)."""
 EFFORT = 128
 """HNSW's ef: how many candidates its walk keeps. The more, the better the recall and the slower."""
 
@@ -212,8 +212,8 @@ class MilvusCollection:
     ) -> list[list[tuple[float, Row]]]:
         """Find for each query (m, dim) the k rows with the largest inner product, best first, with these columns.
 
-        The row of the state and skipped photos can be among them. An HNSW finds most of the best, not always all. Raises ValueError for k
-        beyond MOST.
+        The row of the state and skipped photos can be among them. An HNSW finds most of the best, not always all.
+        Raises ValueError for k beyond MOST.
         """
         if not 1 <= k <= MOST:
             raise ValueError(f"cannot find the best {k}")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from index.milvus.filters import ID, PHOTOS, SKIPPED_PHOTOS, at_or_below, decode
 from index.milvus.photos import CopiedLabels, RemotePhotos, known_folders
 from index.milvus.place import Consistency, MilvusPlace
 from index.milvus.ranking import best_photos, most_probable, nearest
-from index.milvus.state import FLAT
+from index.milvus.state import FLAT, CollectionState
 from index.milvus.verify import find_problems
 from index.records import IndexProblem, IndexSummary, SearchResult
 
@@ -191,7 +191,7 @@ class MilvusIndex:
             built_on=self.place.server,
             bytes_on_disk=0,
             created=datetime.fromisoformat(state.created),
-            generation=0,
+            generation=state.generation,
             exclude=self.exclude,
         )
 
@@ -216,14 +216,14 @@ class MilvusIndex:
             for stored, root in zip(state.roots, state.root_paths, strict=True)
             if not any(root.is_relative_to(path) for path in paths)
         ]
-        self._collection.put_state(replace(state, roots=tuple(kept), photos=self._collection.count(PHOTOS)))
+        self._collection.put_state(_changed(state, self._collection, roots=tuple(kept)))
         return counts
 
     def forget_files(self, paths: Sequence[Path]) -> None:
         """Forget photos, those of them that are known."""
         self._collection.delete([file.id for file in self.photos.files_at(paths)])
         state = self._collection.reread()
-        self._collection.put_state(replace(state, photos=self._collection.count(PHOTOS)))
+        self._collection.put_state(_changed(state, self._collection))
 
     def _check_folders(self, selection: Selection) -> None:
         self._check_known(selection.folders)
@@ -238,6 +238,10 @@ class MilvusIndex:
                     f"{absolute(path)} is not in the index in {self.place}",
                     hint=known_folders(self.place),
                 )
+
+
+def _changed(state: CollectionState, collection: MilvusCollection, **values: Any) -> CollectionState:
+    return replace(state, photos=collection.count(PHOTOS), generation=state.generation + 1, **values)
 
 
 def _check_k(k: int) -> None:

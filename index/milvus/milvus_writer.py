@@ -64,8 +64,9 @@ class MilvusWriter(MilvusIndex):
     ) -> "MilvusWriter":
         """Open an index to add to it, or make one, of that `kind`, where there is none, and become its writer.
 
-        Reads what is known of all files. `building` is called while the server makes its index, at the end. Raises ModelMismatchError, OptionError for another kind, PhotoIndexError for
-        the copy of an index in a folder, and what `MilvusCollection.create` does.
+        Reads what is known of all files. `building` is called while the server makes its index, at the end. Raises
+        ModelMismatchError, OptionError for another kind, PhotoIndexError for the copy of an index in a folder, and what
+        `MilvusCollection.create` does.
         """
         if kind is not None:
             check_kind(kind)
@@ -121,7 +122,8 @@ class MilvusWriter(MilvusIndex):
         """Have the server keep and index what was added, and say in the state that all is there."""
         if self._changed or not self.complete:
             self._collection.flush()
-            self._put_state(complete=True, photos=self._collection.count(PHOTOS))
+            generation = self._collection.state.generation + 1
+            self._put_state(complete=True, photos=self._collection.count(PHOTOS), generation=generation)
             self._changed = False
             self._collection.wait_until_indexed(say=self._building)
 
@@ -166,9 +168,7 @@ class MilvusWriter(MilvusIndex):
         for id in gone:
             self._forget(id)
         for photo in photos:
-            self._remember(
-                photo.path, KnownFile(photo.id, photo.stamp, photo.content_hash, photo.skipped is not None)
-            )
+            self._remember(photo.path, KnownFile(photo.id, photo.stamp, photo.content_hash, photo.skipped is not None))
 
     def _begin(self, model_path: str, dim: int, kind: str | None) -> None:
         """Become the writer, and read what is known. Raises what `open_for_writing` does."""

@@ -118,6 +118,7 @@ def _copied(
             collection.state,
             complete=True,
             photos=done,
+            generation=collection.state.generation + bool(sent or removed),
             model_path=encoded(catalog.state().model_path),
             roots=tuple(encoded(root) for _, root in catalog.roots()),
             own_labels=tuple(encoded(name) for (name,) in own),

@@ -74,15 +74,17 @@ def nearest(
     """
     scores, found = np.full((len(ids), k), -np.inf), np.full((len(ids), k), -1, np.int64)
     for start in range(0, len(ids), QUERIES_AT_ONCE):
-        rows = {int(row[ID]): row for row in collection.rows_with_ids(ids[start : start + QUERIES_AT_ONCE], [EMBEDDING])}
-        numbers = [number for number in range(start, min(start + QUERIES_AT_ONCE, len(ids))) if int(ids[number]) in rows]
+        rows = {
+            int(row[ID]): row for row in collection.rows_with_ids(ids[start : start + QUERIES_AT_ONCE], [EMBEDDING])
+        }
+        numbers = [
+            number for number in range(start, min(start + QUERIES_AT_ONCE, len(ids))) if int(ids[number]) in rows
+        ]
         if not numbers:
             continue
         queries = np.array([rows[int(ids[number])][EMBEDDING] for number in numbers], np.float32)
         for number, hits in zip(numbers, collection.search(queries, min(k + SPARE, MOST)), strict=True):
-            best = sorted(
-                (-round(score, 6), int(row[ID])) for score, row in hits if STATE_ID < row[ID] != ids[number]
-            )
+            best = sorted((-round(score, 6), int(row[ID])) for score, row in hits if STATE_ID < row[ID] != ids[number])
             for place, (score, id) in enumerate(best[:k]):
                 scores[number, place], found[number, place] = -score, id
     return scores, found

@@ -24,7 +24,7 @@ KINDS: dict[str, tuple[str, dict[str, int]]] = {
     FLAT: ("FLAT", {}),
 }
 """Kinds of index by the names that `fc7 index --kind` has for them: what Milvus calls them, and how they are built."""
-NEWER = ("writer", "exclude")
+NEWER = ("writer", "exclude", "generation")
 """What format 1 has not."""
 _KEY = "state"
 
@@ -41,6 +41,7 @@ class CollectionState:
 
     `roots` (absolute), `model_path` ("" for the built-in model), `own_labels` and `exclude` are `encoded`; `last_id` is
     no smaller than any id; `complete` is False while photos are added, and stays so if that is interrupted. One with a
+    `generation` counts the runs that changed something. One with a
     `writer` is filled by `fc7 index`, of which this is the last run that began, and is the copy of no catalogue.
     """
 
@@ -60,6 +61,7 @@ class CollectionState:
     complete: bool = False
     writer: str = ""
     exclude: tuple[str, ...] = ()
+    generation: int = 0
 
     @classmethod
     def of(cls, catalog: CatalogState, *, kind: str) -> "CollectionState":
@@ -110,7 +112,9 @@ class CollectionState:
             }
         except (KeyError, TypeError) as error:
             raise foreign(where) from error
-        return cls(**known | {"format": FORMAT} | {name: tuple(known[name]) for name in ("roots", "own_labels", "exclude")})
+        return cls(
+            **known | {"format": FORMAT} | {name: tuple(known[name]) for name in ("roots", "own_labels", "exclude")}
+        )
 
 
 def foreign(where: str) -> IndexFormatError:

@@ -102,8 +102,8 @@ def update_index(
     generator to end that. The index is locked only while it is changed. `kind` of FAISS index is remembered, and so are
     the patterns to `exclude`, besides those that were remembered before; with `no_exclude` these are forgotten first.
     Raises what `index_folders`, `rebuild_index`, `keep_in_step` and `open_to_fill` do, and OptionError for what is no
-    pattern and for an index in Milvus that should be rebuilt; where something is wrong with folders, kind or patterns, before
-    there is an index.
+    pattern and for an index in Milvus that should be rebuilt; where something is wrong with folders, kind or patterns,
+    before there is an index.
     """
     check_patterns(exclude)
 
