@@ -325,7 +325,8 @@ def check_ids(index: SearchableIndex, held: Files) -> None:
         exact = np.round(np.sum(vectors * vector, axis=1, dtype=np.float64), 6)
         others = np.sort(exact[ids != id])[::-1][:3]
         np.testing.assert_allclose(scores[row, : len(others)], others, atol=2e-6)
-        assert np.isneginf(scores[row, len(others) :]).all() and (nearest[row, len(others) :] == -1).all()
+        assert np.isneginf(scores[row, len(others) :]).all()
+        assert (nearest[row, len(others) :] == -1).all()
 
 
 def test_more_copies_than_results_are_ordered_by_path(store: Store) -> None:

@@ -21,8 +21,8 @@ class Sync:
     """A run over one folder: the caller reads and hashes what is in `to_read`, calls `resolve` or `add`, then `finish`.
 
     Paths are relative to the folder. Each batch is one change of the rows: a run that is interrupted loses the last
-    batch, and the next run continues from there. A run that does not `finish` removes nothing. For one thread. Runs over several
-    folders, none inside another, are joined by `join`, and finish when all files have been read.
+    batch, and the next run continues from there. A run that does not `finish` removes nothing. For one thread. Runs
+    over several folders, none inside another, are joined by `join`, and finish when all files have been read.
     """
 
     def __init__(
