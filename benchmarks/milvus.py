@@ -48,7 +48,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = (arguments.out or Path(temporary)).resolve()
         work.mkdir(parents=True, exist_ok=True)
-        ways = ["bounded"] if arguments.to.is_file else arguments.consistency
+        ways: list[Consistency] = ["bounded"] if arguments.to.is_file else arguments.consistency
         compare(work, arguments.to, arguments.vectors, arguments.kinds, ways, arguments.server_pid)
 
 

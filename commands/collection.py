@@ -171,11 +171,14 @@ def ray_engine(
     from retrieval.shards.ray_workers import RayWorkers, require_ray
 
     require_ray()
-    if shards is None and not isinstance(index, Path):
+    if shards is not None:
+        place = ShardPlace(shards)
+    elif isinstance(index, Path):
+        place = ShardPlace(str(index / "shards"))
+    else:
         raise OptionError("an index in Milvus has no place for what Ray computes", hint="name a folder with --shards")
     count = click.get_current_context().params["workers"]
     workers = RayWorkers(address=address, count=count, shared=shards is not None, say=say)
-    place = ShardPlace(str(index / "shards") if shards is None else shards)
     return ShardEngine(place, workers, kept=shards is not None, concurrency=concurrency, warn=warn)
 
 

@@ -15,10 +15,10 @@ from index.errors import IndexLockedError, ModelMismatchError, OptionError, Phot
 from index.files import absolute, path_below
 from index.milvus.calls import WRITING_PATIENCE
 from index.milvus.collection import MilvusCollection
-from index.milvus.filters import ID, PATH, PHOTOS, STATE_ID, decoded_path, encoded
+from index.milvus.filters import HASH, ID, PATH, PHOTOS, STATE_ID, decoded_path, encoded
 from index.milvus.milvus_index import MilvusIndex
 from index.milvus.place import MilvusPlace
-from index.milvus.rows import HASH, MODIFIED, RemotePhoto, classes_of, hash_in
+from index.milvus.rows import MODIFIED, RemotePhoto, classes_of, hash_in
 from index.milvus.state import HNSW, CollectionState, check_kind
 from index.records import FileStamp
 from index.sync.plan import KnownFile
