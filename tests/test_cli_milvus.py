@@ -184,6 +184,7 @@ def lines_of(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
+@pytest.mark.slow
 def test_folders_are_indexed_into_milvus(fc7: Fc7, photos: Path, tmp_path: Path, make_photo: MakePhoto) -> None:
     url = str(lite(tmp_path))
     bad = tmp_path / "photos" / "bad.png"

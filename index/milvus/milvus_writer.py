@@ -122,8 +122,12 @@ class MilvusWriter(MilvusIndex):
         """Have the server keep and index what was added, and say in the state that all is there."""
         if self._changed or not self.complete:
             self._collection.flush()
-            generation = self._collection.state.generation + 1
-            self._put_state(complete=True, photos=self._collection.count(PHOTOS), generation=generation)
+            state = self._collection.state
+            # What was reserved and not needed is free again, or ids would soon be far between.
+            last = self._next_id if self._last_reserved else state.last_id
+            self._last_reserved = self._next_id
+            count = self._collection.count(PHOTOS)
+            self._put_state(complete=True, photos=count, generation=state.generation + 1, last_id=last)
             self._changed = False
             self._collection.wait_until_indexed(say=self._building)
 

@@ -40,6 +40,8 @@ from index.records import FileStamp, IndexedFile, OwnLabel, SkippedPhoto, Stored
 
 AT_ONCE = 256
 """Paths or hashes in one condition."""
+FEWEST = 1024
+"""Rows that are read at once though fewer may be wanted: to find where a smaller part ends takes as long."""
 DRAWN = 4
 """Ids that are drawn for each photo that is wanted: some are of no photo any more."""
 
@@ -137,7 +139,7 @@ class RemotePhotos:
         folders = () if folder is None else (Path(absolute(folder)),)
         condition = selected(Selection(folders, since=since, before=before))
         found: list[IndexedFile] = []
-        for rows in self._collection.rows(condition, FILE_COLUMNS, id, page=max(count, 1)):
+        for rows in self._collection.rows(condition, FILE_COLUMNS, id, page=max(count, FEWEST)):
             found += _files(rows)
             if len(found) >= count:
                 break
