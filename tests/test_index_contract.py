@@ -188,7 +188,10 @@ class MilvusStore:
         )
 
 
-@pytest.fixture(scope="module", params=["local", "milvus", "filled", "pushed-HNSW", "pushed-Flat"])
+@pytest.fixture(
+    scope="module",
+    params=["local", "milvus", pytest.param("filled", marks=pytest.mark.slow), "pushed-HNSW", "pushed-Flat"],
+)
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     work = tmp_path_factory.mktemp("store")
     name, _, kind = request.param.partition("-")
