@@ -3,13 +3,17 @@
     python benchmarks/milvus.py --to milvus+http://HOST:19530/COLLECTION [--vectors 20000] [--kinds HNSW Flat]
                                 [--server-pid PID] [-o FOLDER]
 
+tests/milvus_server.py says how to run this beside a server of its own, whose number of process it then knows.
+
 The collection is removed first. The vectors are those of benchmarks/search.py. A query is one vector; times are those
 that a user waits, so the machine should do nothing else. Recall is against FAISS's Flat. A folder is filled by writing
-the catalogue and building its index, Milvus by `fc7 push` from that catalogue. Memory is what the process has that
+the catalogue and building its index, Milvus by `fc7 push` from that catalogue; the seconds until a server has indexed
+what was sent are beside it. Recall is that of the moment when the push has ended. Memory is what the process has that
 searches, or for Milvus the server with --server-pid.
 """
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,7 +29,10 @@ from index.milvus.push import push
 from index.open_index import open_index
 from index.searchable import SearchableIndex
 
-HEADINGS = "index | rows/s when filled | one query, p50, ms | p99, ms | queries/s, 64 at once | recall@10 | memory, MB"
+HEADINGS = (
+    "index | rows/s when filled | s until indexed | one query, p50, ms | p99, ms | queries/s, 64 at once | recall@10"
+    " | memory, MB"
+)
 AT_ONCE = 64
 
 
@@ -34,16 +41,20 @@ def main() -> None:
     parser.add_argument("--to", type=MilvusPlace.parse, required=True)
     parser.add_argument("--vectors", type=int, default=20_000)
     parser.add_argument("--kinds", nargs="+", default=["HNSW", "Flat"])
-    parser.add_argument("--server-pid", type=int)
+    parser.add_argument("--consistency", nargs="+", choices=["bounded", "strong"], default=["bounded", "strong"])
+    parser.add_argument("--server-pid", type=int, default=os.environ.get("FC7_MILVUS_PID"))
     parser.add_argument("-o", "--out", type=Path, help="folder to work in, kept; a temporary one otherwise")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = (arguments.out or Path(temporary)).resolve()
         work.mkdir(parents=True, exist_ok=True)
-        compare(work, arguments.to, arguments.vectors, arguments.kinds, arguments.server_pid)
+        ways: list[Consistency] = ["bounded"] if arguments.to.is_file else arguments.consistency
+        compare(work, arguments.to, arguments.vectors, arguments.kinds, ways, arguments.server_pid)
 
 
-def compare(work: Path, to: MilvusPlace, count: int, kinds: list[str], server: int | None) -> None:
+def compare(
+    work: Path, to: MilvusPlace, count: int, kinds: list[str], ways: list[Consistency], server: int | None
+) -> None:
     queries = clustered(QUERIES, seed=1)
     batches = (clustered(size, seed=seed) for size, seed in sizes(count))
     written = seconds_of(lambda: write_catalogue(work, batches, files=False))
@@ -53,15 +64,23 @@ def compare(work: Path, to: MilvusPlace, count: int, kinds: list[str], server: i
         built = seconds_of(lambda kind=kind: build(work, kind))  # type: ignore[misc]
         with open_index(work / "index") as index:
             name = f"folder, FAISS {index.summary().kind}"
-            exact = measured(name, index, queries, count / (written + built), exact, peak_memory())
+            exact = measured(name, index, queries, count / (written + built), built, exact, peak_memory())
     for kind in kinds:
-        filled = seconds_of(lambda kind=kind: push(work / "index", to, kind=kind, replace_other=True))  # type: ignore[misc]
-        ways: tuple[Consistency, ...] = ("bounded",) if to.is_file else ("bounded", "strong")
+        sent: list[float] = []
+        begun = time.perf_counter()
+        push(
+            *(work / "index", to),
+            kind=kind,
+            replace_other=True,
+            say=lambda _, sent=sent: sent.append(time.perf_counter()),  # type: ignore[misc]
+        )
+        ended = time.perf_counter()
+        filled, indexed = (sent or [ended])[0] - begun, ended - (sent or [ended])[0]
         for consistency in ways:
             with MilvusIndex.open(to, consistency=consistency) as index:
                 name = f"Milvus, {kind}, {consistency}"
                 memory = peak_memory() if server is None else peak_memory(server)
-                measured(name, index, queries, count / filled, exact, memory)
+                measured(name, index, queries, count / filled, indexed, exact, memory)
 
 
 def measured(
@@ -69,6 +88,7 @@ def measured(
     index: SearchableIndex,
     queries: NDArray[np.float32],
     filled: float,
+    indexed: float,
     exact: list[list[str]],
     memory: float,
 ) -> list[list[str]]:
@@ -83,7 +103,15 @@ def measured(
     exact = exact or found
     recall = np.mean([len(set(row) & set(right)) for row, right in zip(found, exact, strict=True)]) / K
     p50, p99 = 1e3 * np.percentile(times, [50, 99])
-    cells = [name, f"{filled:,.0f}", f"{p50:.1f}", f"{p99:.1f}", f"{AT_ONCE / batched:,.0f}", f"{recall:.3f}"]
+    cells = [
+        name,
+        f"{filled:,.0f}",
+        f"{indexed:,.0f}",
+        f"{p50:.1f}",
+        f"{p99:.1f}",
+        f"{AT_ONCE / batched:,.0f}",
+        f"{recall:.3f}",
+    ]
     print(f"| {' | '.join([*cells, f'{memory:,.0f}'])} |", flush=True)
     return exact
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @click.command("index", epilog="Example: fc7 index ~/Pictures")
 @click.argument("folders", metavar="[FOLDER]...", nargs=-1, type=PATH)
-@index_model_options(begins=True)
+@index_model_options(begins=True, remote=True)
 @concurrency_options
 @click.option(
     "--rebuild", is_flag=True, help="Rebuild the index, of all its folders, with the built-in model or that of -m."
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     "--kind",
     metavar="KIND",
     show_default="as before, auto at first",
-    help="Kind of FAISS index: auto (by the number of photos), Flat, SQ8, IVF,SQ8 or HNSW.",
+    help="Kind of FAISS index: auto (by the number of photos), Flat, SQ8, IVF,SQ8 or HNSW; in Milvus, HNSW or Flat.",
 )
 @click.option(
     "--exclude",
@@ -77,7 +77,7 @@ def index_command(
     *,
     model: "Model",
     concurrency: "Concurrency",
-    index: Path,
+    index: "IndexLocation",
     rebuild: bool,
     kind: str | None,
     exclude: Sequence[str],
@@ -104,6 +104,8 @@ def index_command(
 
     The vectors of up to 39,000 photos, of 256 values each, are compared one by one; of more, auto makes inverted lists,
     and measures their recall, which fc7 info shows. --kind is remembered.
+
+    An index in Milvus is filled directly, by one program at a time, and keeps no thumbnails. It cannot be rebuilt.
 
     --watch ends by Ctrl-C, with status 0, and needs watchfiles: pip install 'fc7[watch]'.
 
@@ -158,7 +160,11 @@ def index_command(
 
 
 def ray_engine(
-    index: Path, address: str | None, shards: str | None, concurrency: "Concurrency", say: Callable[[str], None]
+    index: "IndexLocation",
+    address: str | None,
+    shards: str | None,
+    concurrency: "Concurrency",
+    say: Callable[[str], None],
 ) -> "Engine":
     """Return what embeds with Ray, which is loaded later."""
     from retrieval.shards.engine import ShardEngine
@@ -166,11 +172,16 @@ def ray_engine(
     from retrieval.shards.ray_workers import RayWorkers, require_ray
 
     require_ray()
+    if shards is not None:
+        place = ShardPlace(shards)
+    elif isinstance(index, Path):
+        place = ShardPlace(str(index / "shards"))
+    else:
+        raise OptionError("an index in Milvus has no place for what Ray computes", hint="name a folder with --shards")
     count = click.get_current_context().params["workers"]
     workers = RayWorkers(address=address, count=count, shared=shards is not None, say=say)
-    place = ShardPlace(str(index / "shards") if shards is None else shards)
-    # On one machine alone FAISS has all cores already.
-    run = None if address is None else workers.fill
+    # On one machine alone FAISS has all cores already; Milvus builds its own index.
+    run = workers.fill if address is not None and isinstance(index, Path) else None
     return ShardEngine(place, workers, kept=shards is not None, concurrency=concurrency, warn=warn, run=run)
 
 
@@ -182,7 +193,7 @@ def report_unread(reports: "Sequence[FolderReport]") -> None:
         warn(f"Left out: {unread.total():,} file{'s' * (unread.total() > 1)} of kinds that fc7 cannot read: {kinds}")
 
 
-def check_still_skipped(reports: "Sequence[FolderReport]", index: Path) -> None:
+def check_still_skipped(reports: "Sequence[FolderReport]", index: "IndexLocation") -> None:
     """Raise PhotoError where photos were skipped before and still are."""
     still_skipped = sum(report.counts.still_skipped for report in reports if report.counts)
     if still_skipped:
@@ -197,8 +208,8 @@ def forget_command(paths: Sequence[Path], *, index: "IndexLocation") -> None:
     """Remove photos or folders from the index; no file is touched.
 
     PATH need not be there any more. What is still there comes back when the indexed folder that it lies in is brought
-    up to date; an indexed folder itself does not. What is forgotten in Milvus comes back with the next fc7 push of an
-    index that still has it.
+    up to date; an indexed folder itself does not. What is forgotten in a copy in Milvus comes back with the next fc7
+    push of an index that still has it.
     """
     from commands.tables import format_forgotten
     from index.open_index import open_to_forget
@@ -234,7 +245,7 @@ def check_command(*, model: "Model", index: "IndexLocation", sample: int, repair
     """Check that an index is whole and goes with its photos.
 
     --repair removes wrong entries, so that the next fc7 index embeds these photos again, and rebuilds the vectors
-    that a search uses. No photo is touched. An index in Milvus is repaired by fc7 push.
+    that a search uses. No photo is touched. A copy in Milvus is repaired by fc7 push.
     """
     from commands.progress_bar import ProgressBar
     from commands.tables import format_check
@@ -248,7 +259,8 @@ def check_command(*, model: "Model", index: "IndexLocation", sample: int, repair
     if isinstance(index, MilvusPlace):
         if repair:
             raise OptionError(
-                "--repair is for an index in a folder", hint=f"copy it again with `fc7 push --to {index}`"
+                "--repair is for an index in a folder",
+                hint=f"copy it again with `fc7 push --to {index}`, or `fc7 forget` what is wrong",
             )
         opened: SearchableIndex = open_index(index, fingerprint=fingerprint, consistency="strong")
     else:
@@ -262,8 +274,15 @@ def check_command(*, model: "Model", index: "IndexLocation", sample: int, repair
     if left and repair:
         raise PhotoIndexError(f"{len(left)} of this could not be repaired: move {index} away and run fc7 index FOLDER")
     if left and isinstance(index, MilvusPlace):
-        raise PhotoIndexError(f"something is wrong with the index: copy it again with fc7 push --to {index}")
+        raise PhotoIndexError(f"something is wrong with the index: {_repaired_by(photo_index)}")
     if left:
         raise PhotoIndexError("something is wrong with the index: repair it with fc7 check --repair")
     if report.problems:
         write(["Repaired. Run fc7 index to embed again what was dropped.\n"])
+
+
+def _repaired_by(index: "SearchableIndex") -> str:
+    """Say what repairs an index in Milvus."""
+    if getattr(index, "filled_by", "") == "fc7 index":
+        return f"forget the photos that are named, or fill another collection than {index.place}"
+    return f"copy it again with fc7 push --to {index.place}"

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,11 @@ from commands.interrupt import INTERRUPTED
 from commands.options import PATH, format_option, index_option, null_wants_paths
 from commands.pictures import Pictures, picture_options
 from commands.streams import report_skipped, table_width, warn, write
-from index.errors import PhotoError, PhotoIndexError, UserError
+from index.errors import OptionError, PhotoError, PhotoIndexError, UserError
 
 if TYPE_CHECKING:
-    from index.photo_index import PhotoIndex
+    from index.milvus.place import IndexLocation
+    from index.searchable import SearchableIndex
     from retrieval.duplicates.find import Duplicates
     from retrieval.duplicates.move import Move, Moved
 
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
 @format_option("table", "json", "jsonl", "paths")
 @click.option("-0", "--null", is_flag=True, help="Print paths, each ended by a NUL, as xargs -0 takes them.")
 @picture_options("sheet", "Draw what is found")
-@index_option
+@partial(index_option, remote=True)
 def duplicates_command(
     folders: Sequence[Path],
     *,
@@ -75,7 +77,7 @@ def duplicates_command(
     format: str,
     null: bool,
     pictures: Pictures,
-    index: Path,
+    index: "IndexLocation",
 ) -> None:
     """Find copies among the indexed photos: all of them, or those below FOLDER. No file is changed.
 
@@ -101,7 +103,8 @@ def duplicates_command(
 
     What is compared is what the index knows: bring it up to date with fc7 index first. A photo whose file is gone or
     has changed since is left out. Of an index made by an older fc7, the first search reads all photos, and the index
-    keeps what was seen.
+    keeps what was seen. An index in Milvus keeps nothing of this, so each search reads the photos, which have to be on
+    this machine.
     """
     null_wants_paths(null, format)
     paths = null or format == "paths"
@@ -118,12 +121,12 @@ def duplicates_command(
     from commands.progress_bar import ProgressBar
     from commands.tables import format_duplicates
     from commands.terminal import style_of
-    from index.photo_index import PhotoIndex
+    from index.open_index import open_index
     from retrieval.duplicates.find import find_duplicates
     from retrieval.duplicates.keep import LIKENESSES
 
     with (
-        PhotoIndex.open(index) as photo_index,
+        open_index(index, warn=warn) as photo_index,
         ProgressBar("Comparing", sys.stderr) as progress,
     ):
         found = find_duplicates(
@@ -171,26 +174,31 @@ def _check_what_to_do(
         raise click.UsageError(f"{chosen[0]} prints no list for programs; leave out --format and -0")
 
 
-def _remember(index: Path, photos: Sequence[Path], *, different: bool) -> None:
+def _remember(index: "IndexLocation", photos: Sequence[Path], *, different: bool) -> None:
     if len(photos) < 2:
         raise click.UsageError("name two photos or more: fc7 duplicates --not-duplicates PHOTO PHOTO...")
 
     from index.index_writer import IndexWriter
 
+    if not isinstance(index, Path):
+        raise OptionError(
+            f"{index} is in Milvus, which does not keep what people say of pairs of photos",
+            hint="name an index in a folder",
+        )
     with IndexWriter.open_to_edit(index) as writer:
         writer.set_different(photos, different=different)
     write([f"Remembered: {len(photos)} photos are no copies of each other.\n" if different else "Forgotten.\n"])
 
 
-def _plan(photo_index: "PhotoIndex", found: "Duplicates", folder: Path) -> "list[Move]":
+def _plan(photo_index: "SearchableIndex", found: "Duplicates", folder: Path) -> "list[Move]":
     from retrieval.duplicates.move import plan_moves
 
     return plan_moves(found.groups, photo_index.roots(), folder)
 
 
-def _move(index: Path, moves: "Sequence[Move]", folder: Path, *, yes: bool) -> None:
+def _move(index: "IndexLocation", moves: "Sequence[Move]", folder: Path, *, yes: bool) -> None:
     from commands.progress_bar import ProgressBar
-    from index.index_writer import IndexWriter
+    from index.open_index import open_to_forget
     from retrieval.duplicates.move import move_copies
     from retrieval.text import file_size
 
@@ -208,7 +216,7 @@ def _move(index: Path, moves: "Sequence[Move]", folder: Path, *, yes: bool) -> N
     with ProgressBar("Moving", sys.stderr) as progress:
         moved = move_copies(moves, folder, progress=progress)
     try:
-        with IndexWriter.open_to_edit(index) as writer:
+        with open_to_forget(index) as writer:
             writer.forget_files([source for source, _ in moved.photos])
     except PhotoIndexError as error:
         warn(f"The index still lists what was moved, until the next fc7 index: {error}")

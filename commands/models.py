@@ -83,12 +83,9 @@ def info_command(file: "IndexLocation | None", *, skipped: bool, layers: bool, f
     """
     if skipped and layers:
         raise click.UsageError("--skipped is about an index, --layers about a model; leave out one of them")
-    if not isinstance(file, Path | None):
-        if skipped or layers:
-            raise OptionError(f"{file} is in Milvus, which has no model and no photos that were skipped")
-        show(file, format)
-        return
     if layers:
+        if not isinstance(file, Path | None):
+            raise OptionError(f"{file} is in Milvus, and no model")
         from commands.tables import format_layers
         from retrieval.models.cost import model_cost
 

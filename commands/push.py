@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.options import IndexPlace, index_option
-from commands.streams import write
+from commands.streams import warn, write
 from index.errors import OptionError
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ def push_command(*, index: Path, to: "IndexLocation", kind: str | None, replace:
     from index.milvus.push import push
 
     with ProgressBar("Copying", sys.stderr) as progress:
-        report = push(index, to, kind=kind, replace_other=replace, progress=progress)
+        report = push(index, to, kind=kind, replace_other=replace, progress=progress, say=progress.say)
+    if not report.indexed:
+        warn(f"The server has not finished its index of {to}: until then searches find fewer of the best.")
     write(
         [
             f"{report.sent:,} photos sent, {report.unchanged:,} unchanged, {report.removed:,} removed: "

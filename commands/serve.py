@@ -20,6 +20,8 @@ from index.errors import MissingPackageError, OptionError, UserError
 if TYPE_CHECKING:
     import uvicorn
 
+    from index.milvus.place import IndexLocation
+
 GRACE = 30
 """Seconds that requests have to end when the server does."""
 MOST_CONNECTIONS = 512
@@ -28,7 +30,7 @@ MOST_CONNECTIONS = 512
 @click.command("serve", epilog="Example: fc7 serve --index my-index")
 @model_option("Model file (.onnx), builtin, or the name of an imported one.", default="that of the index")
 @device_option
-@index_option
+@partial(index_option, remote=True)
 @click.option("--host", default="127.0.0.1", help="Address to listen on; another than this machine's needs a token.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8707, help="Port to listen on; 0 takes a free one.")
 @click.option(
@@ -47,7 +49,7 @@ def serve_command(
     *,
     model: Path | None,
     device: Any,
-    index: Path,
+    index: "IndexLocation",
     host: str,
     port: int,
     token_file: Path | None,
@@ -57,7 +59,8 @@ def serve_command(
 
     Only this machine may ask, unless --host names another address and there is a token. A browser asks for the token
     once; a program sends it as `Authorization: Bearer TOKEN`. Photos are shown by their number in the index alone, and
-    what is uploaded is not stored. The address /docs has the API.
+    what is uploaded is not stored. The address /docs has the API. An index in Milvus has no map; its photos are read
+    from this machine.
 
     Needs a few packages more: pip install 'fc7[web]'.
     """
@@ -126,11 +129,11 @@ def _server(config: "uvicorn.Config", address: str, end_runs: Callable[[], Await
     return Server(config)
 
 
-def check_servable(index: Path) -> None:
+def check_servable(index: "IndexLocation") -> None:
     """Raise IndexNotFoundError, or what else is wrong with an index, before anything listens."""
-    from index.photo_index import PhotoIndex
+    from index.open_index import open_index
 
-    with PhotoIndex.open(index) as opened:
+    with open_index(index, warn=warn) as opened:
         if not opened.summary().photos:
             warn(f"The index in {index} is empty: add photos with `fc7 index FOLDER`.")
 

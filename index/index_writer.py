@@ -17,6 +17,7 @@ from index.files import absolute, known_place
 from index.object_path import as_path
 from index.photo_index import CATALOG, PhotoIndex
 from index.records import FileStamp, IndexProblem
+from index.sync.rows import CatalogRows
 from index.sync.run import Sync
 from index.vectors.cache import VectorCache
 from index.vectors.faiss_library import require_faiss
@@ -116,7 +117,7 @@ class IndexWriter(PhotoIndex):
         """
         folder = os.fsencode(absolute(root))
         return Sync(
-            self._catalog,
+            CatalogRows(self._catalog, folder),
             self._vectors,
             folder,
             found,

@@ -30,7 +30,7 @@ def open_index(
 
         index = MilvusIndex.open(place, fingerprint=fingerprint, consistency=consistency or "bounded")
         if not index.complete and warn is not None:
-            warn(f"Copying the index to {place} is not finished, so photos may be missing.")
+            warn(f"{index.filled_by} has not finished filling {place}, so photos may be missing.")
         return index
     if consistency is not None:
         raise OptionError(

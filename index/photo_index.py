@@ -102,6 +102,11 @@ class PhotoIndex:
         self.close()
 
     @property
+    def place(self) -> Path:
+        """The folder that it lies in."""
+        return self.folder
+
+    @property
     def fingerprint(self) -> str:
         """The fingerprint of the model that the index was made with."""
         return self._state().fingerprint

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from index.errors import UserError
 from index.milvus.place import IndexLocation, MilvusPlace
+from index.open_index import open_index
 from index.photo_index import PhotoIndex
 from index.records import IndexSummary, SkippedPhoto
 from index.vectors.faiss_library import faiss_gpus
@@ -183,12 +184,15 @@ def milvus_facts(place: MilvusPlace) -> Facts:
 
     with MilvusIndex.open(place, consistency="strong") as index:
         summary, model_path, complete = index.summary(), index.model_path, index.complete
-        own_labels = index.own_labels.names()
+        own_labels, filled_by = index.own_labels.names(), index.filled_by
     values = {
         "index": str(place),
         "photos": summary.photos,
+        "skipped": summary.skipped,
         "complete": complete,
+        "filled_by": filled_by,
         "folders": [str(root) for root in summary.roots],
+        "exclude": list(summary.exclude),
         "own_labels": own_labels,
         "model": summary.model_name,
         "model_file": None if model_path is None else str(model_path),
@@ -199,8 +203,13 @@ def milvus_facts(place: MilvusPlace) -> Facts:
     }
     rows = {
         "index": str(place),
-        "photos": summary.photos if complete else f"{summary.photos:,}; copying is not finished: run fc7 push again",
+        "photos": summary.photos
+        if complete
+        else f"{summary.photos:,}; filling it is not finished: if {filled_by} does not run now, run it again",
+        **({"skipped": summary.skipped} if filled_by == "fc7 index" else {}),
+        "filled by": filled_by,
         "folders": values["folders"],
+        **({"left out": list(summary.exclude)} if summary.exclude else {}),
         **({"labels of your own": own_labels} if own_labels else {}),
         "model": summary.model_name,
         "model file": "the built-in one" if model_path is None else f"{model_path}, where the photos were indexed",
@@ -233,9 +242,9 @@ def _knob(kind: str) -> str:
     return "nprobe" if kind.startswith("IVF") else "efSearch"
 
 
-def skipped_in_index(folder: Path) -> list[SkippedPhoto]:
+def skipped_in_index(place: IndexLocation) -> list[SkippedPhoto]:
     """List the photos that an index has no embedding of. Raises PhotoIndexError."""
-    with PhotoIndex.open(folder) as photo_index:
+    with open_index(place) as photo_index:
         return photo_index.photos.skipped()
 
 

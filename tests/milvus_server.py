@@ -2,6 +2,10 @@
 
 PACKAGES is a folder into which `milvus==2.3.5` was installed. The server listens on all interfaces and cannot be told
 otherwise, so `unshare -n` gives it none but the loopback one, which is begun here. Prints what it found as JSON.
+
+    unshare --map-root-user --net python tests/milvus_server.py PACKAGES WORK COMMAND...
+
+runs another command beside the server, with its number of process in FC7_MILVUS_PID and its token in FC7_MILVUS_TOKEN.
 """
 
 import fcntl
@@ -27,10 +31,11 @@ from index.errors import IndexUnreachableError, ModelMismatchError
 from index.milvus.calls import TIMEOUT
 from index.milvus.collection import MilvusCollection
 from index.milvus.milvus_index import MilvusIndex
+from index.milvus.milvus_writer import MilvusWriter
 from index.milvus.place import TOKEN, MilvusPlace
 from index.milvus.rows import DIGEST, RemotePhoto
 from index.milvus.state import HNSW, CollectionState
-from index.records import FileStamp
+from index.records import FileStamp, NewPhoto, SyncCounts
 
 PLACE = MilvusPlace.parse("milvus+http://127.0.0.1:19530/photos")
 ROWS, DIM, BATCH = 20_000, 32, 500
@@ -39,6 +44,7 @@ KILLED_AFTER = 12
 """Batches; the next is on its way."""
 INDEXED = 0.95
 """Recall of an HNSW; what is not indexed yet is searched with less effort."""
+INDEXED_FILES, FILES_AT_ONCE = 3000, 100
 PATIENCE = 400.0
 """Seconds: other work on the machine may slow the server down."""
 PREPARE = """
@@ -95,16 +101,20 @@ class Server:
 
 def main() -> None:
     begin_loopback()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the server ends too
     os.environ[TOKEN] = "root:Milvus"
     server = Server(Path(sys.argv[1]), Path(sys.argv[2]))
     found: dict[str, Any] = {}
     try:
+        if command := sys.argv[3:]:
+            sys.exit(subprocess.run(command, env=os.environ | {"FC7_MILVUS_PID": str(server.process.pid)}).returncode)
         catalog = CatalogState.fresh(model_name="sample", fingerprint="abc", dim=DIM)
         collection = MilvusCollection.create(PLACE, CollectionState.of(catalog, kind=HNSW), patience=PATIENCE)
         write_while_killed(server, collection, found)
         change_and_kill(server, collection)
         collection.close()
         check(found)
+        index_while_killed(server, found)
         refusals(server, found)
     finally:
         server.process.send_signal(signal.SIGCONT)
@@ -167,6 +177,43 @@ def check(found: dict[str, Any]) -> None:
             "wrong": wrong,
             "recall": recall(),
         }
+
+
+def index_while_killed(server: Server, found: dict[str, Any]) -> None:
+    """Fill another collection as `fc7 index` does; the server is killed meanwhile, and the first run is interrupted."""
+    place = MilvusPlace.parse("milvus+http://127.0.0.1:19530/mine")
+    files = {b"%05d.jpg" % number: FileStamp(number, number) for number in range(1, INDEXED_FILES + 1)}
+
+    def run(batches: int) -> tuple[int, SyncCounts | None]:
+        begun = MilvusWriter.open_for_writing(place, fingerprint="abc", model_name="sample", dim=DIM)
+        with begun as index:
+            sync = index.begin_sync(Path("/photos"), files)
+            for done, start in enumerate(range(0, len(sync.to_read), FILES_AT_ONCE)):
+                if done == batches:
+                    return len(sync.to_read), None
+                if done == batches // 2:
+                    server.kill()
+                    threading.Thread(target=server.start).start()
+                sync.add([new_photo(path, files[path]) for path in sync.to_read[start : start + FILES_AT_ONCE]])
+            return len(sync.to_read), sync.finish()
+
+    first, _ = run(INDEXED_FILES // FILES_AT_ONCE // 2)
+    wait_for(server.is_healthy)
+    left, counts = run(INDEXED_FILES)
+    with MilvusIndex.open(place, fingerprint="abc", consistency="strong", patience=PATIENCE) as index:
+        [[nearest]] = index.search(vector(7)[None], 1)
+        found["filled"] = {
+            "to_read": [first, left],
+            "counts": None if counts is None else [counts.new, counts.unchanged, counts.removed],
+            "problems": [problem.what for problem in index.problems()],
+            "paths": len({file.path for file in index.photos.files(index.photos.ids())}),
+            "photos": index.summary().photos,
+            "nearest": nearest.path.name,
+        }
+
+
+def new_photo(path: bytes, stamp: FileStamp) -> NewPhoto:
+    return NewPhoto(path, stamp, path, 4, 3, vector(stamp.size), labels=())
 
 
 def refusals(server: Server, found: dict[str, Any]) -> None:

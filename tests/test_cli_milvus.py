@@ -11,9 +11,14 @@ from click.testing import Result
 from milvus_samples import lite
 
 import fc7 as fc7_module
+from index.errors import IndexLockedError
 from index.milvus import push as push_module
 from index.milvus.milvus_index import MilvusIndex
 from index.milvus.push import push
+from retrieval.indexing.index_folders import index_folders
+from retrieval.indexing.update import open_to_fill, update_index
+from retrieval.models.model import Model
+from retrieval.pipeline.executor import Concurrency
 
 Fc7 = Callable[..., Result]
 MakePhoto = Callable[..., Path]
@@ -103,10 +108,10 @@ def test_an_interrupted_push_goes_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         push(tmp_path / "index", place, progress=interrupt)
     searched = fc7("search", photos / NASTY[0], "--index", place)
-    assert "is not finished, so photos may be missing" in searched.stderr
-    assert "copying is not finished" in succeeded(fc7("info", place))
+    assert "has not finished filling milvus+" in searched.stderr
+    assert "filling it is not finished" in succeeded(fc7("info", place))
     checked = fc7("check", "--index", place)
-    assert (checked.exit_code, "copying it was interrupted" in checked.stdout) == (1, True)
+    assert (checked.exit_code, "filling it was interrupted" in checked.stdout) == (1, True)
     report = push(tmp_path / "index", place)
     assert (report.photos, report.sent, report.unchanged) == (8, 4, 4)
     with MilvusIndex.open(place) as index:
@@ -139,9 +144,12 @@ def test_a_copy_of_another_index_is_not_overwritten(
 @pytest.mark.parametrize(
     ("words", "status", "told"),
     [
-        (["index", "photos"], 2, "needs an index in a folder"),
-        (["duplicates"], 2, "needs an index in a folder"),
-        (["serve"], 2, "needs an index in a folder"),
+        (["index", "photos"], 1, "is not a folder"),
+        (["index", "--rebuild", "photos"], 2, "cannot be rebuilt in its place"),
+        (["index", ".", "--kind", "SQ8"], 2, "there is no kind of index 'SQ8' in Milvus"),
+        (["duplicates"], 1, "There is no index in "),
+        (["duplicates", "--not-duplicates", "a.jpg", "b.jpg"], 2, "does not keep what people say"),
+        (["serve"], 1, "There is no index in "),
         (["classify", "x.jpg"], 2, "needs an index in a folder"),
         (["label", "list"], 2, "needs an index in a folder"),
         (["moved", "a", "b"], 2, "needs an index in a folder"),
@@ -170,3 +178,93 @@ def test_consistency_is_for_milvus_alone(fc7: Fc7, photos: Path) -> None:
     succeeded(fc7("index", photos))
     refused = fc7("search", photos / NASTY[0], "--consistency", "strong")
     assert (refused.exit_code, "can be chosen for an index in Milvus" in refused.stderr) == (2, True)
+
+
+def lines_of(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+@pytest.mark.slow
+def test_folders_are_indexed_into_milvus(fc7: Fc7, photos: Path, tmp_path: Path, make_photo: MakePhoto) -> None:
+    url = str(lite(tmp_path))
+    bad = tmp_path / "photos" / "bad.png"
+    bad.write_bytes(b"no photo")
+    succeeded(fc7("index", photos))
+    assert lines_of(succeeded(fc7("index", photos, "--index", url)))[1:] == ["8 new", "1 skipped"]
+    assert lines_of(succeeded(fc7("index", photos, "--index", url)))[1:] == ["8 unchanged", "1 still skipped"]
+    asked = photos / NASTY[0]
+    for words in ([asked, "--format", "json"], ["--label", "green", "--format", "json"]):
+        assert succeeded(fc7("search", *words)) == succeeded(fc7("search", *words, "--index", url))
+    facts = json.loads(succeeded(fc7("info", url, "--format", "json")))
+    assert (facts["photos"], facts["skipped"], facts["complete"]) == (8, 1, True)
+    assert str(bad) in succeeded(fc7("info", url, "--skipped"))
+
+    (photos / NASTY[1]).rename(photos / "moved.png")
+    (photos / NASTY[2]).unlink()
+    shutil.copy(photos / NASTY[3], photos / "copy of 3.png")
+    make_photo("photos/bad.png", "green", seed=40)
+    make_photo(f"photos/{NASTY[4]}", "red", seed=41)
+    told = ["2 changed", "1 moved", "1 copied", "1 removed", "5 unchanged"]
+    for place in ([], ["--index", url]):
+        assert lines_of(succeeded(fc7("index", photos, *place)))[1:] == told
+    assert succeeded(fc7("search", asked, "--format", "json")) == succeeded(
+        fc7("search", asked, "--format", "json", "--index", url)
+    )
+    assert "nothing is wrong" in succeeded(fc7("check", "--index", url))
+
+    copies = [fc7("duplicates", "--format", "json", *place) for place in ([], ["--index", url])]
+    assert succeeded(copies[0]) == succeeded(copies[1])
+    assert "copy of 3.png" in copies[0].stdout
+    moved = fc7("duplicates", "--index", url, "--move-to", tmp_path / "copies", "--yes")
+    assert "Moved 3 photos" in succeeded(moved)
+    assert lines_of(succeeded(fc7("index", photos, "--index", url)))[1:] == ["6 unchanged"]
+
+
+def test_an_interrupted_index_goes_on_where_it_was(
+    fc7: Fc7, photos: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, model = lite(tmp_path), Model.load(tiny_model)
+
+    def interrupt(done: int, total: int) -> None:
+        assert total == 8
+        if done >= 4:
+            raise KeyboardInterrupt
+
+    slowly = Concurrency.chosen(model, workers=1, batch_size=2)
+    with pytest.raises(KeyboardInterrupt):
+        list(update_index(place, model, [photos], concurrency=slowly, progress=interrupt))
+    assert "has not finished filling milvus+" in fc7("search", photos / NASTY[0], "--index", place).stderr
+    [[report]] = update_index(place, model, [photos])
+    assert report.counts is not None
+    assert report.counts.unchanged >= 4
+    assert report.counts.unchanged + report.counts.new + report.counts.copied == 8
+    with MilvusIndex.open(place) as index:
+        assert (index.problems(), index.summary().photos, index.complete) == ([], 8, True)
+
+
+def test_the_run_that_began_last_goes_on(photos: Path, tmp_path: Path, tiny_model: Path) -> None:
+    place, model = lite(tmp_path), Model.load(tiny_model)
+    with open_to_fill(place, model) as first:
+        with open_to_fill(place, model) as second:
+            index_folders(second, model, [photos])
+        with pytest.raises(IndexLockedError, match="another fc7 index has begun to fill milvus"):
+            index_folders(first, model, [photos / os.fsdecode(b"r\xff")])
+    with MilvusIndex.open(place) as index:
+        assert (index.problems(), index.summary().photos) == ([], 8)
+
+
+def test_what_push_fills_index_does_not(fc7: Fc7, photos: Path, tmp_path: Path, other_model: Path) -> None:
+    pushed, filled = str(lite(tmp_path, "pushed")), str(lite(tmp_path, "filled"))
+    succeeded(fc7("index", photos))
+    succeeded(fc7("push", "--to", pushed))
+    succeeded(fc7("index", photos, "--index", filled))
+    for words, told in (
+        (["index", photos, "--index", pushed], "is the copy of an index in a folder"),
+        (["push", "--to", filled], "was filled by fc7 index"),
+        (["index", photos, "--index", filled, "-m", other_model], "was made with another model, tiny"),
+        (["index", photos, "--index", filled, "--kind", "Flat"], "is of the kind HNSW, not Flat"),
+    ):
+        refused = fc7(*words)
+        assert (refused.exit_code != 0, told in refused.stderr) == (True, True), refused.output
+    for place in (pushed, filled):
+        assert "8 photos, " in succeeded(fc7("check", "--index", place))

@@ -169,7 +169,8 @@ def test_dark_and_sharp(kind: str, fc7: Callable[..., Result], make_photo: Calla
         make_photo("photos/red.png", "red")
         fc7("index", tmp_path / "photos")
     sizes = []
-    for look in ([], ["--dark", "--scale", 2]):
+    looks: list[list[str]] = [[], ["--dark", "--scale", "2"]]
+    for look in looks:
         out = tmp_path / f"{len(look)}.png"
         result = fc7("show", kind, *words.get(kind, []), "-o", out, *look)
         assert result.exit_code == 0, result.output

@@ -20,14 +20,16 @@ from photo_samples import DIM, SampleFile, embed, hash_of, open_for_writing
 from index.catalog.rows import pack_embedding, pack_taken, unpack_embeddings
 from index.catalog.selection import Selection
 from index.errors import ModelMismatchError, OptionError, PhotoIndexError
+from index.milvus.calls import Calls
 from index.milvus.milvus_index import MilvusIndex
+from index.milvus.milvus_writer import MilvusWriter
 from index.milvus.place import MilvusPlace
 from index.milvus.push import push
 from index.milvus.rows import RemotePhoto
 from index.milvus.state import FLAT, HNSW
 from index.photo_index import PhotoIndex
-from index.records import NewPhoto, Prediction, SearchResult
-from index.searchable import SearchableIndex
+from index.records import IndexedFile, NewPhoto, Prediction, SearchResult
+from index.searchable import FillableIndex, SearchableIndex
 
 ROOT = Path("/photos")
 PATHS = [b"a.jpg", b"a/1.jpg", b"a/2.jpg", b"a0.jpg", b"b/a/1.jpg", b"c'/1.jpg", "ä/日.jpg".encode()]
@@ -92,8 +94,11 @@ class LocalStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    def opened(self) -> FillableIndex:
+        return open_for_writing(self.folder)
+
     def write(self, files: Files) -> None:
-        with open_for_writing(self.folder) as index:
+        with self.opened() as index:
             sync = index.begin_sync(ROOT, {path: file.stamp for path, file in files.items()})
             sync.add(
                 [
@@ -117,6 +122,21 @@ class LocalStore:
     def become(self, files: Files) -> SearchableIndex:
         self.write(files)
         return PhotoIndex.open(self.folder, fingerprint="abc")
+
+
+class FilledStore(LocalStore):
+    """An index in Milvus that is filled from folders."""
+
+    def __init__(self, place: MilvusPlace) -> None:
+        super().__init__(Path())
+        self.place = place
+
+    def opened(self) -> FillableIndex:
+        return MilvusWriter.open_for_writing(self.place, fingerprint="abc", model_name="sample", dim=DIM)
+
+    def become(self, files: Files) -> SearchableIndex:
+        self.write(files)
+        return MilvusIndex.open(self.place, fingerprint="abc")
 
 
 class PushedStore(LocalStore):
@@ -168,12 +188,17 @@ class MilvusStore:
         )
 
 
-@pytest.fixture(scope="module", params=["local", "milvus", "pushed-HNSW", "pushed-Flat"])
+@pytest.fixture(
+    scope="module",
+    params=["local", "milvus", pytest.param("filled", marks=pytest.mark.slow), "pushed-HNSW", "pushed-Flat"],
+)
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     work = tmp_path_factory.mktemp("store")
     name, _, kind = request.param.partition("-")
     with ExitStack() as resources:
-        if name != "local":
+        if name == "filled":
+            resources.enter_context(closing(Calls(lite(work))))  # kept open, as below
+        elif name != "local":
             # Kept open, because a file of Milvus Lite takes long to open.
             resources.enter_context(opened(lite(work), DIM, kind=kind or HNSW))
         if name == "pushed":
@@ -181,6 +206,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         stores: dict[str, Callable[[], Store]] = {
             "local": lambda: LocalStore(work / "index"),
             "milvus": lambda: MilvusStore(lite(work)),
+            "filled": lambda: FilledStore(lite(work)),
             "pushed": lambda: PushedStore(work / "index", lite(work), kind),
         }
         yield stores[name]()
@@ -271,7 +297,39 @@ def check_photos(index: SearchableIndex, held: Files) -> None:
     contents = [file.content for file in held.values()]
     counts = {hash_of(content): contents.count(content) for content in set(contents)}
     assert index.photos.count_contents([hash_of(content) for content in CONTENTS]) == counts
+    check_ids(index, held)
     assert sorted(index.photos.random_paths(20, Random(0))) == sorted(map(full, held))
+
+
+def check_ids(index: SearchableIndex, held: Files) -> None:
+    """Compare what is read of photos by their ids: files, vectors, contents, neighbours."""
+    ids = index.photos.ids()
+    found = index.photos.files(ids)
+    assert [file.id for file in found] == ids.tolist() == sorted(ids.tolist())
+    assert {file.path: (file.stamp, file.taken) for file in found} == {
+        full(path): (file.stamp, taken_of(file)) for path, file in held.items()
+    }
+    assert sorted(index.photos.files_at([full(path) for path in PATHS]), key=lambda file: file.id) == found
+    pages, after = list[IndexedFile](), 0
+    while page := index.photos.files_after(after, 3):
+        pages += page
+        after = page[-1].id
+    assert pages == found
+    contents = [held[os.fsencode(file.path.relative_to(ROOT))].content for file in found]
+    vectors = np.stack([stored(content) for content in contents]) if contents else np.empty((0, DIM), np.float32)
+    np.testing.assert_array_equal(index.photos.vectors(ids), vectors)
+    first = [ids[contents.index(content)] for content in contents]
+    assert [part.tolist() for part in index.copies.contents()] == [ids.tolist(), first]
+    inside = [file.id for file in found if file.path.is_relative_to(FOLDERS[2])]
+    if index.photos.knows(FOLDERS[2]):
+        assert index.photos.ids_below(FOLDERS[2]).tolist() == inside
+    scores, nearest = index.neighbours(ids, 3)
+    for row, (id, vector) in enumerate(zip(ids, vectors, strict=True)):
+        exact = np.round(np.sum(vectors * vector, axis=1, dtype=np.float64), 6)
+        others = np.sort(exact[ids != id])[::-1][:3]
+        np.testing.assert_allclose(scores[row, : len(others)], others, atol=2e-6)
+        assert np.isneginf(scores[row, len(others) :]).all()
+        assert (nearest[row, len(others) :] == -1).all()
 
 
 def test_more_copies_than_results_are_ordered_by_path(store: Store) -> None:

@@ -14,6 +14,7 @@ from index.catalog.catalog import Catalog, CatalogState
 from index.catalog.queries import vectors_since
 from index.exact_search import best_photos, neighbours
 from index.photo_index import PhotoIndex
+from index.sync.rows import CatalogRows
 from index.sync.run import Sync
 from index.sync.verify import find_problems
 from index.vectors.kinds import Built
@@ -85,7 +86,14 @@ def test_a_sync_and_a_check_reach_the_store(folder: Path) -> None:
     with closing(Catalog.open_for_writing(folder / "catalog.db")) as catalog:
         store = RoughStore(catalog)
         Sync(
-            catalog, store, b"/more", {}, retry_skipped=False, unlisted=(), empty=(), is_there=os.path.lexists
+            CatalogRows(catalog, b"/more"),
+            store,
+            b"/more",
+            {},
+            retry_skipped=False,
+            unlisted=(),
+            empty=(),
+            is_there=os.path.lexists,
         ).finish()
         assert store.updates == 1
         with catalog.snapshot():

@@ -30,6 +30,7 @@ from index.milvus.calls import Calls
 from index.milvus.collection import MilvusCollection
 from index.milvus.milvus_index import MilvusIndex
 from index.milvus.place import MilvusPlace
+from index.milvus.state import FORMAT
 
 SERVER = MilvusPlace.parse("milvus+http://server/photos")
 UNAVAILABLE, RATE_LIMIT, BAD_EXPRESSION, NO_COLLECTION = 2, 8, 1100, 100
@@ -208,7 +209,7 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     place = lite(tmp_path)
     with opened(place, 4) as collection:
         row = collection.state.values()
-        row["classes"]["state"]["format"] = 2
+        row["classes"]["state"]["format"] = FORMAT + 1
         collection._calls("upsert", place.collection, [row])
         with pytest.raises(IndexFormatError, match="written by a newer fc7"):
             MilvusCollection.open(place)

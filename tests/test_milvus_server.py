@@ -15,7 +15,7 @@ from typing import Any
 
 import milvus_server
 import pytest
-from milvus_server import CHANGED, INDEXED, REMOVED, ROWS
+from milvus_server import CHANGED, INDEXED, INDEXED_FILES, REMOVED, ROWS
 
 pytestmark = pytest.mark.slow
 
@@ -61,6 +61,18 @@ def test_a_killed_server_has_lost_nothing_that_it_acknowledged(found: dict[str, 
     assert found["doubled"] == 0, "a row that was sent again replaced itself"
     assert found["wrong"] == 0, f"the {len(CHANGED)} rows that were changed are as they were last"
     assert found["recall"] >= INDEXED
+
+
+def test_an_interrupted_index_into_a_killed_server_goes_on(found: dict[str, Any]) -> None:
+    half = INDEXED_FILES // 2
+    assert found["filled"] == {
+        "to_read": [INDEXED_FILES, half],
+        "counts": [half, half, 0],
+        "problems": [],
+        "paths": INDEXED_FILES,
+        "photos": INDEXED_FILES,
+        "nearest": "00007.jpg",
+    }
 
 
 @pytest.mark.parametrize(

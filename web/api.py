@@ -11,7 +11,6 @@ from fastapi import Path as InPath
 from fastapi.responses import JSONResponse, Response
 
 from index.errors import OptionError, PhotoError
-from index.photo_index import PhotoIndex
 from index.records import IndexedFile
 from retrieval.answers import Classification, duplicate_group, own_label
 from retrieval.duplicates.keep import DuplicateGroup
@@ -267,7 +266,7 @@ async def folders(collection: Served) -> PlainJSON:
 @router.get("/health")
 async def health(collection: Served) -> PlainJSON:
     """Tell whether the index can be read; this alone is answered without a token."""
-    await collection.reader.call(PhotoIndex.roots)
+    await collection.reader.call(lambda index: index.roots())
     return PlainJSON({"status": "ok"})
 
 

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.catalog.rows import has_direction
-from index.errors import ModelMismatchError, OutOfMemoryError, PhotoError, PhotoIndexError
+from index.errors import ModelMismatchError, OptionError, OutOfMemoryError, PhotoError, PhotoIndexError
 from index.files import absolute
 from index.index_writer import IndexWriter
+from index.milvus.place import MilvusPlace
 from index.object_path import ObjectPath, as_path
-from index.photo_index import PhotoIndex
 from index.records import IndexedFile
+from index.searchable import SearchableIndex
 from retrieval.answers import Classification, answered_query, classified_photo, indexed_photo
 from retrieval.indexing.model_of_index import load_index_model
 from retrieval.models.model import Model
@@ -141,7 +142,7 @@ class Collection:
                     (),
                 )
 
-            def find(index: PhotoIndex) -> dict[str, Any]:
+            def find(index: SearchableIndex) -> dict[str, Any]:
                 query = Query(
                     embedded=(*seen, *_stored(index, ids)),
                     texts=asked.texts,
@@ -180,7 +181,7 @@ class Collection:
     ) -> list[IndexedFile]:
         """Read the next files by id, of a folder and a time if these are given."""
 
-        def read(index: PhotoIndex) -> list[IndexedFile]:
+        def read(index: SearchableIndex) -> list[IndexedFile]:
             below = None if folder is None else known_folder(index, folder)
             return index.photos.files_after(after, count, folder=below, since=since, before=before)
 
@@ -197,7 +198,7 @@ class Collection:
         """
         loaded = self._current()
 
-        def read(index: PhotoIndex) -> tuple[IndexedFile, Classification]:
+        def read(index: SearchableIndex) -> tuple[IndexedFile, Classification]:
             [file] = files_of(index, [id])
             stored = index.photos.at(file.path)
             if stored is None or stored.embedding is None:
@@ -212,7 +213,7 @@ class Collection:
 
     async def roots(self) -> list[Path]:
         """List the indexed folders."""
-        return await self.reader.call(PhotoIndex.roots)
+        return await self.reader.call(lambda index: index.roots())
 
     def place(self, file: IndexedFile, roots: Sequence[Path]) -> Path:
         """Return where the file of a photo really lies. Raises PhotoUnknownError outside of the indexed folders."""
@@ -225,10 +226,15 @@ class Collection:
 
     async def set_different(self, ids: Sequence[int], different: bool) -> None:
         """Remember that photos are no copies of each other, or forget it. Raises UserError."""
+        place = self.settings.index
+        if isinstance(place, MilvusPlace):
+            raise OptionError(
+                "an index in Milvus does not keep what people say of pairs of photos", hint="serve an index in a folder"
+            )
         paths = [file.path for file in await self.files(ids)]
 
         def write() -> None:
-            with IndexWriter.open_to_edit(self.settings.index) as writer:
+            with IndexWriter.open_to_edit(place) as writer:
                 writer.set_different(paths, different=different)
 
         async with self._writing:  # requests wait for each other; another process is told
@@ -296,7 +302,7 @@ def stamp_name(file: IndexedFile) -> str:
     return f"{stamp.mtime_ns & 0xFFFFFFFFFFFFFFFF:x}-{stamp.size:x}"
 
 
-def files_of(index: PhotoIndex, ids: Sequence[int]) -> list[IndexedFile]:
+def files_of(index: SearchableIndex, ids: Sequence[int]) -> list[IndexedFile]:
     """Read the files of photos, in order. Raises PhotoUnknownError."""
     files = {file.id: file for file in index.photos.files(np.array(ids, np.int64))}
     for id in ids:
@@ -305,7 +311,7 @@ def files_of(index: PhotoIndex, ids: Sequence[int]) -> list[IndexedFile]:
     return [files[id] for id in ids]
 
 
-def known_folder(index: PhotoIndex, folder: str) -> Path:
+def known_folder(index: SearchableIndex, folder: str) -> Path:
     """Return a folder that a client names, if it is of the index; nothing is looked for on the disk."""
     path = as_path(folder)
     if "\0" in folder or ".." in path.parts or not path.is_absolute() or not index.photos.knows(path):
@@ -313,7 +319,7 @@ def known_folder(index: PhotoIndex, folder: str) -> Path:
     return as_path(absolute(path))
 
 
-def _stored(index: PhotoIndex, ids: Sequence[int]) -> tuple[QueryPhoto, ...]:
+def _stored(index: SearchableIndex, ids: Sequence[int]) -> tuple[QueryPhoto, ...]:
     """Return photos of the index with their embeddings. Raises PhotoUnknownError."""
     if not ids:
         return ()

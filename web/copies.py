@@ -2,10 +2,10 @@
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 
 from index.errors import PhotoIndexError
-from index.photo_index import PhotoIndex
+from index.milvus.place import IndexLocation
+from index.open_index import open_index
 from retrieval.duplicates.find import find_duplicates
 from retrieval.duplicates.keep import DuplicateGroup, Likeness
 
@@ -32,8 +32,8 @@ class Groups:
 class CopySearch:
     """The searches for copies of one index."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, place: IndexLocation) -> None:
+        self._place = place
         self._answers: dict[object, Groups] = {}
         self._task: asyncio.Task[None] | None = None
         self._asked: object = None
@@ -71,10 +71,10 @@ class CopySearch:
         def progress(done: int, total: int) -> None:
             self._progress = Running(done, total)
 
-        with PhotoIndex.open(self._folder) as index:
+        with open_index(self._place) as index:
             found = find_duplicates(index, likenesses=[likeness], progress=progress)
         return Groups(found.groups, found.left_out)
 
     def _state(self) -> object:
-        with PhotoIndex.open(self._folder) as index:
+        with open_index(self._place) as index:
             return index.summary().generation, frozenset(index.copies.different())

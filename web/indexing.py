@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from index.errors import PhotoIndexError, UserError
 from index.index_writer import IndexWriter
+from index.milvus.place import IndexLocation, MilvusPlace
 from retrieval.answers import FolderChanges
 from retrieval.indexing.index_folders import FolderReport
 from retrieval.indexing.model_of_index import load_index_model
@@ -84,7 +85,8 @@ class Indexing:
             if self.run is not None and self.run.state == "running":
                 raise IndexingError("the folders are being brought up to date already", hint="wait until that is done")
             # The process would find out too, but later.
-            await asyncio.to_thread(lambda: IndexWriter.open_to_edit(self._settings.index).close())
+            if not isinstance(place := self._settings.index, MilvusPlace):
+                await asyncio.to_thread(lambda: IndexWriter.open_to_edit(place).close())
             receiver, sender = multiprocessing.get_context("spawn").Pipe(duplex=False)
             given = self._settings
             process = multiprocessing.get_context("spawn").Process(
@@ -154,7 +156,12 @@ class Indexing:
 
 
 def bring_up_to_date(
-    sender: Connection, place: Path, model: Path | None, device: Device, cache: Path | None, folders: Sequence[Path]
+    sender: Connection,
+    place: IndexLocation,
+    model: Path | None,
+    device: Device,
+    cache: Path | None,
+    folders: Sequence[Path],
 ) -> None:
     """Do a run, and send what changes of a `Run`; in a process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the server ends this one

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Request
 from fastapi.responses import StreamingResponse
 
-from index.photo_index import PhotoIndex
+from index.searchable import SearchableIndex
 from retrieval.answers import skipped_photo
 from web.api import ERRORS, PlainJSON, Served, limit_rate
 from web.collection import PhotoUnknownError
@@ -38,7 +38,7 @@ async def state(collection: Served, runs: Runs) -> PlainJSON:
     whose dates nobody has looked at yet.
     """
 
-    def read(index: PhotoIndex) -> dict[str, Any]:
+    def read(index: SearchableIndex) -> dict[str, Any]:
         counts, skipped = index.photos.count_by_root(), index.photos.skipped()
         return {
             "folders": [
@@ -61,7 +61,7 @@ async def start(
 ) -> PlainJSON:
     """Bring folders of the index up to date, by their ids, or all of them; one run at a time."""
 
-    def read(index: PhotoIndex) -> tuple[dict[int, Any], int]:
+    def read(index: SearchableIndex) -> tuple[dict[int, Any], int]:
         known = index.photos.ids()
         return index.numbered_roots(), int(known[-1]) if len(known) else 0
 

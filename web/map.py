@@ -10,6 +10,8 @@ import numpy as np
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
+from index.errors import OptionError
+from index.milvus.place import IndexLocation, MilvusPlace
 from index.photo_index import PhotoIndex
 from retrieval.overview.layout import layout_of, spread_order
 from web.api import ERRORS, Id, PlainJSON, Served
@@ -27,20 +29,26 @@ pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 class Maps:
     """The layout of one index as JSON, kept until the index changes."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, place: IndexLocation) -> None:
+        self._place = place
         self._laying_out = asyncio.Lock()
         self._state: object = None
         self._tag, self._answer = "", b""
 
     async def current(self) -> tuple[str, bytes]:
-        """Return the current layout, and a tag that names its state. Raises PhotoIndexError."""
+        """Return the current layout, and a tag that names its state. Raises PhotoIndexError, and as `folder`."""
         async with self._laying_out:
             await asyncio.to_thread(self._update)
             return self._tag, self._answer
 
+    def folder(self) -> Path:
+        """Return the folder of the index. Raises OptionError where it is in Milvus."""
+        if isinstance(self._place, MilvusPlace):
+            raise OptionError("there is no map of an index in Milvus", hint="serve an index in a folder")
+        return self._place
+
     def _update(self) -> None:
-        with PhotoIndex.open(self._folder) as index:
+        with PhotoIndex.open(self.folder()) as index:
             summary = index.summary()
             state = (summary.generation, summary.photos, summary.created, summary.fingerprint)
             if state == self._state:
@@ -82,6 +90,7 @@ async def map_photos(
 
 
 @pages.get("/map")
-async def map_page(request: Request) -> Response:
+async def map_page(request: Request, maps: Annotated[Maps, Depends(maps_of)]) -> Response:
     """Show the map."""
+    maps.folder()
     return page(request, "map.html")

@@ -2,35 +2,41 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from index.errors import IndexFormatError, IndexStorageError
+from index.milvus.place import IndexLocation, MilvusPlace
 from index.photo_index import CATALOG, PhotoIndex
+from index.searchable import SearchableIndex
 
 Result = TypeVar("Result")
+REFRESHED_EVERY = 2.0
+"""Seconds after which folders and model of an index in Milvus are read again."""
 
 
 class Reader:
-    """One PhotoIndex; calls wait for each other, as its database connection belongs to one thread."""
+    """One index; calls wait for each other, as its database connection belongs to one thread."""
 
-    def __init__(self, folder: Path, *, device: str = "cpu") -> None:
-        self._folder = folder
+    def __init__(self, place: IndexLocation, *, device: str = "cpu") -> None:
+        self._place = place
         self._device = device
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fc7-index")
-        self._index: PhotoIndex | None = None
+        self._index: SearchableIndex | None = None
         self._opened_as: tuple[object, str | None] = (None, None)
+        self._refreshed = 0.0
 
-    async def call(self, work: Callable[[PhotoIndex], Result], *, fingerprint: str | None = None) -> Result:
+    async def call(self, work: Callable[[SearchableIndex], Result], *, fingerprint: str | None = None) -> Result:
         """Return what `work` does with the index, which must be of the model with this fingerprint if one is given.
 
         Raises ModelMismatchError where another process has rebuilt it with another model, and what `work` raises.
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._call, work, fingerprint)
 
-    def _call(self, work: Callable[[PhotoIndex], Result], fingerprint: str | None) -> Result:
+    def _call(self, work: Callable[[SearchableIndex], Result], fingerprint: str | None) -> Result:
         known = self._index is not None
         try:
             return work(self._current(fingerprint))
@@ -41,12 +47,28 @@ class Reader:
                 raise
             return work(self._current(fingerprint))
 
-    def _current(self, fingerprint: str | None) -> PhotoIndex:
-        opened_as = (_identity(self._folder / CATALOG), fingerprint)
+    def _current(self, fingerprint: str | None) -> SearchableIndex:
+        if isinstance(self._place, MilvusPlace):
+            return self._in_milvus(self._place, fingerprint)
+        opened_as = (_identity(self._place / CATALOG), fingerprint)
         if self._index is None or self._opened_as != opened_as:
             self._close()
-            self._index = PhotoIndex.open(self._folder, fingerprint=fingerprint, device=self._device)
+            self._index = PhotoIndex.open(self._place, fingerprint=fingerprint, device=self._device)
             self._opened_as = opened_as
+        return self._index
+
+    def _in_milvus(self, place: MilvusPlace, fingerprint: str | None) -> SearchableIndex:
+        from index.milvus.milvus_index import MilvusIndex  # most have none
+
+        if not isinstance(self._index, MilvusIndex) or self._opened_as != (place, fingerprint):
+            self._close()
+            self._index = MilvusIndex.open(place, fingerprint=fingerprint)
+            self._opened_as = (place, fingerprint)
+        elif time.monotonic() - self._refreshed > REFRESHED_EVERY:
+            self._index.refresh()
+        else:
+            return self._index
+        self._refreshed = time.monotonic()
         return self._index
 
     def _close(self) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from index.errors import OptionError
+from index.milvus.place import IndexLocation
 from retrieval.models.runtime import Device
 
 LEAST_TOKEN = 16
@@ -20,7 +21,7 @@ class Settings:
     Raises OptionError for an address that needs a token, and for a token that is none.
     """
 
-    index: Path
+    index: IndexLocation
     model: Path | None = None
     """A model file or the name of one, None for that of the index."""
     device: Device = "auto"

@@ -1,1 +1,1 @@
-"""An index in Milvus, for searches from many machines: filled from a catalogue, searched without one."""
+"""An index in Milvus, for searches from many machines: copied from a catalogue, or filled without one."""

@@ -154,7 +154,7 @@ def not_there(place: MilvusPlace) -> IndexNotFoundError:
     what = place.uri if place.is_file else f"collection {place.collection} in {place.server}"
     return IndexNotFoundError(
         f"There is no index in {what}" if place.is_file else f"There is no {what}",
-        hint=f"copy one there with `fc7 push --to {place}`",
+        hint=f"copy one there with `fc7 push --to {place}`, or make one with `fc7 index FOLDER --index {place}`",
     )
 
 

@@ -12,12 +12,13 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from index.catalog.rows import pack_taken
 from index.catalog.selection import Selection
 
-ID, PATH, CLASSES, TAKEN = "id", "path", "classes", "taken"
+ID, PATH, HASH, CLASSES, TAKEN = "id", "path", "content_hash", "classes", "taken"
 NAMES = "names"
 """In `classes`: the encoded names of classes. Their probabilities are beside them."""
 STATE_ID = 0
 """The row that has the state of the collection. Ids of photos begin at 1."""
 PHOTOS = f"{ID} > {STATE_ID}"
+SKIPPED_PHOTOS = f"{ID} < {STATE_ID}"
 
 
 def encoded(text: bytes | str) -> str:
@@ -45,6 +46,18 @@ def below(folder: bytes) -> str:
 def at_or_below(path: bytes) -> str:
     """Make the condition for photos at or below an absolute path."""
     return f"({at_path(path)} or {below(path)})"
+
+
+def any_path_of(paths: Sequence[bytes]) -> str:
+    """Make the condition for photos with one of these absolute paths."""
+    names = ", ".join(f'"{encoded(path)}"' for path in paths)
+    return f"{PATH} in [{names}]"
+
+
+def any_content_of(hashes: Sequence[bytes]) -> str:
+    """Make the condition for photos whose files have one of these contents."""
+    names = ", ".join(f'"{content.hex()}"' for content in hashes)
+    return f"{HASH} in [{names}]"
 
 
 def with_any_class(classes: Sequence[str]) -> str:

@@ -1,13 +1,12 @@
 """An index in Milvus: searched, described, checked and trimmed as one in a folder is."""
 
 import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,27 +17,35 @@ from index.exact_search import QUERIES_AT_ONCE, as_queries
 from index.files import absolute, known_place
 from index.milvus.calls import PATIENCE, TIMEOUT, WRITING_PATIENCE
 from index.milvus.collection import MOST, MilvusCollection
-from index.milvus.filters import ID, PHOTOS, at_or_below, decoded_path
-from index.milvus.photos import CopiedLabels, RemotePhotos
+from index.milvus.filters import ID, PHOTOS, SKIPPED_PHOTOS, at_or_below, decoded_path
+from index.milvus.photos import CopiedLabels, RemoteCopies, RemotePhotos, known_folders
 from index.milvus.place import Consistency, MilvusPlace
-from index.milvus.ranking import best_photos, most_probable
-from index.milvus.state import FLAT
+from index.milvus.ranking import best_photos, most_probable, nearest
+from index.milvus.state import FLAT, CollectionState
 from index.milvus.verify import find_problems
 from index.object_path import as_path
 from index.records import IndexProblem, IndexSummary, SearchResult
 
 
 class MilvusIndex:
-    """See `SearchableIndex`, which it is. `fc7 push` fills it from the catalogue of an index in a folder."""
+    """See `SearchableIndex`, which it is.
+
+    `fc7 push` fills it from the catalogue of an index in a folder, or `fc7 index` from folders (`MilvusWriter`).
+    """
 
     def __init__(self, collection: MilvusCollection, *, fingerprint: str | None = None) -> None:
         """Use `open`. Raises ModelMismatchError."""
         self.place = collection.place
         self.photos = RemotePhotos(collection)
+        self.copies = RemoteCopies(collection)
         self.own_labels = CopiedLabels(collection)
         self._collection = collection
-        state = collection.state
-        if fingerprint is not None and state.fingerprint != fingerprint:
+        self._fingerprint = fingerprint
+        self._check_model()
+
+    def _check_model(self) -> None:
+        state = self._collection.state
+        if self._fingerprint is not None and state.fingerprint != self._fingerprint:
             raise ModelMismatchError(
                 f"The index in {self.place} was made with another model, {state.model_name}",
                 hint="name that model with -m, or another index with --index",
@@ -96,8 +103,28 @@ class MilvusIndex:
 
     @property
     def complete(self) -> bool:
-        """Whether all photos were copied: an interrupted push can be run again."""
+        """Whether the last push or index has ended; if not, it goes on or was interrupted, and can be run again."""
         return self._collection.state.complete
+
+    @property
+    def filled_by(self) -> str:
+        """The command that fills it, and goes on where it was interrupted."""
+        return "fc7 index" if self._collection.state.writer else "fc7 push"
+
+    @property
+    def exclude(self) -> tuple[str, ...]:
+        """Patterns, as in a .gitignore, of what is left out of the folders; of a copy they are not known."""
+        return tuple(os.fsdecode(decoded_path(pattern)) for pattern in self._collection.state.exclude)
+
+    @property
+    def dim(self) -> int:
+        """The number of values of an embedding."""
+        return self._collection.state.dim
+
+    def refresh(self) -> None:
+        """Read the state again, which another process may have changed. Raises IndexNotFoundError."""
+        self._collection.reread("bounded")
+        self._check_model()
 
     def search(
         self,
@@ -127,6 +154,11 @@ class MilvusIndex:
             answers += best_photos(self._collection, block, k, min_score=min_score, among=among)
         return answers
 
+    def neighbours(self, ids: NDArray[np.int64], k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """See `SearchableIndex`. The scores are those of Milvus, which agree to rounding."""
+        _check_k(k)
+        return nearest(self._collection, ids, k)
+
     def most_probable(self, selection: Selection, k: int) -> list[SearchResult]:
         """See `SearchableIndex`. All photos that have one of the classes are looked at."""
         _check_k(k)
@@ -137,16 +169,20 @@ class MilvusIndex:
         """List the folders that were indexed; one inside another is part of that one."""
         return self._collection.state.root_paths
 
+    def numbered_roots(self) -> dict[int, Path]:
+        """List them by number, which another one may have when folders were added or forgotten."""
+        return dict(enumerate(self.roots(), start=1))
+
     def problems(self) -> list[IndexProblem]:
         """Find what is wrong with what is stored; reads all of it."""
         return find_problems(self._collection)
 
     def summary(self) -> IndexSummary:
-        """Describe the state of the index; of `skipped` photos, and of the size on the disk, Milvus knows nothing."""
+        """Describe the state of the index. Of the size on the disk it knows nothing, and a copy of `skipped` photos."""
         state = self._collection.state
         return IndexSummary(
             photos=self._collection.count(),
-            skipped=0,
+            skipped=self._collection.count(SKIPPED_PHOTOS),
             roots=tuple(state.root_paths),
             model_name=state.model_name,
             fingerprint=state.fingerprint,
@@ -157,21 +193,23 @@ class MilvusIndex:
             built_on=self.place.server,
             bytes_on_disk=0,
             created=datetime.fromisoformat(state.created),
-            generation=0,
+            generation=state.generation,
+            exclude=self.exclude,
         )
 
     def forget(self, paths: Sequence[Path]) -> list[int]:
         """Forget photos, all photos below folders, and roots among these; count the photos for each path.
 
-        The next push of an index that still has them brings them back. Raises PhotoIndexError, before anything is
-        changed, for a path that is not known.
+        The next push of an index that still has them brings them back, or the next index of their folder. Raises
+        PhotoIndexError, before anything is changed, for a path that is not known.
         """
         paths = [known_place(as_path(absolute(path)), self.roots()) for path in paths]
         self._check_known(paths)
         counts = []
         for path in paths:
             condition = at_or_below(os.fsencode(path))
-            ids = [int(row[ID]) for rows in self._collection.rows(condition, [ID]) for row in rows]
+            read = (self._collection.rows, self._collection.skipped_rows)
+            ids = [int(row[ID]) for find in read for rows in find(condition, []) for row in rows]
             self._collection.delete(ids)
             counts.append(len(ids))
         state = self._collection.reread()
@@ -180,8 +218,14 @@ class MilvusIndex:
             for stored, root in zip(state.roots, state.root_paths, strict=True)
             if not any(root.is_relative_to(path) for path in paths)
         ]
-        self._collection.put_state(replace(state, roots=tuple(kept), photos=self._collection.count(PHOTOS)))
+        self._collection.put_state(_changed(state, self._collection, roots=tuple(kept)))
         return counts
+
+    def forget_files(self, paths: Sequence[Path]) -> None:
+        """Forget photos, those of them that are known."""
+        self._collection.delete([file.id for file in self.photos.files_at(paths)])
+        state = self._collection.reread()
+        self._collection.put_state(_changed(state, self._collection))
 
     def _check_folders(self, selection: Selection) -> None:
         self._check_known(selection.folders)
@@ -194,8 +238,12 @@ class MilvusIndex:
             if not self.photos.knows(path):
                 raise PhotoIndexError(
                     f"{absolute(path)} is not in the index in {self.place}",
-                    hint=f"its folders are listed by `fc7 info {shlex.quote(str(self.place))}`",
+                    hint=known_folders(self.place),
                 )
+
+
+def _changed(state: CollectionState, collection: MilvusCollection, **values: Any) -> CollectionState:
+    return replace(state, photos=collection.count(PHOTOS), generation=state.generation + 1, **values)
 
 
 def _check_k(k: int) -> None:

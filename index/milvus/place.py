@@ -79,6 +79,8 @@ IndexLocation = Path | MilvusPlace
 """Where an index is."""
 Consistency = Literal["strong", "bounded"]
 """Whether a search waits until it sees all that was written before it, or may miss what was written seconds ago."""
+WriterConsistency = Literal["strong", "session"]
+"""A writer waits until it sees all that was written, or at least all that it has written itself, which is quicker."""
 
 
 def _wrong(url: str, reason: str) -> OptionError:

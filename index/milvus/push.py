@@ -1,6 +1,5 @@
 """Copies an index in a folder to Milvus: what differs is sent, what is gone is removed. Run again, it goes on."""
 
-import json
 import os
 import shlex
 from collections import defaultdict
@@ -8,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
 
 from index.catalog.catalog import Catalog
 from index.catalog.queries import WITH_ROOT, count_embedded
@@ -19,7 +17,7 @@ from index.milvus.calls import WRITING_PATIENCE
 from index.milvus.collection import PAGE, MilvusCollection
 from index.milvus.filters import ID, encoded
 from index.milvus.place import MilvusPlace
-from index.milvus.rows import DIGEST, RemotePhoto
+from index.milvus.rows import DIGEST, RemotePhoto, classes_of
 from index.milvus.state import HNSW, CollectionState, check_kind
 from index.photo_index import CATALOG
 from index.records import FileStamp
@@ -27,12 +25,16 @@ from index.records import FileStamp
 
 @dataclass(frozen=True, slots=True)
 class PushReport:
-    """How many photos were sent, were there as they are, and were removed; `photos` are there now."""
+    """How many photos were sent, were there as they are, and were removed; `photos` are there now.
+
+    Not `indexed`: the server has not finished its index, and until then finds fewer of the best.
+    """
 
     photos: int
     sent: int
     unchanged: int
     removed: int
+    indexed: bool = True
 
 
 def push(
@@ -42,11 +44,13 @@ def push(
     kind: str | None = None,
     replace_other: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> PushReport:
     """Make a collection, which need not be there yet, the copy of the index in a folder; equal rows are not sent again.
 
     `kind` of index in Milvus, HNSW or Flat, is chosen when it is made. With `replace_other` a collection that is the
-    copy of another index, or was made with another model or kind, is removed first. Raises PhotoIndexError and
+    copy of another index, or was made with another model or kind, is removed first. When all is sent it waits for the
+    server's index, and calls `say` with how far that is. Raises PhotoIndexError and
     ModelMismatchError for one without that, OptionError for a kind that there is not, IndexNotFoundError, and what
     `Calls` does.
     """
@@ -62,7 +66,7 @@ def push(
                 collection.drop()
                 collection.close()
                 collection = MilvusCollection.create(place, first, patience=WRITING_PATIENCE)
-            return _copied(catalog, collection, progress)
+            return _copied(catalog, collection, progress, say)
         finally:
             collection.close()
 
@@ -76,6 +80,8 @@ def _other(
     hint = f"name another collection, or run `{again}`, which removes what is there first"
     if (there.fingerprint, there.dim) != (first.fingerprint, first.dim):
         return ModelMismatchError(f"The index in {place} was made with another model, {there.model_name}", hint=hint)
+    if there.writer:
+        return PhotoIndexError(f"{place} was filled by fc7 index, and is the copy of no index in a folder", hint=hint)
     if there.identity != first.identity:
         return PhotoIndexError(f"{place} is the copy of another index than that in {folder}", hint=hint)
     if kind is not None and kind != there.kind:
@@ -83,7 +89,12 @@ def _other(
     return None
 
 
-def _copied(catalog: Catalog, collection: MilvusCollection, progress: Callable[[int, int], None] | None) -> PushReport:
+def _copied(
+    catalog: Catalog,
+    collection: MilvusCollection,
+    progress: Callable[[int, int], None] | None,
+    say: Callable[[str], None] | None,
+) -> PushReport:
     total = count_embedded(catalog)
     [(last_id,)] = catalog.rows("SELECT coalesce(max(id), 0) FROM photos")
     collection.put_state(replace(collection.state, complete=False, last_id=max(last_id, collection.state.last_id, 1)))
@@ -107,12 +118,14 @@ def _copied(catalog: Catalog, collection: MilvusCollection, progress: Callable[[
             collection.state,
             complete=True,
             photos=done,
+            generation=collection.state.generation + bool(sent or removed),
             model_path=encoded(catalog.state().model_path),
             roots=tuple(encoded(root) for _, root in catalog.roots()),
             own_labels=tuple(encoded(name) for (name,) in own),
         )
     )
-    return PushReport(done, sent, done - sent, removed)
+    indexed = collection.wait_until_indexed(say=say) if sent else True
+    return PushReport(done, sent, done - sent, removed, indexed)
 
 
 def photos_by_id(catalog: Catalog) -> Iterator[list[RemotePhoto]]:
@@ -137,9 +150,10 @@ def photos_by_id(catalog: Catalog) -> Iterator[list[RemotePhoto]]:
                 content_hash=content_hash,
                 width=width or 0,
                 height=height or 0,
-                classes=_classes(labels) | own.get(id, {}),
+                classes=classes_of(labels) | own.get(id, {}),
                 embedding=embedding,
                 taken=taken or "",
+                labels=labels,
             )
             for (id, root, path, size, mtime_ns, content_hash, width, height, labels, taken, _), embedding in zip(
                 rows, embeddings, strict=True
@@ -158,19 +172,3 @@ def _own_labels(catalog: Catalog, after: int, last: int) -> dict[int, dict[str, 
         ):
             found[id][OWN + name] = probability
     return found
-
-
-def _classes(labels: str | None) -> dict[str, float]:
-    """Return the probability of each class, as the catalogue's triggers do (index/catalog/schema.py)."""
-    try:
-        stored: list[tuple[str, str | None, float]] = json.loads(labels or "[]", parse_constant=_no_json)
-    except ValueError:
-        return {}
-    classes: defaultdict[str, float] = defaultdict(float)
-    for name, id, probability in stored:
-        classes[name if id is None else id] += probability
-    return dict(classes)
-
-
-def _no_json(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")

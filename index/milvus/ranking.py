@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from index.catalog.queries import CandidatePhotos
 from index.catalog.selection import Selection
-from index.exact_search import ranked
+from index.exact_search import QUERIES_AT_ONCE, ranked
 from index.milvus.collection import MOST, MilvusCollection
-from index.milvus.filters import CLASSES, ID, PATH, STATE_ID, decoded_path, encoded, selected
-from index.milvus.rows import EMBEDDING, HASH, classes_in, hash_in
+from index.milvus.filters import CLASSES, HASH, ID, PATH, STATE_ID, decoded_path, encoded, selected
+from index.milvus.rows import EMBEDDING, classes_in, hash_in
 from index.object_path import as_path
 from index.records import SearchResult
 from index.vectors.store import ROUNDING
@@ -45,7 +45,7 @@ def best_photos(
     while pending := [number for number in range(len(queries)) if number not in answers]:
         found = collection.search(queries[pending], limit, condition=condition, columns=columns)
         for number, hits in zip(pending, found, strict=True):
-            rows = [(score, row) for score, row in hits if row[ID] != STATE_ID and _is_probable(row, among)]
+            rows = [(score, row) for score, row in hits if row[ID] > STATE_ID and _is_probable(row, among)]
             last = hits[-1][0] if hits else 0.0
             if len(hits) < limit or limit == MOST or _enough(rows, k, last, min_score):
                 answers[number] = _ranked(queries[number], [row for _, row in rows], k, min_score)
@@ -63,6 +63,31 @@ def most_probable(collection: MilvusCollection, selection: Selection, k: int) ->
                 best.append(SearchResult(_path(row), probability, content_hash=hash_in(row)))
         best = sorted(best, key=lambda result: (-result.score, result.path))[:k]
     return best
+
+
+def nearest(
+    collection: MilvusCollection, ids: NDArray[np.int64], k: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Find scores (n, k) and ids (n, k) of the photos that are nearest to each of those with `ids` (n,).
+
+    Best first, equal ones by id; -inf and -1 where there are fewer, or the photo was removed meanwhile.
+    """
+    scores, found = np.full((len(ids), k), -np.inf), np.full((len(ids), k), -1, np.int64)
+    for start in range(0, len(ids), QUERIES_AT_ONCE):
+        rows = {
+            int(row[ID]): row for row in collection.rows_with_ids(ids[start : start + QUERIES_AT_ONCE], [EMBEDDING])
+        }
+        numbers = [
+            number for number in range(start, min(start + QUERIES_AT_ONCE, len(ids))) if int(ids[number]) in rows
+        ]
+        if not numbers:
+            continue
+        queries = np.array([rows[int(ids[number])][EMBEDDING] for number in numbers], np.float32)
+        for number, hits in zip(numbers, collection.search(queries, min(k + SPARE, MOST)), strict=True):
+            best = sorted((-round(score, 6), int(row[ID])) for score, row in hits if STATE_ID < row[ID] != ids[number])
+            for place, (score, id) in enumerate(best[:k]):
+                scores[number, place], found[number, place] = -score, id
+    return scores, found
 
 
 def _enough(rows: Sequence[tuple[float, Row]], k: int, last: float, min_score: float | None) -> bool:

@@ -2,22 +2,25 @@
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import IndexFormatError
-from index.milvus.filters import CLASSES, ID, NAMES, PATH, TAKEN, decoded_path, encoded
+from index.milvus.filters import CLASSES, HASH, ID, NAMES, PATH, TAKEN, decoded_path, encoded
 from index.records import FileStamp
 
 if TYPE_CHECKING:
     from pymilvus import CollectionSchema
 
-EMBEDDING, DIGEST, HASH, MODIFIED = "embedding", "digest", "content_hash", "modified"
+EMBEDDING, DIGEST, MODIFIED = "embedding", "digest", "modified"
 PROBABILITIES = "probabilities"
+LABELS, SKIPPED = "labels", "skipped"
+"""In `classes`: what the catalogue stores of labels, and why a photo has no vector; each where there is one."""
 FILE_COLUMNS = [ID, PATH, "size", MODIFIED, HASH, "width", "height", TAKEN]
 ALL_COLUMNS = [*FILE_COLUMNS, CLASSES, DIGEST, EMBEDDING]
 LONGEST = 65_535
@@ -26,11 +29,11 @@ LONGEST = 65_535
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RemotePhoto:
-    """A photo of a collection: what a search and its answer need of the catalogue's row, under the catalogue's id.
+    """A photo of a collection: what the catalogue's row has, under the catalogue's id where there is a catalogue.
 
     `path` is absolute (os.fsencode), `classes` the stored probabilities by class, as in the catalogue's table `labels`,
-    the embedding (dim,)
-    of unit length, and `taken` as `pack_taken` encodes it.
+    the embedding (dim,) of unit length, `taken` as `pack_taken` encodes it, and `labels` as `pack_labels`. A photo that
+    was `skipped`, for that reason, has an id below 0 and zeros for an embedding, so that no search ranks it high.
     """
 
     id: int
@@ -42,6 +45,8 @@ class RemotePhoto:
     classes: Mapping[str, float]
     embedding: NDArray[np.float32]
     taken: str = ""
+    labels: str | None = None
+    skipped: str | None = None
 
     def values(self) -> dict[str, Any]:
         """Pack it as a row of Milvus."""
@@ -57,6 +62,9 @@ class RemotePhoto:
             TAKEN: encoded(self.taken),
             CLASSES: {NAMES: list(classes), PROBABILITIES: list(classes.values())},
         }
+        for name, text in ((LABELS, self.labels), (SKIPPED, self.skipped)):
+            if text is not None:
+                row[CLASSES][name] = encoded(text) if name == SKIPPED else text
         row[DIGEST] = digest_of(row, self.embedding)
         row[EMBEDDING] = self.embedding
         return row
@@ -64,7 +72,9 @@ class RemotePhoto:
 
 def digest_of(row: Mapping[str, Any], embedding: NDArray[np.float32]) -> int:
     """Compute 63 bits of a hash of a packed row with its embedding (dim,): equal rows need not be sent again."""
-    text = json.dumps([*(row[name] for name in FILE_COLUMNS), row[CLASSES][NAMES], row[CLASSES][PROBABILITIES]])
+    held = row[CLASSES]
+    more = [held[name] for name in (LABELS, SKIPPED) if name in held]
+    text = json.dumps([*(row[name] for name in FILE_COLUMNS), held[NAMES], held[PROBABILITIES], *more])
     digest = hashlib.blake2b(text.encode("ascii"), digest_size=8)
     digest.update(np.ascontiguousarray(embedding, "<f4").tobytes())
     return int.from_bytes(digest.digest(), "little") >> 1
@@ -83,9 +93,17 @@ def unpacked(row: Mapping[str, Any]) -> RemotePhoto:
             classes=classes_in(row),
             embedding=np.asarray(row[EMBEDDING], np.float32),
             taken=decoded_path(row[TAKEN]).decode("ascii"),
+            labels=row[CLASSES].get(LABELS),
+            skipped=skipped_in(row),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise IndexFormatError(f"a row in Milvus is damaged ({error!r})", hint="run `fc7 push` again") from error
+
+
+def skipped_in(row: Mapping[str, Any]) -> str | None:
+    """Read why a photo was skipped, None if it was not."""
+    stored = row[CLASSES].get(SKIPPED)
+    return None if stored is None else decoded_path(stored).decode("utf-8", "surrogatepass")
 
 
 def hash_in(row: Mapping[str, Any]) -> bytes | None:
@@ -97,6 +115,18 @@ def classes_in(row: Mapping[str, Any]) -> dict[str, float]:
     """Read the probabilities of a row by `encoded` class."""
     stored = row[CLASSES]
     return dict(zip(stored[NAMES], stored[PROBABILITIES], strict=True))
+
+
+def classes_of(labels: str | None) -> dict[str, float]:
+    """Return the probability of each class, as the catalogue's triggers do (index/catalog/schema.py)."""
+    try:
+        stored: list[tuple[str, str | None, float]] = json.loads(labels or "[]", parse_constant=_no_json)
+    except ValueError:
+        return {}
+    classes: defaultdict[str, float] = defaultdict(float)
+    for name, id, probability in stored:
+        classes[name if id is None else id] += probability
+    return dict(classes)
 
 
 def schema_for(dim: int) -> "CollectionSchema":
@@ -113,3 +143,7 @@ def schema_for(dim: int) -> "CollectionSchema":
     schema.add_field(CLASSES, DataType.JSON)
     schema.add_field(EMBEDDING, DataType.FLOAT_VECTOR, dim=dim)
     return schema
+
+
+def _no_json(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")

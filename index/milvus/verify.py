@@ -18,9 +18,11 @@ LENGTH_TOLERANCE = 1e-3
 def find_problems(collection: MilvusCollection) -> list[IndexProblem]:
     """Check that all photos were copied, once each, and that each row is as it was sent; reads all of them."""
     state = collection.reread()
-    problems = [] if state.complete else [IndexProblem("copying it was interrupted, so photos may be missing")]
+    problems = (
+        [] if state.complete else [IndexProblem("filling it was interrupted, or goes on, so photos may be missing")]
+    )
     if state.complete and (count := collection.count(PHOTOS)) != state.photos:
-        problems.append(IndexProblem(f"it has {count:,} photos and not {state.photos:,}, as were copied"))
+        problems.append(IndexProblem(f"it has {count:,} photos and not {state.photos:,}, as were stored"))
     before = 0
     for rows in collection.rows("", ALL_COLUMNS):
         for row in rows:

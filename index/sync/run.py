@@ -5,14 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from index.catalog.catalog import Catalog
-from index.catalog.changes import change_photos, claim_root, known_files, row_with_content
-from index.catalog.queries import paths_with_content
 from index.catalog.rows import PhotoRow
 from index.files import folder_around
 from index.records import FileStamp, NewPhoto, SyncCounts
 from index.sync.plan import plan_sync
-from index.vectors.store import VectorStore
+from index.sync.rows import Derived, FolderRows
 
 # There can be thousands of changes that need no embedding, so many share a transaction.
 BATCH = 512
@@ -23,15 +20,15 @@ MANY_CHANGES = 1000
 class Sync:
     """A run over one folder: the caller reads and hashes what is in `to_read`, calls `resolve` or `add`, then `finish`.
 
-    Paths are relative to the folder. Each batch is one transaction: a run that is interrupted loses the last batch, and
-    the next run continues from there. A run that does not `finish` removes nothing. For one thread. Runs over several
-    folders, none inside another, are joined by `join`, and finish when all files have been read.
+    Paths are relative to the folder. Each batch is one change of the rows: a run that is interrupted loses the last
+    batch, and the next run continues from there. A run that does not `finish` removes nothing. For one thread. Runs
+    over several folders, none inside another, are joined by `join`, and finish when all files have been read.
     """
 
     def __init__(
         self,
-        catalog: Catalog,
-        vectors: VectorStore,
+        rows: FolderRows,
+        derived: Derived,
         folder: bytes,
         found: Mapping[bytes, FileStamp],
         *,
@@ -40,13 +37,12 @@ class Sync:
         empty: Collection[bytes],
         is_there: Callable[[bytes], bool] = lambda _: True,
     ) -> None:
-        self._catalog = catalog
-        self._vectors = vectors
-        self._dim = catalog.state().dim
+        self._rows = rows
+        self._derived = derived
+        self._dim = rows.dim
         self._folder = folder
         self._is_there = is_there
-        self._root_id, self._below = claim_root(catalog, folder)
-        self._known = known_files(catalog, self._root_id, self._below)
+        self._known = rows.known()
         plan = plan_sync(found, self._known, retry_skipped=retry_skipped, unlisted=unlisted)
         self.to_read: Sequence[bytes] = plan.to_read
         self._missing = {path: self._known[path] for path in plan.missing}
@@ -82,18 +78,18 @@ class Sync:
         """Store a file whose content is known already: touched, moved or copied. False if it must be embedded."""
         known = self._known.get(path)
         if known is not None and known.content_hash == content_hash and not known.skipped:
-            self._moved.append((known.id, self._below + path, stamp))
+            self._moved.append((known.id, path, stamp))
             self._counts["unchanged"] += 1
         elif known is None and (places := self._gone.get(content_hash)):
             owner, old_path = places.pop()
             moved = owner._missing.pop(old_path)
-            self._moved.append((moved.id, self._below + path, stamp))
+            self._moved.append((moved.id, path, stamp))
             self._count("moved", path)
-        elif (row := row_with_content(self._catalog, content_hash)) is not None:
-            self._put.append(replace(row, path=self._below + path, stamp=stamp))
+        elif (row := self._rows.row_with_content(content_hash)) is not None:
+            self._put.append(replace(row, path=path, stamp=stamp))
             here = os.path.join(self._folder, path)
             # Also from a folder that this run does not look at, or that is gone with all its photos.
-            known_places = paths_with_content(self._catalog, content_hash) if known is None else []
+            known_places = self._rows.paths_with_content(content_hash) if known is None else []
             there = any(place != here and self._is_there(place) for place in known_places)
             self._count("changed" if known is not None else "copied" if there else "moved", path)
         else:
@@ -109,7 +105,7 @@ class Sync:
                 raise ValueError(
                     f"the embedding of {photo.path!r} has shape {photo.embedding.shape}, not ({self._dim},)"
                 )
-            self._put.append(PhotoRow.from_photo(photo, self._below + photo.path))
+            self._put.append(PhotoRow.from_photo(photo, photo.path))
             if photo.thumbnail is not None and photo.content_hash is not None:
                 self._thumbnails.append((photo.content_hash, photo.thumbnail))
             changed = "new" if photo.path not in self._known else "changed"
@@ -129,8 +125,8 @@ class Sync:
         """
         counts = [sync._remove_missing() for sync in syncs]
         # Once, because it reads the file of all vectors, and may write it.
-        for vectors in {id(sync._vectors): sync._vectors for sync in syncs}.values():
-            vectors.update()
+        for derived in {id(sync._derived): sync._derived for sync in syncs}.values():
+            derived.update()
         return counts
 
     def _remove_missing(self) -> SyncCounts:
@@ -149,12 +145,5 @@ class Sync:
 
     def _write(self, *, removed: Sequence[int] = ()) -> None:
         if self._put or self._moved or removed:
-            change_photos(
-                self._catalog,
-                self._root_id,
-                put=self._put,
-                moved=self._moved,
-                removed=removed,
-                thumbnails=self._thumbnails,
-            )
+            self._rows.change(put=self._put, moved=self._moved, removed=removed, thumbnails=self._thumbnails)
             self._put, self._moved, self._thumbnails = [], [], []

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from index.photo_index import PhotoIndex
 from index.records import IndexedFile
+from index.searchable import SearchableIndex
 from retrieval.duplicates.likeness import LEAST_COARSE, SAME_PICTURE, Found, document_pictures, fine_likeness, locate
 from retrieval.duplicates.pictures import PhotoPictures
 from retrieval.duplicates.remembered import LIKENESS
@@ -22,7 +22,7 @@ PAIRS_AT_ONCE = 256
 PROBABLE = 0.9
 
 
-def same_bytes(index: PhotoIndex, ids: NDArray[np.int64], progress: Progress | None = None) -> NDArray[np.bool_]:
+def same_bytes(index: SearchableIndex, ids: NDArray[np.int64], progress: Progress | None = None) -> NDArray[np.bool_]:
     """Tell which of the photos with these ids (n,), sorted, can be read and hold the bytes that were indexed: (n,)."""
     same = np.zeros(len(ids), dtype=bool)
     for done, (file, unchanged) in enumerate(prepare_photos(_files(index, ids), _is_as_indexed), start=1):
@@ -126,7 +126,7 @@ def _next(
     return np.array(now, dtype=np.int64), np.array(later, dtype=np.int64)
 
 
-def _files(index: PhotoIndex, ids: NDArray[np.int64]) -> Iterator[IndexedFile]:
+def _files(index: SearchableIndex, ids: NDArray[np.int64]) -> Iterator[IndexedFile]:
     for start in range(0, len(ids), FILES_PER_QUERY):
         yield from index.photos.files(ids[start : start + FILES_PER_QUERY])
 

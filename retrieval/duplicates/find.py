@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from index.errors import PhotoError, UserError
 from index.files import absolute
 from index.object_path import ObjectPath, as_path
-from index.photo_index import PhotoIndex
 from index.records import FileStamp
+from index.searchable import SearchableIndex
 from retrieval.duplicates.apart import kept_apart
 from retrieval.duplicates.candidates import best_documents, document_likeness, hash_pairs
 from retrieval.duplicates.compare import compare_pictures, connected_groups, same_bytes
@@ -53,7 +53,7 @@ class Duplicates:
 
 
 def find_duplicates(
-    index: PhotoIndex,
+    index: SearchableIndex,
     folders: Sequence[Path] = (),
     *,
     against: Sequence[Path] = (),
@@ -98,7 +98,7 @@ class _Search:
 
     def __init__(
         self,
-        index: PhotoIndex,
+        index: SearchableIndex,
         folders: Sequence[Path],
         against: Sequence[Path],
         keep_in: Sequence[Path],

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import PhotoError
-from index.photo_index import PhotoIndex
 from index.records import IndexedFile
+from index.searchable import SearchableIndex
 from retrieval.duplicates.likeness import is_flat, small_pictures
 from retrieval.duplicates.remembered import Remembered
 from retrieval.duplicates.windows import PHOTOS
@@ -28,7 +28,9 @@ class PhotoPictures:
     again when they are needed, so that memory holds 1 kB of each photo.
     """
 
-    def __init__(self, index: PhotoIndex, ids: NDArray[np.int64], count: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self, index: SearchableIndex, ids: NDArray[np.int64], count: Callable[[int], None] | None = None
+    ) -> None:
         """Look at all photos; `count` is told how many were."""
         self.ids = ids
         self.small = np.zeros((len(ids), PHOTOS.side, PHOTOS.side), dtype=np.uint8)

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.errors import PhotoError
-from index.photo_index import PhotoIndex
 from index.records import IndexedFile
+from index.searchable import SearchableIndex
 from retrieval.duplicates.quality import Quality, quality_of
 from retrieval.photos.files import current_stamp
 
@@ -26,7 +26,7 @@ _ENTRY = np.dtype([("other", "<u8"), ("value", "<f4")])
 class Remembered:
     """Values of one kind for pairs of photos, numbered by their place in `ids` (n,), with `contents` (n of them)."""
 
-    def __init__(self, index: PhotoIndex, kind: str, ids: NDArray[np.int64], contents: list[bytes]) -> None:
+    def __init__(self, index: SearchableIndex, kind: str, ids: NDArray[np.int64], contents: list[bytes]) -> None:
         self._index, self._kind, self._ids, self._contents = index, kind, ids, contents
         self._keys = np.array([int.from_bytes(content[:8], "little") for content in contents], dtype=np.uint64)
 
@@ -80,7 +80,7 @@ def _by_first(pairs: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], list[ND
 class Qualities:
     """Judges photos, and remembers it."""
 
-    def __init__(self, index: PhotoIndex, ids: NDArray[np.int64]) -> None:
+    def __init__(self, index: SearchableIndex, ids: NDArray[np.int64]) -> None:
         """Read what is known of the photos with these ids (n,)."""
         self._index = index
         self._kept: dict[int, Quality] = {}

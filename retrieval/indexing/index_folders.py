@@ -10,9 +10,11 @@ from pathlib import Path
 from index.errors import IndexNotFoundError, ModelMismatchError, PhotoError, UserError
 from index.files import absolute, known_place
 from index.index_writer import IndexWriter
+from index.milvus.place import IndexLocation
 from index.object_path import ObjectPath, as_path
-from index.photo_index import PhotoIndex
+from index.open_index import open_index
 from index.records import IncompletePhoto, SkippedPhoto, SyncCounts
+from index.searchable import FillableIndex, SearchableIndex
 from index.sync.run import Sync
 from retrieval.indexing.dates import find_dates
 from retrieval.models.model import Model
@@ -47,7 +49,7 @@ class FolderReport:
 
 
 def index_folders(
-    index: IndexWriter,
+    index: FillableIndex,
     model: Model,
     folders: Sequence[Path],
     *,
@@ -69,7 +71,7 @@ def index_folders(
     ModelMismatchError for an index that was made with another model; later what the engine raises.
     """
     if index.fingerprint != model.spec.fingerprint:
-        raise ModelMismatchError(f"The index in {index.folder} was made with another model than {model.spec.name}.")
+        raise ModelMismatchError(f"The index in {index.place} was made with another model than {model.spec.name}.")
     folders = folders_to_index(folders, index.roots(), index.photos.knows)
     if engine is not None:
         engine.begin(model)
@@ -88,21 +90,22 @@ def index_folders(
         with Stages.begun(model, concurrency or Concurrency.chosen(model), folders) as stages:
             for run in runs:
                 _look_at_photos(run, stages, meter)
-    if undated := index.photos.count_undated():
+    if isinstance(index, IndexWriter) and (undated := index.photos.count_undated()):
         meter.add(total=undated)
         find_dates(index, done=lambda count: meter.add(done=count))
-    index.fill_with(None if engine is None else engine.run)
+    if isinstance(index, IndexWriter):
+        index.fill_with(None if engine is None else engine.run)
     counts = iter(Sync.finish_all([run.sync for run in runs]))
     return [run.report(next(counts)) if isinstance(run, _FolderRun) else run for run in begun]
 
 
-def folders_at(place: Path, folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+def folders_at(place: IndexLocation, folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """Return what `index_folders` would look at, for the index in `place`, and the folders that this knows.
 
     There need not be one yet. Raises UserError where `index_folders` would, and PhotoIndexError.
     """
     try:
-        with PhotoIndex.open(place) as index:
+        with open_index(place) as index:
             return folders_to_index(folders, roots := index.roots(), index.photos.knows), roots
     except IndexNotFoundError:
         return folders_to_index(folders, [], lambda _: False), []
@@ -151,7 +154,7 @@ class _Meter:
 
 @dataclass(frozen=True, eq=False)
 class _FolderRun:
-    place: Path
+    place: IndexLocation
     """Of the index."""
     folder: Path
     scan: FolderScan
@@ -201,7 +204,7 @@ def _outermost(folders: Sequence[Path]) -> list[Path]:
 
 
 def _begin(
-    index: IndexWriter, folder: Path, *, retry_skipped: bool, growing: Collection[Path]
+    index: FillableIndex, folder: Path, *, retry_skipped: bool, growing: Collection[Path]
 ) -> _FolderRun | FolderReport:
     root = next((root for root in index.roots() if folder.is_relative_to(root)), folder)
     scan = scan_folder(folder, root=root, patterns=index.exclude)
@@ -220,7 +223,7 @@ def _begin(
     sync = index.begin_sync(
         folder, found, retry_skipped=retry_skipped, unlisted=unlisted, empty=empty, is_there=_is_there
     )
-    return _FolderRun(index.folder, folder, scan, sync, skipped, [])
+    return _FolderRun(index.place, folder, scan, sync, skipped, [])
 
 
 def _is_there(place: bytes) -> bool:
@@ -258,7 +261,7 @@ def _take_from_engine(run: _FolderRun, engine: Engine, model: Model, meter: _Met
         meter.add(done=len(batch.photos) + len(batch.later))
 
 
-def _can_read_more(index: PhotoIndex) -> bool:
+def _can_read_more(index: SearchableIndex) -> bool:
     """Whether photos were skipped for lack of a package that is installed now."""
     reasons = {photo.reason for photo in index.photos.skipped()}
     return any(reason in reasons and find_spec(package) for package, reason in NEEDED_PACKAGES.items())

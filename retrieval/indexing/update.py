@@ -4,7 +4,11 @@ from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
 
+from index.errors import OptionError
 from index.index_writer import IndexWriter
+from index.milvus.place import IndexLocation, MilvusPlace
+from index.photo_index import PhotoIndex
+from index.searchable import FillableIndex
 from index.vectors.kinds import check_kind
 from retrieval.indexing.index_folders import FolderReport, folders_at, index_folders
 from retrieval.indexing.missing import gone_folders
@@ -42,8 +46,41 @@ def open_for_model(
     )
 
 
+def open_to_fill(
+    place: IndexLocation,
+    model: Model,
+    *,
+    kind: str | None = None,
+    warn: Callable[[str], None] | None = None,
+    building: Callable[[str], None] | None = None,
+) -> FillableIndex:
+    """Open the index in `place`, as `open_for_model`, or as `MilvusWriter.open_for_writing`. Raises what these do.
+
+    Raises OptionError for a `kind` that cannot be had there.
+    """
+    if not isinstance(place, MilvusPlace):
+        if kind is not None:
+            check_kind(kind)
+        index: FillableIndex = open_for_model(place, model, warn=warn, building=building)
+        if kind is not None:
+            index.set_kind(kind)
+        return index
+    from index.milvus.milvus_writer import MilvusWriter  # most have none
+
+    spec = model.spec
+    return MilvusWriter.open_for_writing(
+        place,
+        fingerprint=spec.fingerprint,
+        model_name=spec.name,
+        dim=spec.dim,
+        model_path=model.path,
+        kind=kind,
+        building=building,
+    )
+
+
 def update_index(
-    place: Path,
+    place: IndexLocation,
     model: Model,
     folders: Sequence[Path],
     *,
@@ -64,9 +101,9 @@ def update_index(
     With `rebuild` it is rebuilt, with `watch` there are reports again after each burst of changes, for ever: close the
     generator to end that. The index is locked only while it is changed. `kind` of FAISS index is remembered, and so are
     the patterns to `exclude`, besides those that were remembered before; with `no_exclude` these are forgotten first.
-    Raises what `index_folders`, `rebuild_index`, `keep_in_step` and `open_for_model` do, and OptionError for a kind
-    that FAISS has not and for what is no pattern; where something is wrong with folders, kind or patterns, before
-    there is an index.
+    Raises what `index_folders`, `rebuild_index`, `keep_in_step` and `open_to_fill` do, and OptionError for what is no
+    pattern and for an index in Milvus that should be rebuilt; where something is wrong with folders, kind or patterns,
+    before there is an index.
     """
     check_patterns(exclude)
 
@@ -74,6 +111,10 @@ def update_index(
         return tuple(dict.fromkeys([*(() if no_exclude else before), *exclude]))
 
     if rebuild:
+        if isinstance(place, MilvusPlace):
+            raise OptionError(
+                "an index in Milvus cannot be rebuilt in its place", hint="index the folders into another collection"
+            )
         yield rebuild_index(
             place,
             model,
@@ -88,12 +129,8 @@ def update_index(
         )
         return
     folders_at(place, folders)
-    if kind is not None:
-        check_kind(kind)
-    open_index = partial(open_for_model, place, model, warn=warn, building=building)
-    with open_index() as index:
-        if kind is not None:
-            index.set_kind(kind)
+    open_index = partial(open_to_fill, place, model, warn=warn, building=building)
+    with open_index(kind=kind) as index:
         index.set_exclude(patterns(index.exclude))
         if not watch:
             yield index_folders(
@@ -105,7 +142,7 @@ def update_index(
                 engine=engine,
                 progress=progress,
             )
-            for gone in gone_folders(index):
+            for gone in gone_folders(index) if isinstance(index, PhotoIndex) else ():
                 if gone.moved and warn is not None:
                     warn(gone.told(place))
             return

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from index.errors import IndexLockedError, MissingPackageError, UserError
-from index.index_writer import IndexWriter
 from index.object_path import ObjectPath
 from index.records import SyncCounts
+from index.searchable import FillableIndex
 from retrieval.indexing.index_folders import FolderReport, folders_to_index, index_folders
 from retrieval.models.model import Model
 from retrieval.photos.exclusions import IGNORE_FILE, is_left_out
@@ -37,7 +37,7 @@ class Burst:
 
 
 def keep_in_step(
-    open_index: Callable[[], IndexWriter],
+    open_index: Callable[[], FillableIndex],
     model: Model,
     folders: Sequence[Path],
     *,

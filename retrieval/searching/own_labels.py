@@ -122,7 +122,7 @@ def carry_labels(old: PhotoIndex, new: IndexWriter, model: Model) -> list[str]:
     return lost
 
 
-def own_predictions(index: PhotoIndex, embedding: NDArray[np.float32]) -> tuple[Prediction, ...]:
+def own_predictions(index: SearchableIndex, embedding: NDArray[np.float32]) -> tuple[Prediction, ...]:
     """Return the labels of the user's own that a photo with this embedding (dim,) has, most probable first."""
     scorer = index.own_labels.scorer()
     found = zip(scorer.names, scorer.probabilities(embedding[None])[0].tolist(), strict=True)
