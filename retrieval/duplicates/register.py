@@ -72,7 +72,7 @@ def register(source: Pictures, target: Pictures, maps: Pictures, rounds: int) ->
         # What is outside has no error, and only where there is some, the slopes that count are not all of them.
         partly = np.flatnonzero(~inside.all(axis=(1, 2)))
         now = square.copy()
-        now[partly] = _square(slopes[partly] * inside[partly].reshape(len(partly), 1, -1))
+        now[partly] = _square(slopes[partly] * inside.reshape(count, 1, -1)[partly])
         step = np.linalg.solve(now, slopes @ error).reshape(count, 2, 3)
         maps = _after(maps, step)
     return best_maps, best
