@@ -3,8 +3,8 @@
 Photos are found by a perceptual hash: the signs of the lowest frequencies of the grey picture (pHash, Zauner 2010, has
 the same but for a median). The whole of a photo, in the eight orientations, is compared with windows of all others, so
 that crops are found. Documents of one layout have nearly one hash and one embedding, so these are compared themselves:
-with many by a random projection of their windows, which keeps cosines nearly (Johnson and Lindenstrauss, 1984), and with
-the nearest by all of them.
+with many by a random projection of their windows, which nearly keeps cosines (Johnson and Lindenstrauss, 1984), and
+with the nearest by all values.
 """
 
 import numpy as np

@@ -143,7 +143,7 @@ def compression_step(grey: NDArray[np.uint8]) -> float:
 
 def _step(values: NDArray[np.floating[Any]]) -> float:
     """Return the largest step whose multiples the values (n,) are, those that are not 0."""
-    counts = np.bincount(np.rint(np.abs(values) * PARTS).astype(np.int64))
+    counts = np.bincount(np.rint(np.abs(values) * PARTS).astype(np.int64), minlength=1)
     others = counts.sum() - counts.cumsum()[np.minimum(STEPS * PARTS // 2, len(counts) - 1)]
     regular = counts.astype(np.float32) @ _waves_of_steps()[: len(counts)]
     return float(STEPS[(others >= LEAST_BLOCKS) & (regular > REGULAR * others)].max(initial=1))
