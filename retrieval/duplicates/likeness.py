@@ -127,9 +127,9 @@ def fine_likeness(
         near = np.flatnonzero(found.likeness >= LEAST_FINE)
         likeness[documents[near]] = _documents_likeness(thumbnails, pairs[documents], found, near)
         # Pictures with large shapes, such as chats, may lie where these are, and not where the finest match was.
-        again = flat & (likeness < SAME_PICTURE) & (coarse.likeness >= LEAST_SHAPES)
-        again[documents[near]] &= ~found.only(near).is_near(coarse.only(documents[near]))
-        again = np.flatnonzero(again)
+        elsewhere = flat & (likeness < SAME_PICTURE) & (coarse.likeness >= LEAST_SHAPES)
+        elsewhere[documents[near]] &= ~found.only(near).is_near(coarse.only(documents[near]))
+        again = np.flatnonzero(elsewhere)
         likeness[again] = np.maximum(likeness[again], _documents_likeness(thumbnails, pairs, coarse, again))
     return likeness.clip(0, 1)
 
