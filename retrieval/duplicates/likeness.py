@@ -62,9 +62,9 @@ class Found:
 
     def is_near(self, other: "Found") -> NDArray[np.bool_]:
         """Tell of which pairs both have found nearly the same place: within one part of 64 of each side."""
-        near = np.abs(self.maps - other.maps).max(axis=(1, 2)) <= 2 / DOCUMENTS.side
-        same: NDArray[np.bool_] = (self.orientations == other.orientations) & (self.exchanged == other.exchanged)
-        return same & near
+        near: NDArray[np.bool_] = np.abs(self.maps - other.maps).max(axis=(1, 2)) <= 2 / DOCUMENTS.side
+        near &= (self.orientations == other.orientations) & (self.exchanged == other.exchanged)
+        return near
 
     def only(self, rows: NDArray[np.int64]) -> "Found":
         """Return what was found of some pairs."""
