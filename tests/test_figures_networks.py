@@ -164,7 +164,12 @@ def test_show_draws_files(
 def test_dark_and_sharp(kind: str, fc7: Callable[..., Result], make_photo: Callable[..., Path], tmp_path: Path) -> None:
     """The paper is dark, and at a scale of 2 there are twice as many pixels each way."""
     run: list[Path | str] = [run_folder(tmp_path / "run", ["1,3,0.2,2.5,0.25,0.5"])]
-    words = {"curves": run, "confusion": run, "filters": ["builtin"], "architecture": ["builtin"]}
+    words: dict[str, list[Path | str]] = {
+        "curves": run,
+        "confusion": run,
+        "filters": ["builtin"],
+        "architecture": ["builtin"],
+    }
     if kind in ("map", "collage"):
         make_photo("photos/red.png", "red")
         fc7("index", tmp_path / "photos")

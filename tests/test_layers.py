@@ -22,6 +22,7 @@ HOMES: dict[str, str | tuple[str, ...]] = {
     "sqlite3": "index/",
     "onnxruntime": "retrieval/models/runtime.py",
     "PIL": ("retrieval/", "fc7/"),
+    "threadpoolctl": "retrieval/pipeline/blas.py",
     "tifffile": "retrieval/photos/tiff.py",
     "watchfiles": "retrieval/indexing/watch.py",
     "ray": "retrieval/shards/ray_workers.py",
@@ -83,6 +84,7 @@ def test_optional_packages_are_imported_late(file: str) -> None:
         "pillow_heif",
         "pillow_jxl",
         "rawpy",
+        "threadpoolctl",
         "tifffile",
         "pyarrow",
         "watchfiles",
@@ -90,6 +92,16 @@ def test_optional_packages_are_imported_late(file: str) -> None:
     }
     names = {name.split(".")[0] for name in imported_modules((REPOSITORY / file).read_text("utf-8"), top_level=True)}
     assert names & optional == set()
+
+
+def test_photos_are_decoded_within_the_budget_of_memory() -> None:
+    without = set()
+    for file in source_files():
+        for node in ast.walk(ast.parse((REPOSITORY / file).read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == "retrieval.photos.decode":
+                without |= {file for alias in node.names if alias.name in ("load_photo", "open_photo")}
+    # The web's processes have limits of their own.
+    assert without == {"retrieval/pipeline/memory.py", "web/decoding.py"}
 
 
 @pytest.mark.parametrize(

@@ -52,15 +52,18 @@ def test_copies_in_any_orientation_and_windows_are_paired() -> None:
     width, height = images[1].size
     window = images[1].crop((width * 15 // 100, height * 15 // 100, width * 85 // 100, height * 85 // 100))
     pictures = small([*images, turned[0], window, images[2].convert("L").convert("RGB")])
-    everything = np.arange(len(pictures))
+    everything, no_documents = np.arange(len(pictures)), np.zeros(len(pictures), dtype=bool)
     expected = {(0, 4), (1, 5), (2, 6)}
-    assert {tuple(pair) for pair in hash_pairs(pictures, everything, everything).tolist()} >= expected
+    assert {tuple(pair) for pair in hash_pairs(pictures, no_documents, everything, everything).tolist()} >= expected
     # Either of the two may be the one that asks.
     for asking, others in ((everything[:4], everything[4:]), (everything[4:], everything[:4])):
-        found = {tuple(pair) for pair in hash_pairs(pictures, asking, others).tolist()}
+        found = {tuple(pair) for pair in hash_pairs(pictures, no_documents, asking, others).tolist()}
         assert found >= expected
         assert all(one < 4 <= other for one, other in found)
-    assert hash_pairs(pictures, everything, everything[:0]).shape == (0, 2)
+    assert hash_pairs(pictures, no_documents, everything, everything[:0]).shape == (0, 2)
+    # Two documents are looked for in another way, unless one is turned.
+    assert (0, 4) in {tuple(pair) for pair in hash_pairs(pictures, ~no_documents, everything, everything).tolist()}
+    assert (1, 5) not in {tuple(pair) for pair in hash_pairs(pictures, ~no_documents, everything, everything).tolist()}
 
 
 def test_a_document_is_paired_with_what_was_cut_out_of_it() -> None:

@@ -2,7 +2,9 @@
 
 Photos are found by a perceptual hash: the signs of the lowest frequencies of the grey picture (pHash, Zauner 2010, has
 the same but for a median). The whole of a photo, in the eight orientations, is compared with windows of all others, so
-that crops are found. Documents of one layout have nearly one hash, so these are compared themselves, with many.
+that crops are found. Documents of one layout have nearly one hash and one embedding, so these are compared themselves:
+with many by a random projection of their windows, which nearly keeps cosines (Johnson and Lindenstrauss, 1984), and
+with the nearest by all values.
 """
 
 import numpy as np
@@ -12,8 +14,8 @@ from index.vectors.hashes import nearest_hashes
 from retrieval.duplicates.windows import (
     DOCUMENTS,
     PHOTOS,
-    best_windows,
     described_wholes,
+    described_windows,
     oriented_spectra,
     spectra,
     window_transform,
@@ -35,21 +37,28 @@ PHOTOS_AT_ONCE = 4096
 
 # Documents proposed for each, and the likeness that they must have.
 DOCUMENT_NEIGHBOURS = 4
+# Those that are compared by all their values, and the values that a projection has.
+DOCUMENTS_COMPARED, PROJECTED = 32, 32
 LEAST_DOCUMENT = 0.6
 
 
-def hash_pairs(small: NDArray[np.uint8], asking: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+def hash_pairs(
+    small: NDArray[np.uint8], flat: NDArray[np.bool_], asking: NDArray[np.int64], others: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Pair photos `asking` (m,) with `others` (n,), numbers of pictures (…, 32, 32), one of which may hold the other.
 
+    Two that are `flat` (…,) are paired only if one of them is turned or mirrored: `document_likeness` finds the rest.
     Returns pairs (p, 2), smaller number first, each once.
     """
-    pairs = [np.empty((0, 2), dtype=np.int64), _held(small, asking, others)]
+    pairs = [np.empty((0, 2), dtype=np.int64), _held(small, flat, asking, others)]
     if not np.array_equal(asking, others):
-        pairs.append(_held(small, others, asking))
+        pairs.append(_held(small, flat, others, asking))
     return np.unique(np.concatenate(pairs), axis=0)
 
 
-def _held(small: NDArray[np.uint8], asking: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+def _held(
+    small: NDArray[np.uint8], flat: NDArray[np.bool_], asking: NDArray[np.int64], others: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Pair photos with those of which they may be a window."""
     if not len(asking) or not len(others):
         return np.empty((0, 2), dtype=np.int64)
@@ -65,6 +74,8 @@ def _held(small: NDArray[np.uint8], asking: NDArray[np.int64], others: NDArray[n
         found = np.where(rows >= 0, others[rows // _WINDOWS], -1).reshape(len(own), -1)
         distances = np.where(rows >= 0, distances, 64).reshape(len(own), -1)
         distances[found == own[:, None]] = 64
+        upright = np.arange(found.shape[1]) < 2 * NEIGHBOURS
+        distances[flat[own][:, None] & flat[found] & upright] = 64
         for photo, near, distance in zip(own, found, distances, strict=True):
             order = np.argsort(distance, kind="stable")
             order = order[distance[order] <= MOST_DIFFERENT]
@@ -94,7 +105,7 @@ def _signs(coefficients: NDArray[np.float32]) -> NDArray[np.uint8]:
 def document_likeness(pictures: NDArray[np.float16], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
     """Tell how much a window of the first of each pair (m, 2) is like the second: (m,), of documents (n, 64, 64).
 
-    Only upright documents are found.
+    Only upright documents are found. It is 0 for all but those that are most like the first, as far as is known.
     """
     wholes = np.concatenate(
         [
@@ -103,18 +114,30 @@ def document_likeness(pictures: NDArray[np.float16], pairs: NDArray[np.int64]) -
         ],
         axis=1,
     )
+    random = np.random.default_rng(0).standard_normal((wholes.shape[-1], PROJECTED)).astype(np.float32)
+    few = _projected(wholes[0], random)
     order = np.argsort(pairs[:, 0], kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(pairs[order, 0])) + 1) if len(pairs) else []
 
     def compare(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        source = pictures[pairs[rows[0], 0]].astype(np.float32)
-        found, *_ = best_windows(source, wholes[:, pairs[rows, 1]], DOCUMENTS)
+        windows = described_windows(pictures[pairs[rows[0], 0]].astype(np.float32), DOCUMENTS)
+        others = pairs[rows, 1]
+        found = np.zeros(len(rows), dtype=np.float32)
+        about = (_projected(windows, random) @ few[others].T).max(axis=0)
+        near = np.argsort(-about, kind="stable")[:DOCUMENTS_COMPARED]
+        found[near] = (windows @ wholes[0, others[near]].T).max(axis=0)
         return found
 
     likeness = np.empty(len(pairs), dtype=np.float32)
     for rows, found in zip(groups, in_threads(compare, groups), strict=True):
         likeness[rows] = found
     return likeness
+
+
+def _projected(described: NDArray[np.float32], random: NDArray[np.float32]) -> NDArray[np.float32]:
+    few = described @ random
+    few /= np.maximum(np.linalg.norm(few, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return few
 
 
 def best_documents(pairs: NDArray[np.int64], likeness: NDArray[np.float32]) -> NDArray[np.int64]:

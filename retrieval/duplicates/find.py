@@ -34,7 +34,7 @@ from retrieval.pipeline.progress import Progress
 # All by benchmarks/duplicates.py, see docs/results.md: neighbours whose pictures are compared, from which score of the
 # embedding on, and the score from which others look alike. Documents of one layout are all near: many are looked at.
 NEIGHBOURS = 8
-DOCUMENTS_NEAR = 256
+DOCUMENTS_NEAR = 1024
 LEAST_SCORE = 0.55
 ALIKE = 0.88
 # A photo may have many copies, or neighbours in other folders, that are left out: the most neighbours that are fetched.
@@ -184,8 +184,11 @@ class _Search:
         asking = self._asking()
         others = np.flatnonzero(self._reference & self._is_there()) if self._two_sides else asking
         seen = self._places_seen(pictures)
-        more = seen[hash_pairs(pictures.small, np.searchsorted(seen, asking), np.searchsorted(seen, others))]
+        asked, others = np.searchsorted(seen, asking), np.searchsorted(seen, others)
+        more = seen[hash_pairs(pictures.small, pictures.flat, asked, others)]
         documents = seen[pictures.seen & pictures.flat]
+        # Documents of one layout are all near, whatever is written on them.
+        pairs = pairs[~np.isin(pairs, documents).all(axis=1)]
         pairs = np.unique(np.concatenate([pairs, more, self._documents(pictures, documents)]), axis=0)
         pairs = self._across(pairs)
         compared = self._part((self._total - self._done) // 2)
@@ -193,15 +196,13 @@ class _Search:
         return _best(pairs, likeness, SAME_PICTURE)
 
     def _documents(self, pictures: PhotoPictures, documents: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Pair documents with those among their many neighbours of which they are most like a part."""
-        near: list[NDArray[np.int64]] = []
-        for start in range(0, len(documents), PHOTOS_PER_QUERY):
-            scores, ids = self._index.neighbours(self.ids[documents[start : start + PHOTOS_PER_QUERY]], DOCUMENTS_NEAR)
-            others = self._representative[self._places(ids)]
-            for row, score in zip(others, scores, strict=True):
-                near.append(np.flatnonzero(np.isin(documents, row[score >= LEAST_SCORE])))
+        """Pair documents with those of which they are most like a part: among all, or their many neighbours."""
         if not len(documents):
             return np.empty((0, 2), dtype=np.int64)
+        near = [np.arange(len(documents))] * len(documents) if len(documents) <= DOCUMENTS_NEAR else []
+        for start in range(0, 0 if near else len(documents), PHOTOS_PER_QUERY):
+            _, ids = self._index.neighbours(self.ids[documents[start : start + PHOTOS_PER_QUERY]], DOCUMENTS_NEAR)
+            near += [np.flatnonzero(np.isin(documents, row)) for row in self._representative[self._places(ids)]]
         places = np.searchsorted(self._places_seen(pictures), documents)
         pairs = np.stack([np.repeat(np.arange(len(near)), [len(row) for row in near]), np.concatenate(near)], axis=1)
         pairs = pairs[pairs[:, 0] != pairs[:, 1]]

@@ -25,7 +25,7 @@ SAME_DOCUMENT = 0.85
 # From this likeness of coarse shapes on photos are laid over each other; they must then correlate by as much.
 LEAST_COARSE, LEAST_LAID = 0.7, 0.75
 # The same of documents: for the place of their finest match, and for that of their coarse shapes.
-LEAST_FINE, LEAST_SHAPES, LEAST_LAID_DOCUMENT = 0.6, 0.9, 0.5
+LEAST_FINE, LEAST_SHAPES, LEAST_LAID_DOCUMENT = 0.6, 0.9, 0.58
 # The share of the pixels that are nearly of the most common grey value, and the contrast of detail to that of shapes.
 FLAT, NEARLY, BUSY = 0.4, 6, 0.9
 
@@ -59,6 +59,12 @@ class Found:
         """Set what was found of some pairs."""
         self.likeness[rows], self.orientations[rows] = found.likeness, found.orientations
         self.maps[rows], self.exchanged[rows] = found.maps, found.exchanged
+
+    def is_near(self, other: "Found") -> NDArray[np.bool_]:
+        """Tell of which pairs both have found nearly the same place: within one part of 64 of each side."""
+        near: NDArray[np.bool_] = np.abs(self.maps - other.maps).max(axis=(1, 2)) <= 2 / DOCUMENTS.side
+        near &= (self.orientations == other.orientations) & (self.exchanged == other.exchanged)
+        return near
 
     def only(self, rows: NDArray[np.int64]) -> "Found":
         """Return what was found of some pairs."""
@@ -121,7 +127,9 @@ def fine_likeness(
         near = np.flatnonzero(found.likeness >= LEAST_FINE)
         likeness[documents[near]] = _documents_likeness(thumbnails, pairs[documents], found, near)
         # Pictures with large shapes, such as chats, may lie where these are, and not where the finest match was.
-        again = np.flatnonzero(flat & (likeness < SAME_PICTURE) & (coarse.likeness >= LEAST_SHAPES))
+        elsewhere = flat & (likeness < SAME_PICTURE) & (coarse.likeness >= LEAST_SHAPES)
+        elsewhere[documents[near]] &= ~found.only(near).is_near(coarse.only(documents[near]))
+        again = np.flatnonzero(elsewhere)
         likeness[again] = np.maximum(likeness[again], _documents_likeness(thumbnails, pairs, coarse, again))
     return likeness.clip(0, 1)
 

@@ -32,6 +32,8 @@ BLOCK = 8
 """Width and height of the blocks of JPEG."""
 MOST_BLOCKS = 4096
 LEAST_BLOCKS = 64
+LARGEST, PARTS = 1024, 8
+"""Coefficients are counted by their absolute value, to a part of 1; none is larger than half of 255 · BLOCK."""
 STEPS = np.arange(2, 41)
 """Steps of quantisation that are told apart; 1 is none."""
 REGULAR = 0.4
@@ -128,25 +130,23 @@ def compression_step(grey: NDArray[np.uint8]) -> float:
     After Fan and de Queiroz (2003): coefficients of a picture that once was a JPEG lie at multiples of its step, though
     it was saved again, better or without loss.
     """
-    transform = _dct()
     found = [1.0]
     # A picture that was turned has its incomplete blocks on the other side.
     for y, x in {(y, x) for y in (0, grey.shape[0] % BLOCK) for x in (0, grey.shape[1] % BLOCK)}:
         high, wide = (grey.shape[0] - y) // BLOCK, (grey.shape[1] - x) // BLOCK
-        lines = grey[y : y + high * BLOCK, x : x + wide * BLOCK].reshape(high, BLOCK, wide, BLOCK)
-        blocks = lines.swapaxes(1, 2).reshape(-1, BLOCK, BLOCK)
-        coefficients = transform @ blocks[:: max(1, len(blocks) // MOST_BLOCKS)].astype(np.float32) @ transform.T
-        found.append(float(np.median([_step(coefficients[:, v, u]) for v, u in ((0, 1), (1, 0), (1, 1))])))
+        blocks = grey[y : y + high * BLOCK, x : x + wide * BLOCK].reshape(high, BLOCK, wide, BLOCK).swapaxes(1, 2)
+        chosen = np.divmod(np.arange(0, high * wide, max(1, high * wide // MOST_BLOCKS)), wide)
+        coefficients = blocks[chosen].reshape(-1, BLOCK**2).astype(np.float32) @ _low_waves()
+        found.append(float(np.median([_step(values) for values in coefficients.T])))
     return max(found)
 
 
 def _step(values: NDArray[np.floating[Any]]) -> float:
     """Return the largest step whose multiples the values (n,) are, those that are not 0."""
-    for step in STEPS[::-1]:
-        others = values[np.abs(values) > step / 2]
-        if len(others) >= LEAST_BLOCKS and np.cos(2 * np.pi / step * others).mean() > REGULAR:
-            return float(step)
-    return 1.0
+    counts = np.bincount(np.rint(np.abs(values) * PARTS).astype(np.int64), minlength=1)
+    others = counts.sum() - counts.cumsum()[np.minimum(STEPS * PARTS // 2, len(counts) - 1)]
+    regular = counts.astype(np.float32) @ _waves_of_steps()[: len(counts)]
+    return float(STEPS[(others >= LEAST_BLOCKS) & (regular > REGULAR * others)].max(initial=1))
 
 
 def _without_margins(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -174,10 +174,16 @@ def _has_camera_data(image: Image.Image) -> bool:
 
 
 @cache
-def _dct() -> NDArray[np.float32]:
-    """Make the orthonormal matrix (BLOCK, BLOCK) of the DCT-II."""
+def _low_waves() -> NDArray[np.float32]:
+    """Make the waves (BLOCK², 3) of the three lowest coefficients of the orthonormal DCT-II, except the mean."""
     number = np.arange(BLOCK)
-    matrix: NDArray[np.float32] = np.cos(np.pi / BLOCK * (number + 0.5) * number[:, None]).astype(np.float32)
-    matrix *= np.float32(np.sqrt(2 / BLOCK))
-    matrix[0] /= np.float32(np.sqrt(2))
-    return matrix
+    flat, wave = np.full(BLOCK, np.sqrt(1 / BLOCK)), np.sqrt(2 / BLOCK) * np.cos(np.pi / BLOCK * (number + 0.5))
+    waves = np.stack([np.outer(flat, wave), np.outer(wave, flat), np.outer(wave, wave)], axis=-1)
+    return waves.reshape(BLOCK**2, 3).astype(np.float32)
+
+
+@cache
+def _waves_of_steps() -> NDArray[np.float32]:
+    """Make a wave of each step, by the parts of a coefficient: 0 where the step rounds it to 0."""
+    values = np.arange(LARGEST * PARTS + 1)[:, None] / PARTS
+    return (np.cos(2 * np.pi / STEPS * values) * (values > STEPS / 2)).astype(np.float32)

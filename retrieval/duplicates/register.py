@@ -59,6 +59,7 @@ def register(source: Pictures, target: Pictures, maps: Pictures, rounds: int) ->
     at = ((np.arange(side) + 0.5) / side * 2 - 1).astype(np.float32)
     x, y = at[None, None, :], at[None, :, None]
     slopes = np.stack([across * x, across * y, across, down * x, down * y, down], axis=1).reshape(count, 6, -1)
+    square = _square(slopes)
     best, best_maps = np.full(count, -2, dtype=np.float32), maps
     for left in range(rounds, -1, -1):
         shown, inside = sample(source, maps, side)
@@ -68,13 +69,21 @@ def register(source: Pictures, target: Pictures, maps: Pictures, rounds: int) ->
         if not left:
             break
         error = (one * scale[:, None, None] - other).reshape(count, -1, 1)
-        used = slopes * inside.reshape(count, 1, -1)
-        square = used @ used.swapaxes(1, 2)
-        size = np.trace(square, axis1=1, axis2=2)[:, None, None] / 6
-        square += np.eye(6, dtype=np.float32) * (DAMPING * size + DAMPING)
-        step = np.linalg.solve(square, used @ error).reshape(count, 2, 3)
+        # What is outside has no error, and only where there is some, the slopes that count are not all of them.
+        partly = np.flatnonzero(~inside.all(axis=(1, 2)))
+        now = square.copy()
+        now[partly] = _square(slopes[partly] * inside.reshape(count, 1, -1)[partly])
+        step = np.linalg.solve(now, slopes @ error).reshape(count, 2, 3)
         maps = _after(maps, step)
     return best_maps, best
+
+
+def _square(slopes: Pictures) -> Pictures:
+    """Multiply slopes (n, 6, pixels) with each other, for least squares that can be solved: (n, 6, 6)."""
+    square = slopes @ slopes.swapaxes(1, 2)
+    size = np.trace(square, axis1=1, axis2=2)[:, None, None] / 6
+    square += np.eye(6, dtype=np.float32) * (DAMPING * size + DAMPING)
+    return square
 
 
 def _after(maps: Pictures, step: Pictures) -> Pictures:

@@ -13,7 +13,7 @@ from retrieval.duplicates.quality import Quality, quality_of
 from retrieval.photos.files import current_stamp
 
 # The numbers are raised when the way of measuring changes: what was kept by another way is not read.
-LIKENESS, WINDOWS, QUALITY = "likeness 1", "windows 1", "quality 1"
+LIKENESS, WINDOWS, QUALITY = "likeness 2", "windows 2", "quality 1"
 
 PHOTOS_AT_ONCE = 2048
 MOST_KEPT = 4096
@@ -21,6 +21,8 @@ MOST_KEPT = 4096
 
 # The first 8 bytes of the hash of the other's content are enough to tell some thousand photos apart.
 _ENTRY = np.dtype([("other", "<u8"), ("value", "<f4")])
+# With a document there are many values, which only propose what is compared: half as many bytes do.
+_SHORT = np.dtype([("other", "<u4"), ("value", "<f2")])
 
 
 class Remembered:
@@ -28,7 +30,9 @@ class Remembered:
 
     def __init__(self, index: SearchableIndex, kind: str, ids: NDArray[np.int64], contents: list[bytes]) -> None:
         self._index, self._kind, self._ids, self._contents = index, kind, ids, contents
-        self._keys = np.array([int.from_bytes(content[:8], "little") for content in contents], dtype=np.uint64)
+        self._entry = _SHORT if kind == WINDOWS else _ENTRY
+        keys = np.array([int.from_bytes(content[:8], "little") for content in contents], dtype=np.uint64)
+        self._keys = keys.astype(self._entry["other"])
 
     def values(self, pairs: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the value of each pair (m, 2), kept with its first photo: (m,), NaN where there is none."""
@@ -37,7 +41,7 @@ class Remembered:
             kept = self._index.copies.measured(self._kind, self._ids[sources])
             for source, own in zip(sources.tolist(), rows, strict=True):
                 if (data := kept.get(int(self._ids[source]))) is not None:
-                    entries = np.sort(np.frombuffer(data, _ENTRY), order="other")
+                    entries = np.sort(np.frombuffer(data, self._entry), order="other")
                     others = self._keys[pairs[own, 1]]
                     at = np.searchsorted(entries["other"], others).clip(max=len(entries) - 1)
                     known = entries["other"][at] == others
@@ -50,11 +54,11 @@ class Remembered:
             kept = self._index.copies.measured(self._kind, self._ids[sources])
             changed = []
             for source, own in zip(sources.tolist(), rows, strict=True):
-                entries = np.empty(len(own), dtype=_ENTRY)
+                entries = np.empty(len(own), dtype=self._entry)
                 entries["other"], entries["value"] = self._keys[pairs[own, 1]], values[own]
                 data = kept.get(int(self._ids[source]), b"") + entries.tobytes()
                 if self._contents[source]:
-                    changed.append((self._contents[source], data[-MOST_KEPT * _ENTRY.itemsize :]))
+                    changed.append((self._contents[source], data[-MOST_KEPT * self._entry.itemsize :]))
             if not self._index.copies.keep_measured(self._kind, changed):
                 return
 

@@ -95,17 +95,26 @@ def best_windows(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Find windows as `find_windows`, of others that are described already (orientations, n, values)."""
     orientations, count, _ = wholes.shape
-    transform, places = transforms(grid.side, grid.coefficients, grid.shares)
-    parts = (transform @ picture @ transform.T).reshape(len(places), grid.coefficients, len(places), -1)
-    window_side = grid.coefficients
-    each_window = parts.transpose(0, 2, 1, 3).reshape(-1, window_side, window_side).astype(np.float32, copy=False)
-    described = _described(each_window, grid)
+    _, places = transforms(grid.side, grid.coefficients, grid.shares)
+    described = described_windows(picture, grid)
     cosines = described @ wholes.reshape(-1, described.shape[1]).T
     window = cosines.argmax(axis=0)
     best = cosines[window, np.arange(len(window))].reshape(orientations, -1)
     orientation, each = best.argmax(axis=0), np.arange(count)
     down, across = np.divmod(window.reshape(orientations, -1)[orientation, each], len(places))
     return best[orientation, each], orientation, places[down], places[across]
+
+
+def described_windows(picture: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
+    """Describe all windows of a picture (s, s): (windows down · windows across, values)."""
+    transform, places = transforms(grid.side, grid.coefficients, grid.shares)
+    parts = (transform @ picture @ transform.T).reshape(len(places), grid.coefficients, len(places), -1)
+    # Weighted while the coefficients of a window are brought together, and divided where they are: it takes a third
+    # less time.
+    values = np.multiply(parts.transpose(0, 2, 1, 3), grid.weights, order="C", dtype=np.float32)
+    values = values.reshape(-1, grid.coefficients**2)
+    values /= np.maximum(np.sqrt(np.einsum("wv,wv->w", values, values)), np.float32(grid.nothing))[:, None]
+    return values
 
 
 def _described(coefficients: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from index.errors import PhotoError
 from index.index_writer import IndexWriter
 from index.records import IndexedFile
-from retrieval.photos.decode import load_photo
 from retrieval.photos.exif import moment_of, read_exif
 from retrieval.photos.files import READ, current_stamp, file_error_reason, read_photo
 from retrieval.photos.formats import JPEG_XL, RAW, photo_format
+from retrieval.pipeline.memory import decode_within_budget
 
 BATCH = 512
 THREADS = 8
@@ -40,7 +40,8 @@ def taken(path: Path) -> datetime | None:
     data = _beginning(path)
     format = photo_format(data)
     if format == JPEG_XL or (format == RAW and data[:2] not in (b"II", b"MM")):
-        return load_photo(path, shorter_side=1).taken  # only what decodes it finds the block
+        # Only what decodes it finds the block.
+        return decode_within_budget(path, lambda photo: photo.taken, shorter_side=1)
     return moment_of(read_exif(data if format == "JPEG" else read_photo(path)))
 
 

@@ -71,8 +71,9 @@ def load_photo(
 ) -> Photo:
     """Decode a file, or the bytes of one: the first frame, upright, in sRGB, over white where it is transparent.
 
-    A photo that will be shrunk to `shorter_side` pixels may come at a reduced size, never below twice that. A JPEG, PNG
-    or TIFF that was cut off comes without the missing rows, with a warning, if at least 95 % of them are there.
+    A photo that will be shrunk to `shorter_side` pixels may come at a reduced size, never below twice that. One that
+    was cut off comes without the missing rows, with a warning, if at least 95 % of them are there; a GIF or JPEG 2000
+    is refused.
     Raises PhotoError for anything but a picture of at most `max_pixels`. A GIF or WebP may also be refused by Pillow's
     own limit, which a program can set: at first 178,956,970 pixels. `claim` is called with the bytes of memory that
     decoding takes, before it begins. Raises OutOfMemoryError where there is not enough memory.
@@ -183,6 +184,10 @@ def _repaired(data: bytes, format: str, limits: Limits, error: Exception) -> tup
         image = open_as("PNG", png[0])
         image.info["icc_profile"] = png[2]
         return image, png[1]
+    if format in ("WEBP", "AVIF", HEIF):
+        from retrieval.photos.cut_off import opened_cut_off
+
+        return opened_cut_off(data, format, lambda filled: _open(filled, format, limits)[0], limits)
     if format == "TIFF":
         from retrieval.photos.tiff import open_tiff
 

@@ -10,6 +10,7 @@ from itertools import islice, repeat
 from typing import Protocol, TypeVar
 
 from index.errors import PhotoError
+from retrieval.pipeline.blas import one_blas_thread
 from retrieval.pipeline.machine import usable_cores
 
 Source = TypeVar("Source")
@@ -69,12 +70,15 @@ def photo_threads(workers: int | None = None) -> Iterator[Executor]:
 
 
 def in_threads(compute: Callable[[Source], Result], sources: Iterable[Source]) -> Iterator[Result]:
-    """Compute something of each source, in order, by as many threads as there are cores; by none for one source."""
+    """Compute something of each source, in order, by as many threads as there are cores; by none for one source.
+
+    BLAS adds no threads of its own.
+    """
     sources = list(sources)
     if len(sources) < 2 or usable_cores() < 2:
         yield from map(compute, sources)
         return
-    with photo_threads(min(usable_cores(), len(sources))) as threads:
+    with one_blas_thread(), photo_threads(min(usable_cores(), len(sources))) as threads:
         yield from threads.map(compute, sources)
 
 
@@ -86,9 +90,12 @@ def prepare_photos(
     look_ahead: int = LOOK_AHEAD,
     weigh: Callable[[Source], float] = lambda _: 1,
 ) -> Iterator[tuple[Source, Result | PhotoError]]:
-    """As `run_ahead`, with what `prepare` makes of each source, in threads that end with the generator."""
+    """As `run_ahead`, with what `prepare` makes of each source, in threads that end with the generator.
+
+    BLAS adds no threads of its own.
+    """
     jobs = ((source, partial(prepare, source)) for source in sources)
-    with photo_threads(workers) as threads:
+    with one_blas_thread(), photo_threads(workers) as threads:
         yield from run_ahead(jobs, threads, look_ahead=look_ahead, weigh=weigh)
 
 

@@ -20,8 +20,8 @@ from retrieval.evaluation.evaluate import Evaluation, evaluate_answers
 from retrieval.models.model import Model, model_file
 from retrieval.models.runtime import Device
 from retrieval.models.spec import ModelSpec
-from retrieval.photos.decode import open_photo
 from retrieval.pipeline.embed import embed_paths
+from retrieval.pipeline.memory import decode_within_budget
 from training.data.dataset import Dataset, Split
 from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
 from training.data.sources import Source, scan_sources
@@ -155,7 +155,7 @@ def write_head(
         accuracy={**accuracy_of(probabilities, judged.labels), "source": source},
         learned=pack_hashes(unpack_hashes(model.spec.learned) | {digest for digest in hashes if digest}),
         examples=Examples(train.embeddings, train.labels).packed(),
-        sample=np.stack([model.prepare(open_photo(path)) for path in read[:: len(read) // SAMPLE + 1]]),
+        sample=np.stack([prepared(model, path) for path in read[:: len(read) // SAMPLE + 1]]),
     )
     evaluation = evaluate_answers(
         Model.load(out / MODEL, device="cpu"),
@@ -168,6 +168,11 @@ def write_head(
     write_confusion(out / CONFUSION, evaluation, dataset.classes)
     write_mistakes(out / MISTAKES, evaluation)
     return HeadResult(out, spec, evaluation)
+
+
+def prepared(model: Model, path: Path) -> NDArray[np.uint8]:
+    """Decode a picture within the budget of memory, as the model takes it: (crop, crop, 3)."""
+    return decode_within_budget(path, lambda photo: model.prepare(photo.image), shorter_side=model.resize)
 
 
 def embed_split(
