@@ -1,6 +1,6 @@
 // The collection, and what is found in it. What is shown follows from the address, but for photos that were uploaded.
 
-import { ask, element, names, search, spoken, told } from "./api.js";
+import { ask, element, names, replace, search, spoken, told } from "./api.js";
 import { Grid } from "./grid.js";
 import { byNumbers, drawable, pixels } from "./region.js";
 
@@ -8,7 +8,7 @@ const MOST = 1000, PAGE = 200, TOGETHER = 32;
 const at = (id) => document.getElementById(id);
 const uploads = new Map(); // number in history.state → files
 const words = at("ask").dataset.text !== undefined; // whether the model knows more words than its labels
-let state = {}, turn = 0, k = 60, next = 0, given = null, adding = false, known = null;
+let state = {}, entry = null, turn = 0, k = 60, next = 0, given = null, adding = false, known = null;
 
 const NAMES = ["label", "text", "folder", "since", "until"];
 
@@ -96,7 +96,15 @@ const say = (text, wrong = false) => {
   at("status").classList.toggle("wrong", wrong);
 };
 
+// A link within the page, as "Skip to the content", shows nothing else, and leaves uploads where they are.
+function moved() {
+  const same = location.search === entry.search;
+  if (same && location.hash && !history.state) history.replaceState(entry.state, "");
+  if (!same || JSON.stringify(history.state) !== JSON.stringify(entry.state)) show();
+}
+
 async function show() {
+  entry = { search: location.search, state: history.state };
   read();
   const mine = ++turn;
   k = 60;
@@ -137,19 +145,20 @@ async function results(mine) {
 
 async function chips() {
   const all = [...state.like.map((id) => [id, "like"]), ...state.unlike.map((id) => [id, "unlike"])];
-  at("chips").hidden = !all.length;
-  at("chips").replaceChildren(...all.map(([id, kind]) => {
+  replace(at("chips"), all.map(([id, kind]) => {
     const words = kind === "like" ? "Like" : "Not like";
     const drop = element("button", { type: "button", textContent: "×", "aria-label": `Remove photo ${id}` });
     drop.addEventListener("click", () => go({ [kind]: state[kind].filter((one) => one !== id) }));
     return element("li", { className: kind }, words,
       element("a", { href: `/photos/${id}` }, element("img", { src: `/api/thumbnails/${id}`, alt: `photo ${id}` })), drop);
-  }));
+  }), at("main"));
+  at("chips").hidden = !all.length;
 }
 
 async function upload(mine) {
   const { files } = state;
   const one = files.length === 1;
+  if (!files.length && at("upload").contains(document.activeElement)) at("main").focus();
   at("upload").hidden = !files.length;
   at("draw").hidden = !one || state.like.length > 0 || state.text !== "";
   at("one").hidden = at("what").hidden = at("names").hidden = !one;
@@ -160,9 +169,8 @@ async function upload(mine) {
   given = files;
   for (const image of at("upload").querySelectorAll("img")) URL.revokeObjectURL(image.src);
   at("names").replaceChildren();
-  at("several").replaceChildren();
+  replace(at("several"), one ? [] : files.map(thumbnail), at("add"));
   if (one) at("given").src = URL.createObjectURL(files[0]);
-  else at("several").replaceChildren(...files.map(thumbnail));
   await Promise.all(files.map(async (file, number) => {
     const to = one ? at("names") : at("several").children[number].querySelector("span");
     const form = new FormData();
@@ -242,7 +250,7 @@ addEventListener("drop", (event) => {
   document.body.classList.remove("dropping");
   if (event.dataTransfer.files.length) take(event.dataTransfer.files);
 });
-addEventListener("popstate", show);
+addEventListener("popstate", moved);
 at("label").addEventListener("focus", async () => {
   at("labels").replaceChildren(...(await labels()).map((value) => element("option", { value })));
 }, { once: true });

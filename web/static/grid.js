@@ -23,11 +23,22 @@ export class Grid {
   }
 
   set(photos, { ended = false } = {}) {
+    const tile = this.list.contains(document.activeElement) ? document.activeElement.closest("li") : null;
+    const id = tile && this.photos[tile.dataset.number].id;
     for (const tile of this.shown.values()) tile.remove();
     this.shown.clear();
     this.photos = photos;
     this.ended = ended;
     this.layout();
+    if (tile) this.focus(Math.max(0, photos.findIndex((photo) => photo.id === id)));
+  }
+
+  // Where the keyboard is must not be lost: on a photo, or before where photos would be.
+  focus(number) {
+    if (this.places[number]) {
+      this.place(number);
+      this.shown.get(number).querySelector("a").focus();
+    } else this.list.closest("main").focus();
   }
 
   append(photos, { ended = false } = {}) {
@@ -142,7 +153,6 @@ export class Grid {
     const number = Number(tile.dataset.number) + step;
     if (number < 0 || number >= this.photos.length) return;
     event.preventDefault();
-    this.place(number);
-    this.shown.get(number).querySelector("a").focus();
+    this.focus(number);
   }
 }
