@@ -444,6 +444,32 @@ def test_copies_are_compared_listed_and_told_apart_by_keyboard_and_pointer(
     assert other.exists()
 
 
+def test_the_map_always_shows_photos_however_near_one_looks(page: Page) -> None:
+    page.goto("/map")
+    status = page.locator("#status")
+    expect(status).to_contain_text("of 11 photos")
+    for way in ("button", "wheel"):
+        page.get_by_role("button", name="All", exact=True).click()
+        for _ in range(25):
+            if way == "button":
+                page.get_by_role("button", name="Zoom in").click()
+            else:
+                page.mouse.move(300, 400)
+                page.mouse.wheel(0, -400)
+            # What is in sight was drawn once the next frame is there.
+            page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            in_sight = int(re.findall(r"\d+", status.inner_text())[0])
+            assert in_sight > 0, (way, status.inner_text())
+    # Two of the photos are the same file, at one place: the list has both.
+    page.get_by_role("button", name="All", exact=True).click()
+    page.get_by_role("button", name="As a list").click()
+    expect(page.locator("#photos li")).to_have_count(11)
+    expect(status).to_have_text("11 of 11 photos were in sight.")
+    loaded(page)
+    page.get_by_role("link", name="copy.png").click()
+    expect(page.locator("h1")).to_have_text("copy.png")
+
+
 def test_a_phone_shows_all_without_scrolling_sideways(browser: Browser, served: Served, photos: Path) -> None:
     for size in (PHONE, (320, 640)):
         with visiting(browser, served, size=size) as page:

@@ -1,5 +1,6 @@
 """Puts the application together: the API, the pages, and what guards both."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -26,6 +27,7 @@ from web.api import PlainJSON, router
 from web.collection import Collection, PhotoUnknownError
 from web.copies import CopySearch
 from web.detection import Detector
+from web.head import Heads
 from web.indexing import Indexing, IndexingError
 from web.indexing_api import router as indexing
 from web.limits import RateLimit
@@ -33,7 +35,7 @@ from web.map import Maps
 from web.map import pages as map_pages
 from web.map import router as map_router
 from web.metrics import Counting, Metrics
-from web.pages import error_page, static_files, version, wants_page
+from web.pages import error_page, load_templates, static_files, version, wants_page
 from web.pages import router as pages
 from web.security import Guard
 from web.settings import Settings
@@ -68,6 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
         except UserError as error:
             app.state.failure = error
             raise
+        await asyncio.to_thread(load_templates)
         app.state.collection = collection
         app.state.copies = CopySearch(settings.index)
         app.state.maps = Maps(settings.index)
@@ -99,6 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(UserError, _user_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_middleware(Heads)
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Counting, metrics=metrics)
     # What is uploaded stays in memory, and never goes through a file.

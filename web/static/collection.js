@@ -4,7 +4,7 @@ import { ask, element, names, replace, search, spoken, told } from "./api.js";
 import { Grid } from "./grid.js";
 import { byNumbers, drawable, pixels } from "./region.js";
 
-const MOST = 1000, PAGE = 200, TOGETHER = 32;
+const MOST = 1000, FIRST = 100, PAGE = 1000, TOGETHER = 32;
 const at = (id) => document.getElementById(id);
 const uploads = new Map(); // number in history.state → files
 const words = at("ask").dataset.text !== undefined; // whether the model knows more words than its labels
@@ -64,8 +64,8 @@ const alone = () => state.label && !state.like.length && !state.files.length && 
 
 const find = () => search({ ...state, unlike: alone() ? [] : state.unlike, k });
 
-function page(after) {
-  const asked = new URLSearchParams({ after, limit: PAGE });
+function page(after, limit) {
+  const asked = new URLSearchParams({ after, limit });
   for (const name of ["folder", "since", "until"]) if (state[name]) asked.set(name, state[name]);
   return ask(`/api/photos?${asked}`);
 }
@@ -78,7 +78,7 @@ async function more() {
     const { results } = await find();
     if (mine === turn) grid.append(results.slice(grid.photos.length), { ended: results.length < k });
   } else {
-    const answer = await page(next);
+    const answer = await page(next, PAGE);
     if (mine !== turn) return;
     next = answer.next;
     grid.append(answer.photos, { ended: next === null });
@@ -128,7 +128,7 @@ async function results(mine) {
         : (state.text ? `The most like “${state.text}” first` : "The most alike first") + (state.label ? `, photos of ${state.label}` : "");
       say(results.length ? what + (state.region ? ", by the part that was drawn" : "") : "Nothing was found.");
     } else {
-      const answer = await page(state.after);
+      const answer = await page(state.after, FIRST);
       if (mine !== turn) return;
       next = answer.next;
       grid.set(answer.photos, { ended: next === null });
