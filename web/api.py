@@ -296,7 +296,7 @@ async def picture(request: Request, collection: Collection, id: int, version: st
         tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")
     ]:
         return Response(status_code=304, headers=headers)
-    data = await collection.decoder.jpeg(place, side, keep=side == THUMBNAIL)
+    data = await collection.decoder.jpeg(place, side, keep=side == THUMBNAIL, gone=request.is_disconnected)
     return Response(data, media_type="image/jpeg", headers=headers)
 
 

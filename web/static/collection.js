@@ -114,6 +114,7 @@ async function show() {
   if (at("folder")) at("folder").value = state.folder;
   document.title = `${state.label || state.text || (asks() ? "Look-alikes" : "Photos")} · fc7`;
   say("Looking …");
+  grid.leave();
   await Promise.all([chips(), upload(mine), results(mine)]);
 }
 

@@ -25,6 +25,7 @@ export class Grid {
   set(photos, { ended = false } = {}) {
     const tile = this.list.contains(document.activeElement) ? document.activeElement.closest("li") : null;
     const id = tile && this.photos[tile.dataset.number].id;
+    this.leave();
     for (const tile of this.shown.values()) tile.remove();
     this.shown.clear();
     this.photos = [...photos];
@@ -32,6 +33,14 @@ export class Grid {
     this.width = 0;
     this.layout();
     if (tile) this.focus(Math.max(0, photos.findIndex((photo) => photo.id === id)));
+  }
+
+  // Wait no more for pictures of tiles: a browser has few connections, which others need now.
+  leave(tiles = this.shown.values()) {
+    for (const tile of tiles) {
+      const image = tile.querySelector("img");
+      if (!image.complete) image.removeAttribute("src");
+    }
   }
 
   // Where the keyboard is must not be lost: on a photo, or before where photos would be.
@@ -103,6 +112,7 @@ export class Grid {
     for (let number = low; number < this.places.length && this.places[number].top < end; number++) wanted.add(number);
     for (const [number, tile] of this.shown) {
       if (!wanted.has(number) && !tile.contains(document.activeElement)) {
+        this.leave([tile]);
         tile.remove();
         this.shown.delete(number);
       }
