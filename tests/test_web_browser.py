@@ -266,6 +266,9 @@ def test_a_label_that_there_is_not_is_told(browser: Browser, served: Served) -> 
         page.goto("/?label=zebra")
         expect(page.locator("#status")).to_have_class(re.compile("wrong"))
         expect(page.locator("#status")).to_contain_text("zebra")
+        page.goto("/?since=2020&until=2019")
+        expect(page.locator("#status")).to_have_class(re.compile("wrong"))
+        expect(page.locator("#status")).to_contain_text("2020-01-01 is later than 2019-12-31")
         page.goto("/photos/999999")
         expect(page.locator("h1")).to_have_text("This cannot be shown")
 
