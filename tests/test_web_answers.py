@@ -72,7 +72,7 @@ def test_what_is_said_of_a_run_is_as_described(served: Served, photos: Path) -> 
     (photos / "broken.png").write_text("no picture")
     (photos / "film.mov").write_bytes(b"\0")
     Image.new("RGB", (50, 50), "white").save(photos / "new.png")
-    check(answers.Run, served.request("POST", "/api/indexing", b""), 202)
+    check(answers.IndexingRun, served.request("POST", "/api/indexing", b""), 202)
     while served.get("/api/indexing").json["run"]["state"] == "running":
         check(answers.IndexingState, served.get("/api/indexing"))
         time.sleep(0.05)

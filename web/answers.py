@@ -202,7 +202,7 @@ class Changes(_Answer):
     seen: bool
 
 
-class Run(_Answer):
+class IndexingRun(_Answer):
     """How far a run over folders is, or how it ended."""
 
     number: int
@@ -221,7 +221,7 @@ class Run(_Answer):
 class Stopped(_Answer):
     """The run that was ended, null where there was none."""
 
-    run: Run | None
+    run: IndexingRun | None
 
 
 class Folder(_Answer):
@@ -239,4 +239,4 @@ class IndexingState(_Answer):
     skipped: list[Skipped]
     skipped_count: int
     undated: int
-    run: Run | None
+    run: IndexingRun | None

@@ -18,7 +18,19 @@ from retrieval.answers import Classification, duplicate_group, own_label
 from retrieval.duplicates.keep import DuplicateGroup
 from retrieval.searching.dates import first_moment, moment_after
 from retrieval.searching.query import Box
-from web import answers
+from web.answers import (
+    Classified,
+    Comparing,
+    Detections,
+    Different,
+    Folders,
+    Groups,
+    Health,
+    Labels,
+    Page,
+    PhotoFacts,
+    Search,
+)
 from web.collection import Asked, Collection, Upload, photo_values, stamp_name
 from web.copies import CopySearch, Running
 from web.detection import Detector
@@ -95,7 +107,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 router = APIRouter(prefix="/api", default_response_class=PlainJSON, responses=ERRORS)
 
 
-@router.post("/classify", response_model=answers.Classified, dependencies=[Depends(limit_rate)])
+@router.post("/classify", response_model=Classified, dependencies=[Depends(limit_rate)])
 async def classify(
     collection: Served,
     photo: Annotated[UploadFile, File(description="A picture.")],
@@ -105,7 +117,7 @@ async def classify(
     return PlainJSON(await collection.classify(await upload_of(photo), k))
 
 
-@router.post("/search", response_model=answers.Search, dependencies=[Depends(limit_rate)])
+@router.post("/search", response_model=Search, dependencies=[Depends(limit_rate)])
 async def search(
     collection: Served,
     photo: Annotated[list[UploadFile] | None, File(description="Pictures to look for; several are one query.")] = None,
@@ -161,7 +173,7 @@ async def search(
     )
 
 
-@router.get("/photos", response_model=answers.Page)
+@router.get("/photos", response_model=Page)
 async def photos(
     collection: Served,
     after: Annotated[int, Query(ge=0, le=2**63 - 1, description="The last id of the page before.")] = 0,
@@ -177,14 +189,14 @@ async def photos(
     return PlainJSON({"photos": [photo_values(file) for file in page], "next": following})
 
 
-@router.get("/photos/{id}", response_model=answers.PhotoFacts)
+@router.get("/photos/{id}", response_model=PhotoFacts)
 async def photo(collection: Served, id: Number) -> PlainJSON:
     """Tell what is known of a photo: its file, its labels, and what the camera wrote."""
     facts, _ = await photo_facts(collection, id)
     return PlainJSON(facts)
 
 
-@router.get("/photos/{id}/detections", response_model=answers.Detections, dependencies=[Depends(limit_rate)])
+@router.get("/photos/{id}/detections", response_model=Detections, dependencies=[Depends(limit_rate)])
 async def detections(request: Request, id: Number) -> PlainJSON:
     """Tell what is where in a photo, as `fc7 detect --format json` does: boxes are x, y, width, height in pixels."""
     detector: Detector = request.app.state.detector
@@ -205,8 +217,8 @@ async def thumbnail(request: Request, collection: Served, id: Number, v: str = "
 
 @router.get(
     "/duplicates",
-    response_model=answers.Groups,
-    responses={202: {"model": answers.Comparing, "description": "Still looking: photos `done`, and in `total`."}},
+    response_model=Groups,
+    responses={202: {"model": Comparing, "description": "Still looking: photos `done`, and in `total`."}},
 )
 async def duplicates(
     request: Request,
@@ -232,7 +244,7 @@ async def duplicates(
     )
 
 
-@router.post("/duplicates/different", response_model=answers.Different, dependencies=[Depends(limit_rate)])
+@router.post("/duplicates/different", response_model=Different, dependencies=[Depends(limit_rate)])
 async def different(
     collection: Served,
     ids: Annotated[list[Annotated[int, Body(ge=1, le=2**63 - 1)]], Body(min_length=2, max_length=MOST_DIFFERENT)],
@@ -243,7 +255,7 @@ async def different(
     return PlainJSON({"ids": ids, "different": different})
 
 
-@router.get("/labels", response_model=answers.Labels)
+@router.get("/labels", response_model=Labels)
 async def labels(collection: Served) -> PlainJSON:
     """List what photos can be searched for by: the labels taught by the user, and the classes of the model.
 
@@ -260,13 +272,13 @@ async def labels(collection: Served) -> PlainJSON:
     )
 
 
-@router.get("/folders", response_model=answers.Folders)
+@router.get("/folders", response_model=Folders)
 async def folders(collection: Served) -> PlainJSON:
     """List the indexed folders."""
     return PlainJSON({"folders": [str(root) for root in await collection.roots()]})
 
 
-@router.get("/health", response_model=answers.Health)
+@router.get("/health", response_model=Health)
 async def health(collection: Served) -> PlainJSON:
     """Tell whether the index can be read; this alone is answered without a token."""
     await collection.reader.call(PhotoIndex.roots)
