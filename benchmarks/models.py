@@ -1,12 +1,12 @@
 """How good and how fast models are, side by side: names, neighbours, megabytes, photos a second.
 
-    python benchmarks/models.py --neighbours FOLDER --names FOLDER [--rate] MODEL...
+    python benchmarks/models.py --neighbours FOLDER --names FOLDER [--squash] [--rate] MODEL...
 
 MODEL is a model file or a name, as for -m. FOLDER has a folder of photos for each class: of `--neighbours` any classes,
 best such that no model learned from, each photo queries all others; of `--names` classes of the models by WordNet id,
-or photos called <WordNet id>_<name>. A model is judged on those that it has a name for; `among` counts them. The rate
-is that of one core and one thread on batches of 16 prepared pictures, all models in turn, seven rounds: the median, and
-the least and the most.
+or photos called <WordNet id>_<name>. A model is judged on those that it has a name for; `among` counts them.
+`--squash` shows each model the whole of a photo, made a square, instead of its middle. The rate is that of one core and
+one thread on batches of 16 prepared pictures, all models in turn, seven rounds: the median, and the least and the most.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +47,15 @@ def main() -> None:
     parser.add_argument("--neighbours", metavar="FOLDER", type=Path)
     parser.add_argument("--names", metavar="FOLDER", type=Path)
     parser.add_argument("--shrunk", metavar="SIDE", type=int, help="shrink photos to SIDE pixels first")
+    parser.add_argument("--squash", action="store_true", help="show models whole photos, not their middle")
     parser.add_argument("--restrict", action="store_true", help="choose names among the classes of --names alone")
     parser.add_argument("--rate", action="store_true", help="measure photos a second too, which wants idle cores")
     arguments = parser.parse_args()
 
     models = [Model.load(path, device="cpu", threads=1) for path in arguments.models]
+    if arguments.squash:
+        for model in models:
+            model.spec = replace(model.spec, resize_mode="squash")
     rates = measured_rates(models) if arguments.rate else [""] * len(models)
     print("| model | classes | pixels | MB | photos/s on a core | top-1 | top-5 | among | P@1 | P@10 | mAP |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")

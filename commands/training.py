@@ -163,8 +163,9 @@ def train_command(
         raise click.UsageError("a teacher brings the names of its classes; leave out --names, or give it to fc7 export")
     if start and values["mean"]:
         raise click.UsageError("--from brings what is subtracted from pictures with it; leave out --mean")
-    if start and shape:
-        raise click.UsageError(f"--from brings the network's shape with it; leave out --{next(iter(shape))}")
+    # What of a picture is shown is no part of the weights; but the head alone is learned as the start shows them.
+    if start and (fixed_by_start := [name for name in shape if name != "squash" or not teacher]):
+        raise click.UsageError(f"--from brings the network's shape with it; leave out --{fixed_by_start[0]}")
 
     with starting():
         from commands.training_report import TerminalReport, summary
@@ -196,7 +197,7 @@ def train_command(
                 recipe,
                 hardware=hardware,
                 report=report,
-                config=CONFIGS[recipe.arch].changed(**shape) if shape else None,
+                config=(initial.config if initial else CONFIGS[recipe.arch]).changed(**shape) if shape else None,
                 start=initial,
                 start_file=start,
                 fit_batch=values["batch_size"] is None,

@@ -165,6 +165,19 @@ def test_values_that_make_no_sense_are_wrong_usage(data: Path, tmp_path: Path) -
         assert (done.exit_code, done.stderr.startswith("Error: --")) == (2, True), done.stderr
 
 
+def test_a_network_may_be_shown_whole_pictures(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    done = fc7("train", data, "-o", tmp_path / "run", "--epochs", 1, "--squash", "--scale", 0.5, "--grow", "0:56")
+    assert done.exit_code == 0, done.output
+    assert Model.load(tmp_path / "run" / "model.onnx").spec.resize_mode == "squash"
+    resumed = fc7("train", data, "-o", tmp_path / "run", "--resume", "--epochs", 2)
+    assert resumed.exit_code == 0, resumed.output
+    start = ("train", data, "-o", tmp_path / "next", "--epochs", 1, "--from", tmp_path / "run" / "best.pt", "--squash")
+    refused = fc7(*start)
+    assert (refused.exit_code, "leave out --squash" in refused.stderr) == (2, True)
+    taught = fc7(*start, "--teacher", tiny_model, "--evidence", 1)
+    assert taught.exit_code == 0, taught.output
+
+
 def test_what_is_subtracted_comes_with_the_weights(tmp_path: Path) -> None:
     done = fc7("train", tmp_path, "-o", tmp_path / "run", "--from", "builtin", "--mean", "picture")
     assert done.exit_code == 2

@@ -11,8 +11,8 @@ from retrieval.models.model import Model
 from training.loop.checkpoint import Checkpoint
 from training.networks.architectures import ALEXNET_64, CONFIGS, Shape, shape_options
 
-CHOSEN = Shape(activation="tanh", pooling="average", overlap=False, norm="contrast")
-OPTIONS = ("--activation", "tanh", "--pooling", "average", "--no-overlap", "--norm", "contrast")
+CHOSEN = Shape(activation="tanh", pooling="average", overlap=False, squash=True, norm="contrast")
+OPTIONS = ("--activation", "tanh", "--pooling", "average", "--no-overlap", "--squash", "--norm", "contrast")
 
 
 def train(*arguments: object) -> Result:

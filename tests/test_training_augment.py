@@ -1,11 +1,13 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from training.data.augment import (
     BLURRED_TO,
+    CROP_RATIO,
     ERASED_AREA,
     ERASED_RATIO,
     Normalisation,
@@ -165,3 +167,43 @@ def test_some_pictures_lose_fine_detail_and_keep_the_rest() -> None:
     assert len(torch.unique((detail * 1000).round())) == len(BLURRED_TO), "each share of the side"
     assert (found[touched].mean((1, 2, 3)) - x[touched].mean((1, 2, 3))).abs().max() < 0.02
     assert blurred(x, probability=1.0).ne(x).flatten(1).any(1).all()
+
+
+def slopes(n: int) -> torch.Tensor:
+    """Pictures (n, 101, 101, 3) whose first two channels tell the row and the column, as shares of 200."""
+    rows, columns = torch.meshgrid(torch.arange(101), torch.arange(101), indexing="ij")
+    return torch.stack([2 * rows, 2 * columns, rows + columns], dim=2).to(torch.uint8).expand(n, 101, 101, 3)
+
+
+def test_crops_of_any_size_are_boxes_of_the_picture_of_that_share_and_shape() -> None:
+    torch.manual_seed(0)
+    crops = random_crops(slopes(2000), 21, PLAIN, mirror=False, scale=0.25) / 2
+    # Pixels are half a step inside the box that they show.
+    height, width = ((crops[:, channel].amax((1, 2)) - crops[:, channel].amin((1, 2))) * 21 / 20 for channel in (0, 1))
+    area, ratio = height * width / 101**2, width / height
+    found = [float(value) for values in (area, ratio) for value in (values.min(), values.max())]
+    np.testing.assert_allclose(found, [0.25, 1, 1 / CROP_RATIO, CROP_RATIO], rtol=0.05)
+    assert 0.55 < area.mean() < 0.68, "as often any share, but for shapes that reach beyond the picture"
+    inner = crops[:, :, 1:-1, 1:-1]
+    assert torch.allclose(2 * inner[:, 2], inner[:, 0] + inner[:, 1], atol=0.01), (
+        "rows and columns are those of one box"
+    )
+    for channel, along in ((0, 2), (1, 3)):
+        ends = [crops[:, channel].amin(), crops[:, channel].amax()]
+        np.testing.assert_allclose(ends, [0, 100], atol=2, err_msg="boxes lie at every edge, and not beyond")
+        assert crops.diff(dim=along)[:, channel].min() >= 0, "not mirrored"
+
+
+def test_crops_of_any_size_are_mirrored_shrunk_and_drawn_by_the_seed() -> None:
+    torch.manual_seed(0)
+    first = random_crops(slopes(400), 21, PLAIN, mirror=True, scale=0.25, side=11)
+    assert first.shape == (400, 3, 11, 11)
+    assert 140 < int((first[:, 1, 5, 10] < first[:, 1, 5, 0]).sum()) < 260
+    torch.manual_seed(0)
+    assert torch.equal(random_crops(slopes(400), 21, PLAIN, mirror=True, scale=0.25, side=11), first)
+
+
+def test_a_mean_picture_moves_with_crops_of_any_size() -> None:
+    mean = slopes(1)[0].permute(2, 0, 1).float()
+    crops = random_crops(slopes(50), 21, replace(PLAIN, mean=mean), mirror=True, scale=0.25)
+    assert crops.abs().max() < 1e-3

@@ -84,6 +84,37 @@ def test_a_model_file_answers_as_torch(split: Split, tmp_path: Path, arch: str, 
     compare(model, checkpoint, split, tolerance=5e-3 if half else 1e-4, cosine=0.999 if half else 0.9999)
 
 
+def test_a_network_of_whole_pictures_answers_as_torch(tmp_path: Path) -> None:
+    # A dot at the very end of a long picture, which its middle does not show.
+    for name, colour in (("a", "red"), ("b", "blue")):
+        image = Image.new("RGB", (96, 32), "grey")
+        image.paste(colour, (0, 0, 16, 32))
+        image.save(tmp_path / f"{name}.png")
+    split = Split((tmp_path / "a.png", tmp_path / "b.png"), (0, 1))
+    config = reduced(CONFIGS["alexnet-64"]).changed(squash=True)
+    assert (config.resize, config.shape.squash) == (config.crop, True)
+    checkpoint = checkpoint_of(lively(config, 5), normalisation_of(config))
+    pictures = MemoryPictures(split, config.resize, mode=config.resize_mode, device=CPU.device)
+    export(checkpoint, tmp_path / "model.onnx", pictures, half=False)
+    model = Model.load(tmp_path / "model.onnx", device="cpu")
+    assert (model.spec.resize_mode, model.spec.accuracy["crop"]) == (
+        "squash",
+        f"the whole picture as {config.crop} pixels",
+    )
+    assert model.spec.format_version == 2, "an older fc7 would show it the middle"
+    squares = np.stack([model.prepare(Image.open(path)) for path in split.paths])
+    assert (squares[0] != squares[1]).any(), "the ends are seen"
+    ((pixels, _),) = pictures.batches(torch.arange(2), 2)
+    np.testing.assert_array_equal(squares, pixels)
+    with torch.inference_mode():
+        network = checkpoint.build()
+        fc7 = network.forward_features(centre_crops(pixels, config.crop, checkpoint.normalisation))
+        expected = torch.softmax(network.fc8(fc7), dim=1)
+    np.testing.assert_allclose(model.run(squares).probabilities, expected, atol=1e-4)
+    again = config.changed(squash=False)
+    assert (again.resize, again.resize_mode) == (CONFIGS["alexnet-64"].resize, "crop")
+
+
 @pytest.mark.slow
 def test_the_whole_network_of_the_paper_answers_as_torch(split: Split, tmp_path: Path) -> None:
     few = Split(split.paths[::4], split.labels[::4])

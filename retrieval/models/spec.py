@@ -15,6 +15,12 @@ FORMAT_VERSION = 2
 
 ResizeMode = Literal["crop", "squash"]
 
+
+def format_version_of(mode: ResizeMode) -> int:
+    """Return the oldest format whose readers prepare pictures so."""
+    return 1 if mode == "crop" else 2
+
+
 KEY_PREFIX = "fc7."
 
 

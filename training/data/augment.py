@@ -11,6 +11,8 @@ BLURRED_TO = (0.4, 0.5, 0.6, 0.7, 0.8)
 """Shares of its side that a picture may be shrunk to."""
 ERASED_AREA = (0.02, 0.4)
 """Shares of a picture that random erasing takes; this and the next as in the paper."""
+CROP_RATIO = 4 / 3
+"""Width over height of a crop of any size, at most; height over width as well. Szegedy et al. (2015), section 6."""
 ERASED_RATIO = 10 / 3
 """Height over width of what is erased, at most; width over height as well."""
 
@@ -61,15 +63,32 @@ def random_crops(
     *,
     mirror: bool,
     colour_noise: float = 0.0,
+    scale: float = 1.0,
     side: int | None = None,
 ) -> Tensor:
     """Return a random crop of each picture, a random half of them mirrored, normalised (n, 3, side, side).
 
     Krizhevsky, Sutskever, Hinton (2012), section 4.1. The mean picture moves with the crop, as if it had been
     subtracted before. `colour_noise` shifts the colour of each picture along the principal ones, by N(0, colour_noise)
-    times their eigenvalues. `side` shrinks the crops, to train on small pictures first. Draws from torch's default
-    generator.
+    times their eigenvalues. With a `scale` below 1 a crop shows any share of its picture from `scale` to all of it, in
+    any shape up to CROP_RATIO, and is resized to `crop` (Szegedy et al. 2015, section 6). `side` shrinks the crops, to
+    train on small pictures first. Draws from torch's default generator.
     """
+    if scale < 1:
+        chosen = _crops_of_any_size(pixels, crop, normalisation, mirror=mirror, scale=scale)
+    else:
+        chosen = _crops_of_one_size(pixels, crop, normalisation, mirror=mirror)
+    if colour_noise:
+        shifts = (colour_noise * torch.randn(len(pixels), 3)).to(pixels.device) @ normalisation.colours.T
+        chosen = chosen + shifts[:, :, None, None]
+    chosen = chosen / normalisation.std
+    if side is not None and side != crop:
+        chosen = F.interpolate(chosen, size=(side, side), mode="bilinear", antialias=True)
+    return chosen
+
+
+def _crops_of_one_size(pixels: Tensor, crop: int, normalisation: Normalisation, *, mirror: bool) -> Tensor:
+    """Return crops (n, 3, crop, crop) less the mean."""
     n, size = pixels.shape[:2]
     device = pixels.device
     # Drawn on the CPU: the same seed then gives the same crops on every device.
@@ -81,16 +100,27 @@ def random_crops(
     rows, columns = rows.to(device)[:, :, None], columns.to(device)[:, None, :]
     chosen = pixels[torch.arange(n, device=device)[:, None, None], rows, columns].permute(0, 3, 1, 2).float()
     if normalisation.mean.shape[1] == 1:
-        chosen = chosen - normalisation.mean
-    else:
-        chosen = chosen - normalisation.mean.permute(1, 2, 0)[rows, columns].permute(0, 3, 1, 2)
-    if colour_noise:
-        shifts = (colour_noise * torch.randn(n, 3)).to(device) @ normalisation.colours.T
-        chosen = chosen + shifts[:, :, None, None]
-    chosen = chosen / normalisation.std
-    if side is not None and side != crop:
-        chosen = F.interpolate(chosen, size=(side, side), mode="bilinear", antialias=True)
-    return chosen
+        return chosen - normalisation.mean
+    return chosen - normalisation.mean.permute(1, 2, 0)[rows, columns].permute(0, 3, 1, 2)
+
+
+def _crops_of_any_size(
+    pixels: Tensor, crop: int, normalisation: Normalisation, *, mirror: bool, scale: float
+) -> Tensor:
+    """Return crops (n, 3, crop, crop) less the mean, each of a share of its picture from `scale` to 1."""
+    area, ratio, *place = torch.rand(4, len(pixels), 1)
+    area, ratio = scale + (1 - scale) * area, CROP_RATIO ** (2 * ratio - 1)
+    # Shares of the picture's side. Where a shape would reach beyond the picture it is cut to it.
+    lengths = [(area / ratio).sqrt().clamp(max=1), (area * ratio).sqrt().clamp(max=1)]
+    steps = (torch.arange(crop) + 0.5) / crop
+    rows, columns = (2 * ((1 - length) * at + length * steps) - 1 for at, length in zip(place, lengths, strict=True))
+    if mirror:
+        columns = torch.where(torch.rand(len(pixels), 1) < 0.5, columns.flip(1), columns)
+    grid = torch.stack([columns[:, None, :].expand(-1, crop, -1), rows[:, :, None].expand(-1, -1, crop)], dim=3).to(
+        pixels.device
+    )
+    whole = pixels.permute(0, 3, 1, 2).float() - normalisation.mean
+    return F.grid_sample(whole, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def blurred(x: Tensor, *, probability: float) -> Tensor:

@@ -23,12 +23,13 @@ from torch.utils.data import Dataset as TorchDataset
 
 from index.errors import OutOfMemoryError, PhotoError, UserError
 from index.records import SkippedPhoto
-from retrieval.photos.preprocess import resize_only
+from retrieval.photos.preprocess import resize_only, squash
 from retrieval.pipeline.memory import decode_within_budget
 from retrieval.pipeline.progress import Progress
 from training.data.dataset import Dataset, Split
 from training.data.row_store import RowStore, split_key
 from training.loop.hardware import Hardware
+from training.networks.architectures import ResizeMode
 
 
 class Pictures(Protocol):
@@ -50,16 +51,29 @@ class Pictures(Protocol):
 
 
 def load_pictures(
-    split: Split, size: int, *, device: torch.device, memory: int, workers: int, progress: Progress | None = None
+    split: Split,
+    size: int,
+    *,
+    mode: ResizeMode = "crop",
+    device: torch.device,
+    memory: int,
+    workers: int,
+    progress: Progress | None = None,
 ) -> Pictures:
     """Decode a split into memory if it takes at most `memory` bytes there, else leave it to `workers` processes."""
     if len(split) * size * size * 3 <= memory:
-        return MemoryPictures(split, size, device=device, progress=progress)
-    return FolderPictures(split, size, device=device, workers=workers)
+        return MemoryPictures(split, size, mode=mode, device=device, progress=progress)
+    return FolderPictures(split, size, mode=mode, device=device, workers=workers)
 
 
 def load_dataset(
-    dataset: Dataset, size: int, *, hardware: Hardware, progress: Progress | None = None, cache: Path | None = None
+    dataset: Dataset,
+    size: int,
+    *,
+    mode: ResizeMode = "crop",
+    hardware: Hardware,
+    progress: Progress | None = None,
+    cache: Path | None = None,
 ) -> tuple[Pictures, Pictures]:
     """Decode the training pictures and the validation pictures; the memory is for the latter first.
 
@@ -69,7 +83,7 @@ def load_dataset(
 
         def stored(split: Split) -> Pictures:
             return StoredPictures(
-                split, size, root=dataset.root, folder=cache, device=hardware.device, progress=progress
+                split, size, mode=mode, root=dataset.root, folder=cache, device=hardware.device, progress=progress
             )
 
         processes = hardware.processes
@@ -81,6 +95,7 @@ def load_dataset(
         return load_pictures(
             split,
             size,
+            mode=mode,
             device=hardware.device,
             memory=memory,
             workers=hardware.workers,
@@ -91,22 +106,31 @@ def load_dataset(
     return load(dataset.train, hardware.memory - checked * size * size * 3, checked), validation
 
 
-def square(path: Path, size: int) -> NDArray[np.uint8]:
-    """Return the central square (size, size, 3) of a picture whose shorter side is shrunk or grown to `size`."""
-    return decode_within_budget(path, lambda photo: resize_only(photo.image, size=size), shorter_side=size)
+def square(path: Path, size: int, mode: ResizeMode = "crop") -> NDArray[np.uint8]:
+    """Return a picture as a square (size, size, 3): its middle, or with `squash` the whole of it."""
+    prepare = squash if mode == "squash" else resize_only
+    return decode_within_budget(path, lambda photo: prepare(photo.image, size=size), shorter_side=size)
 
 
 class MemoryPictures:
     """Pictures decoded once, as one uint8 tensor on the device."""
 
-    def __init__(self, split: Split, size: int, *, device: torch.device, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        split: Split,
+        size: int,
+        *,
+        mode: ResizeMode = "crop",
+        device: torch.device,
+        progress: Progress | None = None,
+    ) -> None:
         self.skipped: list[SkippedPhoto] = []
         pixels = np.empty((len(split), size, size, 3), np.uint8)
         readable = np.ones(len(split), np.bool_)
 
         def read(number: int) -> PhotoError | None:
             try:
-                pixels[number] = square(split.paths[number], size)
+                pixels[number] = square(split.paths[number], size, mode)
             except PhotoError as error:
                 return error
             return None
@@ -144,17 +168,18 @@ class StoredPictures:
         split: Split,
         size: int,
         *,
+        mode: ResizeMode = "crop",
         root: Path,
         folder: Path,
         device: torch.device,
         progress: Progress | None = None,
     ) -> None:
-        key = split_key(split.paths, root, size)
+        key = split_key(split.paths, root, size, *([mode] if mode != "crop" else []))
         self._store = RowStore(folder, "pictures", key, len(split), (size, size, 3), np.uint8)
 
         def read(number: int) -> tuple[NDArray[np.uint8] | None, str]:
             try:
-                return square(split.paths[number], size), ""
+                return square(split.paths[number], size, mode), ""
             except OutOfMemoryError as error:  # not kept: it is no fault of the picture
                 raise UserError(f"{split.paths[number]}: {error}") from error
             except PhotoError as error:
@@ -202,9 +227,11 @@ class StoredPictures:
 class FolderPictures:
     """Pictures read again for each epoch by worker processes, a few batches ahead."""
 
-    def __init__(self, split: Split, size: int, *, device: torch.device, workers: int) -> None:
+    def __init__(
+        self, split: Split, size: int, *, mode: ResizeMode = "crop", device: torch.device, workers: int
+    ) -> None:
         self.skipped: list[SkippedPhoto] = []
-        self._source = _Files(split, size)
+        self._source = _Files(split, size, mode)
         self._device, self._workers = device, workers
 
     def __len__(self) -> int:
@@ -317,8 +344,8 @@ _Item = tuple[NDArray[np.uint8], int] | SkippedPhoto
 
 
 class _Files(TorchDataset[_Item]):
-    def __init__(self, split: Split, size: int) -> None:
-        self._split, self._size = split, size
+    def __init__(self, split: Split, size: int, mode: ResizeMode = "crop") -> None:
+        self._split, self._size, self._mode = split, size, mode
 
     def __len__(self) -> int:
         return len(self._split)
@@ -326,7 +353,7 @@ class _Files(TorchDataset[_Item]):
     def __getitem__(self, number: int) -> _Item:
         path = self._split.paths[number]
         try:
-            return square(path, self._size), self._split.labels[number]
+            return square(path, self._size, self._mode), self._split.labels[number]
         except PhotoError as error:
             return SkippedPhoto(path, str(error))
 

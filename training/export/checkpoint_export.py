@@ -78,7 +78,10 @@ def export_checkpoint(
     # Decoding all of a large set would take most of the time.
     needed = chosen(len(dataset.train), checkpoint.recipe.seed).tolist()
     dataset = replace(dataset, train=dataset.train.take(needed))
-    pictures, validation = load_dataset(dataset, checkpoint.config.resize, hardware=hardware, progress=report.loading)
+    config = checkpoint.config
+    pictures, validation = load_dataset(
+        dataset, config.resize, mode=config.resize_mode, hardware=hardware, progress=report.loading
+    )
     tell_skipped([*pictures.skipped, *validation.skipped], report)
     return export_model(
         checkpoint,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from retrieval.evaluation.metrics import interval
 from retrieval.models.model import Model
-from retrieval.models.spec import ClassGroup, ClassName, ModelSpec, group_slices
+from retrieval.models.spec import ClassGroup, ClassName, ModelSpec, format_version_of, group_slices
 from training.data.augment import Normalisation, centre_crops
 from training.data.pictures import Pictures
 from training.errors import DatasetError, ExportError
@@ -23,6 +23,7 @@ from training.export.model_file import fingerprint, write_model_file
 from training.loop.checkpoint import Checkpoint
 from training.loop.validation import evaluate
 from training.networks.alexnet import AlexNet, without_batch_norm
+from training.networks.architectures import AlexNetConfig
 
 CPU = torch.device("cpu")
 PARITY_PICTURES = 64
@@ -160,10 +161,12 @@ def write_model(inference: InferenceNetwork, description: Description, out: Path
         embedding={**asdict(embedding), "pictures": inference.transform.pictures},
         training=description.training,
         learned=description.learned,
-        accuracy={**accuracy, "crop": f"central {config.crop} of {config.resize} pixels"} if accuracy else {},
+        accuracy={**accuracy, "crop": _seen(config)} if accuracy else {},
         licence=description.licence,
         date=datetime.now(UTC).date().isoformat(),
         groups=description.groups,
+        resize_mode=config.resize_mode,
+        format_version=format_version_of(config.resize_mode),
     )
 
     def prove(loaded: Model) -> None:
@@ -172,6 +175,13 @@ def write_model(inference: InferenceNetwork, description: Description, out: Path
 
     write_model_file(model, spec, out, prove=prove)
     return spec
+
+
+def _seen(config: AlexNetConfig) -> str:
+    """Return what of a picture the accuracy was measured on."""
+    if config.resize_mode == "squash":
+        return f"the whole picture as {config.crop} pixels"
+    return f"central {config.crop} of {config.resize} pixels"
 
 
 @torch.inference_mode()

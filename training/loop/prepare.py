@@ -55,7 +55,9 @@ def load_splits(
         f"{len(dataset.validation)} for validation"
     )
     tell_skipped((SkippedPhoto(path, "not in the folder of a class") for path in dataset.classless), report)
-    splits = load_dataset(dataset, config.resize, hardware=hardware, progress=report.loading, cache=cache)
+    splits = load_dataset(
+        dataset, config.resize, mode=config.resize_mode, hardware=hardware, progress=report.loading, cache=cache
+    )
     unreadable = {photo.path for split in splits for photo in split.skipped}
     labels, to_check = (
         [label for path, label in zip(split.paths, split.labels, strict=True) if path not in unreadable]

@@ -28,6 +28,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "cutmix": (0, math.inf),
     "erasing": (0, 1),
     "blur": (0, 1),
+    "scale": (0.01, 1),
     "ema": (0, 1),
     "validation": (0, 1),
     "seed": (0, 2**32 - 1),
@@ -69,6 +70,9 @@ class Recipe:
     blur: Annotated[
         float, "share of pictures shrunk and enlarged again, so that sharpness tells nothing of a class"
     ] = 0.0
+    scale: Annotated[
+        float, "least share of a picture that a crop shows, in any shape; 1: all crops are alike; Szegedy 2015: 0.08"
+    ] = 1.0
     ema: Annotated[float, "decay of a running average of the weights that makes the model, e.g. 0.999"] = 0.0
     validation: Annotated[float, "share of each class set aside where the data has no validation set"]
     precision: Annotated[
@@ -123,6 +127,7 @@ class Recipe:
             cutmix=0.0,
             erasing=0.0,
             blur=0.0,
+            scale=1.0,
             ema=0.0,
             validation=0.2,
             stop_after=3,

@@ -87,9 +87,10 @@ def train(
 
     With a `teacher`, a model file, the network learns what that says of the pictures, and labels beside where there are
     some. In `cache` decoded pictures and the teacher's answers are kept; without it answers lie in `out`.
-    `config` is by default that of `recipe.arch`; `start` gives one with weights to fine-tune, and how its pictures are
-    normalised. Without a teacher its last layer is learned first, and fine-tuning makes the model only if the last
-    epoch is better in validation; otherwise it is that of `train_head` for `start_file`, where that is a model file.
+    `config` is by default that of `start`, else of `recipe.arch`; `start` has weights to fine-tune, and how its
+    pictures are normalised. Without a teacher its last layer is learned first, and fine-tuning makes the model only if
+    the last epoch is better in validation; otherwise it is that of `train_head` for `start_file`, where that is a model
+    file.
     `fit_batch` takes smaller batches for a set of few pictures, and `fit_rate` then a lower rate. A first SIGINT or
     SIGTERM saves after the batch in hand, or after validation, and returns. Raises DatasetError, RunError,
     CheckpointError, ModelError and MissingPackageError.
@@ -98,7 +99,7 @@ def train(
     sources = [Source(data)] if isinstance(data, Path) else list(data)
 
     def prepare() -> tuple[Trainer, Checkpoint, Dataset]:
-        shape = replace(start.config if start else config or CONFIGS[recipe.arch], dropout=recipe.dropout)
+        shape = replace(config or (start.config if start else CONFIGS[recipe.arch]), dropout=recipe.dropout)
         if shape.arch != recipe.arch:
             raise CheckpointError(
                 f"the weights to start from are those of {shape.arch}, not {recipe.arch}; leave out --arch"

@@ -226,6 +226,7 @@ class Trainer:
             self.normalisation,
             mirror=recipe.mirror,
             colour_noise=recipe.colour_noise,
+            scale=recipe.scale,
             side=side,
         )
         x = erased(blurred(x, probability=recipe.blur), probability=recipe.erasing)

@@ -9,6 +9,8 @@ from training.loop.options import Option, options_of
 Activation = Literal["relu", "tanh"]
 Pooling = Literal["max", "average"]
 LocalNorm = Literal["response", "contrast"]
+ResizeMode = Literal["crop", "squash"]
+"""As in retrieval/models/spec.py, which is not imported: it takes longer to load than all of this."""
 Norm = Literal["batch", "response", "contrast", "none"]
 
 
@@ -34,6 +36,7 @@ class Shape:
     activation: Annotated[Activation, "what each neuron's sum passes through"]
     pooling: Annotated[Pooling, "what is kept of each window of a map"]
     overlap: Annotated[bool, "pool windows of 3x3, two pixels apart, not 2x2"]
+    squash: Annotated[bool, "show the network the whole of each picture, made a square, not its middle"]
     norm: Annotated[
         Norm,
         "batch: after every layer; response, contrast: over neighbours, after conv1 and conv2; "
@@ -62,6 +65,8 @@ class AlexNetConfig:
     """Windows of 3x3 pixels with stride 2, as in the paper; otherwise 2x2."""
     local_norm: LocalNorm = "response"
     """The kind of normalisation where a `ConvLayer` has one."""
+    resize_mode: ResizeMode = "crop"
+    """`squash`: the whole picture becomes a square of `crop` pixels, whatever its shape; `resize` is the same then."""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "AlexNetConfig":
@@ -84,6 +89,7 @@ class AlexNetConfig:
             activation=self.activation,
             pooling=self.pooling,
             overlap=self.overlap,
+            squash=self.resize_mode == "squash",
             norm="batch" if self.batch_norm else local,
         )
 
@@ -93,6 +99,7 @@ class AlexNetConfig:
         activation: Activation | None = None,
         pooling: Pooling | None = None,
         overlap: bool | None = None,
+        squash: bool | None = None,
         norm: Norm | None = None,
     ) -> "AlexNetConfig":
         """Return a copy with the values that are not None; local normalisation follows conv1 and conv2."""
@@ -103,6 +110,10 @@ class AlexNetConfig:
             changes["batch_norm"] = norm == "batch"
             changes["local_norm"] = norm if local else self.local_norm
             changes["convs"] = tuple(replace(conv, norm=local and i < 2) for i, conv in enumerate(self.convs))
+        if squash:
+            changes |= {"resize_mode": "squash", "resize": self.crop}
+        elif squash is False and self.resize_mode == "squash":
+            changes |= {"resize_mode": "crop", "resize": CONFIGS[self.arch].resize}
         return replace(self, **changes)
 
     @property

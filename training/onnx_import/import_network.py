@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from index.errors import ModelError, OptionError
 from retrieval.models.model import Model
 from retrieval.models.runtime import open_graph, reason_of, require_onnxruntime
-from retrieval.models.spec import FORMAT_VERSION, ClassName, ModelSpec
+from retrieval.models.spec import ClassName, ModelSpec, format_version_of
 from training.errors import ExportError
 from training.export.model_file import check_place, write_proven
 from training.onnx_import.find import Found, candidates, check_named, choose
@@ -191,7 +191,7 @@ def specify(
         date=datetime.now(UTC).date().isoformat(),
         resize_mode=preparation.mode,
         text=text,
-        format_version=1 if preparation.mode == "crop" else FORMAT_VERSION,
+        format_version=format_version_of(preparation.mode),
     )
 
 
