@@ -54,7 +54,9 @@ async def state(collection: Served, runs: Runs) -> PlainJSON:
     return PlainJSON({**await collection.reader.call(read), "run": run_values(runs.run)})
 
 
-@router.post("/indexing", response_model=IndexingRun, status_code=202, dependencies=[Depends(limit_rate)], responses=BUSY)
+@router.post(
+    "/indexing", response_model=IndexingRun, status_code=202, dependencies=[Depends(limit_rate)], responses=BUSY
+)
 async def start(
     collection: Served,
     runs: Runs,
