@@ -3,9 +3,9 @@
 No answer is made from them; tests compare the two.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Answer(BaseModel):
@@ -91,7 +91,7 @@ class Detection(Label):
     """What is at a place: x, y, width and height in pixels."""
 
     probability: float
-    box: tuple[int, int, int, int]
+    box: Annotated[list[int], Field(min_length=4, max_length=4)]
 
 
 class Detections(_Answer):
@@ -167,7 +167,7 @@ class Map(_Answer):
     """The ids of all photos, and the place of each, from 0 to 1."""
 
     ids: list[int]
-    places: list[tuple[float, float]]
+    places: list[Annotated[list[float], Field(min_length=2, max_length=2)]]
 
 
 class Skipped(_Answer):

@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
+from starlette.routing import Match
 
 from index.errors import (
     IndexFormatError,
@@ -39,6 +41,8 @@ from web.pages import error_page, load_templates, static_files, version, wants_p
 from web.pages import router as pages
 from web.security import Guard
 from web.settings import Settings
+
+ROUTERS = (router, indexing, pages, map_router, map_pages)
 
 STATUSES: tuple[tuple[type[UserError], int], ...] = (
     (PhotoUnknownError, 404),
@@ -88,11 +92,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.failure = None
     app.state.rate_limit = RateLimit(settings.uploads_a_minute)
-    app.include_router(router)
-    app.include_router(indexing)
-    app.include_router(pages)
-    app.include_router(map_router)
-    app.include_router(map_pages)
+    for part in ROUTERS:
+        app.include_router(part)
     app.mount("/static", static_files(), name="static")
 
     @app.get("/metrics", include_in_schema=False)
@@ -127,6 +128,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     response = answer(request, error.status_code, str(error.detail))
     response.headers.update(error.headers or {})
+    if error.status_code == 405:  # the router names the methods of one function alone
+        routes = [route for part in ROUTERS for route in part.routes if isinstance(route, APIRoute)]
+        asked = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+        if methods := {method for route in asked for method in route.methods or ()}:
+            response.headers["allow"] = ", ".join(sorted(methods))
     return response
 
 
