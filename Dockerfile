@@ -4,8 +4,9 @@ WORKDIR /src
 COPY constraints.txt ./
 RUN python -m venv /opt/fc7 \
     && /opt/fc7/bin/pip install --no-cache-dir --disable-pip-version-check --constraint constraints.txt setuptools
-COPY pyproject.toml README.md LICENSE cli.py fc7.py ./
+COPY pyproject.toml README.md LICENSE cli.py ./
 COPY commands/ commands/
+COPY fc7/ fc7/
 COPY index/ index/
 COPY retrieval/ retrieval/
 COPY training/ training/

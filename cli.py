@@ -14,7 +14,8 @@ from typing import Any
 
 import click
 
-from commands.streams import INTERRUPTED, READER_GONE
+from commands.interrupt import INTERRUPTED
+from commands.streams import READER_GONE
 from index.errors import OptionError, UserError
 
 # At its end Python looks for garbage among all that was imported, which goes with the process anyway.
@@ -46,7 +47,7 @@ GROUPS = {
         "export": ("models", "Write a trained network as one model file, proven to answer as the network does."),
         "import": ("importing", "Make a model file of a network from elsewhere: published weights, or any ONNX file."),
         "show": ("show", "Draw pictures of a collection, of networks, and of training runs."),
-        "info": ("models", "Tell about a model, an index or this installation."),
+        "info": ("models", "Describe a model, an index or this installation."),
         "bench": ("models", "Measure how fast photos are indexed on this machine."),
     },
 }
@@ -62,7 +63,7 @@ class WrongUsage(click.ClickException):
 
 
 def without_default(text: str) -> str:
-    """Return a message whose commands do not name the index that they take without being told."""
+    """Return a message whose commands do not name the index that they take by default."""
     from commands.options import default_index
 
     return text.replace(f" --index {shlex.quote(str(default_index()))}", "")
@@ -90,6 +91,16 @@ class Fc7Group(click.Group):
         for title, group in GROUPS.items():
             with formatter.section(title):
                 formatter.write_dl([(f"{name:<{widest}}", summary) for name, (_, summary) in group.items()])
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command that is named, and end the program."""
+        try:
+            return super().main(*args, **options)
+        except SystemExit as end:
+            together = sys.modules.get("training.loop.distributed")
+            if together is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+                together.leave(end.code if isinstance(end.code, int) else 0 if end.code is None else 1)
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):

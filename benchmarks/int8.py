@@ -2,11 +2,10 @@
 
     python benchmarks/int8.py --calibrate FOLDER --neighbours FOLDER [--most N] MODEL...
 
-MODEL is a model file or a name, as for -m. The ranges of activations are taken from 128 photos of `--calibrate`; of
-`--neighbours`, which has a folder for each class, N photos drawn by a seed query one another. Convolutions and products
-are quantised, weights by channel; the embedding's own arithmetic stays float32. The rate is that of batches of 16
-prepared pictures on one thread, by processor time, both models in turn; what counts is the ratio, the median of nine
-rounds, with the least and the most.
+MODEL is a model file or a name, as for -m. Its copy is that of `fc7 import MODEL --int8 --calibrate FOLDER`. Of
+`--neighbours`, which has a folder for each class, N photos drawn by a seed query one another. The rate is that of
+batches of 16 prepared pictures on one thread, by processor time, both models in turn; what counts is the ratio, the
+median of nine rounds, with the least and the most.
 """
 
 import argparse
@@ -14,22 +13,17 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 from models import BATCH, Answers, answers, photos_in
-from numpy.typing import NDArray
 
 from retrieval.evaluation.metrics import mean_average_precision, precision_at_k
 from retrieval.models.model import Model, model_file
-from retrieval.models.runtime import load_onnxruntime
-from retrieval.photos.decode import open_photo
+from training.export.int8 import write_int8
+from training.loop.report import SilentReport
 
-CALIBRATION, ROUNDS = 128, 9
-QUANTISED = ("Conv", "Gemm", "MatMul")
+ROUNDS = 9
 
 
 def main() -> None:
@@ -47,7 +41,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             model = Model.load(named, device="cpu", threads=1)
             file = Path(folder) / "int8.onnx"
-            quantise(model, model_file(named), file, drawn(arguments.calibrate, CALIBRATION))
+            write_int8(named, arguments.calibrate, file, name="int8", report=SilentReport(), keep_other=False)
             small = Model.load(file, device="cpu", threads=1)
             ratios = ratios_of(model, small)
             ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
@@ -59,77 +53,12 @@ def main() -> None:
                 numbers = " | ".join(f"{score:.3f}" for score in found)
                 share = f"{found[-1] / scores[0][-1]:.3f}"
                 size = f"{path.stat().st_size / 1e6:.1f}"
-                print(f"| {model.spec.name} | {title} | {size} | {rate} | {numbers} | {share} |", flush=True)
+                print(f"| {named} | {title} | {size} | {rate} | {numbers} | {share} |", flush=True)
 
 
 def drawn(folder: Path, count: int) -> list[Path]:
     photos = photos_in(folder)
     return sorted(random.Random(0).sample(photos, min(count, len(photos))))
-
-
-def quantise(model: Model, source: Path, out: Path, photos: list[Path]) -> None:
-    """Write a model with 8-bit convolutions and products."""
-    ort = load_onnxruntime()
-    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self._batches = batches(model, photos)
-
-        def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-            return next(self._batches, None)
-
-    # Weights that are stored as float16 become float32 numbers first, which alone the quantiser looks for.
-    plain = out.with_name("float32.onnx")
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(plain)
-    ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    quantize_static(
-        plain,
-        out,
-        Reader(),
-        op_types_to_quantize=list(QUANTISED),
-        nodes_to_exclude=[node.name for node in embedding_nodes(onnx.load(plain).graph)],
-        per_channel=True,
-        # Without VNNI instructions two products of 8 bits overflow the 16 bits that they are added in.
-        reduce_range=not vnni(),
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-    )
-    written = onnx.load(out)
-    onnx.helper.set_model_props(written, {entry.key: entry.value for entry in onnx.load(source).metadata_props})
-    onnx.save(written, out)
-
-
-def vnni() -> bool:
-    """Whether this processor has instructions for products of 8 bits, as far as Linux tells."""
-    known = Path("/proc/cpuinfo")
-    return known.exists() and "vnni" in known.read_text()
-
-
-def embedding_nodes(graph: onnx.GraphProto) -> list[Any]:
-    """Return the nodes that lead to the embedding and to nothing else."""
-    used = needed(graph, [value.name for value in graph.output if value.name != "embedding"])
-    return [node for node in graph.node if node.name not in used]
-
-
-def needed(graph: onnx.GraphProto, names: list[str]) -> set[str]:
-    """Return the names of the nodes that tensors are computed by."""
-    makers = {output: node for node in graph.node for output in node.output}
-    found, pending = set[str](), list(names)
-    while pending:
-        node = makers.get(pending.pop())
-        if node is not None and node.name not in found:
-            found.add(node.name)
-            pending += node.input
-    return found
-
-
-def batches(model: Model, photos: list[Path]) -> Iterator[dict[str, NDArray[np.uint8]]]:
-    for start in range(0, len(photos), BATCH):
-        part = photos[start : start + BATCH]
-        yield {"pixels": np.stack([model.prepare(open_photo(photo, shorter_side=model.resize)) for photo in part])}
 
 
 def ratios_of(model: Model, small: Model) -> list[float]:

@@ -1,12 +1,13 @@
 """A classifier of few classes with few photos each: which features, and whether what is reported holds.
 
-    python benchmarks/small_sets.py DATA [-m MODEL] [--classes 12] [--each 40] [--draws 5] [--fine-tune]
+    python benchmarks/small_sets.py DATA [-m MODEL] [--classes 12] [--each 40] [--draws 5] [--only FEATURES]
+        [--fine-tune]
 
 DATA has one folder a class. Each draw takes some classes and photos at random, learns from them as `fc7 train --head`
 does, and is judged by all other photos of these classes, at most 60 of each. For each kind of feature: top-1 of the
 others, its standard deviation over draws, and what 5-fold cross-validation had said. `mirrored` learns from each photo
-and its mirror image. With --fine-tune the whole of `fc7 train --from MODEL` follows for each draw, which takes minutes.
-Nothing is kept.
+and its mirror image; `--only embedding` leaves out the other features, which take minutes. With --fine-tune the whole
+of `fc7 train --from MODEL` follows for each draw, which takes minutes too. Nothing is kept.
 """
 
 import argparse
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=12)
     parser.add_argument("--each", type=int, default=40, help="photos of each class to learn from")
     parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--only", choices=list(FEATURES), help="this kind of feature alone")
     parser.add_argument("--fine-tune", action="store_true")
     arguments = parser.parse_args()
     model = Model.load(arguments.model, threads=1)
@@ -56,6 +58,8 @@ def main() -> None:
         views = embedded(model, [path for path, _ in train + others])
         labels, held_out = (np.array([label for _, label in part]) for part in (train, others))
         for name, make in FEATURES.items():
+            if arguments.only not in (None, name):
+                continue
             rows = make(views)
             for mirrored in (False, True):
                 found.setdefault(name + (" mirrored" if mirrored else ""), []).append(

@@ -1,4 +1,4 @@
-"""The commands that keep an index of photos and find photos in it."""
+"""The commands that keep an index in step with its photos: index, forget, moved, check."""
 
 import shlex
 import sys
@@ -92,7 +92,8 @@ def index_command(
     """Make folders of photos searchable, or bring their index up to date; without FOLDER, all that it knows.
 
     Only photos that are new or changed are looked at. A folder that is not there, on a drive that is not plugged in,
-    keeps its photos in the index. Nothing is ever written into a photo folder.
+    keeps its photos in the index. Nothing is ever written into a photo folder. FOLDER may be s3://BUCKET/FOLDER or
+    gs://BUCKET/FOLDER, with pyarrow: pip install 'fc7[parquet]'.
 
     Hidden files, bins, snapshots, thumbnails and backups are left out, and what a file .fc7ignore in a photo folder
     says, which has the rules of a .gitignore. A PATTERN is a line of one for all folders of the index, and comes before
@@ -106,7 +107,7 @@ def index_command(
 
     --watch ends by Ctrl-C, with status 0, and needs watchfiles: pip install 'fc7[watch]'.
 
-    --engine ray needs pip install 'fc7[ray]'. Every machine needs fc7, and the photos and the model at the same paths.
+    --engine ray needs pip install 'fc7[ray]'. Every machine needs fc7, and the model and the photos at the same paths.
     --workers is the number of processes, by default one for each core or GPU. What is in --shards is not computed
     again.
     """
@@ -168,7 +169,9 @@ def ray_engine(
     count = click.get_current_context().params["workers"]
     workers = RayWorkers(address=address, count=count, shared=shards is not None, say=say)
     place = ShardPlace(str(index / "shards") if shards is None else shards)
-    return ShardEngine(place, workers, kept=shards is not None, concurrency=concurrency, warn=warn)
+    # On one machine alone FAISS has all cores already.
+    run = None if address is None else workers.fill
+    return ShardEngine(place, workers, kept=shards is not None, concurrency=concurrency, warn=warn, run=run)
 
 
 def report_unread(reports: "Sequence[FolderReport]") -> None:
@@ -230,8 +233,8 @@ def moved_command(old: Path, new: Path, *, index: Path) -> None:
 def check_command(*, model: "Model", index: "IndexLocation", sample: int, repair: bool) -> None:
     """Check that an index is whole and goes with its photos.
 
-    --repair drops what is wrong of photos, so that the next fc7 index embeds them again, and makes the vectors that
-    search uses again. No photo is touched. An index in Milvus is repaired by fc7 push.
+    --repair removes wrong entries, so that the next fc7 index embeds these photos again, and rebuilds the vectors
+    that a search uses. No photo is touched. An index in Milvus is repaired by fc7 push.
     """
     from commands.progress_bar import ProgressBar
     from commands.tables import format_check

@@ -9,11 +9,13 @@ import click
 
 from commands.model_options import model_options
 from commands.options import PATH, format_option, photos_argument, strict_option, top_option
+from commands.pictures import look_options
 from commands.streams import report_incomplete, report_skipped, write
 
 if TYPE_CHECKING:
     from index.records import IncompletePhoto, SkippedPhoto
     from retrieval.detection.photos import DetectedPhoto
+    from retrieval.figures.canvas import Look
     from retrieval.models.model import Model
 
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--picture", metavar="OUT", type=PATH, help="Also draw the boxes and the heat map; a folder for several photos."
 )
+@look_options("picture")
 @format_option("table", "json", "jsonl", "csv")
 @strict_option
 def detect_command(
@@ -36,6 +39,7 @@ def detect_command(
     top: int,
     min_probability: float,
     picture: Path | None,
+    look: "Look | None",
     format: str,
     strict: bool,
 ) -> None:
@@ -55,7 +59,7 @@ def detect_command(
     from retrieval.detection.photos import detect_paths
     from retrieval.figures.detections import DetectionPictures
 
-    pictures = None if picture is None else DetectionPictures.to(picture, photos)
+    pictures = None if picture is None or look is None else DetectionPictures.to(picture, photos, look)
     maps = ScoreMaps.of(model.path, model.spec)
     skipped: list[SkippedPhoto] = []
     incomplete: list[IncompletePhoto] = []

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from commands.interrupt import INTERRUPTED
 from commands.options import PATH, format_option, index_option, null_wants_paths
 from commands.pictures import Pictures, picture_options
-from commands.streams import INTERRUPTED, report_skipped, table_width, warn, write
+from commands.streams import report_skipped, table_width, warn, write
 from index.errors import PhotoError, PhotoIndexError, UserError
 
 if TYPE_CHECKING:

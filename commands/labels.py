@@ -42,8 +42,8 @@ def add_command(
 ) -> None:
     """Teach the label NAME by photos that show it, or teach more of it; five photos are a good start.
 
-    PHOTO is a file, or a folder, which stands for the photos in it. What is learned tells them from the other photos of
-    the index, and of --not.
+    PHOTO is a file, or a folder, which stands for the photos in it. What is learned separates them from the other
+    photos of the index, and of --not.
     """
     if not photos and not unlike:
         raise click.UsageError("name a PHOTO that shows it, or one that does not with --not")

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from commands.interrupt import starting
 from commands.options import PATH, IndexPlace, cache_folder, completed_by, default_index, device_option, format_option
-from commands.streams import starting, table_width, write
+from commands.streams import table_width, write
 from index.errors import OptionError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def export_command(
 @click.option("--layers", is_flag=True, help="List the layers of a model: what each consists of, costs and takes.")
 @format_option("table", "json")
 def info_command(file: "IndexLocation | None", *, skipped: bool, layers: bool, format: str) -> None:
-    """Tell about a model, an index or this installation.
+    """Describe a model, an index or this installation.
 
     FILE is a model file, the folder of an index, or its URL in Milvus. Without it: versions, and the devices that would
     really be used; with --skipped, the index of FC7_INDEX, or that in your data directory; with --layers, the built-in

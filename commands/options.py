@@ -5,6 +5,7 @@ Whatever is heavy is imported inside: `fc7 --help` imports this module.
 
 import functools
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from importlib import import_module
@@ -33,6 +34,18 @@ class AnyPath(click.Path):
         """Refuse an empty name, which Path takes for the current folder, and distinguish the file `./-` from `-`."""
         if value == "":
             self.fail("a path is empty; is a variable of the shell not set?", param, ctx)
+        if isinstance(value, str) and value.startswith(("s3://", "gs://")):
+            from index.object_path import as_path, is_object_url
+
+            # A key may have these signs.
+            if not is_object_url(value) or "@" in value.split("/")[2] or re.search(r"\?\w+=", value):
+                self.fail(
+                    "name a place in object storage as s3://BUCKET/FOLDER or gs://BUCKET/FOLDER; its server and keys "
+                    "are those of the environment (docs/scale.md)",
+                    param,
+                    ctx,
+                )
+            return as_path(value)
         path = super().convert(value, param, ctx)
         return Path.cwd() / path if path == Path("-") and value not in ("-", path) else path
 

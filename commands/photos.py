@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     envvar="FC7_CLASSIFY_INDEX",
     help="Name the labels too that this index was taught (fc7 label), by its model.",
 )
-@picture_options("picture", "Draw the photos with their names as bars")
+@picture_options("picture", "Draw the photos with their names as bars, guesses with a question mark")
 @strict_option
 def classify_command(
     photos: Sequence[Path],
@@ -89,7 +89,7 @@ def classify_command(
     terms = None if flat or format == "csv" else Terms(namer.spec)
     skipped: list[SkippedPhoto] = []
     incomplete: list[IncompletePhoto] = []
-    drawn: list[tuple[Path, tuple[Prediction, ...]]] = []
+    drawn: list[Classification] = []
     piped = read_standard_input(photos) if pictures.wanted else None
     with ExitStack() as resources:
         progress = resources.enter_context(ProgressBar("Classifying", sys.stderr, hidden=sys.stdout.isatty()))
@@ -106,9 +106,11 @@ def classify_command(
         def answers() -> "Iterator[Classification]":
             for photo in described:
                 names = (*own(photo.embedding), *namer.top_predictions(photo.probabilities, top))
+                likely = None if terms is None else terms.likely(photo.probabilities)
+                answer = Classification(photo.path, names, likely)
                 if pictures.wanted:
-                    drawn.append((photo.path, names))
-                yield Classification(photo.path, names, None if terms is None else terms.likely(photo.probabilities))
+                    drawn.append(answer)
+                yield answer
 
         write(format_predictions(answers(), format, style=style_of()))
     report_incomplete(incomplete)
@@ -162,8 +164,7 @@ def embed_command(
     An .npz has the array embeddings, a row for each photo, and names, the bytes of all names with a zero byte between:
     bytes(file["names"]).decode().split("\\0") in Python. A .parquet has the columns name and embedding.
 
-    Embeddings of photos that are in the index and have not changed are taken from there, where they have 16 bits a
-    number.
+    Embeddings of photos that are in the index and have not changed are taken from there, as float16.
     """
     from commands.progress_bar import ProgressBar
     from retrieval.pipeline.embed import embed_paths

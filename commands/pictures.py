@@ -13,6 +13,7 @@ from commands.options import PATH, Command, cache_folder
 from commands.streams import warn, write
 
 if TYPE_CHECKING:
+    from retrieval.figures.canvas import Look
     from retrieval.figures.sheet import SheetRow
     from retrieval.figures.terminal import Screen
 
@@ -22,8 +23,7 @@ class Pictures:
     """Where what is found is shown: in a file, on a screen, or not at all."""
 
     out: Path | None = None
-    dark: bool = False
-    scale: int = 1
+    look: "Look | None" = None
     screen: "Screen | None" = None
 
     @property
@@ -33,7 +33,7 @@ class Pictures:
 
     def show(self, rows: "Sequence[SheetRow]") -> None:
         """Draw rows. Raises UserError where the file cannot be written."""
-        from retrieval.figures.canvas import Look
+        from retrieval.figures.canvas import PLAIN
         from retrieval.figures.sheet import write_sheet
         from retrieval.photos.previews import Previews
 
@@ -43,7 +43,7 @@ class Pictures:
 
                 write(preview_rows(rows, previews, self.screen))
             if self.out is not None:
-                write_sheet(rows, self.out, previews, Look(self.dark, self.scale))
+                write_sheet(rows, self.out, previews, self.look or PLAIN)
 
 
 def picture_options(name: str, what: str) -> Callable[[Command], Command]:
@@ -56,26 +56,46 @@ def picture_options(name: str, what: str) -> Callable[[Command], Command]:
         @click.option(
             f"--{name}", type=PATH, metavar="OUT", callback=_checked, help=f"{what}: .html, .png, .jpg or .pdf."
         )
-        @click.option(
-            "--dark", is_flag=True, help=f"Draw --{name} in light on dark; HTML is as the reader's system is."
-        )
-        @click.option(
-            "--scale",
-            type=click.IntRange(1, 4),
-            default=1,
-            help=f"Pixels of --{name}: 2 for sharp screens; HTML always is for these.",
-        )
+        @look_options(name, html=True)
         @click.option("--preview", is_flag=True, help="Show the photos in the terminal too.")
         @functools.wraps(command)
-        def with_pictures(*args: Any, dark: bool, scale: int, preview: bool, **options: Any) -> Any:
+        def with_pictures(*args: Any, look: "Look | None", preview: bool, **options: Any) -> Any:
             out = options.pop(name)
-            if out is None and (given := [option for option in ("dark", "scale") if _was_given(option)]):
-                raise click.UsageError(f"--{given[0]} without --{name}; name a file to draw with --{name}")
             if preview and (options["format"] != "table" or options.get("null")):
                 raise click.UsageError("--preview goes with a table; leave out --format and -0")
-            return command(*args, pictures=Pictures(out, dark, scale, _screen() if preview else None), **options)
+            return command(*args, pictures=Pictures(out, look, _screen() if preview else None), **options)
 
         return with_pictures
+
+    return add
+
+
+def look_options(name: str = "", *, html: bool = False) -> Callable[[Command], Command]:
+    """Add --dark and --scale; the command is called with `look` instead.
+
+    `name` is the option without which nothing is drawn, and `look` None. With `html` pages are drawn too.
+    """
+
+    def add(command: Command) -> Command:
+        drawn = f"--{name}" if name else "the picture"
+        page = "; HTML is as the reader's system is" if html else ""
+        sharp = "; HTML always is for these" if html else ""
+
+        @click.option("--dark", is_flag=True, help=f"Draw {drawn} in light on dark{page}.")
+        @click.option(
+            "--scale", type=click.IntRange(1, 4), default=1, help=f"Pixels of {drawn}: 2 for sharp screens{sharp}."
+        )
+        @functools.wraps(command)
+        def with_look(*args: Any, dark: bool, scale: int, **options: Any) -> Any:
+            if name and options[name] is None:
+                if given := [option for option in ("dark", "scale") if _was_given(option)]:
+                    raise click.UsageError(f"--{given[0]} without --{name}; name a file to draw with --{name}")
+                return command(*args, look=None, **options)
+            from retrieval.figures.canvas import Look
+
+            return command(*args, look=Look(dark, scale), **options)
+
+        return with_look
 
     return add
 

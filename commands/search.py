@@ -1,4 +1,4 @@
-"""fc7 search."""
+"""The command that finds photos in an index: search."""
 
 import os
 import sys
@@ -50,9 +50,9 @@ def search_command(
     If the model of the index has a text half, as CLIP has, PHOTO can be words: "a dog on a beach". What exists, or is
     indexed, is a photo; everything else is words, and answered after the photos. --not takes words as well.
 
-    --label takes a name that the model knows, a synonym, a WordNet id, or what has such kinds: goldfish, dog, vehicle.
-    Alone it lists photos by the probability that the model gave it, as far as it is among the names that are kept of
-    each photo, five of each group of classes; with PHOTO it leaves out results of which it is less than 20 %.
+    --label takes a name that the model knows, a synonym, a WordNet id, or a word for several classes: goldfish, dog,
+    vehicle. Alone it lists photos by the probability that the model gave it, as far as it is among the names that are
+    kept of each photo, five of each group of classes. With PHOTO it leaves out photos that have it at less than 20 %.
 
     A date is what the camera wrote (EXIF), by its own clock. Photos without one are none of --since and --until.
     """

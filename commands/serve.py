@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from commands.interrupt import starting
 from commands.model_options import model_option
 from commands.options import PATH, cache_folder, device_option, index_option
-from commands.streams import starting, warn, write
+from commands.streams import warn, write
 from index.errors import MissingPackageError, OptionError, UserError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def serve_command(
             token=token,
             hosts=tuple(name),
         )
-        check_index(index)
+        check_servable(index)
         listening = _listen(host, port)
     with listening:
         port = listening.getsockname()[1]
@@ -125,7 +126,7 @@ def _server(config: "uvicorn.Config", address: str, end_runs: Callable[[], Await
     return Server(config)
 
 
-def check_index(index: Path) -> None:
+def check_servable(index: Path) -> None:
     """Raise IndexNotFoundError, or what else is wrong with an index, before anything listens."""
     from index.photo_index import PhotoIndex
 

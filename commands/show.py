@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from commands.interrupt import starting
 from commands.options import PATH, Command, cache_folder, index_option, top_option
-from commands.streams import report_skipped, starting
+from commands.pictures import look_options
+from commands.streams import report_skipped
 
 if TYPE_CHECKING:
     from index.records import SkippedPhoto
+    from retrieval.figures.canvas import Look
     from retrieval.models.model import Model
 
 
@@ -26,7 +29,7 @@ def show_command() -> None:
 
 def out_option(command: Command) -> Command:
     return click.option("-o", "--out", required=True, type=PATH, help="Picture to write: .png, .jpg, .webp or .pdf.")(
-        command
+        look_options()(command)
     )
 
 
@@ -36,13 +39,13 @@ model_argument = click.argument("model", type=PATH)
 @show_command.command("filters", epilog="Example: fc7 show filters builtin -o filters.png")
 @model_argument
 @out_option
-def filters_command(model: Path, out: Path) -> None:
+def filters_command(model: Path, out: Path, look: "Look") -> None:
     """Draw the filters of the first layer, all on one scale."""
     from retrieval.figures.drawing import check_suffix, save
     from retrieval.figures.filters import draw_filters, first_filters
 
     check_suffix(out)
-    save(draw_filters(first_filters(model), str(model)), out)
+    save(draw_filters(first_filters(model), str(model), look), out, look)
 
 
 @show_command.command("activations", epilog="Example: fc7 show activations builtin photo.jpg --layer relu2 -o maps.png")
@@ -50,14 +53,14 @@ def filters_command(model: Path, out: Path) -> None:
 @click.argument("photo", type=PATH)
 @click.option("--layer", default="conv1", help="Which layer, by its name in the ONNX file.")
 @out_option
-def activations_command(model: Path, photo: Path, layer: str, out: Path) -> None:
+def activations_command(model: Path, photo: Path, layer: str, out: Path, look: "Look") -> None:
     """Draw the maps of a layer that are strongest for a photo."""
     from retrieval.figures.activations import draw_activations
     from retrieval.figures.drawing import check_suffix, open_photo_for, save
 
     check_suffix(out)
     loaded = _load(model)
-    save(draw_activations(loaded, open_photo_for(loaded, photo), layer), out)
+    save(draw_activations(loaded, open_photo_for(loaded, photo), layer, look), out, look)
 
 
 @show_command.command("attention", epilog="Example: fc7 show attention builtin photo.jpg --label dog -o dog.png")
@@ -65,7 +68,7 @@ def activations_command(model: Path, photo: Path, layer: str, out: Path) -> None
 @click.argument("photo", type=PATH)
 @click.option("--label", help="Name, synonym, WordNet id or kind.", show_default="the most probable one")
 @out_option
-def attention_command(model: Path, photo: Path, label: str | None, out: Path) -> None:
+def attention_command(model: Path, photo: Path, label: str | None, out: Path, look: "Look") -> None:
     """Draw what in a photo speaks for a label.
 
     A network that averages its last maps gives its class activation map. With others parts of the photo are hidden, one
@@ -79,44 +82,45 @@ def attention_command(model: Path, photo: Path, label: str | None, out: Path) ->
     loaded = _load(model)
     require_classes(loaded.spec)
     picture = open_photo_for(loaded, photo)
-    save(draw_attention(loaded, picture, label or loaded.classify([picture], k=1)[0][0].label), out)
+    label = label or loaded.classify([picture], k=1)[0][0].label
+    save(draw_attention(loaded, picture, label, look), out, look)
 
 
 @show_command.command("architecture", epilog="Example: fc7 show architecture builtin -o network.png")
 @model_argument
 @out_option
-def architecture_command(model: Path, out: Path) -> None:
+def architecture_command(model: Path, out: Path, look: "Look") -> None:
     """Draw the layers of a network: sizes, parameters, multiply-adds."""
     from retrieval.figures.architecture import draw_architecture, layers_of
     from retrieval.figures.drawing import check_suffix, save
 
     check_suffix(out)
     loaded = _load(model)
-    save(draw_architecture(layers_of(model), loaded.spec.name, loaded.spec.crop), out)
+    save(draw_architecture(layers_of(model), loaded.spec.name, loaded.spec.crop, look), out, look)
 
 
 @show_command.command("curves", epilog="Example: fc7 show curves runs/first runs/second -o curves.png")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH)
 @out_option
-def curves_command(runs: Sequence[Path], out: Path) -> None:
+def curves_command(runs: Sequence[Path], out: Path, look: "Look") -> None:
     """Draw loss and accuracy of training runs by epoch; needs matplotlib: pip install 'fc7[figures]'."""
     from retrieval.figures.charts import draw_curves, save_figure
     from retrieval.figures.drawing import check_suffix
 
     check_suffix(out)
-    save_figure(draw_curves(runs), out)
+    save_figure(draw_curves(runs, look), out, look)
 
 
 @show_command.command("confusion", epilog="Example: fc7 show confusion runs/first -o confusion.png")
 @click.argument("run", type=PATH)
 @out_option
-def confusion_command(run: Path, out: Path) -> None:
+def confusion_command(run: Path, out: Path, look: "Look") -> None:
     """Draw which classes a trained network takes for which; needs matplotlib: pip install 'fc7[figures]'."""
     from retrieval.figures.charts import draw_confusion, save_figure
     from retrieval.figures.drawing import check_suffix
 
     check_suffix(out)
-    save_figure(draw_confusion(run), out)
+    save_figure(draw_confusion(run, look), out, look)
 
 
 @show_command.command("nearest", epilog="Example: fc7 show nearest builtin 12 --index my-index -o unit12.png")
@@ -125,7 +129,7 @@ def confusion_command(run: Path, out: Path) -> None:
 @index_option
 @top_option(12, "photos")
 @out_option
-def nearest_command(model: Path, unit: int, index: Path, top: int, out: Path) -> None:
+def nearest_command(model: Path, unit: int, index: Path, top: int, out: Path, look: "Look") -> None:
     """Draw the photos of an index that excite a unit of fc7 most; UNIT is its number, from 0.
 
     All photos of the index are read, because it does not keep fc7.
@@ -139,14 +143,14 @@ def nearest_command(model: Path, unit: int, index: Path, top: int, out: Path) ->
     loaded, skipped = _load(model, threads=1), list["SkippedPhoto"]()
     with PhotoIndex.open(index) as photos, ProgressBar("Reading", sys.stderr) as progress:
         found = most_exciting(loaded, photos, unit, top=top, skipped=skipped, progress=progress)
-    save(draw_nearest(found, unit, loaded.spec.name), out)
+    save(draw_nearest(found, unit, loaded.spec.name, look), out, look)
     report_skipped(skipped)
 
 
 def page_option(command: Command) -> Command:
     return click.option(
         "-o", "--out", required=True, type=PATH, help="File to write: .html, .png, .jpg, .webp or .pdf."
-    )(command)
+    )(look_options(html=True)(command))
 
 
 @show_command.command("map", epilog="Example: fc7 show map -o map.html")
@@ -159,7 +163,7 @@ def page_option(command: Command) -> Command:
 )
 @click.option("--photos", "most", type=click.IntRange(1, 2000), default=400, help="How many photos to show at most.")
 @page_option
-def map_command(index: Path, method: Any, most: int, out: Path) -> None:
+def map_command(index: Path, method: Any, most: int, out: Path, look: "Look") -> None:
     """Draw the collection in the plane: photos that look alike are near each other, and none covers another.
 
     Of photos that are nearly the same one is shown. Of more photos than --photos, those are shown that stand for groups
@@ -180,9 +184,9 @@ def map_command(index: Path, method: Any, most: int, out: Path) -> None:
         ProgressBar("Reading", sys.stderr) as progress,
     ):
         drawn = map_of(
-            photos, previews, method=method, most=most, side=side_for(out), skipped=skipped, progress=progress
+            photos, previews, method=method, most=most, side=side_for(out, look), skipped=skipped, progress=progress
         )
-    write_map(drawn, out)
+    write_map(drawn, out, look)
     report_skipped(skipped)
 
 
@@ -190,14 +194,14 @@ def map_command(index: Path, method: Any, most: int, out: Path) -> None:
 @index_option
 @click.option("--photos", "most", type=click.IntRange(1, 200), default=24, help="How many photos to show at most.")
 @page_option
-def collage_command(index: Path, most: int, out: Path) -> None:
+def collage_command(index: Path, most: int, out: Path, look: "Look") -> None:
     """Draw what is in the collection: one photo for each group of photos that look alike, larger for larger groups.
 
     Below each are the label that is most common in its group, and how many photos that has.
     """
     from commands.progress_bar import ProgressBar
     from index.photo_index import PhotoIndex
-    from retrieval.figures.collage import collage_of, write_collage
+    from retrieval.figures.collage import SIDE, collage_of, write_collage
     from retrieval.figures.sheet import check_sheet
     from retrieval.photos.previews import Previews
 
@@ -208,8 +212,8 @@ def collage_command(index: Path, most: int, out: Path) -> None:
         Previews(cache_folder() / "previews") as previews,
         ProgressBar("Reading", sys.stderr) as progress,
     ):
-        drawn = collage_of(photos, previews, most=most, skipped=skipped, progress=progress)
-    write_collage(drawn, out)
+        drawn = collage_of(photos, previews, most=most, side=SIDE * look.scale, skipped=skipped, progress=progress)
+    write_collage(drawn, out, look)
     report_skipped(skipped)
 
 

@@ -1,11 +1,8 @@
-"""What commands of the command line print: results to stdout, warnings to stderr. And how Ctrl-C ends them."""
+"""What commands of the command line print: results to stdout, warnings to stderr."""
 
-import os
 import shutil
-import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,31 +13,8 @@ from index.errors import PhotoError, UserError
 if TYPE_CHECKING:
     from index.records import IncompletePhoto, SkippedPhoto
 
-INTERRUPTED = 130
-"""Exit status: what a shell reports for a program that Ctrl-C ended."""
 READER_GONE = 141
 """Exit status: what a shell reports for a program that SIGPIPE ended, as `| head` does once it has enough."""
-
-
-@contextmanager
-def starting() -> Iterator[None]:
-    """Around imports and the loading of models, Ctrl-C ends the program immediately: there is nothing to clean up yet.
-
-    An import that is interrupted by an exception can fail in other ways, or keep a lock that a thread waits for.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:  # a calling program may have set another, and `nohup` ignores it
-        signal.signal(signal.SIGINT, _exit_immediately)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _exit_immediately(*_: object) -> None:
-    with suppress(OSError):
-        click.echo("\nInterrupted.", err=True)
-    os._exit(INTERRUPTED)
 
 
 def write(pieces: Iterable[str]) -> None:

@@ -29,7 +29,6 @@ from retrieval.answers import (
     own_label,
     rounded,
     skipped_photo,
-    with_doubts,
 )
 from retrieval.text import csv_line, file_size, printable
 
@@ -105,9 +104,8 @@ def format_detections(photos: Iterable["DetectedPhoto"], format: str, *, style: 
 
 def _name_rows(photo: Classification, style: Style) -> list[tuple[str, str]]:
     """See `with_doubts`; guesses have a "?"."""
-    told = with_doubts(photo.predictions, photo.terms)
-    unsure = [] if photo.terms is None or any(not guess for _, guess in told) else [(f"{'-':>6}", style.note("unsure"))]
-    return unsure + [_name_row(found, "?" if guess else "") for found, guess in told]
+    unsure = [(f"{'-':>6}", style.note("unsure"))] if photo.unsure else []
+    return unsure + [_name_row(found, "?" if guess else "") for found, guess in photo.told]
 
 
 def _name_row(found: Prediction, mark: str = "") -> tuple[str, str]:

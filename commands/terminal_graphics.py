@@ -1,13 +1,11 @@
 """What pictures the terminal that results go to can show. It is asked, but nothing depends on an answer."""
 
-import fcntl
 import os
 import re
 import select
 import shutil
 import struct
 import sys
-import termios
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -82,6 +80,10 @@ def answers(terminal: int, environment: Mapping[str, str]) -> bytes:
     if environment.get("TERM", "") in SILENT or environment.get("TERM_PROGRAM") == "Apple_Terminal":
         return b""
     try:
+        import termios
+    except ImportError:  # Windows
+        return b""
+    try:
         # A description of its own, which never blocks: the output of a terminal may be stopped by Ctrl-S.
         own = os.open(os.ttyname(terminal), os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     except OSError:
@@ -117,7 +119,10 @@ def _read(terminal: int) -> bytes:
 
 
 def _cell(terminal: int, told: bytes) -> tuple[int, int]:
-    with suppress(OSError):
+    with suppress(OSError, ImportError):
+        import fcntl
+        import termios
+
         lines, columns, width, height = struct.unpack("4H", fcntl.ioctl(terminal, termios.TIOCGWINSZ, bytes(8)))
         if lines and columns and width >= columns and height >= lines:
             return width // columns, height // lines

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from commands.interrupt import INTERRUPTED, starting
 from commands.model_options import ensemble_options
 from commands.options import PATH, device_option, format_option, recipe_flags, shape_flags
-from commands.streams import INTERRUPTED, report_skipped, starting, table_width, warn, write
+from commands.streams import report_skipped, table_width, warn, write
 from index.errors import UserError
 from training.loop.recipe import RECIPES
 from training.networks.architectures import CONFIGS
@@ -43,7 +44,9 @@ def check_data(
             "--unlabelled is for a teacher, who knows what is in the photos; name one with --teacher"
         )
     if strange := [str(folder) for folder, _ in weights if folder not in (*data, *unlabelled)]:
-        raise click.UsageError(f"--weight is of no folder to learn from: {', '.join(strange)}; name it as there")
+        raise click.UsageError(
+            f"--weight names no folder to learn from: {', '.join(strange)}; write it as in DATA or --unlabelled"
+        )
 
 
 def check_head(data: Sequence[Path], start: Path | None, given: Sequence[str]) -> None:
@@ -57,7 +60,7 @@ def check_head(data: Sequence[Path], start: Path | None, given: Sequence[str]) -
 
 
 def train_last_layer(
-    data: Sequence[Path], out: Path, start: Path, *, names: Path | None, seed: int, device: Any
+    data: Sequence[Path], out: Path, start: Path, *, names: Path | None, seed: int, device: Any, add: bool
 ) -> None:
     """Learn a last layer, without torch, and tell how good it is."""
     with starting():
@@ -67,7 +70,7 @@ def train_last_layer(
 
     with TerminalReport(sys.stderr) as report:
         sources = [Source(folder) for folder in data]
-        result = train_head(sources, out, start, report=report, names=names, seed=seed, device=device)
+        result = train_head(sources, out, start, report=report, names=names, seed=seed, device=device, add=add)
     write(f"{line}\n" for line in summary(result))
 
 
@@ -91,6 +94,11 @@ def train_last_layer(
     "--head",
     is_flag=True,
     help="With --from: learn the last layer alone, in seconds. Any model file will do; the recipe below is not used.",
+)
+@click.option(
+    "--add",
+    is_flag=True,
+    help="With --head, from a model that it made: keep its classes, and add those of DATA, one or more, to them.",
 )
 @click.option("--resume", is_flag=True, help="Resume the run in this folder where it stopped.")
 @click.option(
@@ -128,6 +136,7 @@ def train_command(
     arch: str | None,
     start: Path | None,
     head: bool,
+    add: bool,
     resume: bool,
     teacher: Path | None,
     unlabelled: tuple[Path, ...],
@@ -141,8 +150,8 @@ def train_command(
 ) -> None:
     """Learn a network from labelled pictures, or from a teacher, and write it as a model file.
 
-    DATA has one folder of pictures for each class, or train/ and val/ with such folders. With --teacher it may be any
-    folder of photos. Ctrl-C saves the run first.
+    DATA has one folder of pictures for each class, or tar shards, or train/ and val/ with such. With --teacher it may
+    be any folder of photos. Ctrl-C saves the run first.
 
     On several GPUs: torchrun --no-python --nproc-per-node GPUS fc7 train DATA -o RUN
     """
@@ -152,8 +161,10 @@ def train_command(
         given += [name.strip("-") for name in shape] + [name for name in values if values[name] is not None]
         check_head(data, start, [name for name in given if name != "seed"])
         assert start is not None
-        train_last_layer(data, out, start, names=names, seed=values["seed"] or 0, device=device)
+        train_last_layer(data, out, start, names=names, seed=values["seed"] or 0, device=device, add=add)
         return
+    if add:
+        raise click.UsageError("--add goes with --head and --from, which name the model that is added to")
     fixed = [arch, start, teacher, names, cache, *shape, *weights]
     fixed += [values[name] for name in values if name != "epochs"]
     if resume and any(value is not None for value in fixed):
@@ -247,7 +258,7 @@ def evaluate_command(
     knows none of the classes, only neighbours are measured, as with --neighbours.
 
     With --boxes it is localisation that is measured, as ILSVRC does: a box is right if it overlaps the true one by half
-    or more. "localised" also needs the right label among five, "located" is told the label; "whole" and "centre" are
+    or more. "localised" also needs the right label among five, "located" is given the label; "whole" and "centre" are
     what the whole picture and the best box in its middle would reach. Needs onnx: pip install 'fc7[onnx]'.
     """
     if boxes is not None:

@@ -43,7 +43,7 @@ reproductive_structure restraint rig rod sheet signal spermatophyte stick struct
 support supporting_structure surface system tool transducer vascular_plant vertebrate vessel web whole wire work
 workplace
 """
-"""Kinds of things that help nobody who looks for a photo: a room is a kind of area. Looked through by hand."""
+"""Kinds of things that help nobody who looks for a photo: a room is a kind of area. Checked one by one."""
 
 BETTER = {
     "kitten": "cat",

@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from index.errors import UserError
+from index.object_path import ObjectPath
 
 
 def absolute(path: Path) -> str:
-    """Return an absolute path. Links stay as they are named, except those that a `..` leads out of."""
+    """Return an absolute path. Links stay as they are named, except those that a `..` leads out of.
+
+    Of an object in object storage it is the URL.
+    """
+    if isinstance(path, ObjectPath):
+        return str(path)
     parts = path.parts
     if ".." not in parts:
         return os.path.abspath(path)
@@ -37,6 +43,8 @@ def known_place(path: Path, roots: Sequence[Path]) -> Path:
     So a folder that is reached by two names is one. Where it is around such a folder, its links are followed, if that
     brings the folder into it. Otherwise the path is as it was.
     """
+    if isinstance(path, ObjectPath):
+        return path  # a bucket has no links
     real = Path(os.path.realpath(path))
     for root in roots:
         if path.is_relative_to(root) or root.is_relative_to(path):
@@ -77,6 +85,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise
+    if not hasattr(os, "O_DIRECTORY"):
+        return  # Windows opens no folders
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

@@ -14,11 +14,14 @@ from index.catalog.lock import WriterLock
 from index.catalog.rows import pack_taken
 from index.errors import PhotoIndexError
 from index.files import absolute, known_place
+from index.object_path import as_path
 from index.photo_index import CATALOG, PhotoIndex
 from index.records import FileStamp, IndexProblem
 from index.sync.run import Sync
+from index.vectors.cache import VectorCache
 from index.vectors.faiss_library import require_faiss
 from index.vectors.kinds import check_kind
+from index.vectors.parts import Run
 
 
 class IndexWriter(PhotoIndex):
@@ -84,6 +87,11 @@ class IndexWriter(PhotoIndex):
         if kind != state.kind:
             self._catalog.set_kind(kind)
 
+    def fill_with(self, run: Run | None) -> None:
+        """Have other processes sort the vectors of a large index into lists, from the next sync on."""
+        if isinstance(self._vectors, VectorCache):
+            self._vectors.run = run
+
     def set_exclude(self, patterns: Sequence[str]) -> None:
         """Choose the patterns, as in a .gitignore, of what callers leave out of folders from the next sync on."""
         if tuple(patterns) != self.exclude:
@@ -124,7 +132,7 @@ class IndexWriter(PhotoIndex):
         No file is touched: a photo that is still in an indexed folder is new in its next sync. Raises PhotoIndexError,
         before anything is changed, for a path that is not known.
         """
-        paths = [known_place(Path(absolute(path)), self.roots()) for path in paths]
+        paths = [known_place(as_path(absolute(path)), self.roots()) for path in paths]
         names = [os.fsencode(path) for path in paths]
         self._check_known(paths)
         forgotten = [remove_below(self._catalog, name) for name in names]
@@ -156,7 +164,7 @@ class IndexWriter(PhotoIndex):
         """
         self._check_known(paths)
         sides = []
-        for path in dict.fromkeys(Path(absolute(path)) for path in paths):
+        for path in dict.fromkeys(as_path(absolute(path)) for path in paths):
             photo = self.photos.at(path)
             if photo is None or photo.content_hash is None:
                 raise PhotoIndexError(f"{path} is no photo that can be compared", hint="name photos that are indexed")

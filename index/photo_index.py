@@ -15,18 +15,14 @@ from numpy.typing import NDArray
 from index.catalog.catalog import Catalog, CatalogState
 from index.catalog.database import storage_errors
 from index.catalog.own_labels import OwnLabels
-from index.catalog.queries import (
-    count_photos,
-)
+from index.catalog.queries import count_photos
 from index.catalog.selection import Selection, most_probable
 from index.errors import ModelMismatchError, PhotoIndexError
 from index.exact_search import as_queries, best_photos, neighbours
 from index.files import absolute
-from index.records import (
-    IndexProblem,
-    IndexSummary,
-    SearchResult,
-)
+from index.object_path import as_path
+from index.records import IndexProblem, IndexSummary, SearchResult
+from index.stored_copies import StoredCopies
 from index.stored_photos import StoredPhotos
 from index.sync.verify import find_problems
 from index.vectors.cache import VectorCache
@@ -70,6 +66,7 @@ class PhotoIndex:
         self._fingerprint = fingerprint
         self._resources = ExitStack()
         self.photos = StoredPhotos(catalog, self._state)
+        self.copies = StoredCopies(catalog)
         self._state()
 
     @classmethod
@@ -113,7 +110,7 @@ class PhotoIndex:
     def model_path(self) -> Path | None:
         """Where that model was when photos were last indexed, as an absolute path; None for the built-in one."""
         path = self._state().model_path
-        return Path(os.fsdecode(path)) if path else None
+        return as_path(path) if path else None
 
     @property
     def exclude(self) -> tuple[str, ...]:
@@ -182,11 +179,11 @@ class PhotoIndex:
 
     def roots(self) -> list[Path]:
         """List the folders that were indexed; one inside another is part of that one."""
-        return [Path(os.fsdecode(root)) for _, root in self._catalog.roots()]
+        return [as_path(root) for _, root in self._catalog.roots()]
 
     def numbered_roots(self) -> dict[int, Path]:
         """List them by id, which is never used again."""
-        return {id: Path(os.fsdecode(root)) for id, root in self._catalog.roots()}
+        return {id: as_path(root) for id, root in self._catalog.roots()}
 
     def problems(self) -> list[IndexProblem]:
         """Find what is wrong with catalogue and vectors. Raises IndexFormatError for a catalogue that is unreadable."""

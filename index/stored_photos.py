@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 
 from index.catalog import queries
 from index.catalog.catalog import Catalog, CatalogState
-from index.catalog.different import Pair, read_different
-from index.catalog.measured import keep_measured, measured_of
 from index.catalog.selection import Selection, conditions
-from index.catalog.thumbnails import keep_thumbnails, thumbnails_of
 from index.errors import PhotoIndexError
 from index.files import absolute
+from index.object_path import as_path
 from index.records import Elsewhere, EmbeddedPhotos, IndexedFile, Prediction, SkippedPhoto, StoredPhoto
 
 
@@ -48,17 +46,9 @@ class StoredPhotos:
             command = shlex.join(["fc7", "index", place, "--index", str(self._folder)])
             raise PhotoIndexError(f"{place} is not in the index in {self._folder}", hint=f"add it with `{command}`")
 
-    def contents(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Read what `ids` gives, and beside each the smallest id (n,) of a photo whose file had the same bytes."""
-        return queries.contents(self._catalog)
-
     def count_contents(self, hashes: Sequence[bytes]) -> dict[bytes, int]:
         """Count the photos that can be found whose files had this content, for each hash."""
         return queries.count_contents(self._catalog, hashes)
-
-    def different(self) -> set[Pair]:
-        """Read the pairs of photos that people said to be no copies; `pairs_of` makes such pairs."""
-        return read_different(self._catalog)
 
     def files(self, ids: NDArray[np.int64]) -> list[IndexedFile]:
         """Read the files of photos with these ids (n,), sorted by id, without photos that were removed meanwhile."""
@@ -79,7 +69,7 @@ class StoredPhotos:
         """
         if folder is not None:
             self.check_known(folder)
-        among = Selection(() if folder is None else (Path(absolute(folder)),), since=since, before=before)
+        among = Selection(() if folder is None else (as_path(absolute(folder)),), since=since, before=before)
         where, values = conditions(self._catalog, among)
         return queries.files_after(self._catalog, id, count, where=where, values=values)
 
@@ -99,25 +89,9 @@ class StoredPhotos:
         """Read the files with these absolute paths, without those that are no photos of the index."""
         return queries.files_at(self._catalog, paths)
 
-    def thumbnails(self, ids: NDArray[np.int64]) -> dict[int, bytes]:
-        """Read the thumbnails of photos with these ids (n,), by id, of those that have one."""
-        return thumbnails_of(self._catalog, ids)
-
-    def keep_thumbnails(self, thumbnails: Sequence[tuple[bytes, bytes]]) -> bool:
-        """Store thumbnails by content hash; False where that cannot be done now, because of a writer or of rights."""
-        return keep_thumbnails(self._catalog.path, thumbnails)
-
-    def measured(self, kind: str, ids: NDArray[np.int64]) -> dict[int, bytes]:
-        """Read what of this kind was kept of photos with these ids (n,), by id, of those that have it."""
-        return measured_of(self._catalog, kind, ids)
-
-    def keep_measured(self, kind: str, values: Sequence[tuple[bytes, bytes]]) -> bool:
-        """Keep values by content hash; False where that cannot be done now, because of a writer or of rights."""
-        return keep_measured(self._catalog.path, kind, values)
-
     def at(self, path: Path) -> StoredPhoto | None:
         """Read what is known of a photo; compare its stamp to tell whether the file has changed since."""
-        return queries.photo_at(self._catalog, Path(absolute(path)), dim=self._state().dim)
+        return queries.photo_at(self._catalog, as_path(absolute(path)), dim=self._state().dim)
 
     def embeddings(self) -> Iterator[EmbeddedPhotos]:
         """Read all photos with an embedding, in batches."""

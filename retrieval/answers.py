@@ -41,6 +41,16 @@ class Classification:
     Empty where the model is unsure; None where it was not asked for.
     """
 
+    @property
+    def told(self) -> list[tuple[Prediction, bool]]:
+        """What people are told, and whether it is a guess: see `with_doubts`."""
+        return with_doubts(self.predictions, self.terms)
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the model was asked for terms, and all that people are told is guesses."""
+        return self.terms is not None and all(guess for _, guess in self.told)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return dict(classified_photo(_text(self.path), self.predictions, self.terms))

@@ -137,8 +137,8 @@ def index_facts(folder: Path) -> Facts:
     with PhotoIndex.open(folder) as photo_index:
         summary, model_path = photo_index.summary(), photo_index.model_path
     unseen = [str(root) for root in summary.roots if not can_be_seen(root)]
-    effort, recall = summary.quality.usual() if summary.quality else (0, 1.0)
-    knob = _knob(summary.kind) if effort else None
+    nprobe, recall = summary.quality.usual() if summary.quality else (0, 1.0)
+    knob = _knob(summary.kind) if nprobe else None
     values = {
         "index": str(folder),
         "photos": summary.photos,
@@ -153,8 +153,8 @@ def index_facts(folder: Path) -> Facts:
         "kind": summary.kind,
         "chosen_kind": summary.chosen_kind,
         "recall_at_10": recall,
-        "nprobe": effort if knob == "nprobe" else None,
-        "ef_search": effort if knob == "efSearch" else None,
+        "nprobe": nprobe if knob == "nprobe" else None,
+        "ef_search": nprobe if knob == "efSearch" else None,
         "built_on": summary.built_on,
         "bytes": summary.bytes_on_disk,
         "created": summary.created.isoformat(timespec="seconds"),
@@ -217,10 +217,10 @@ def _search_rows(summary: IndexSummary) -> dict[str, str]:
         kind = f"{summary.chosen_kind} was chosen; the next fc7 index makes it, if there are enough photos"
     if summary.quality is None:
         return {"kind": kind, "recall@10": "1, all photos are compared"}
-    effort, recall = summary.quality.usual()
+    nprobe, recall = summary.quality.usual()
     most, best = summary.quality.best
-    at = f" at {_knob(summary.kind)} {{:,}}" if effort else ""
-    measured = f"{recall:.3f}{at.format(effort)}, {best:.3f} at most{at.format(most)}"
+    at = f" at {_knob(summary.kind)} {{:,}}" if nprobe else ""
+    measured = f"{recall:.3f}{at.format(nprobe)}, {best:.3f} at most{at.format(most)}"
     return {
         "kind": kind,
         "recall@10": f"{measured}; measured on {summary.quality.sampled} photos",
@@ -229,7 +229,7 @@ def _search_rows(summary: IndexSummary) -> dict[str, str]:
 
 
 def _knob(kind: str) -> str:
-    """Return what FAISS calls the effort of a search: lists, or else the width of the walk through a graph."""
+    """Return FAISS's name of the parameter that trades time for recall: of lists, or else of a graph."""
     return "nprobe" if kind.startswith("IVF") else "efSearch"
 
 

@@ -50,10 +50,10 @@ def test_the_fastest_rate_is_found_on_either_side(best: float) -> None:
 
 
 def test_a_verdict_needs_more_than_one_training() -> None:
-    assert verdict([3.0]).startswith("cannot be told")
+    assert verdict([3.0]).startswith("not known")
     assert verdict([3.0, 3.1, 2.9]) == "helps"
     assert verdict([-3.0, -3.1, -2.9]) == "harms"
-    assert verdict([3.0, -1.0, 1.0]) == "no difference that could be told"
+    assert verdict([3.0, -1.0, 1.0]) == "no significant difference"
     assert spread([1.0, 3.0], ".1f") == "2.0 ± 1.4"
 
 

@@ -75,7 +75,7 @@ def test_a_bad_photo_moves_no_other_row(tiny_model: Path, make_photo: MakePhoto,
         assert len(file["embeddings"]) == 2
 
 
-def test_a_link_stays_and_what_it_leads_to_is_replaced(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+def test_a_link_stays_and_its_target_is_replaced(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
     target, link = tmp_path / "target.npz", tmp_path / "link.npz"
     target.write_bytes(b"old")
     link.symlink_to(target.name)

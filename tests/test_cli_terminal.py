@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.streams import starting
+from commands.interrupt import starting
 
 pty = pytest.importorskip("pty", reason="terminals of this kind are there on Unix only")
 
@@ -204,7 +204,7 @@ def test_progress_fits_a_narrow_terminal_while_results_go_elsewhere(
 def test_ctrl_c_while_a_command_starts_ends_it_at_once() -> None:
     program = """
 import os, signal, time
-from commands.streams import starting
+from commands.interrupt import starting
 signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     with starting():

@@ -138,7 +138,10 @@ def test_photos_need_a_teacher(refused: Refused, photos: Path, labelled: Path) -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--weight", "elsewhere", 2), "--weight is of no folder to learn from: elsewhere; name it as there"),
+        (
+            ("--weight", "elsewhere", 2),
+            "--weight names no folder to learn from: elsewhere; write it as in DATA or --unlabelled",
+        ),
         (("--mixup", 0.2), "the teacher has not seen mixed pictures; leave out --mixup and --cutmix"),
         (("--cutmix", 1), "the teacher has not seen mixed pictures; leave out --mixup and --cutmix"),
         (("--names", "words.txt"), "a teacher brings the names of its classes; leave out --names, or give it"),

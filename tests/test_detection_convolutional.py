@@ -1,4 +1,4 @@
-"""Networks as convolutions over pictures of any size: the graph surgery, against the plain network and by hand."""
+"""Networks as convolutions over pictures of any size: the graph surgery, against the plain network."""
 
 from pathlib import Path
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import Result
-from PIL import Image
+from PIL import Image, ImageColor
 
 from index.errors import OptionError, UserError
 from retrieval.figures.activations import layer_maps
@@ -15,7 +15,7 @@ from retrieval.figures.architecture import layers_of
 from retrieval.figures.charts import draw_confusion, draw_curves
 from retrieval.figures.drawing import heat_colours, tiles, warmed
 from retrieval.figures.filters import Filters, draw_filters, first_filters
-from retrieval.figures.style import shortened, text_width
+from retrieval.figures.style import DARK, LIGHT, shortened, text_width
 from retrieval.models.cost import model_cost
 from retrieval.models.graph_file import GraphFile
 from retrieval.models.model import Model
@@ -158,6 +158,26 @@ def test_show_draws_files(
         result = fc7("show", *arguments, "-o", out)
         assert result.exit_code == 0, result.output
         assert looks_drawn(out), arguments
+
+
+@pytest.mark.parametrize("kind", ["filters", "architecture", "curves", "confusion", "map", "collage"])
+def test_dark_and_sharp(kind: str, fc7: Callable[..., Result], make_photo: Callable[..., Path], tmp_path: Path) -> None:
+    """The paper is dark, and at a scale of 2 there are twice as many pixels each way."""
+    words = {"curves": [run_folder(tmp_path / "run", ["1,3,0.2,2.5,0.25,0.5"])], "filters": ["builtin"]}
+    words |= {"architecture": ["builtin"], "confusion": words["curves"]}
+    if kind in ("map", "collage"):
+        make_photo("photos/red.png", "red")
+        fc7("index", tmp_path / "photos")
+    sizes = []
+    for look in ([], ["--dark", "--scale", 2]):
+        out = tmp_path / f"{len(look)}.png"
+        result = fc7("show", kind, *words.get(kind, []), "-o", out, *look)
+        assert result.exit_code == 0, result.output
+        with Image.open(out) as picture:
+            corner = picture.convert("RGB").getpixel((1, 1))
+            sizes.append(picture.size)
+        assert corner == ImageColor.getrgb((DARK if look else LIGHT).paper)
+    assert np.allclose(np.array(sizes[1]) / 2, sizes[0], atol=2)
 
 
 @pytest.mark.parametrize(

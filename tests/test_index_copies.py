@@ -35,7 +35,7 @@ def names(index: PhotoIndex, ids: "np.ndarray[tuple[int], np.dtype[np.int64]]") 
 
 
 def test_photos_of_the_same_bytes_have_the_same_content(index: PhotoIndex) -> None:
-    ids, first = index.photos.contents()
+    ids, first = index.copies.contents()
     assert ids.tolist() == index.photos.ids().tolist() == sorted(ids)
     assert all(number in ids for number in first)
     groups = {tuple(names(index, ids[first == number])) for number in first}
@@ -44,7 +44,7 @@ def test_photos_of_the_same_bytes_have_the_same_content(index: PhotoIndex) -> No
 
 def test_an_empty_index_has_no_contents(tmp_path: Path) -> None:
     with open_for_writing(tmp_path) as index:
-        ids, first = index.photos.contents()
+        ids, first = index.copies.contents()
         assert (ids.tolist(), first.tolist(), index.photos.files(ids)) == ([], [], [])
 
 

@@ -76,7 +76,7 @@ def test_an_index_is_needed(tmp_path: Path) -> None:
         IndexWriter.open_to_edit(tmp_path / "none")
 
 
-def test_removals_are_listed_only_until_the_vectors_have_caught_up(folder: Path) -> None:
+def test_removals_are_listed_only_until_the_vectors_are_up_to_date(folder: Path) -> None:
     with PhotoIndex.open(folder) as reader, open_for_writing(folder) as index:
         assert len(reader.search(QUERY, 99)[0]) == 9
         bring_up_to_date(index, Path("/more"), {})

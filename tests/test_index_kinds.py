@@ -1,6 +1,6 @@
 """Every kind of FAISS index finds what an exact search finds, loses nothing, and is rebuilt when it is outgrown."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from photo_samples import DIM, SampleFile, bring_up_to_date, embed, open_for_writing
 
 from index.photo_index import PhotoIndex
+from index.vectors import building
 from index.vectors.faiss_index import VectorIndex
 from index.vectors.file import VectorFileError, read_header
 from index.vectors.kinds import AUTO, EXACT_NUMBERS, Quality, fits, kind_for
+from index.vectors.parts import Embeddings
 
 ROOT = Path("/photos")
 QUERIES = np.stack([embed(b"query %d" % number) for number in range(20)])
@@ -47,6 +49,30 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("kind") / "index"
     filled(folder, range(300), kind=request.param)
     return request.param, folder / "vectors.faiss"
+
+
+@pytest.mark.parametrize("kind", [FEW_LISTS, "SQ8", "HNSW8"])
+def test_lists_that_are_filled_elsewhere_are_those_filled_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(building, "PART", 64)
+    parts = 0
+
+    def run(fill: Callable[[Embeddings], bytes], given: Iterable[Embeddings]) -> Iterator[bytes]:
+        nonlocal parts
+        for part in given:
+            parts += 1
+            yield fill(part)
+
+    for name, chosen in (("here", None), ("elsewhere", run)):
+        with open_for_writing(tmp_path / name) as index:
+            index.fill_with(chosen)
+            index.set_kind(kind)
+            bring_up_to_date(index, ROOT, files_numbered(range(300)), batch_size=500)
+    assert parts == (0 if kind == "HNSW8" else 5)
+    here, elsewhere = (read_header(tmp_path / name / "vectors.faiss").built for name in ("here", "elsewhere"))
+    assert here == elsewhere
+    assert answers(tmp_path / "here") == answers(tmp_path / "elsewhere")
 
 
 Changes = list[tuple[bool, int]]

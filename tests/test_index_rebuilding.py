@@ -90,6 +90,6 @@ def test_one_that_is_killed_when_it_has_taken_the_place_is_over(folder: Path, mo
     with PhotoIndex.open(folder) as index:
         assert index.summary().chosen_kind == "SQ8", "and not the kind that it had until it was finished"
     with rebuilding(folder, fingerprint="abc", model_name="sample", dim=DIM) as index:
-        assert index.roots() == [], "what is finished is not gone on with"
+        assert index.roots() == [], "what is finished is not resumed"
         bring_up_to_date(index, ROOT, FILES)
     assert len(names(folder)) == 9

@@ -104,7 +104,7 @@ def files_read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 def test_each_content_has_one_thumbnail_of_its_picture(place: Path, photos: Path) -> None:
     assert count(place) == 3
     with PhotoIndex.open(place) as index:
-        stored = index.photos.thumbnails(index.photos.ids())
+        stored = index.copies.thumbnails(index.photos.ids())
         names = {file.id: file.path.name for file in index.photos.files(index.photos.ids())}
     by_name = {names[id]: decode(data) for id, data in stored.items()}
     assert by_name.keys() == {"coffee.png", "again.png", "rocket.png", "half.png"}
@@ -124,7 +124,7 @@ def test_it_stays_as_long_as_a_photo_has_that_content(place: Path, photos: Path,
     Image.effect_noise((90, 60), 40).save(photos / "half.png")
     with open_index(place, model) as index:
         index_folders(index, model, [photos])
-        assert set(index.photos.thumbnails(index.photos.ids())) == set(index.photos.ids().tolist())
+        assert set(index.copies.thumbnails(index.photos.ids())) == set(index.photos.ids().tolist())
     assert count(place) == 2
     with IndexWriter.open_to_edit(place) as index:
         index.forget([photos])
@@ -153,7 +153,7 @@ def test_an_index_that_cannot_be_written_now_is_compared_all_the_same(
         expected = find_duplicates(index).groups
     drop_all(place)
     with open_index(place, model), PhotoIndex.open(place) as index:
-        assert not index.photos.keep_thumbnails([(b"x" * 16, b"")])
+        assert not index.copies.keep_thumbnails([(b"x" * 16, b"")])
         assert find_duplicates(index).groups == expected
     assert len(files_read) == 3
     assert count(place) == 0
@@ -172,7 +172,7 @@ def test_a_damaged_thumbnail_is_made_again(place: Path, files_read: list[Path]) 
 
 def test_a_thumbnail_of_a_photo_that_is_not_indexed_is_not_kept(place: Path) -> None:
     with PhotoIndex.open(place) as index:
-        assert index.photos.keep_thumbnails([(b"x" * 16, b"jpeg")])
+        assert index.copies.keep_thumbnails([(b"x" * 16, b"jpeg")])
     assert count(place) == 3
 
 

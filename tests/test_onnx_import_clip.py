@@ -449,7 +449,7 @@ def twice(folder: Path) -> None:
         (other_ends, "embeds all texts alike: tokenizer.json does not fit it"),
         (lambda folder: (folder / "preprocessor_config.json").unlink(), "which tells how pictures are prepared"),
         (lambda folder: (folder / "preprocessor_config.json").write_text("[1]"), "is not as transformers writes it"),
-        (lambda folder: (folder / "tokenizer_config.json").unlink(), "how many tokens .* is told nowhere"),
+        (lambda folder: (folder / "tokenizer_config.json").unlink(), "how many tokens .* is stated nowhere"),
         (lambda folder: (folder / "onnx" / "vision_model.onnx").unlink(), "is no export of an image network"),
         (twice, "has 2 files of one half, vision_model_fp16.onnx, vision_model_int8.onnx"),
         (

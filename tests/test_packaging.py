@@ -78,10 +78,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_the_wheel_holds_every_module(wheel: Path) -> None:
     packed = set(zipfile.ZipFile(wheel).namelist())
-    packages = [REPOSITORY / package for package in ("commands", "index", "retrieval", "training", "web")]
+    packages = [REPOSITORY / package for package in ("commands", "fc7", "index", "retrieval", "training", "web")]
     modules = [*REPOSITORY.glob("*.py"), *(path for package in packages for path in package.rglob("*.py"))]
     assert {path.relative_to(REPOSITORY).as_posix() for path in modules} <= packed
     assert {name for name in packed if name.endswith(".onnx")} == {"retrieval/models/builtin.onnx"}
+    assert {"fc7/py.typed", "index/py.typed", "retrieval/py.typed"} <= packed
     assert not {name for name in packed if name.startswith(("tests/", "docs/", "benchmarks/"))}
 
 

@@ -1,6 +1,8 @@
 """`fc7 index --engine ray`: the usual index, whatever is killed on the way."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import Result
+from loopback import NAMESPACE
 from PIL import Image
 from shard_samples import assert_same, contents
 
 from index.errors import ClusterError, MissingPackageError, OptionError
+from index.vectors.file import read_header
 from retrieval.shards import ray_workers
 from retrieval.shards.part import ShardJob
 from retrieval.shards.ray_workers import RayWorkers
@@ -85,21 +89,26 @@ def usual(photos: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def start(
-    photos: Path, tiny_model: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """A function that starts `fc7 index --engine ray` with an index and shards of the test's own."""
+def ray_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What keeps Ray's files, and what it does at home, in a folder of the test's own."""
     pytest.importorskip("ray", reason="ray is not installed")
     # Ray's sockets need a short path.
     home = tmp_path_factory.getbasetemp().parent / f"r{os.getpid()}"
     home.mkdir(exist_ok=True)
-    environment = {
+    return {
         **os.environ,
         "HOME": str(home),
         "RAY_TMPDIR": str(home),
         "RAY_AUTH_MODE": "disabled",
         "PYTHONPATH": str(REPOSITORY),
     }
+
+
+@pytest.fixture
+def start(
+    photos: Path, tiny_model: Path, tmp_path: Path, ray_environment: dict[str, str]
+) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """A function that starts `fc7 index --engine ray` with an index and shards of the test's own."""
     started: list[subprocess.Popen[str]] = []
 
     def run(*options: object) -> subprocess.Popen[str]:
@@ -107,7 +116,7 @@ def start(
         started.append(
             subprocess.Popen(
                 [sys.executable, "-P", "-m", "cli", *map(str, words)],
-                env=environment,
+                env=ray_environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -171,6 +180,30 @@ def test_a_worker_that_is_killed_costs_time_and_nothing_else(
     code, _, err = ended(process)
     assert code == 0, err
     assert_same(usual, tmp_path / "index")
+
+
+@pytest.mark.slow
+def test_a_node_that_is_lost_costs_time_and_nothing_else(
+    photos: Path, usual: Path, tiny_model: Path, tmp_path: Path, ray_environment: dict[str, str]
+) -> None:
+    if shutil.which("unshare") is None or subprocess.run([*NAMESPACE, "true"], capture_output=True).returncode:
+        pytest.skip("no network namespace can be made here, and Ray's nodes would listen on all interfaces")
+    words = ["index", photos, "-m", tiny_model, "--index", tmp_path / "index", "--engine", "ray"]
+    words += ["--kind", "IVF4,SQ8"]  # its lists are filled on what is left of the cluster
+    shards = tmp_path / "shards"
+    script = Path(__file__).with_name("ray_cluster.py")
+    command = [*NAMESPACE, sys.executable, script, shards, *words, "--shards", shards]
+    done = subprocess.run(
+        [*map(str, command)], env=ray_environment, capture_output=True, text=True, timeout=2 * TIMEOUT
+    )
+    assert done.returncode == 0, done.stderr
+    found = re.search(r"^(\d+) (\d+)$", done.stdout, re.MULTILINE)
+    assert found is not None, done.stdout
+    made, nodes = map(int, found.groups())
+    assert made < PHOTOS // 16, "the node was lost too late"
+    assert nodes == 2
+    assert_same(usual, tmp_path / "index")
+    assert read_header(tmp_path / "index/vectors.faiss").built.kind == "IVF4,SQ8"
 
 
 @pytest.mark.slow

@@ -101,7 +101,7 @@ def test_every_command_is_in_the_readme_or_a_page() -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_readme_leads_to_every_page(task: str) -> None:
+def test_the_readme_links_to_every_page(task: str) -> None:
     assert f"](docs/{task}.md)" in text_of("README.md")
 
 

@@ -1,4 +1,4 @@
-"""Measures of a model on labelled pictures, against the same worked out by hand."""
+"""Measures of a model on labelled pictures, against the same worked out in the test."""
 
 from collections.abc import Callable
 from pathlib import Path

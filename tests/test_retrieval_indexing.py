@@ -485,7 +485,7 @@ def test_all_photos_that_move_to_another_indexed_folder_keep_their_rows(
 
 
 @pytest.mark.parametrize("named", ["link/..", "link/../c/.."])
-def test_a_folder_above_a_link_is_that_of_what_it_leads_to(
+def test_a_folder_above_a_link_is_that_of_its_target(
     index: IndexWriter, model: WatchedModel, photos: Path, tmp_path: Path, named: str
 ) -> None:
     (tmp_path / "elsewhere").mkdir()

@@ -348,7 +348,7 @@ def test_what_cannot_be_said(index: IndexWriter, tmp_path: Path) -> None:
     ):
         with pytest.raises(PhotoIndexError):
             index.set_different(paths)
-    assert index.photos.different() == set()
+    assert index.copies.different() == set()
 
 
 def test_what_was_said_outlives_a_rebuild(index: IndexWriter, tmp_path: Path, model: Model) -> None:

@@ -1,18 +1,10 @@
-"""Shards in object storage, on a real S3 server on loopback: that of moto.
+"""Shards in object storage, on a real S3 server on loopback."""
 
-Its packages do not go with those of fc7, so it has an environment of its own, and FC7_MOTO names its program:
-python -m venv DIR; DIR/bin/pip install 'moto[server,s3]'; FC7_MOTO=DIR/bin/moto_server pytest tests/test_shards_s3.py
-"""
-
-import os
-import socket
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 import pytest
+from s3_server import running
 from shard_samples import assert_same
 
 from index.errors import ShardError
@@ -26,32 +18,13 @@ from retrieval.shards.place import ShardPlace
 pytestmark = pytest.mark.slow
 pytest.importorskip("pyarrow.fs", reason="shards need pyarrow")
 MakePhoto = Callable[..., Path]
-SERVER = os.environ.get("FC7_MOTO", "")
 
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The part of a URL that names a server with the bucket `photos`."""
-    if not SERVER:
-        pytest.skip("no S3 server is named by FC7_MOTO")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with (tmp_path_factory.mktemp("moto") / "log").open("wb") as log:
-        server = subprocess.Popen([SERVER, "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log)
-    try:
-        until = time.monotonic() + 120
-        while True:
-            try:
-                urlopen(Request(f"http://127.0.0.1:{port}/photos", method="PUT"), timeout=10).close()
-                break
-            except OSError:
-                assert time.monotonic() < until
-                assert server.poll() is None
-                time.sleep(0.2)
-        yield f"endpoint_override=127.0.0.1:{port}&scheme=http&region=us-east-1"
-    finally:
-        server.kill()
-        server.wait()
+    with running(tmp_path_factory.mktemp("moto")) as server:
+        yield f"endpoint_override={server.address}&scheme=http&region=us-east-1"
 
 
 def test_a_bucket_holds_what_a_folder_holds(s3: str) -> None:

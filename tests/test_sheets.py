@@ -14,6 +14,9 @@ from PIL import Image
 
 from cli import main
 from index.errors import OptionError, UserError
+from index.records import Prediction
+from retrieval.answers import Classification
+from retrieval.figures.answers import classified_rows
 from retrieval.figures.canvas import Look
 from retrieval.figures.sheet import SIDE, Bar, SheetRow, Tile, draw_sheet, sheet_html, write_sheet
 from retrieval.figures.style import DARK, GAP, LIGHT, MARGIN
@@ -170,6 +173,24 @@ def test_the_true_label_is_the_folder_where_it_is_a_class(
     assert [found[0] for found in bars] == [(" class=true", "red"), ("", "blue"), ("", "green")]
     assert all(len(found) == 2 for found in bars)
     assert bars[1][1] in ((" class=true", "red"), ("", "green"))
+
+
+def test_names_below_a_photo_are_those_of_the_table() -> None:
+    cat, tabby, tiger = (
+        Prediction(name, None, share) for name, share in (("cat", 0.61), ("tabby", 0.4), ("tiger", 0.21))
+    )
+    photos = [
+        Classification(Path("a.png"), (tabby, tiger), (cat,)),
+        Classification(Path("b.png"), (tabby, tiger), ()),
+        Classification(Path("c.png"), (tabby, tiger), None),
+    ]
+    [row] = classified_rows(photos, ())
+    assert [[(bar.label, bar.share) for bar in tile.bars] for tile in row.tiles] == [
+        [("cat", 0.61), ("tabby?", 0.4), ("tiger?", 0.21)],
+        [("tabby?", 0.4), ("tiger?", 0.21)],
+        [("tabby", 0.4), ("tiger", 0.21)],
+    ]
+    assert [tile.lines for tile in row.tiles] == [("a.png",), ("b.png", "unsure"), ("c.png",)]
 
 
 def test_several_photos_as_one_query_are_shown_together(

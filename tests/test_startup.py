@@ -8,7 +8,7 @@ import pytest
 OURS = {
     *("cli", "commands", "commands.options", "commands.pictures", "commands.model_options", "commands.streams"),
     *("commands.photos", "commands.collection", "commands.duplicates", "commands.training", "commands.models"),
-    *("commands.importing", "commands.search"),
+    *("commands.importing", "commands.search", "commands.interrupt"),
     *("index", "index.errors", "training", "training.errors", "training.networks", "training.networks.architectures"),
     *("training.loop", "training.loop.options", "training.loop.recipe"),
 }
@@ -56,7 +56,7 @@ def test_no_garbage_is_looked_for_at_the_end() -> None:
 def test_the_list_of_commands_imports_none_of_them() -> None:
     program = f"import sys; sys.argv = ['fc7', '--help']\nimport cli\ntry: cli.main()\nexcept SystemExit: {REPORT}"
     loaded = loaded_modules(program)
-    assert {module for module in loaded if module.startswith("commands.")} == {"commands.streams"}
+    assert {module for module in loaded if module.startswith("commands.")} == {"commands.interrupt", "commands.streams"}
     assert not {module for module in loaded if module.startswith("training")}
 
 

@@ -111,6 +111,12 @@ def test_a_text_takes_just_the_columns_that_it_is_given(text: str, width: int) -
     assert cells(_fitted(text, width)) == width
 
 
+def test_names_from_right_to_left_stay_below_their_photos() -> None:
+    assert _fitted("שלום.jpg", 10) == "\u200eשלום.jpg\u200e  "
+    assert _fitted("مرحبا بالعالم.png", 8).count("\u200e") == 2
+    assert "\u200e" not in _fitted("Käse.jpg", 10)
+
+
 def test_a_very_long_name_is_shortened_at_once() -> None:
     start = time.process_time()
     assert _fitted("x" * 100_000, 20) == "xxxxxxxxxx…xxxxxxxxx"

@@ -1,4 +1,4 @@
-"""The running average of weights: its formula, what it judges, and that it is kept and gone on with exactly."""
+"""The running average of weights: its formula, what it judges, and that it is kept and resumed exactly."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +14,7 @@ from training.data.pictures import MemoryPictures
 from training.loop.checkpoint import Checkpoint
 from training.loop.optimisation import WeightAverage
 from training.loop.trainer import Trainer
-from training.loop.validation import evaluate
+from training.loop.validation import validate
 from training.networks.alexnet import AlexNet
 from training.pretrained.fine_tuning import read_pretrained
 
@@ -66,7 +66,7 @@ def test_the_averaged_network_is_the_one_that_is_validated(make_trainer: Callabl
     found = trainer.history[-1]
 
     def loss(network: AlexNet) -> float:
-        return evaluate(network, trainer.validation, NORMALISATION, side=found.side)[0]
+        return validate(network, trainer.validation, NORMALISATION, side=found.side)[0]
 
     assert loss(trainer.average.network) == found.validation_loss
     assert loss(trainer.network) != found.validation_loss

@@ -262,7 +262,7 @@ def test_a_folder_that_is_gone_is_an_error_of_the_user(checkpoint: Checkpoint, t
 
 def test_a_place_that_is_taken_is_not_for_want_of_room(checkpoint: Checkpoint, saved: Path) -> None:
     (saved.parent / "best.pt").mkdir()
-    with pytest.raises(CheckpointError, match=r"best.pt could not .* is untouched. See to that and resume it with"):
+    with pytest.raises(CheckpointError, match=r"best.pt could not .* is untouched. Correct that and resume it with"):
         checkpoint.save(saved.parent / "best.pt")
 
 

@@ -498,14 +498,14 @@ def test_pictures_that_a_start_learned_from_are_set_aside_last(tmp_path: Path, k
     paths = sorted(make_classes(tmp_path, each=10).rglob("*.jpg"))
     learned = pack_hashes(image_hash(paths[number]) for number in known)
     dataset = scan_dataset(tmp_path, validation=0.4, seed=seed, learned=learned)
-    marks = unpack_hashes(learned)
+    hashes = unpack_hashes(learned)
     for label, name in enumerate(("cat", "dog")):
         apart = [
             path for path, own in zip(dataset.validation.paths, dataset.validation.labels, strict=True) if own == label
         ]
-        unknown = sum(image_hash(path) not in marks for path in (tmp_path / name).iterdir())
+        unknown = sum(image_hash(path) not in hashes for path in (tmp_path / name).iterdir())
         assert len(apart) == 4
-        assert sum(image_hash(path) not in marks for path in apart) == min(4, unknown)
+        assert sum(image_hash(path) not in hashes for path in apart) == min(4, unknown)
     assert sorted(dataset.train.paths + dataset.validation.paths) == paths
 
 

@@ -1,6 +1,5 @@
 """Fetching a file from a server on loopback: whole, in parts, and from a server that does it wrong."""
 
-import fcntl
 import hashlib
 import random
 import tempfile
@@ -13,6 +12,7 @@ from file_server import ServedFile, serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from index.file_lock import lock
 from training.errors import DownloadError
 from training.pretrained.download import download
 
@@ -193,8 +193,8 @@ def test_a_silent_server_is_given_up(served: ServedFile, tmp_path: Path) -> None
 
 
 def test_two_at_once_do_not_write_the_same_part(served: ServedFile, tmp_path: Path) -> None:
-    with (tmp_path / ".weights.pth.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with (tmp_path / ".weights.pth.lock").open("w") as file:
+        assert lock(file)
         with pytest.raises(DownloadError, match="another fc7 is fetching"):
             fetch(served, tmp_path)
     assert fetch(served, tmp_path).read_bytes() == CONTENT

@@ -1,9 +1,11 @@
 """`fc7 train --head`: a last layer of one's own on any model file."""
 
+import base64
 import csv
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,12 @@ from onnx import TensorProto, helper, numpy_helper
 from training_samples import write_colours
 
 from cli import main
+from index.errors import ModelError
 from retrieval.evaluation.metrics import interval
 from retrieval.logistic_regression import LinearClassifier
 from retrieval.models.model import Model
 from retrieval.photos.decode import open_photo
+from training.head.examples import KEPT_BYTES, Examples
 from training.head.graph import needed_nodes, replace_head
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -163,3 +167,80 @@ def test_what_only_a_branch_needs_is_kept() -> None:
         helper.make_node("If", ["condition"], ["result"], then_branch=inner, else_branch=inner),
     ]
     assert [list(node.output) for node in needed_nodes(nodes, ["result"])] == [["outer"], ["result"]]
+
+
+def grown(tmp_path: Path, tiny_model: Path) -> tuple[Path, Path]:
+    """A model of red and green, and a folder of blue pictures alone."""
+    two = write_colours(tmp_path / "two", each=12, labelled=True, colours=("red", "green"))
+    assert fc7("train", two, "-o", tmp_path / "a", "--from", tiny_model, "--head").exit_code == 0
+    blue = write_colours(tmp_path / "one", each=12, labelled=True, colours=("blue",)) / "blue"
+    return tmp_path / "a" / "model.onnx", blue
+
+
+def test_a_class_is_added_by_its_own_folder_alone(tiny_model: Path, tmp_path: Path) -> None:
+    model, blue = grown(tmp_path, tiny_model)
+    done = fc7("train", blue, "-o", tmp_path / "b", "--from", model, "--head", "--add")
+    assert done.exit_code == 0, done.output
+    assert "added to a: new classes: blue" in done.stderr
+    assert "(5-fold cross-validation of 36 pictures)" in done.stdout
+    write_colours(tmp_path / "two", each=12, labelled=True, colours=("blue",))
+    assert fc7("train", tmp_path / "two", "-o", tmp_path / "c", "--from", tiny_model, "--head").exit_code == 0
+    one, whole = (Model.load(tmp_path / name / "model.onnx") for name in "bc")
+    assert [known.name for known in one.spec.classes] == ["green", "red", "blue"], "the old ones keep their places"
+    images = [open_photo(path) for path in sorted((tmp_path / "two").rglob("*.png"))]
+    by_name = [{p.label: p.probability for p in found} for found in one.classify(images)]
+    for said, expected in zip(by_name, whole.classify(images), strict=True):
+        assert max(said, key=lambda name: said[name]) == expected[0].label
+        assert said[expected[0].label] == pytest.approx(expected[0].probability, abs=0.05)
+    assert np.array_equal(one.embed(images), Model.load(tiny_model).embed(images))
+
+
+def test_photos_are_added_to_a_class_and_one_given_once_more_has_its_new_class(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    model, _ = grown(tmp_path, tiny_model)
+    more = write_colours(tmp_path / "more", each=4, labelled=True, colours=("red",), seed=9)
+    moved = more / "red" / "moved.png"
+    moved.write_bytes((tmp_path / "two" / "green" / "003.png").read_bytes())
+    done = fc7("train", more, "-o", tmp_path / "b", "--from", model, "--head", "--add")
+    assert done.exit_code == 0, done.output
+    assert "added to a: 5 pictures of classes that it has" in done.stderr
+    kept = Examples.of(Model.load(tmp_path / "b" / "model.onnx").spec)
+    assert np.bincount(kept.labels).tolist() == [11, 17]
+
+
+def test_classes_that_would_be_lost_are_named(tiny_model: Path, tmp_path: Path) -> None:
+    model, blue = grown(tmp_path, tiny_model)
+    write_colours(blue.parent, each=12, labelled=True, colours=("red",))
+    done = fc7("train", blue.parent, "-o", tmp_path / "b", "--from", model, "--head")
+    assert done.exit_code == 0, done.output
+    assert "a knows green, and the new model will not: --add keeps its classes" in done.stderr
+
+
+def test_what_nothing_can_be_added_to_is_told(tiny_model: Path, tmp_path: Path) -> None:
+    model, blue = grown(tmp_path, tiny_model)
+    foreign = fc7("train", blue, "-o", tmp_path / "b", "--from", tiny_model, "--head", "--add")
+    assert "tiny keeps nothing of the pictures that it learned from" in foreign.stderr
+    assert "leave out --add, and give the folders of all classes" in foreign.stderr
+    missing = fc7("train", tmp_path / "none", "-o", tmp_path / "b", "--from", model, "--head", "--add")
+    assert "there is no folder" in missing.stderr
+    alone = fc7("train", blue.parent, "-o", tmp_path / "b", "--from", model, "--head")
+    assert "add" in alone.stderr
+    without = fc7("train", blue, "-o", tmp_path / "b", "--from", model, "--add")
+    assert (without.exit_code, "--add goes with --head and --from" in without.stderr) == (2, True)
+    spec = Model.load(model).spec
+    for damaged in (spec.examples[:-8], "no base 64!", base64.b64encode(b"\xff" * 36).decode()):
+        with pytest.raises(ModelError, match="cannot be read"):
+            Examples.of(replace(spec, examples=damaged))
+
+
+def test_of_many_pictures_a_share_of_each_class_is_kept(tiny_model: Path) -> None:
+    spec = Model.load(tiny_model).spec
+    random, most = np.random.default_rng(0), KEPT_BYTES // (2 * spec.dim)
+    labels = np.repeat([0, 1, 2], [most, most // 2, 40])
+    rows = random.normal(size=(len(labels), spec.dim)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    kept = Examples.of(replace(spec, examples=Examples(rows, labels).packed()))
+    assert np.bincount(kept.labels).tolist() == pytest.approx([most / 2, most / 4, 20], abs=1)
+    nearest = np.abs(kept.embeddings[-20:, None] - rows[None, -40:]).max(axis=2).min(axis=1)
+    assert nearest.max() < 0.005, "they are those of their class, to 16 bits"

@@ -26,7 +26,7 @@ from training.loop.hardware import Hardware
 from training.loop.recipe import Recipe
 from training.loop.run import TrainResult, resume, train
 from training.loop.run_folder import BEST, LAST, METRICS, MODEL
-from training.loop.validation import evaluate
+from training.loop.validation import validate
 from training.networks.architectures import ALEXNET
 
 RECIPE = TINY_RECIPE.changed(precision="float32", validation=0.2)
@@ -209,10 +209,10 @@ def test_a_signal_during_the_last_validation_counts(
 ) -> None:
     def interrupted(*arguments: Any, **options: Any) -> tuple[float, float, float]:
         signal.raise_signal(signal.SIGINT)
-        return evaluate(*arguments, **options)
+        return validate(*arguments, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr("training.loop.trainer.evaluate", interrupted)
+        patched.setattr("training.loop.trainer.validate", interrupted)
         assert run(data, tmp_path / "run", RECIPE.changed(epochs=1)).spec is None
     assert not (tmp_path / "run" / MODEL).exists()
     assert state(tmp_path / "run")["epoch"] == 1

@@ -126,7 +126,7 @@ def test_a_folder_in_the_place_of_a_file_is_told_before_training(data: Path, tmp
     (tmp_path / "run" / name).mkdir(parents=True)
     with pytest.raises(RunError, match=rf"{name} is a folder where the run is to write a file; move it, or choose"):
         run(data, tmp_path / "run")
-    assert os.listdir(tmp_path / "run") == [name]
+    assert sorted(os.listdir(tmp_path / "run")) == sorted([".lock", name])
 
 
 def test_a_run_that_goes_on_looks_at_its_place_first_too(data: Path, tmp_path: Path) -> None:
@@ -144,7 +144,10 @@ def test_a_read_only_folder_is_told_before_training(data: Path, read_only: Path)
     with as_an_ordinary_user(), pytest.raises(RunError, match=re.escape(message)):
         run(data, read_only)
     (read_only / LAST).touch()
-    with as_an_ordinary_user(), pytest.raises(RunError, match=r"is untouched. See to that and resume it with --resume"):
+    with (
+        as_an_ordinary_user(),
+        pytest.raises(RunError, match=r"is untouched. Correct that and resume it with --resume"),
+    ):
         go_on(data, read_only)
 
 

@@ -19,7 +19,7 @@ from training.loop.checkpoint import Checkpoint, EpochMetrics
 from training.loop.optimisation import learning_rate, parameter_groups, stalled
 from training.loop.recipe import PAPER, Recipe
 from training.loop.trainer import Trainer
-from training.loop.validation import evaluate
+from training.loop.validation import validate
 from training.networks.alexnet import AlexNet
 
 NORMALISATION = Normalisation(torch.full((3, 1, 1), 120.0), torch.full((3, 1, 1), 60.0))
@@ -109,17 +109,17 @@ def test_evaluation_is_the_cross_entropy_and_the_rank_over_all_pictures(pictures
     target = np.take_along_axis(logits, labels.numpy()[:, None], 1)
     loss = np.mean(np.log(np.exp(logits).sum(1)) - target[:, 0])
     ranks = (logits > target).sum(1)
-    found = evaluate(network.train(), pictures, NORMALISATION, side=28)
+    found = validate(network.train(), pictures, NORMALISATION, side=28)
     assert found == pytest.approx((loss, np.mean(ranks < 1), np.mean(ranks < 5)), rel=1e-5)
     assert not network.training
 
 
 def test_with_fewer_than_five_classes_all_are_among_five(pictures: MemoryPictures) -> None:
-    assert evaluate(lively(TINY, 3), pictures, NORMALISATION, side=20)[2] == 1.0
+    assert validate(lively(TINY, 3), pictures, NORMALISATION, side=20)[2] == 1.0
 
 
 def test_one_step_is_that_of_sgd_with_nesterov_momentum(pictures: MemoryPictures) -> None:
-    # Everything that is drawn is left out, so that two steps can be taken by hand: v = m v + g, w -= r (g + m v).
+    # Everything that is drawn is left out, so that two steps can be computed here: v = m v + g, w -= r (g + m v).
     recipe = TINY_RECIPE.changed(
         batch_size=12, dropout=0.0, mirror=False, grow="", warmup=0.0, schedule="linear", epochs=2, precision="float32"
     )
@@ -279,7 +279,7 @@ def test_nothing_to_learn_from(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="none of the training pictures could be read"):
         trainer.train_epoch()
     with pytest.raises(DatasetError, match="none of the validation pictures could be read"):
-        evaluate(trainer.network, trainer.validation, NORMALISATION, side=28)
+        validate(trainer.network, trainer.validation, NORMALISATION, side=28)
 
 
 def test_training_in_bfloat16_keeps_its_weights_in_float32(pictures: MemoryPictures) -> None:

@@ -10,7 +10,7 @@ from training_samples import CPU, TINY, TINY_RECIPE, as_split, checkpoint_of
 from training.data.augment import Normalisation
 from training.data.pictures import FolderPictures, MemoryPictures
 from training.loop.checkpoint import Checkpoint
-from training.loop.distributed import ALONE, Processes, joined_processes
+from training.loop.distributed import ALONE, Processes, joined_processes, leave
 from training.loop.trainer import Trainer
 from training.networks.alexnet import AlexNet
 
@@ -62,3 +62,4 @@ if __name__ == "__main__":
         if joined.is_main:
             whole.save(Path(sys.argv[2]) / "whole.pt")
             stopped.save(Path(sys.argv[2]) / "stopped.pt")
+    leave(0)

@@ -104,7 +104,7 @@ def loaded(page: Page) -> None:
 
 
 def assert_accessible(page: Page) -> None:
-    """Fail with what axe-core finds on a page as it is now."""
+    """Fail with what axe-core finds on a page."""
     found = Axe().run(page, options={"runOnly": {"type": "tag", "values": STANDARDS}, "resultTypes": ["violations"]})
     told = [
         f"{one['id']}: {one['help']}: {node['html'][:200]} {node.get('failureSummary', '')}"

@@ -15,6 +15,7 @@ from index.catalog.rows import has_direction
 from index.errors import ModelMismatchError, OutOfMemoryError, PhotoError, PhotoIndexError
 from index.files import absolute
 from index.index_writer import IndexWriter
+from index.object_path import ObjectPath, as_path
 from index.photo_index import PhotoIndex
 from index.records import IndexedFile
 from retrieval.answers import Classification, answered_query, classified_photo, indexed_photo
@@ -216,6 +217,8 @@ class Collection:
 
     def place(self, file: IndexedFile, roots: Sequence[Path]) -> Path:
         """Return where the file of a photo really lies. Raises PhotoUnknownError outside of the indexed folders."""
+        if isinstance(file.path, ObjectPath):
+            return file.path
         real = Path(os.path.realpath(file.path))
         if not any(real.is_relative_to(os.path.realpath(root)) for root in roots):
             raise PhotoUnknownError("the photo is a link that leads out of the indexed folders")
@@ -305,10 +308,10 @@ def files_of(index: PhotoIndex, ids: Sequence[int]) -> list[IndexedFile]:
 
 def known_folder(index: PhotoIndex, folder: str) -> Path:
     """Return a folder that a client names, if it is of the index; nothing is looked for on the disk."""
-    path = Path(folder)
+    path = as_path(folder)
     if "\0" in folder or ".." in path.parts or not path.is_absolute() or not index.photos.knows(path):
         raise PhotoUnknownError(f"the folder {folder} is not in the index")
-    return Path(absolute(path))
+    return as_path(absolute(path))
 
 
 def _stored(index: PhotoIndex, ids: Sequence[int]) -> tuple[QueryPhoto, ...]:

@@ -77,4 +77,4 @@ class CopySearch:
 
     def _state(self) -> object:
         with PhotoIndex.open(self._folder) as index:
-            return index.summary().generation, frozenset(index.photos.different())
+            return index.summary().generation, frozenset(index.copies.different())

@@ -1,4 +1,4 @@
-"""Descriptors made by hand against the network: a linear classifier on HOG and colour, and nearest neighbours."""
+"""Hand-crafted descriptors against the network: a linear classifier on HOG and colour, and nearest neighbours."""
 
 import hashlib
 from pathlib import Path

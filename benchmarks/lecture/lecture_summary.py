@@ -31,7 +31,7 @@ def summary(results: Results) -> str:
     linear, network = results.get("handmade/linear"), results.get("handmade/network")
     if linear and network:
         measured = f"{(1 - network['top5']) / (1 - linear['top5']):.3f} ({errors(network)[1]} to {errors(linear)[1]})"
-        claim = "The network's top-5 error is 0.585 times that of features made by hand"
+        claim = "The network's top-5 error is 0.585 times that of hand-crafted features"
         row(claim, "handmade DATA", measured, "1 training of each", "handmade/")
     for kind, values in results.named("neighbours/").items():
         scores = values["scores"]

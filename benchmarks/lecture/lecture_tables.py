@@ -21,19 +21,19 @@ PARTS = {
 """By name of a part: the variant with it, and the one without."""
 
 STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
-"""By number of differences: how many standard errors a mean must lie from nothing, to be told from it at 95 %."""
+"""By number of differences: how many standard errors a mean must lie from nothing, to be significant at 95 %."""
 
 MISSING = "Not measured yet."
 
 
 def verdict(differences: list[float], *, helps: str = "helps", hurts: str = "harms") -> str:
-    """Return whether paired differences can be told from nothing (Student's t, 95 %)."""
+    """Return whether paired differences are significant (Student's t, 95 %)."""
     n = len(differences)
     if n not in STUDENT:
-        return "cannot be told: too few trainings"
+        return "not known: too few trainings"
     margin = STUDENT[n] * stdev(differences) / sqrt(n)
     if abs(mean(differences)) <= margin:
-        return "no difference that could be told"
+        return "no significant difference"
     return helps if mean(differences) > 0 else hurts
 
 
@@ -132,7 +132,7 @@ def averaged(results: Results) -> str:
 
 
 def handmade(results: Results) -> str:
-    """Return the errors of descriptors made by hand and of the network."""
+    """Return the errors of hand-crafted descriptors and of the network."""
     linear, network = results.get("handmade/linear"), results.get("handmade/network")
     if linear is None or network is None:
         return MISSING

@@ -124,7 +124,7 @@ def speed(part: Part, config: AlexNetConfig, recipe: Recipe) -> Values:
             trainer.train_epoch()
         except DatasetError:
             raise
-        except UserError:  # the loss is no number any more: the rate is too high
+        except UserError:  # the loss is NaN or infinite: the rate is too high
             diverged = True
     found = epochs_to(trainer.history, TARGET)
     error = [1 - row.train_top1 for row in trainer.history]

@@ -19,6 +19,7 @@ from index.catalog.queries import BATCH, absolute_path
 from index.catalog.rows import pack_embedding, unpack_embeddings
 from index.catalog.schema import OWN
 from index.errors import IndexFormatError
+from index.object_path import as_path
 from index.records import OwnLabel, SearchResult
 
 LEAST_STORED = 0.05
@@ -83,7 +84,7 @@ class OwnLabels:
         )
         embeddings = unpack_embeddings([stored for _, stored, _ in rows], self._catalog.state().dim)
         return [
-            LabelExample(Path(os.fsdecode(path)), embedding, bool(positive))
+            LabelExample(as_path(path), embedding, bool(positive))
             for (path, _, positive), embedding in zip(rows, embeddings, strict=True)
         ]
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from index.catalog.catalog import Catalog, at_or_below
 from index.catalog.rows import unpack_embeddings, unpack_labels, unpack_taken
 from index.files import path_below
+from index.object_path import as_path
 from index.records import Elsewhere, EmbeddedPhotos, FileStamp, IndexedFile, Prediction, SkippedPhoto, StoredPhoto
 
 BATCH = 4096
@@ -119,7 +120,7 @@ def found_elsewhere(catalog: Catalog, root: bytes, others: Sequence[bytes]) -> E
         whole = os.path.join(names[int(root_id)], bytes.fromhex(inside))
         if whole.endswith(b"/" + path):
             folders[whole.removesuffix(b"/" + path)] += 1
-    return Elsewhere(photos, found, next((Path(os.fsdecode(name)) for name, _ in folders.most_common(1)), None))
+    return Elsewhere(photos, found, next((as_path(name) for name, _ in folders.most_common(1)), None))
 
 
 def skipped_photos(catalog: Catalog) -> list[SkippedPhoto]:
@@ -350,4 +351,4 @@ def _file(row: tuple[int, bytes, bytes, int, int, bytes | None, int | None, int 
 
 def absolute_path(root: bytes, path: bytes) -> Path:
     """Join a root with a path relative to it."""
-    return Path(os.fsdecode(os.path.join(root, path)))
+    return as_path(os.path.join(root, path))

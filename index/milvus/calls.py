@@ -23,6 +23,7 @@ from index.errors import (
     IndexUnreachableError,
     MissingPackageError,
 )
+from index.file_lock import lock
 from index.milvus.place import TOKEN, MilvusPlace
 
 if TYPE_CHECKING:
@@ -170,19 +171,16 @@ def _check_file(place: MilvusPlace) -> None:
     try:
         if not folder.parent.is_dir():
             raise IndexStorageError(f"{folder.parent} is not a folder", hint="name a file in a folder that is there")
-        lock = folder / "LOCK"
-        if os.path.lexists(folder) and (not folder.is_dir() or (any(folder.iterdir()) and not lock.exists())):
+        lock_file = folder / "LOCK"
+        if os.path.lexists(folder) and (not folder.is_dir() or (any(folder.iterdir()) and not lock_file.exists())):
             raise IndexStorageError(f"{folder} is not of Milvus Lite", hint="name another file that ends in .db")
-        if lock.exists():
-            import fcntl
-
-            with lock.open("rb+") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise IndexLockedError(
-            f"{folder} is in use by another program",
-            hint="run the same command again later; a server of Milvus serves many programs at a time",
-        ) from error
+        if lock_file.exists():
+            with lock_file.open("rb+") as file:
+                if not lock(file):
+                    raise IndexLockedError(
+                        f"{folder} is in use by another program",
+                        hint="run the same command again later; a server of Milvus serves many programs at a time",
+                    )
     except OSError as error:
         raise IndexStorageError(
             f"{folder} cannot be read or written ({error.strerror})", hint="check its permissions, or name another file"

@@ -24,6 +24,7 @@ from index.milvus.place import Consistency, MilvusPlace
 from index.milvus.ranking import best_photos, most_probable
 from index.milvus.state import FLAT
 from index.milvus.verify import find_problems
+from index.object_path import as_path
 from index.records import IndexProblem, IndexSummary, SearchResult
 
 
@@ -91,7 +92,7 @@ class MilvusIndex:
     def model_path(self) -> Path | None:
         """Where that model was on the machine that indexed the photos; None for the built-in one."""
         path = self._collection.state.model_path
-        return Path(os.fsdecode(decoded_path(path))) if path else None
+        return as_path(decoded_path(path)) if path else None
 
     @property
     def complete(self) -> bool:
@@ -165,7 +166,7 @@ class MilvusIndex:
         The next push of an index that still has them brings them back. Raises PhotoIndexError, before anything is
         changed, for a path that is not known.
         """
-        paths = [known_place(Path(absolute(path)), self.roots()) for path in paths]
+        paths = [known_place(as_path(absolute(path)), self.roots()) for path in paths]
         self._check_known(paths)
         counts = []
         for path in paths:

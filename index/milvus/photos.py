@@ -11,6 +11,7 @@ from index.files import absolute, path_below
 from index.milvus.collection import PAGE, MilvusCollection
 from index.milvus.filters import ID, PATH, at_or_below, at_path, decoded_path
 from index.milvus.rows import ALL_COLUMNS, HASH, hash_in, unpacked
+from index.object_path import as_path
 from index.records import StoredPhoto
 
 HASHES_AT_ONCE = 256
@@ -32,7 +33,7 @@ class RemotePhotos:
         photo = unpacked(row)
         return StoredPhoto(
             id=photo.id,
-            path=Path(os.fsdecode(photo.path)),
+            path=as_path(photo.path),
             stamp=photo.stamp,
             content_hash=photo.content_hash,
             width=photo.width,
@@ -75,7 +76,7 @@ class RemotePhotos:
         found: list[dict[str, Any]] = []
         for rows in self._collection.rows(f"{ID} in {list(ids)}", [PATH]):
             found += rows
-        paths = [Path(os.fsdecode(decoded_path(row[PATH]))) for row in found]
+        paths = [as_path(decoded_path(row[PATH])) for row in found]
         return random.sample(paths, min(count, len(paths)))
 
 

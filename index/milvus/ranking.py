@@ -4,7 +4,6 @@ So scores are the same to the last digit, photos with equal scores are ordered b
 classes are added up, which an expression of Milvus cannot do.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from index.exact_search import ranked
 from index.milvus.collection import MOST, MilvusCollection
 from index.milvus.filters import CLASSES, ID, PATH, STATE_ID, decoded_path, encoded, selected
 from index.milvus.rows import EMBEDDING, HASH, classes_in, hash_in
+from index.object_path import as_path
 from index.records import SearchResult
 from index.vectors.store import ROUNDING
 
@@ -100,4 +100,4 @@ def _probability(row: Row, classes: Sequence[str]) -> float:
 
 
 def _path(row: Row) -> Path:
-    return Path(os.fsdecode(decoded_path(row[PATH])))
+    return as_path(decoded_path(row[PATH]))

@@ -1,7 +1,6 @@
 """What a collection stores about itself, as JSON in the row with the id 0: Milvus has no other place that lasts."""
 
 import json
-import os
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from index.catalog.catalog import CatalogState
 from index.errors import IndexFormatError, OptionError, PhotoIndexError
 from index.milvus.filters import CLASSES, ID, NAMES, PATH, STATE_ID, TAKEN, decoded_path, encoded
 from index.milvus.rows import DIGEST, EMBEDDING, HASH, LONGEST, MODIFIED, PROBABILITIES
+from index.object_path import as_path
 
 FORMAT = 1
 METRIC = "IP"
@@ -71,7 +71,7 @@ class CollectionState:
     @property
     def root_paths(self) -> list[Path]:
         """The indexed folders, as absolute paths."""
-        return [Path(os.fsdecode(decoded_path(root))) for root in self.roots]
+        return [as_path(decoded_path(root)) for root in self.roots]
 
     def values(self) -> dict[str, Any]:
         """Pack it as a row of Milvus, of which no condition on photos is true. Raises PhotoIndexError if too long."""

@@ -1,6 +1,5 @@
 """What is wrong with a collection, as far as it can be found without the catalogue that it is a copy of."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from index.errors import IndexFormatError
 from index.milvus.collection import MilvusCollection, Row
 from index.milvus.filters import ID, PATH, PHOTOS, decoded_path
 from index.milvus.rows import ALL_COLUMNS, DIGEST, digest_of, unpacked
+from index.object_path import as_path
 from index.records import IndexProblem
 
 LENGTH_TOLERANCE = 1e-3
@@ -47,4 +47,4 @@ def _row_problems(row: Row) -> Iterator[IndexProblem]:
 
 
 def _path(row: Row) -> Path:
-    return Path(os.fsdecode(decoded_path(row[PATH])))
+    return as_path(decoded_path(row[PATH]))

@@ -15,6 +15,7 @@ from index.photo_index import CATALOG, VECTORS
 from index.vectors.cache import VectorCache
 from index.vectors.faiss_library import FaissDevice, require_faiss
 from index.vectors.kinds import EXACT, check_kind
+from index.vectors.parts import Run
 
 UNFINISHED = "catalog.rebuild"
 
@@ -30,12 +31,13 @@ def rebuilding(
     kind: str | None = None,
     device: FaissDevice | None = None,
     building: Callable[[str], None] | None = None,
+    run: Run | None = None,
 ) -> Iterator[IndexWriter]:
     """Fill a new index. When the block ends without an error it replaces that in `folder`, in one transaction.
 
     When the block fails, or the process is killed, the old index stays as it was, and the next call with the same model
-    resumes the new one. `building` and the exceptions are as for `IndexWriter.open_for_writing`, except
-    ModelMismatchError.
+    resumes the new one. `run` is as for `IndexWriter.fill_with`; `building` and the exceptions are as for
+    `IndexWriter.open_for_writing`, except ModelMismatchError.
     """
     require_faiss()
     if kind is not None:
@@ -71,7 +73,9 @@ def rebuilding(
             copy_different(catalog, finished)
             catalog.become(finished)
         _remove(unfinished)
-        VectorCache(folder / VECTORS, catalog, device=device, building=building).update()
+        vectors = VectorCache(folder / VECTORS, catalog, device=device, building=building)
+        vectors.run = run
+        vectors.update()
 
 
 def _remove(folder: Path) -> None:

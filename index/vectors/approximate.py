@@ -45,6 +45,11 @@ class ApproximateIndex:
         return cls(faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT), kind=kind, device=device)
 
     @property
+    def mergeable(self) -> bool:
+        """Whether it can be filled in parts: a graph cannot, nor what is on a GPU."""
+        return not self._is_graph and self._on_gpu is None
+
+    @property
     def training_size(self) -> int:
         """How many vectors are enough for training."""
         return max(TRAINING_AT_LEAST, TRAINING_PER_LIST * self.lists)

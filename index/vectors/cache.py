@@ -18,6 +18,7 @@ from index.vectors.faiss_index import VectorIndex
 from index.vectors.faiss_library import FaissDevice
 from index.vectors.file import Header, Stamp, VectorFileError
 from index.vectors.kinds import EXACT, EXACT_NUMBERS, SLACK, WORN, Built, fits, kind_for
+from index.vectors.parts import Run
 from index.vectors.sections import read_exact
 from index.vectors.store import VectorStore
 from index.vectors.verify import differences
@@ -50,6 +51,8 @@ class VectorCache(VectorStore):
         self._catalog = catalog
         self._warn = warn
         self._building = building
+        self.run: Run | None = None
+        """What sorts vectors into lists where this process does not."""
 
     def candidates(
         self, state: CatalogState, queries: NDArray[np.float32], k: int, *, recall: float | None = None
@@ -94,7 +97,7 @@ class VectorCache(VectorStore):
         if kind != EXACT:
             if self._building is not None:
                 self._building(f"sorting {photos:,} photos into {kind}")
-            self.current.vectors = vectors = build(self._catalog, state, kind, device=self._device)
+            self.current.vectors = vectors = build(self._catalog, state, kind, device=self._device, run=self.run)
         if vectors is not None:
             self._save(vectors)
         else:

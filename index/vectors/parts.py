@@ -1,6 +1,6 @@
 """An index filled in parts, each by a thread, process or machine of its own, and merged."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Protocol
 
@@ -14,12 +14,12 @@ Embeddings = Callable[[], Iterable[NDArray[np.float32]]]
 
 
 class Run(Protocol):
-    """The built-in `map`, or that of an executor of threads, of processes, or of a cluster."""
+    """The built-in `map`, or that of an executor of threads, of processes, or of a cluster: in the parts' order."""
 
-    def __call__(self, fill: Callable[[Embeddings], bytes], parts: Sequence[Embeddings], /) -> Iterator[bytes]: ...
+    def __call__(self, fill: Callable[[Embeddings], bytes], parts: Iterable[Embeddings], /) -> Iterator[bytes]: ...
 
 
-def fill_in_parts(trained: ApproximateIndex, parts: Sequence[Embeddings], *, run: Run = map) -> None:
+def fill_in_parts(trained: ApproximateIndex, parts: Iterable[Embeddings], *, run: Run = map) -> None:
     """Add the embeddings of all parts to a trained index, as if they had been added one after the other.
 
     So positions, and what is found, are those of an index in one piece. Each part travels as bytes, the empty index

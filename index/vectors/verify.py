@@ -30,8 +30,8 @@ def differences(vectors: VectorIndex, catalog: Catalog) -> Iterator[str]:
         known += int(present.sum())
         kept = np.isin(ids, exact_ids)
         held = exact[exact_order[np.searchsorted(exact_ids, ids[kept], sorter=exact_order)]]
-        deviation = np.abs(held - embeddings[kept]).max(axis=1, initial=0)
-        different += int((~(deviation <= TOLERANCE)).sum())
+        difference = np.abs(held - embeddings[kept]).max(axis=1, initial=0)
+        different += int((~(difference <= TOLERANCE)).sum())
     if missing:
         yield f"lacks the vectors of {missing:,} photos"
     if surplus := len(vectors) - known:

@@ -16,15 +16,25 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SCALES = (1.2, 1.7, 2.4)
-"""How large the shorter side becomes, in sides of what the network takes; the first is about what it was trained on."""
+"""How large the shorter side becomes, in sides of what the network takes: in steps of about √2.
+
+The first is about what networks are tested at: 256 pixels for one that takes 224.
+"""
 SCALES_OF_WINDOWS = (1.2, 1.7)
 """The same for networks that classify windows: what they say of smaller ones is seldom right."""
 THRESHOLD, THRESHOLD_OF_WINDOWS = 0.225, 0.15
-"""What a box's heat must exceed (`best_box`). Chosen on 300 pictures of Tiny-ImageNet."""
+"""What a box's heat must exceed (`best_box`): of eight values from 0.1 to 0.35 those that gave the most right boxes.
+
+They were chosen on 300 of the 10,000 validation pictures of Tiny-ImageNet, the first with EfficientNet-Lite0, the
+second with the built-in model. On 2,000 pictures the first is as good as 0.2: 61.3 % and 61.5 % of the boxes are right.
+"""
 FINER = 2.0
-"""Of networks that classify windows: heat comes from windows so many times smaller than those that are labelled."""
+"""Of networks that classify windows: heat comes from windows so many times smaller than those that are labelled.
+
+They say less exactly what is there, and more exactly where.
+"""
 LONGEST = 12
-"""A panorama becomes no longer than so many sides of what the network takes."""
+"""A panorama becomes no longer than so many sides of what the network takes, which bounds memory and time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +116,7 @@ def _spread_out(scores: NDArray[np.float32], extent: tuple[float, float]) -> NDA
 
 
 CELLS = 16
-"""Places of a map on a side, where windows are spread out."""
+"""Places of a map on a side where windows are spread out; the built-in model has 11 by 11 of a square photo."""
 
 
 def _covering(windows: int, extent: float) -> NDArray[np.float32]:

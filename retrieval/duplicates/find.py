@@ -7,7 +7,7 @@ look alike and are no copies. No file is changed or removed.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from index.errors import PhotoError, UserError
 from index.files import absolute
+from index.object_path import ObjectPath, as_path
 from index.photo_index import PhotoIndex
+from index.records import FileStamp
 from retrieval.duplicates.apart import kept_apart
 from retrieval.duplicates.candidates import best_documents, document_likeness, hash_pairs
 from retrieval.duplicates.compare import compare_pictures, connected_groups, same_bytes
@@ -25,7 +27,7 @@ from retrieval.duplicates.keep import LIKENESSES, DuplicateGroup, DuplicatePhoto
 from retrieval.duplicates.likeness import SAME_PICTURE, document_pictures
 from retrieval.duplicates.pictures import PhotoPictures
 from retrieval.duplicates.remembered import WINDOWS, Qualities
-from retrieval.photos.files import stamp_of
+from retrieval.photos.files import current_stamp, stamp_of
 from retrieval.pipeline.executor import prepare_photos
 from retrieval.pipeline.progress import Progress
 
@@ -107,9 +109,9 @@ class _Search:
         self._progress = progress
         for folder in keep_in:
             index.photos.check_known(folder)
-        self._keep_in = [Path(absolute(folder)) for folder in keep_in]
-        self._different = index.photos.different()
-        ids, content = index.photos.contents()
+        self._keep_in = [as_path(absolute(folder)) for folder in keep_in]
+        self._different = index.copies.different()
+        ids, content = index.copies.contents()
         side = np.full(len(ids), -1 if folders else 0, dtype=np.int8)
         sides = {absolute(folder): 0 for folder in folders}
         for folder in against:
@@ -251,9 +253,9 @@ class _Search:
     def _nearest(self, asking: NDArray[np.int64], least: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         pairs: list[tuple[int, int]] = []
         best: list[float] = []
-        depth = 2 * NEIGHBOURS
+        asked = 2 * NEIGHBOURS
         while len(asking):
-            scores, ids = self._index.neighbours(self.ids[asking], depth)
+            scores, ids = self._index.neighbours(self.ids[asking], asked)
             others = self._representative[self._places(ids)]
             near = (scores >= least) & (others < len(self.ids)) & (others != asking[:, None])
             if self._two_sides:
@@ -264,14 +266,14 @@ class _Search:
             for row, photo in enumerate(asking.tolist()):
                 columns = np.flatnonzero(near[row])
                 distinct, first = np.unique(others[row, columns], return_index=True)
-                if len(distinct) < NEIGHBOURS and scores[row, -1] >= least and depth < MOST_NEIGHBOURS:
+                if len(distinct) < NEIGHBOURS and scores[row, -1] >= least and asked < MOST_NEIGHBOURS:
                     needs_more.append(row)
                     continue
                 for column in columns[np.sort(first)][:NEIGHBOURS]:
                     pairs.append((min(photo, others[row, column]), max(photo, others[row, column])))
                     best.append(scores[row, column])
             asking = asking[needs_more]
-            depth *= 4
+            asked *= 4
         return np.array(pairs, dtype=np.int64).reshape(-1, 2), np.array(best)
 
     def _settle(
@@ -327,16 +329,15 @@ class _Search:
 
     def _look_at(self, numbers: NDArray[np.int64]) -> dict[int, DuplicatePhoto]:
         """Read what is reported of photos, except files that have changed, and all names of a file except one."""
-        names: dict[tuple[int, int], list[tuple[bool, bool, Path, int]]] = {}
+        names: dict[Hashable, list[tuple[bool, bool, Path, int]]] = {}
         photos: dict[int, DuplicatePhoto] = {}
         for file in self._index.photos.files(self.ids[numbers]):
             number = int(np.searchsorted(self.ids, file.id))
             try:
-                status = os.stat(file.path)
-                link = file.path.is_symlink()
+                stamp, identity, link = _seen(file.path)
             except OSError:
                 continue
-            if stamp_of(status) == file.stamp:
+            if stamp == file.stamp:
                 reference = bool(self._reference[number])
                 photos[number] = DuplicatePhoto(
                     file.path,
@@ -349,7 +350,7 @@ class _Search:
                     id=file.id,
                     content_hash=file.content_hash or b"",
                 )
-                names.setdefault((status.st_dev, status.st_ino), []).append((not reference, link, file.path, number))
+                names.setdefault(identity, []).append((not reference, link, file.path, number))
         self._leave_out(np.array([number for number in numbers.tolist() if number not in photos], dtype=np.int64))
         for several in names.values():
             # A name of the reference, which is never spare, then one that is no link.
@@ -376,3 +377,11 @@ class _Search:
         places = np.searchsorted(self.ids, ids)
         known = np.append(self.ids, -1)[places] == ids
         return np.where(known & (ids >= 0), places, len(self.ids))
+
+
+def _seen(path: Path) -> tuple[FileStamp | None, Hashable, bool]:
+    """Return the stamp of a file, what tells it from all others, and whether it is a link. Raises OSError."""
+    if isinstance(path, ObjectPath):
+        return current_stamp(path), path, False
+    status = os.stat(path)
+    return stamp_of(status), (status.st_dev, status.st_ino), path.is_symlink()

@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from index.errors import PhotoError, UserError
 from index.files import absolute, replacing
+from index.object_path import ObjectPath
 from index.records import FileStamp, SkippedPhoto
 from retrieval.duplicates.keep import DuplicateGroup, DuplicatePhoto
 from retrieval.photos.files import current_stamp, file_error_reason
@@ -60,6 +61,8 @@ def plan_moves(groups: Sequence[DuplicateGroup], roots: Sequence[Path], folder: 
     moves = []
     for group in groups:
         for copy in group.spare:
+            if isinstance(copy.path, ObjectPath):
+                raise UserError(f"{copy.path} is in object storage, where fc7 moves nothing")
             root = next(root for root in roots if copy.path.is_relative_to(root))
             moves.append(Move(group.photos[0], copy, folder / root.name / copy.path.relative_to(root)))
     for place in {folder, *(folder / root.name for root in roots)} if moves else ():

@@ -53,7 +53,7 @@ class PhotoPictures:
         found = np.zeros((len(numbers), SIDE, SIDE), dtype=np.uint8)
         for start in range(0, len(numbers), PHOTOS_AT_ONCE):
             ids = self.ids[numbers[start : start + PHOTOS_AT_ONCE]]
-            stored = self._index.photos.thumbnails(ids)
+            stored = self._index.copies.thumbnails(ids)
             for place, id in enumerate(ids.tolist(), start=start):
                 data = self._not_stored.get(id) or stored.get(id)
                 if data is not None and (picture := decode(data)) is not None:
@@ -72,7 +72,7 @@ class PhotoPictures:
             self.contents[int(np.searchsorted(self.ids, file.id))] = file.content_hash or b""
         stored = {
             id: picture
-            for id, data in self._index.photos.thumbnails(ids).items()
+            for id, data in self._index.copies.thumbnails(ids).items()
             if (picture := decode(data)) is not None
         }
         for file in files:
@@ -90,7 +90,7 @@ class PhotoPictures:
                 yield file.id, picture
             if count is not None:
                 count(1)
-        if made and not self._index.photos.keep_thumbnails(hashes):
+        if made and not self._index.copies.keep_thumbnails(hashes):
             self._not_stored |= made
 
 

@@ -34,7 +34,7 @@ class Remembered:
         """Return the value of each pair (m, 2), kept with its first photo: (m,), NaN where there is none."""
         found = np.full(len(pairs), np.nan, dtype=np.float32)
         for sources, rows in _by_first(pairs):
-            kept = self._index.photos.measured(self._kind, self._ids[sources])
+            kept = self._index.copies.measured(self._kind, self._ids[sources])
             for source, own in zip(sources.tolist(), rows, strict=True):
                 if (data := kept.get(int(self._ids[source]))) is not None:
                     entries = np.sort(np.frombuffer(data, _ENTRY), order="other")
@@ -47,7 +47,7 @@ class Remembered:
     def keep(self, pairs: NDArray[np.int64], values: NDArray[np.float32]) -> None:
         """Keep the values (m,) of pairs (m, 2), each new, where the index can be written."""
         for sources, rows in _by_first(pairs):
-            kept = self._index.photos.measured(self._kind, self._ids[sources])
+            kept = self._index.copies.measured(self._kind, self._ids[sources])
             changed = []
             for source, own in zip(sources.tolist(), rows, strict=True):
                 entries = np.empty(len(own), dtype=_ENTRY)
@@ -55,7 +55,7 @@ class Remembered:
                 data = kept.get(int(self._ids[source]), b"") + entries.tobytes()
                 if self._contents[source]:
                     changed.append((self._contents[source], data[-MOST_KEPT * _ENTRY.itemsize :]))
-            if not self._index.photos.keep_measured(self._kind, changed):
+            if not self._index.copies.keep_measured(self._kind, changed):
                 return
 
     def by_content(self, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -86,7 +86,7 @@ class Qualities:
         self._kept: dict[int, Quality] = {}
         self._new: dict[bytes, bytes] = {}
         for start in range(0, len(ids), PHOTOS_AT_ONCE):
-            for id, data in index.photos.measured(QUALITY, ids[start : start + PHOTOS_AT_ONCE]).items():
+            for id, data in index.copies.measured(QUALITY, ids[start : start + PHOTOS_AT_ONCE]).items():
                 self._kept[id] = Quality(*json.loads(data))
 
     def of(self, file: IndexedFile) -> Quality:
@@ -103,4 +103,4 @@ class Qualities:
     def keep(self) -> None:
         """Keep what is new, where the index can be written."""
         if self._new:
-            self._index.photos.keep_measured(QUALITY, list(self._new.items()))
+            self._index.copies.keep_measured(QUALITY, list(self._new.items()))

@@ -1,4 +1,4 @@
-"""Whether probabilities are what they say: of all names that are given 70 %, 70 % should be right.
+"""Calibration of probabilities: of all names that are given 70 %, 70 % should be right.
 
 Guo, Pleiss, Sun, Weinberger (2017), "On Calibration of Modern Neural Networks": temperature scaling, the expected
 calibration error, reliability diagrams.

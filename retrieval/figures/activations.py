@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from index.errors import OptionError
+from retrieval.figures.canvas import PLAIN, Look
 from retrieval.figures.drawing import fitted, heat_colours, tiles
 from retrieval.models.graph_file import GraphFile
 from retrieval.models.model import Model
@@ -35,7 +36,7 @@ def layer_maps(model: Model, photo: Image.Image, layer: str) -> NDArray[np.float
     return np.asarray(values[0], np.float32)
 
 
-def draw_activations(model: Model, photo: Image.Image, layer: str) -> Image.Image:
+def draw_activations(model: Model, photo: Image.Image, layer: str, look: Look = PLAIN) -> Image.Image:
     """Draw what the network sees of a photo, and the maps of a layer that are strongest on the mean, on one scale.
 
     Only what is above 0 is drawn: that is what goes on through a ReLU.
@@ -44,11 +45,12 @@ def draw_activations(model: Model, photo: Image.Image, layer: str) -> Image.Imag
     order = np.argsort(-maps.mean(axis=(1, 2)), kind="stable")[:STRONGEST]
     scale = float(np.quantile(maps[order], BRIGHTEST)) or float(maps[order].max()) or 1.0
     seen = Image.fromarray(model.prepare(photo))
-    pictures = [fitted(seen, SIDE)]
+    side = SIDE * look.scale
+    pictures = [fitted(seen, side)]
     for number in order:
         colours = Image.fromarray(heat_colours(np.minimum(maps[number] / scale, 1)))
-        pictures.append(colours.resize((SIDE, SIDE), Image.Resampling.NEAREST))
+        pictures.append(colours.resize((side, side), Image.Resampling.NEAREST))
     captions = ["what the network sees", *(f"map {number}" for number in order)]
     count, rows, columns = maps.shape
     title = f"{layer} of {model.spec.name}: the strongest of {count} maps of {rows} x {columns}"
-    return tiles(pictures, captions, columns=COLUMNS, side=SIDE, title=title)
+    return tiles(pictures, captions, columns=COLUMNS, side=SIDE, title=title, look=look)

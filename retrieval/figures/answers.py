@@ -1,12 +1,12 @@
 """What a sheet shows of the answers of a search, of classified photos, and of groups of copies."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from index.files import absolute
-from index.records import Prediction
-from retrieval.answers import local_time
+from index.object_path import as_path
+from retrieval.answers import Classification, local_time
 from retrieval.figures.sheet import Bar, SheetRow, Tile
 from retrieval.models.spec import ClassName
 from retrieval.pipeline.embed import STANDARD_INPUT
@@ -57,33 +57,37 @@ def _source(path: Path, standard_input: bytes | None) -> Path | bytes | None:
 
 
 def classified_rows(
-    photos: Iterable[tuple[Path, Sequence[Prediction]]],
+    photos: Iterable[Classification],
     classes: Iterable[ClassName],
     *,
     standard_input: bytes | None = None,
 ) -> list[SheetRow]:
     """Return a grid of photos, each above its most probable names as bars (Krizhevsky et al. 2012, figure 4).
 
+    The names are those of the table, terms first and guesses with a "?"; where all are guesses it says "unsure".
+
     The true label is that of the class, or of the user's own label, which a photo's folder is called by; its bar is
     marked. A few photos are shown larger.
     """
     known = {plain(word): found for found in classes for word in (found.name, *found.synonyms, found.id) if word}
     tiles = []
-    for path, predictions in photos:
-        folder = plain(Path(absolute(path)).parent.name) if path != STANDARD_INPUT else ""
+    for photo in photos:
+        path, predictions = photo.path or Path(), photo.predictions
+        folder = plain(as_path(absolute(path)).parent.name) if path != STANDARD_INPUT else ""
         truth = known.get(folder)
         own = next((found.label for found in predictions if found.group and plain(found.label) == folder), "")
         bars = tuple(
             Bar(
-                found.label,
+                f"{found.label}{'?' * guess}",
                 found.probability,
                 own == found.label or (truth is not None and (truth.name, truth.id) == (found.label, found.id)),
             )
-            for found in predictions
+            for found, guess in photo.told
         )
         source = _source(path, standard_input)
         title = truth.name if truth is not None else own
-        tiles.append(Tile(() if source is None else (source,), (shown_name(path),), title=title, bars=bars))
+        lines = (shown_name(path), *(["unsure"] if photo.unsure else []))
+        tiles.append(Tile(() if source is None else (source,), lines, title=title, bars=bars))
     return [SheetRow(tuple(tiles), side=FEW_SIDE if len(tiles) <= FEW else MANY_SIDE)] if tiles else []
 
 

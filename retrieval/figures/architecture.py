@@ -4,34 +4,23 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from index.errors import ModelError
-from retrieval.figures.style import (
-    ACCENT,
-    GAP,
-    GREY,
-    INK,
-    LINE,
-    MARGIN,
-    PAPER,
-    SMALL,
-    TEXT,
-    shortened,
-    text_width,
-    write_text,
-)
+from retrieval.figures.canvas import PLAIN, Canvas, Look
+from retrieval.figures.style import BLUE, GAP, MARGIN, SMALL, TEXT
 from retrieval.models.cost import layer_of
 from retrieval.models.graph_file import GraphFile, attributes
 
-BLUE = "#1c7ed6"
 KINDS = {"Conv": "convolution", "Gemm": "dense", "MatMul": "dense", "MaxPool": "pooling", "AveragePool": "pooling"}
 KINDS |= {"GlobalAveragePool": "average", "ReduceMean": "average"}
 ROW = 24
 COLUMNS = (190, 240, 120, 200, 200)
 """Widths of name, kind, output, and the bars of parameters and multiply-adds."""
+NUMBER = 60
+"""Width of the number before a bar."""
 BLOCKS = 210
-"""Pixels of the highest block."""
+"""Units of the highest block."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +78,7 @@ def _detail(operator: str, values: dict[str, object]) -> str:
     return ", ".join(parts + ([f"{groups} groups"] if groups != 1 else []))
 
 
-def draw_architecture(layers: tuple[Layer, ...], name: str, side: int) -> Image.Image:
+def draw_architecture(layers: tuple[Layer, ...], name: str, side: int, look: Look = PLAIN) -> Image.Image:
     """Draw a network as blocks, as high as their maps are wide, and below them a table with bars.
 
     `side` is that of the picture that goes in, in pixels.
@@ -98,62 +87,61 @@ def draw_architecture(layers: tuple[Layer, ...], name: str, side: int) -> Image.
     blocks = MARGIN + TEXT + GAP
     table = blocks + BLOCKS + 4 * GAP + SMALL
     height = table + ROW * (len(layers) + 2) + MARGIN
-    sheet = Image.new("RGB", (width, height), PAPER)
-    draw = ImageDraw.Draw(sheet)
+    canvas = Canvas(width, height, look)
     total = sum(layer.parameters for layer in layers), sum(layer.products for layer in layers)
     title = f"{name}: {total[0] / 1e6:,.1f} million parameters, {total[1] / 1e6:,.0f} million multiply-adds a picture"
-    write_text(draw, (MARGIN, MARGIN - 6), shortened(title, width - 2 * MARGIN), INK)
-    _blocks(draw, [("input", (3, side, side)), *((layer.kind, layer.output) for layer in layers)], blocks, width)
-    _table(draw, layers, table, total)
-    return sheet
+    canvas.text(MARGIN, MARGIN - 6, title, canvas.theme.ink, TEXT, width=width - 2 * MARGIN)
+    _blocks(canvas, [("input", (3, side, side)), *((layer.kind, layer.output) for layer in layers)], blocks, width)
+    _table(canvas, layers, table, total)
+    return canvas.image
 
 
-def _blocks(draw: ImageDraw.ImageDraw, outputs: list[tuple[str, tuple[int, ...]]], top: int, width: int) -> None:
+def _blocks(canvas: Canvas, outputs: list[tuple[str, tuple[int, ...]]], top: int, width: int) -> None:
     """Draw a block for each output, those of the same size as one in a row left out where there are too many."""
     if len(outputs) > 20:
         outputs = [one for one, before in zip(outputs, [("", ()), *outputs], strict=False) if one[1] != before[1]]
     most = max(prod(output) for _, output in outputs)
     largest = max(output[-1] for _, output in outputs if len(output) == 3)
     widest = max(output[0] for _, output in outputs if len(output) == 3)
-    room = (width - 2 * MARGIN) / len(outputs)
+    room, theme = (width - 2 * MARGIN) / len(outputs), canvas.theme
+    fills = {"convolution": BLUE, "dense": theme.accent, "input": theme.grey}
     for number, (kind, output) in enumerate(outputs):
         maps, side = (output[0], output[-1]) if len(output) == 3 else (output[0], 0)
         high = max(6, round(BLOCKS * side / largest)) if side else max(6, round(BLOCKS * min(maps / most, 1) ** 0.25))
         across = max(4, round((room - 8) * (maps / widest) ** 0.5)) if side else 8
         x = MARGIN + round(number * room + (room - across) / 2)
         y = top + BLOCKS - high
-        fill = {"convolution": BLUE, "dense": ACCENT, "input": GREY}.get(kind, LINE)
-        draw.rectangle((x, y, x + across, top + BLOCKS), fill=fill, outline=INK)
+        canvas.box(x, y, across + 1, high + 1, fill=fills.get(kind, theme.line), outline=theme.ink)
         told = f"{maps}" if side else f"{maps:,}"
-        if text_width(told, SMALL - 2) <= room:
-            place = MARGIN + round(number * room + (room - text_width(told, SMALL - 2)) / 2)
-            write_text(draw, (place, top + BLOCKS + 4), told, GREY, SMALL - 2)
+        if (wide := canvas.look.width_of(told, SMALL - 2)) <= room:
+            place = MARGIN + number * room + (room - wide) / 2
+            canvas.text(place, top + BLOCKS + 4, told, theme.grey, SMALL - 2, width=wide)
 
 
-def _table(draw: ImageDraw.ImageDraw, layers: tuple[Layer, ...], top: int, total: tuple[int, int]) -> None:
+def _table(canvas: Canvas, layers: tuple[Layer, ...], top: int, total: tuple[int, int]) -> None:
     starts = [MARGIN + sum(COLUMNS[:number]) for number in range(len(COLUMNS))]
-    for x, head in zip(starts, ("layer", "kind", "output", "parameters", "multiply-adds"), strict=True):
-        write_text(draw, (x, top), head, GREY, SMALL)
-    draw.line((MARGIN, top + ROW - 4, MARGIN + sum(COLUMNS), top + ROW - 4), fill=LINE)
+    theme, rooms = canvas.theme, [room - GAP for room in COLUMNS]
+    for x, room, head in zip(starts, rooms, ("layer", "kind", "output", "parameters", "multiply-adds"), strict=True):
+        canvas.text(x, top, head, theme.grey, width=room)
+    canvas.box(MARGIN, top + ROW - 4, sum(COLUMNS), 1, fill=theme.line)
     most = max(layer.parameters for layer in layers), max(layer.products for layer in layers)
     for number, layer in enumerate(layers, 1):
         y = top + number * ROW
-        write_text(draw, (starts[0], y), shortened(layer.name, COLUMNS[0] - GAP, SMALL), INK, SMALL)
         kind = f"{layer.kind} {layer.detail}".strip()
-        write_text(draw, (starts[1], y), shortened(kind, COLUMNS[1] - GAP, SMALL), INK, SMALL)
-        write_text(draw, (starts[2], y), "x".join(map(str, layer.output)), INK, SMALL)
+        for x, room, text in zip(starts, rooms, (layer.name, kind, "x".join(map(str, layer.output))), strict=False):
+            canvas.text(x, y, text, theme.ink, width=room)
         for place, count, greatest, colour in (
             (starts[3], layer.parameters, most[0], BLUE),
-            (starts[4], layer.products, most[1], ACCENT),
+            (starts[4], layer.products, most[1], theme.accent),
         ):
             if count:
-                write_text(draw, (place, y), _short(count), INK, SMALL)
-                room = COLUMNS[3] - 70
-                draw.rectangle((place + 60, y + 3, place + 60 + max(1, room * count / greatest), y + 13), fill=colour)
+                canvas.text(place, y, _short(count), theme.ink, width=NUMBER)
+                room = COLUMNS[3] - NUMBER - 10
+                canvas.box(place + NUMBER, y + 3, max(1, room * count / greatest), 11, fill=colour)
     y = top + (len(layers) + 1) * ROW
-    draw.line((MARGIN, y - 4, MARGIN + sum(COLUMNS), y - 4), fill=LINE)
+    canvas.box(MARGIN, y - 4, sum(COLUMNS), 1, fill=theme.line)
     for x, text in ((starts[0], "total"), (starts[3], _short(total[0])), (starts[4], _short(total[1]))):
-        write_text(draw, (x, y), text, INK, SMALL)
+        canvas.text(x, y, text, theme.ink, width=COLUMNS[0] - GAP)
 
 
 def _short(count: int) -> str:

@@ -1,11 +1,12 @@
 """What pictures are drawn on: a layout in units, which a sharp picture has two pixels or more for, light or dark."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from PIL import Image, ImageDraw
 
-from retrieval.figures.style import DARK, LIGHT, SMALL, Theme, shortened, text_width, write_text
+from retrieval.figures.style import DARK, LIGHT, SMALL, TEXT, Theme, shortened, text_width, write_text
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,10 @@ class Look:
     def theme(self) -> Theme:
         """The colours."""
         return DARK if self.dark else LIGHT
+
+    def width_of(self, text: str, size: int = TEXT) -> int:
+        """Return how many units a text of a size needs."""
+        return math.ceil(text_width(text, size * self.scale) / self.scale)
 
 
 PLAIN = Look()
@@ -55,13 +60,20 @@ class Canvas:
         """Paste a picture, whole, into a square: at its bottom, close to the text below it."""
         scale = self.look.scale
         whole = picture.copy()
-        whole.thumbnail((side * scale, side * scale), Image.Resampling.LANCZOS)
+        # Photos come at twice the size, and the means of four pixels are what they need.
+        whole.thumbnail((side * scale, side * scale), Image.Resampling.LANCZOS, reducing_gap=1.0)
         self.image.paste(whole, (x * scale + (side * scale - whole.width) // 2, (y + side) * scale - whole.height))
 
-    def box(self, x: float, y: float, width: float, height: float, *, fill: str = "", outline: str = "") -> None:
-        """Draw a rectangle; one that is less than a pixel wide is left out."""
+    def paste(self, x: float, y: float, picture: Image.Image) -> None:
+        """Paste a picture, whose pixels stay as they are, with its upper left corner at a place."""
+        self.image.paste(picture, (round(x * self.look.scale), round(y * self.look.scale)))
+
+    def box(
+        self, x: float, y: float, width: float, height: float, *, fill: str = "", outline: str = "", line: int = 1
+    ) -> None:
+        """Draw a rectangle, its outline `line` units wide; one that is less than a pixel wide is left out."""
         scale = self.look.scale
         left, top = round(x * scale), round(y * scale)
         right, bottom = round((x + width) * scale) - 1, round((y + height) * scale) - 1
         if right >= left and bottom >= top:
-            self._draw.rectangle((left, top, right, bottom), fill or None, outline or None, width=scale)
+            self._draw.rectangle((left, top, right, bottom), fill or None, outline or None, width=line * scale)

@@ -10,8 +10,9 @@ import numpy as np
 
 from index.errors import MissingPackageError, UserError
 from index.files import output_file
+from retrieval.figures.canvas import PLAIN, Look
 from retrieval.figures.drawing import check_suffix, drawn_exif
-from retrieval.figures.style import ACCENT, INK
+from retrieval.figures.style import BLUE, SERIES, Theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +21,7 @@ METRICS, CONFUSION = "metrics.csv", "confusion.csv"
 """Tables that a run leaves in its folder (training/loop/run_folder.py)."""
 NAMED = 40
 """So many classes have room for their names."""
-COLOURS = ("#1c7ed6", ACCENT, "#2f9e44", "#ae3ec9", "#0c8599", "#f08c00")
+PALE_BLUE = "#9ecbf5"
 DOTS = 150
 
 
@@ -35,13 +36,14 @@ def new_figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def draw_curves(runs: Sequence[Path]) -> "Figure":
+def draw_curves(runs: Sequence[Path], look: Look = PLAIN) -> "Figure":
     """Draw loss and accuracy of runs by epoch. Raises UserError where a folder holds no run."""
     tables = [(run.name or str(run.resolve().name), _metrics(run)) for run in runs]
     figure = new_figure(10, 4)
     loss, accuracy = figure.subplots(1, 2)
+    colours = (BLUE, look.theme.accent, *SERIES[2:])
     for number, (name, table) in enumerate(tables):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = colours[number % len(colours)]
         marker = "o" if len(table["epoch"]) == 1 else None
         head = f"{name}: " if len(tables) > 1 else ""
         loss.plot(table["epoch"], table["train_loss"], "--", color=colour, label=f"{head}training", marker=marker)
@@ -53,17 +55,26 @@ def draw_curves(runs: Sequence[Path]) -> "Figure":
             values = [100 * value for value in table["validation_top5"]]
             accuracy.plot(table["epoch"], values, ":", color=colour, label="validation, top 5", marker=marker)
     for axes, told in ((loss, "loss"), (accuracy, "top-1 accuracy, %")):
-        _tidy(axes, told)
+        axes.set_xlabel("epoch")
+        axes.set_title(told, loc="left")
+        axes.grid(color=look.theme.line, linewidth=0.5)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, labelcolor=look.theme.ink)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    _colour(figure, look.theme)
     return figure
 
 
-def _tidy(axes: Any, told: str) -> None:
-    axes.set_xlabel("epoch")
-    axes.set_title(told, loc="left", color=INK)
-    axes.grid(color="#e9ebee")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+def _colour(figure: "Figure", theme: Theme) -> None:
+    """Give all that matplotlib draws in black on white the colours of a theme."""
+    figure.set_facecolor(theme.paper)
+    axes: Any
+    for axes in figure.axes:
+        axes.set_facecolor(theme.paper)
+        axes.tick_params(colors=theme.ink)
+        axes.spines[:].set_color(theme.grey)
+        for text in (axes._left_title, axes.xaxis.label, axes.yaxis.label):
+            text.set_color(theme.ink)
 
 
 def _metrics(run: Path) -> dict[str, list[float]]:
@@ -76,7 +87,7 @@ def _metrics(run: Path) -> dict[str, list[float]]:
         raise UserError(f"{run / METRICS} is damaged: it holds what is no number") from None
 
 
-def draw_confusion(run: Path) -> "Figure":
+def draw_confusion(run: Path, look: Look = PLAIN) -> "Figure":
     """Draw the confusion matrix of a run: of the pictures of each class, which shares were taken for which class.
 
     Raises UserError where the folder holds none, as before the run has ended.
@@ -94,7 +105,11 @@ def draw_confusion(run: Path) -> "Figure":
     size = min(max(5.0, 0.28 * len(names) + 2.5), 13.0) if named else 9.0
     figure = new_figure(size + 1, size)
     axes = figure.subplots()
-    picture = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
+    from matplotlib.colors import LinearSegmentedColormap
+
+    theme, warm = look.theme, PALE_BLUE if look.dark else BLUE
+    scale = LinearSegmentedColormap.from_list("shares", [theme.paper, warm])
+    picture = axes.imshow(100 * shares, cmap=scale, vmin=0, vmax=100, interpolation="nearest")
     places = range(len(names)) if named else []
     short = [name if len(name) <= 24 else f"{name[:12]}…{name[-11:]}" for name in names]
     axes.set_xticks(places, short if named else [], rotation=90)
@@ -102,12 +117,14 @@ def draw_confusion(run: Path) -> "Figure":
     axes.set_xlabel("taken for")
     axes.set_ylabel("is")
     right = counts.trace() / max(counts.sum(), 1)
-    axes.set_title(f"{run.name}: {len(names)} classes, {right:.1%} right", loc="left", color=INK)
+    axes.set_title(f"{run.name}: {len(names)} classes, {right:.1%} right", loc="left")
     if len(names) <= 12:
         for row, column in np.argwhere(counts > 0):
-            colour = "white" if shares[row, column] > 0.5 else INK
+            colour = theme.paper if shares[row, column] > 0.5 else theme.ink
             axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=9)
-    figure.colorbar(picture, ax=axes, label="% of the class", shrink=0.8)
+    bar = figure.colorbar(picture, ax=axes, label="% of the class", shrink=0.8)
+    bar.outline.set_edgecolor(theme.grey)
+    _colour(figure, theme)
     return figure
 
 
@@ -122,11 +139,11 @@ def _table(path: Path) -> list[list[str]]:
         ) from error
 
 
-def save_figure(figure: "Figure", path: Path) -> None:
+def save_figure(figure: "Figure", path: Path, look: Look = PLAIN) -> None:
     """Write a figure. Raises OptionError for an unknown suffix, UserError where the file cannot be written."""
     check_suffix(path)
     data, format = BytesIO(), path.suffix.lower()[1:]
     marked = {} if format == "pdf" else {"exif": drawn_exif()}
-    figure.savefig(data, format=format, dpi=DOTS, facecolor="white", pil_kwargs=marked)
+    figure.savefig(data, format=format, dpi=DOTS * look.scale, pil_kwargs=marked)
     with output_file(path) as file:
         file.write(data.getvalue())

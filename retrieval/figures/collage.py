@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from index.files import output_file
 from index.photo_index import PhotoIndex
 from index.records import SkippedPhoto
+from retrieval.figures.canvas import PLAIN, Canvas, Look
 from retrieval.figures.drawing import save
 from retrieval.figures.page import data_address, file_address, html_page
 from retrieval.figures.sheet import check_sheet
-from retrieval.figures.style import GAP, GREY, INK, MARGIN, PAPER, SMALL, shortened, text_width, write_text
+from retrieval.figures.style import GAP, MARGIN, SMALL, shortened
 from retrieval.overview.groups import Shown, common_labels, group_photos, shown_photos
 from retrieval.photos.previews import Previews
 from retrieval.pipeline.progress import Progress
@@ -22,9 +23,9 @@ from retrieval.text import printable
 
 WIDTH = 1600
 AREA = WIDTH * 1000
-"""Of all photos together, in pixels, about."""
+"""Of all photos together, in square units, about."""
 SIDE = 720
-"""Of a photo that is read: as large as the largest is drawn, about."""
+"""Pixels of a photo that is read: as large as the largest is drawn, about, at a scale of 1."""
 HIGHEST = 480
 WIDEST, NARROWEST = 3.0, 0.5
 """Width by height of a photo's place: a panorama that is wider is letterboxed."""
@@ -44,15 +45,16 @@ def collage_of(
     previews: Previews,
     *,
     most: int,
+    side: int = SIDE,
     skipped: list[SkippedPhoto],
     progress: Progress | None = None,
 ) -> Collage:
-    """Choose photos for at most `most` groups, and lay them out.
+    """Choose photos for at most `most` groups, read them at `side` pixels, and lay them out.
 
     Raises UserError for an index without photos, PhotoError where none can be read.
     """
     groups = group_photos(index, most)
-    shown = shown_photos(index, groups, previews, SIDE, skipped=skipped, progress=progress)
+    shown = shown_photos(index, groups, previews, side, skipped=skipped, progress=progress)
     labels = common_labels(index, [photo.group for photo in shown])
     ratios = [_ratio(photo.picture) for photo in shown]
     breaks, heights = rows_of(ratios, [len(photo.group.ids) for photo in shown])
@@ -85,45 +87,45 @@ def rows_of(ratios: Sequence[float], counts: Sequence[int]) -> tuple[list[tuple[
     return rows, [_height(ratios[start:end]) for start, end in rows]
 
 
-def write_collage(drawn: Collage, path: Path) -> None:
+def write_collage(drawn: Collage, path: Path, look: Look = PLAIN) -> None:
     """Write a collage. Raises OptionError for an unknown suffix, UserError where the file cannot be written."""
     check_sheet(path)
     if path.suffix.lower() == ".html":
-        page = collage_html(drawn).encode()
+        page = collage_html(drawn, dark=look.dark).encode()
         with output_file(path) as file:
             file.write(page)
     else:
-        save(draw_collage(drawn), path)
+        save(draw_collage(drawn, look), path, look)
 
 
-def draw_collage(drawn: Collage) -> Image.Image:
+def draw_collage(drawn: Collage, look: Look = PLAIN) -> Image.Image:
     """Draw a collage: photos whole, in rows, with the name of their group and its number of photos below."""
     height = 2 * MARGIN + sum(round(high) + BELOW for high in drawn.heights) + GAP * (len(drawn.rows) - 1)
-    sheet = Image.new("RGB", (WIDTH, height), PAPER)
-    draw = ImageDraw.Draw(sheet)
+    canvas = Canvas(WIDTH, height, look)
     y = MARGIN
     for row, high in zip(drawn.rows, drawn.heights, strict=True):
         used = sum(_ratio(photo.picture) for photo, _ in row) * high + GAP * (len(row) - 1)
         x = (WIDTH - used) / 2
         for photo, label in row:
             wide = _ratio(photo.picture) * high
-            factor = min(wide / photo.picture.width, high / photo.picture.height)
+            factor = min(wide / photo.picture.width, high / photo.picture.height) * look.scale
             size = (max(1, round(photo.picture.width * factor)), max(1, round(photo.picture.height * factor)))
             picture = photo.picture.resize(size, Image.Resampling.LANCZOS)
-            sheet.paste(picture, (round(x + (wide - size[0]) / 2), y + round(high - size[1])))
-            _write_below(draw, label, len(photo.group.ids), (round(x), y + round(high) + 4), round(wide))
+            canvas.paste(x + (wide - size[0] / look.scale) / 2, y + high - size[1] / look.scale, picture)
+            _write_below(canvas, label, len(photo.group.ids), (x, y + round(high) + 4), round(wide))
             x += wide + GAP
         y += round(high) + BELOW + GAP
-    return sheet
+    return canvas.image
 
 
-def collage_html(drawn: Collage) -> str:
+def collage_html(drawn: Collage, *, dark: bool = False) -> str:
     """Return a collage as a page in one file, as wide as the window, with links to the photos."""
     rows = []
     for row, high in zip(drawn.rows, drawn.heights, strict=True):
         photos = "\n".join(_figure(photo, label) for photo, label in row)
         rows.append(f'<div style="max-width: {_share(row, high):.1f}%">\n{photos}\n</div>')
-    return html_page("What is in the collection", _STYLE, "<main>\n{}\n</main>".format("\n".join(rows)))
+    body = "<main>\n{}\n</main>".format("\n".join(rows))
+    return html_page("What is in the collection", _STYLE, body, dark=dark)
 
 
 _STYLE = """
@@ -158,12 +160,14 @@ def _share(row: Sequence[tuple[Shown, str]], high: float) -> float:
     return min(100.0, 100 * used / (WIDTH - 2 * MARGIN))
 
 
-def _write_below(draw: ImageDraw.ImageDraw, label: str, count: int, place: tuple[int, int], room: int) -> None:
-    number = photos_word(count)
-    name = shortened(label, room - text_width(number, SMALL) - GAP, SMALL) if label else ""
-    write_text(draw, place, name, INK, SMALL)
-    after = place[0] + (text_width(name, SMALL) + GAP if name else 0)
-    write_text(draw, (after, place[1]), number, GREY, SMALL)
+def _write_below(canvas: Canvas, label: str, count: int, place: tuple[float, float], room: int) -> None:
+    number, scale, (x, y) = photos_word(count), canvas.look.scale, place
+    wide = canvas.look.width_of(number, SMALL)
+    if label:
+        name = shortened(label, (room - wide - GAP) * scale, SMALL * scale)
+        canvas.text(x, y, name, canvas.theme.ink, width=canvas.look.width_of(name, SMALL))
+        x += canvas.look.width_of(name, SMALL) + GAP
+    canvas.text(x, y, number, canvas.theme.grey, width=wide)
 
 
 def photos_word(count: int) -> str:

@@ -7,49 +7,50 @@ from functools import cached_property
 from itertools import count
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from index.errors import OptionError, UserError
 from retrieval.detection.detect import Found, Scene
 from retrieval.detection.photos import DetectedPhoto
+from retrieval.figures.canvas import PLAIN, Canvas, Look
 from retrieval.figures.drawing import FORMATS, check_suffix, fitted, save, warmed
-from retrieval.figures.style import GAP, INK, MARGIN, PAPER, SMALL, TEXT, shortened, text_width, write_text
+from retrieval.figures.style import GAP, MARGIN, SERIES, SMALL, TEXT
 
 SIDE = 720
-"""Pixels of the longer side of the photo."""
-COLOURS = ("#e4572e", "#1c7ed6", "#2f9e44", "#ae3ec9", "#f08c00", "#0c8599", "#c2255c", "#5c7cfa", "#74b816", "#495057")
+"""Units of the longer side of the photo."""
 
 
-def draw_detections(photo: Image.Image, scene: Scene, name: str) -> Image.Image:
+def draw_detections(photo: Image.Image, scene: Scene, name: str, look: Look = PLAIN) -> Image.Image:
     """Draw an upright photo with its boxes, and the heat map of all that was found beside it."""
-    shown = fitted(photo, SIDE)
+    shown = fitted(photo, SIDE * look.scale)
     heat = warmed(shown, scene.heat)
-    # From the least probable to the most, which so lies on top.
-    draw = ImageDraw.Draw(shown)
-    for number, found in reversed(list(enumerate(scene.found))):
-        _box(draw, shown.size, found, COLOURS[number % len(COLOURS)])
+    width, height = (-(-side // look.scale) for side in shown.size)
     top = MARGIN + TEXT + GAP
     # A panorama has its heat map below it.
-    beside = shown.width < 2 * shown.height
-    place = (MARGIN + shown.width + GAP, top) if beside else (MARGIN, top + shown.height + GAP)
-    width, height = place[0] + shown.width + MARGIN, place[1] + shown.height + MARGIN
-    sheet = Image.new("RGB", (width, height), PAPER)
-    sheet.paste(shown, (MARGIN, top))
-    sheet.paste(heat, place)
+    beside = width < 2 * height
+    x, y = (MARGIN + width + GAP, top) if beside else (MARGIN, top + height + GAP)
+    canvas = Canvas(x + width + MARGIN, y + height + MARGIN, look)
+    canvas.paste(MARGIN, top, shown)
+    canvas.paste(x, y, heat)
+    # From the least probable to the most, which so lies on top.
+    for number, found in reversed(list(enumerate(scene.found))):
+        _box(canvas, (MARGIN, top), (width, height), found, SERIES[number % len(SERIES)])
     told = name if scene.found else f"{name}: nothing is probable enough"
-    write_text(ImageDraw.Draw(sheet), (MARGIN, MARGIN - 6), shortened(told, width - 2 * MARGIN), INK)
-    return sheet
+    canvas.text(MARGIN, MARGIN - 6, told, canvas.theme.ink, TEXT, width=x + width - MARGIN)
+    return canvas.image
 
 
-def _box(draw: ImageDraw.ImageDraw, size: tuple[int, int], found: Found, colour: str) -> None:
+def _box(canvas: Canvas, place: tuple[int, int], size: tuple[int, int], found: Found, colour: str) -> None:
+    """Draw a box of a photo that lies at a place in a size, and its label on it."""
     x, y, width, height = found.region.pixels(*size)
-    draw.rectangle((x, y, x + width - 1, y + height - 1), outline=colour, width=3)
-    text = shortened(f"{found.label}  {found.probability:.0%}", size[0] - 12, SMALL)
-    across, high = text_width(text, SMALL) + 10, SMALL + 8
-    left = max(0, min(x, size[0] - across))
-    upper = y - high if y >= high else y
-    draw.rectangle((left, upper, left + across, upper + high), fill=colour)
-    write_text(draw, (left + 5, upper + 2), text, "white", SMALL)
+    canvas.box(place[0] + x, place[1] + y, width, height, outline=colour, line=3)
+    text = f"{found.label}  {found.probability:.0%}"
+    room = min(canvas.look.width_of(text, SMALL), size[0] - 12)
+    across, high = room + 10, SMALL + 8
+    left = place[0] + max(0, min(x, size[0] - across))
+    upper = place[1] + (y - high if y >= high else y)
+    canvas.box(left, upper, across + 1, high + 1, fill=colour)
+    canvas.text(left + 5, upper + 2, text, "white", width=room)
 
 
 @dataclass(frozen=True)
@@ -58,27 +59,28 @@ class DetectionPictures:
 
     place: Path
     several: bool
+    look: Look = PLAIN
 
     @classmethod
-    def to(cls, place: Path, photos: Sequence[Path]) -> "DetectionPictures":
+    def to(cls, place: Path, photos: Sequence[Path], look: Look = PLAIN) -> "DetectionPictures":
         """Choose by what is named, and check it before photos are read. Raises OptionError and UserError."""
         several = len(photos) > 1 or any(os.path.isdir(photo) for photo in photos) or os.path.isdir(place)
         if not several:
             check_suffix(place)
-            return cls(place, several)
+            return cls(place, several, look)
         if place.suffix.lower() in FORMATS and not os.path.isdir(place):
             raise OptionError(f"{place} is one picture, and there are several photos; name a folder for theirs")
         try:
             place.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"the folder {place} cannot be made ({(error.strerror or str(error)).lower()})") from error
-        return cls(place, several)
+        return cls(place, several, look)
 
     def draw(self, photo: DetectedPhoto) -> None:
         """Draw one photo; in a folder it is named by the photo, with a number where that name is taken."""
         assert photo.image is not None
-        picture = draw_detections(photo.image, photo.scene, photo.path.name)
-        save(picture, self._free_name(photo.path) if self.several else self.place)
+        picture = draw_detections(photo.image, photo.scene, photo.path.name, self.look)
+        save(picture, self._free_name(photo.path) if self.several else self.place, self.look)
 
     def _free_name(self, path: Path) -> Path:
         stem = path.stem if path.name != "-" else "stdin"

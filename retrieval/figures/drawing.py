@@ -1,20 +1,24 @@
 """What pictures of networks and detections are drawn with: labelled tiles, heat colours, saving."""
 
+import zlib
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageDraw
+from PIL import ExifTags, Image
 
 from index.errors import OptionError, PhotoError, UserError
 from index.files import check_output, output_file
-from retrieval.figures.style import GAP, GREY, INK, MARGIN, PAPER, SMALL, TEXT, shortened, text_width, write_text
+from retrieval.figures.canvas import PLAIN, Canvas, Look
+from retrieval.figures.style import GAP, MARGIN, SMALL, TEXT
 from retrieval.models.model import Model
 from retrieval.pipeline.memory import decode_within_budget
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".pdf": "PDF"}
+PER_INCH = 100
+"""Units of a PDF in an inch of paper."""
 DRAWN = "drawn by fc7"
 """The software that made a picture, by its EXIF block: what says so may be drawn again, a photo never is replaced."""
 
@@ -46,27 +50,31 @@ def fitted(photo: Image.Image, side: int) -> Image.Image:
 
 
 def tiles(
-    pictures: Sequence[Image.Image], captions: Sequence[str], *, columns: int, side: int, title: str = ""
+    pictures: Sequence[Image.Image],
+    captions: Sequence[str],
+    *,
+    columns: int,
+    side: int,
+    title: str = "",
+    look: Look = PLAIN,
 ) -> Image.Image:
-    """Return pictures in a grid of squares of `side` pixels, whole, each with a caption below."""
+    """Return pictures in a grid of squares of `side` units, whole, each with a caption below."""
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
     below = SMALL + GAP + 4 if any(captions) else 0
     top = MARGIN + (TEXT + MARGIN if title else 0)
-    width = max(2 * MARGIN + columns * (side + GAP) - GAP, 2 * MARGIN + (text_width(title) if title else 0))
-    sheet = Image.new("RGB", (width, top + rows * (side + below + GAP) - GAP + MARGIN), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    if title:
-        write_text(draw, (MARGIN, MARGIN - 4), title, INK)
+    width = 2 * MARGIN + max(columns * (side + GAP) - GAP, look.width_of(title))
+    canvas = Canvas(width, top + rows * (side + below + GAP) - GAP + MARGIN, look)
+    canvas.text(MARGIN, MARGIN - 4, title, canvas.theme.ink, TEXT, width=width - 2 * MARGIN)
+    pixels = side * look.scale
     for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         x = MARGIN + number % columns * (side + GAP)
         y = top + number // columns * (side + below + GAP)
-        whole = picture if picture.size == (side, side) else fitted(picture, side)
-        sheet.paste(whole, (x + (side - whole.width) // 2, y + (side - whole.height) // 2))
-        if caption:
-            short = shortened(caption, side, SMALL)
-            write_text(draw, (x + (side - text_width(short, SMALL)) // 2, y + side + 4), short, GREY, SMALL)
-    return sheet
+        whole = picture if picture.size == (pixels, pixels) else fitted(picture, pixels)
+        spare = (pixels - whole.width) / 2 / look.scale, (pixels - whole.height) / 2 / look.scale
+        canvas.paste(x + spare[0], y + spare[1], whole)
+        canvas.text(x, y + side + 4, caption, canvas.theme.grey, width=side, align="centre")
+    return canvas.image
 
 
 def open_photo_for(model: Model, path: Path) -> Image.Image:
@@ -107,13 +115,15 @@ def drawn_exif() -> Image.Exif:
     return exif
 
 
-def save(picture: Image.Image, path: Path) -> None:
-    """Write a picture. Raises what `check_suffix` does."""
+def save(picture: Image.Image, path: Path, look: Look = PLAIN) -> None:
+    """Write a picture that was drawn with a look. Raises what `check_suffix` does."""
     check_suffix(path)
     data, format = BytesIO(), FORMATS[path.suffix.lower()]
     if format == "PDF":
-        picture.save(data, format)
+        picture.save(data, format, resolution=PER_INCH * look.scale)
     else:
-        picture.save(data, format, exif=drawn_exif(), **({} if format == "PNG" else {"quality": 92}))
+        # Photos become hardly smaller by the search for what comes again, which takes most of the time.
+        options = {"compress_type": zlib.Z_RLE} if format == "PNG" else {"quality": 92}
+        picture.save(data, format, exif=drawn_exif(), **options)
     with output_file(path) as file:
         file.write(data.getvalue())

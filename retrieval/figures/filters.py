@@ -5,14 +5,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from index.errors import ModelError
-from retrieval.figures.style import GAP, GREY, INK, MARGIN, PAPER, SMALL, TEXT, text_width, write_text
+from retrieval.figures.canvas import PLAIN, Canvas, Look
+from retrieval.figures.style import GAP, MARGIN, SMALL, TEXT
 from retrieval.models.graph_file import GraphFile, attributes
 
 SIDE = 66
-"""Pixels that a filter is drawn in, about: each of its weights is a square of whole pixels."""
+"""Units that a filter is drawn in, about: each of its weights is a square of whole units."""
 COLUMNS = 16
 BRIGHTEST = 0.995
 """Share of the weights that the scale holds: one large filter would make all others grey."""
@@ -40,7 +41,7 @@ def first_filters(path: Path | None) -> Filters:
     raise ModelError(f"{file.path.name} has no filters over the colours of a picture")
 
 
-def draw_filters(filters: Filters, name: str) -> Image.Image:
+def draw_filters(filters: Filters, name: str, look: Look = PLAIN) -> Image.Image:
     """Draw the filters in a grid. All have one scale, on which grey is 0; a few of the greatest weights are cut off."""
     weights = filters.weights
     count, _, rows, columns = weights.shape
@@ -53,29 +54,25 @@ def draw_filters(filters: Filters, name: str) -> Image.Image:
     step_x, step_y = columns * square + 3, rows * square + 3
     lines = sum(-(-len(part) // in_row) for part in parts)
     told = f"{count} filters of {rows} x {columns} pixels: {filters.layer}, {name}"
-    width = max(in_row * step_x - 3, text_width(told))
+    width = max(in_row * step_x - 3, look.width_of(told))
     top = MARGIN + TEXT + GAP
     between = (filters.halves - 1) * (GAP * 2 + SMALL)
-    sheet = Image.new("RGB", (width + 2 * MARGIN, top + lines * step_y + between + MARGIN), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    write_text(draw, (MARGIN, MARGIN - 6), told, INK)
+    canvas = Canvas(width + 2 * MARGIN, top + lines * step_y + between + MARGIN, look)
+    canvas.text(MARGIN, MARGIN - 6, told, canvas.theme.ink, TEXT, width=width)
     for part in parts:
-        _paste(sheet, part, (MARGIN, top), (step_x, step_y), square, in_row)
+        _paste(canvas, part, top, (step_x, step_y), square, in_row)
         top += -(-len(part) // in_row) * step_y
         if part is not parts[-1]:
-            write_text(draw, (MARGIN, top + 2), "above the one half of the network, below the other", GREY, SMALL)
+            below = "above the one half of the network, below the other"
+            canvas.text(MARGIN, top + 2, below, canvas.theme.grey, width=width)
             top += GAP * 2 + SMALL
-    return sheet
+    return canvas.image
 
 
 def _paste(
-    sheet: Image.Image,
-    filters: NDArray[np.uint8],
-    place: tuple[int, int],
-    step: tuple[int, int],
-    square: int,
-    in_row: int,
+    canvas: Canvas, filters: NDArray[np.uint8], top: int, step: tuple[int, int], square: int, in_row: int
 ) -> None:
+    square *= canvas.look.scale
     for number, pixels in enumerate(filters):
         picture = Image.fromarray(pixels.repeat(square, axis=0).repeat(square, axis=1))
-        sheet.paste(picture, (place[0] + number % in_row * step[0], place[1] + number // in_row * step[1]))
+        canvas.paste(MARGIN + number % in_row * step[0], top + number // in_row * step[1], picture)

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from index.files import output_file
 from index.photo_index import PhotoIndex
 from index.records import SkippedPhoto
+from retrieval.figures.canvas import PLAIN, Canvas, Look
 from retrieval.figures.drawing import fitted, save
 from retrieval.figures.page import data_address, file_address, html_page
 from retrieval.figures.sheet import check_sheet
-from retrieval.figures.style import GAP, INK, MARGIN, PAPER, TEXT, text_width, write_text
+from retrieval.figures.style import GAP, MARGIN, TEXT
 from retrieval.overview.grid import Grid, to_grid
 from retrieval.overview.groups import Shown, group_photos, shown_photos
 from retrieval.overview.layout import Method, layout_of
@@ -23,7 +24,7 @@ from retrieval.pipeline.progress import Progress
 from retrieval.text import printable
 
 CELL = 104
-"""Pixels of a cell in a picture."""
+"""Units of a cell in a picture."""
 PAGE_CELL, PAGE_SIDE = 80, 160
 """Of a cell in a page as it opens, and of the photos in it: they stay sharp when zoomed to twice that."""
 MOST = 2000
@@ -69,35 +70,37 @@ def map_of(
     return CollectionMap(shown, to_grid(places), sum(len(group.ids) for group in groups))
 
 
-def write_map(drawn: CollectionMap, path: Path) -> None:
+def write_map(drawn: CollectionMap, path: Path, look: Look = PLAIN) -> None:
     """Write a map. Raises OptionError for an unknown suffix, UserError where the file cannot be written."""
     check_sheet(path)
     if path.suffix.lower() == ".html":
         with output_file(path) as file:
-            file.write(map_html(drawn).encode())
+            file.write(map_html(drawn, dark=look.dark).encode())
     else:
-        save(draw_map(drawn), path)
+        save(draw_map(drawn, look), path, look)
 
 
-def side_for(path: Path) -> int:
-    """Return how large photos are needed for a map of this name."""
-    return PAGE_SIDE if path.suffix.lower() == ".html" else CELL - GAP
+def side_for(path: Path, look: Look = PLAIN) -> int:
+    """Return how large photos are needed for a map of this name, in pixels."""
+    return PAGE_SIDE if path.suffix.lower() == ".html" else (CELL - GAP) * look.scale
 
 
-def draw_map(drawn: CollectionMap) -> Image.Image:
+def draw_map(drawn: CollectionMap, look: Look = PLAIN) -> Image.Image:
     """Draw a map: each photo whole, in its cell."""
     side, top = CELL - GAP, MARGIN + TEXT + MARGIN
-    width = 2 * MARGIN + max(drawn.grid.columns * CELL - GAP, text_width(drawn.title))
-    sheet = Image.new("RGB", (width, top + drawn.grid.rows * CELL - GAP + MARGIN), PAPER)
-    write_text(ImageDraw.Draw(sheet), (MARGIN, MARGIN - 4), drawn.title, INK)
+    width = 2 * MARGIN + max(drawn.grid.columns * CELL - GAP, look.width_of(drawn.title))
+    canvas = Canvas(width, top + drawn.grid.rows * CELL - GAP + MARGIN, look)
+    canvas.text(MARGIN, MARGIN - 4, drawn.title, canvas.theme.ink, TEXT, width=width - 2 * MARGIN)
+    pixels = side * look.scale
     for photo, (column, row) in zip(drawn.shown, drawn.grid.cells.tolist(), strict=True):
-        picture = photo.picture if max(photo.picture.size) == side else fitted(photo.picture, side)
+        picture = photo.picture if max(photo.picture.size) == pixels else fitted(photo.picture, pixels)
         x, y = MARGIN + column * CELL, top + row * CELL
-        sheet.paste(picture, (x + (side - picture.width) // 2, y + (side - picture.height) // 2))
-    return sheet
+        spare = (pixels - picture.width) / 2 / look.scale, (pixels - picture.height) / 2 / look.scale
+        canvas.paste(x + spare[0], y + spare[1], picture)
+    return canvas.image
 
 
-def map_html(drawn: CollectionMap) -> str:
+def map_html(drawn: CollectionMap, *, dark: bool = False) -> str:
     """Return a page in one file, that is zoomed and moved by mouse, touch and keyboard, with links to the photos."""
     order = sorted(range(len(drawn.shown)), key=lambda number: drawn.grid.cells[number].tolist()[::-1])
     photos = "\n".join(_photo_html(drawn.shown[number], drawn.grid.cells[number].tolist()) for number in order)
@@ -117,7 +120,7 @@ def map_html(drawn: CollectionMap) -> str:
 </ul>
 </main>
 <p id="name" aria-hidden="true"></p>"""
-    return html_page(drawn.title, _STYLE, body, _SCRIPT)
+    return html_page(drawn.title, _STYLE, body, _SCRIPT, dark=dark)
 
 
 def _photo_html(photo: Shown, cell: Sequence[int]) -> str:

@@ -9,6 +9,7 @@ from PIL import Image
 from index.errors import OptionError, PhotoError
 from index.photo_index import PhotoIndex
 from index.records import SkippedPhoto
+from retrieval.figures.canvas import PLAIN, Look
 from retrieval.figures.drawing import fitted, tiles
 from retrieval.models.model import Model
 from retrieval.pipeline.embed import embed_paths
@@ -43,11 +44,12 @@ def most_exciting(
     return [(value, Path(path)) for value, path in best]
 
 
-def draw_nearest(found: Sequence[tuple[float, Path]], unit: int, name: str) -> Image.Image:
+def draw_nearest(found: Sequence[tuple[float, Path]], unit: int, name: str, look: Look = PLAIN) -> Image.Image:
     """Draw photos with the activation of a unit below each."""
+    side = SIDE * look.scale
     pictures = [
-        decode_within_budget(path, lambda photo: fitted(photo.image, SIDE), shorter_side=SIDE) for _, path in found
+        decode_within_budget(path, lambda photo: fitted(photo.image, side), shorter_side=side) for _, path in found
     ]
     captions = [f"{value:.2f}  {path.name}" for value, path in found]
     title = f"unit {unit} of fc7, {name}: the photos that excite it most"
-    return tiles(pictures, captions, columns=COLUMNS, side=SIDE, title=title)
+    return tiles(pictures, captions, columns=COLUMNS, side=SIDE, title=title, look=look)

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from index.files import absolute
+from index.object_path import as_path
 from retrieval.figures.style import DARK, LIGHT, Theme
 
 # The page asks no host for anything, whatever names it holds.
@@ -49,7 +50,7 @@ def jpeg_address(data: bytes) -> str:
 
 def file_address(path: Path) -> str:
     """Return the address of a file for an attribute."""
-    return html.escape(Path(absolute(path)).as_uri())
+    return html.escape(as_path(absolute(path)).as_uri())
 
 
 def _colours(theme: Theme) -> str:

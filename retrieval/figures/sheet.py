@@ -15,7 +15,7 @@ from PIL import Image
 from index.errors import OptionError, PhotoError, UserError
 from index.files import check_output, output_file
 from retrieval.figures.canvas import PLAIN, Canvas, Look
-from retrieval.figures.drawing import FORMATS, check_no_photo, save
+from retrieval.figures.drawing import FORMATS, PER_INCH, check_no_photo, save
 from retrieval.figures.page import file_address, html_page, jpeg_address
 from retrieval.figures.style import GAP, MARGIN, SMALL, TEXT
 from retrieval.photos.previews import Previews
@@ -37,8 +37,6 @@ MAX_PIXELS = 120_000_000
 MAX_HEIGHT = 65_000
 PAGE = 2_000
 """Height of a page of a PDF, in units, unless one line of photos needs more."""
-PER_INCH = 100
-"""Units of a PDF in an inch of paper."""
 
 Shown = TypeVar("Shown")
 

@@ -41,7 +41,10 @@ class Theme:
 
 LIGHT = Theme("#ffffff", "#202124", "#6b7075", "#d4d7da", "#c2410c", "#cfe0f3", "#f9cdb4")
 DARK = Theme("#17181a", "#e8eaed", "#9aa0a6", "#3c4043", "#ff8a5c", "#2b4561", "#7a3a1c")
-INK, GREY, LINE, PAPER, ACCENT = LIGHT.ink, LIGHT.grey, LIGHT.line, LIGHT.paper, LIGHT.accent
+BLUE = "#1c7ed6"
+"""What is not text, such as a bar of a chart, on light and on dark."""
+SERIES = ("#e4572e", BLUE, "#2f9e44", "#ae3ec9", "#f08c00", "#0c8599", "#c2255c", "#5c7cfa", "#74b816", "#495057")
+"""Things that are told apart by their colours, on light and on dark: boxes, the lines of a chart."""
 
 
 @cache

@@ -31,6 +31,9 @@ COLOURS = 255
 """Of a sixel picture, as xterm has them."""
 BLOCK = (1, 2)
 """Pixels of a character that is a half-block."""
+LEFT_TO_RIGHT = "\u200e"
+"""Mark on both sides of a text with letters from right to left: without it, terminals that turn such text, as mlterm
+does, would turn the whole line, and names would stand below the wrong photos."""
 RESET, BOLD, MARK = "\x1b[0m", "\x1b[1m", "\x1b[33m"
 
 
@@ -154,7 +157,10 @@ def _fitted(text: str, width: int) -> str:
         while kept > 0 and cells(short := f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}") > width:
             kept -= 1
         text = short if kept > 0 else "…"
-    return text + " " * (width - cells(text))
+    spare = " " * (width - cells(text))
+    if any(unicodedata.bidirectional(character) in ("R", "AL") for character in text):
+        text = LEFT_TO_RIGHT + text + LEFT_TO_RIGHT
+    return text + spare
 
 
 def _place(text: str, width: int) -> int:

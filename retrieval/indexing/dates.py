@@ -11,7 +11,7 @@ from index.index_writer import IndexWriter
 from index.records import IndexedFile
 from retrieval.photos.decode import load_photo
 from retrieval.photos.exif import moment_of, read_exif
-from retrieval.photos.files import current_stamp, file_error_reason, read_photo
+from retrieval.photos.files import READ, current_stamp, file_error_reason, read_photo
 from retrieval.photos.formats import JPEG_XL, RAW, photo_format
 
 BATCH = 512
@@ -49,7 +49,7 @@ def _beginning(path: Path) -> bytes:
         # As `read_photo`: opening a FIFO or a device would wait.
         if not os.path.isfile(path):
             raise PhotoError("not a regular file")
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        with open(os.open(path, READ), "rb") as file:
             return file.read(BEGINNING)
     except OSError as error:
         raise PhotoError(file_error_reason(error)) from error

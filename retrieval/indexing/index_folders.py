@@ -10,12 +10,15 @@ from pathlib import Path
 from index.errors import IndexNotFoundError, ModelMismatchError, PhotoError, UserError
 from index.files import absolute, known_place
 from index.index_writer import IndexWriter
+from index.object_path import ObjectPath, as_path
 from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SkippedPhoto, SyncCounts
 from index.sync.run import Sync
 from retrieval.indexing.dates import find_dates
 from retrieval.models.model import Model
+from retrieval.photos.files import are_there
 from retrieval.photos.formats import NEEDED_PACKAGES
+from retrieval.photos.object_storage import why_no_folder
 from retrieval.photos.scan import FolderScan, scan_folder
 from retrieval.pipeline.engine import Engine
 from retrieval.pipeline.executor import Concurrency
@@ -81,12 +84,14 @@ def index_folders(
         for run in runs:
             _take_from_engine(run, engine, model, meter)
     else:
-        with Stages.begun(model, concurrency or Concurrency.chosen(model)) as stages:
+        folders = [run.folder for run in runs]
+        with Stages.begun(model, concurrency or Concurrency.chosen(model), folders) as stages:
             for run in runs:
                 _look_at_photos(run, stages, meter)
     if undated := index.photos.count_undated():
         meter.add(total=undated)
         find_dates(index, done=lambda count: meter.add(done=count))
+    index.fill_with(None if engine is None else engine.run)
     counts = iter(Sync.finish_all([run.sync for run in runs]))
     return [run.report(next(counts)) if isinstance(run, _FolderRun) else run for run in begun]
 
@@ -111,7 +116,7 @@ def folders_to_index(folders: Sequence[Path], roots: Sequence[Path], knows: Call
     chosen: list[Path] = []
     for folder in folders:
         # A folder that is known by another name, through a link, is not indexed twice.
-        place = known_place(Path(absolute(folder)), [*roots, *chosen])
+        place = known_place(as_path(absolute(folder)), [*roots, *chosen])
         if place not in chosen:
             chosen.append(place)
     chosen = chosen or list(roots)
@@ -119,7 +124,13 @@ def folders_to_index(folders: Sequence[Path], roots: Sequence[Path], knows: Call
         raise UserError("nothing is indexed yet", hint=EXAMPLE)
     for folder in chosen:
         # A folder that was indexed may be gone, for good or until its drive is plugged in.
-        if not os.path.isdir(folder) and (os.path.exists(folder) or not knows(folder)):
+        if isinstance(folder, ObjectPath):
+            if not knows(folder) and (reason := why_no_folder(folder)):
+                raise UserError(
+                    f"{folder} cannot be indexed: {reason}",
+                    hint="server and keys are those of the environment: docs/scale.md, Photos in object storage",
+                )
+        elif not os.path.isdir(folder) and (os.path.exists(folder) or not knows(folder)):
             raise UserError(f"{folder} is not a folder", hint=EXAMPLE)
     return chosen
 
@@ -207,9 +218,14 @@ def _begin(
         found = {path: stamp for path, stamp in found.items() if path not in later}
     unlisted = [*scan.unlisted, *later]
     sync = index.begin_sync(
-        folder, found, retry_skipped=retry_skipped, unlisted=unlisted, empty=empty, is_there=os.path.lexists
+        folder, found, retry_skipped=retry_skipped, unlisted=unlisted, empty=empty, is_there=_is_there
     )
     return _FolderRun(index.folder, folder, scan, sync, skipped, [])
+
+
+def _is_there(place: bytes) -> bool:
+    path = as_path(place)
+    return are_there([path])[0] if isinstance(path, ObjectPath) else os.path.lexists(place)
 
 
 def _look_at_photos(run: _FolderRun, stages: Stages, meter: _Meter) -> None:

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from index.errors import PhotoIndexError, UserError
+from index.errors import PhotoError, PhotoIndexError, UserError
 from index.files import absolute
 from index.index_writer import IndexWriter
 from index.milvus.place import IndexLocation
+from index.object_path import ObjectPath, as_path
 from index.photo_index import PhotoIndex
 from index.records import IndexedFile
+from retrieval.photos.files import are_there, is_folder
+from retrieval.photos.object_storage import listed_objects
 from retrieval.photos.scan import can_be_seen
 
 FILES_AT_ONCE = 4096
@@ -79,9 +82,20 @@ def missing_photos(index: PhotoIndex) -> list[MissingPhotos]:
     roots = index.roots()
     for root in roots:
         if root not in gone:
-            missing[root] = sum(not os.path.exists(file.path) for file in _files_below(index, root))
+            missing[root] = _count_missing(index, root)
     counted = (gone[root] if root in gone else MissingPhotos(root, missing[root], False) for root in roots)
     return [found for found in counted if found.photos]
+
+
+def _count_missing(index: PhotoIndex, root: Path) -> int:
+    paths = (file.path for file in _files_below(index, root))
+    if isinstance(root, ObjectPath):
+        try:
+            listed = {key for key, _ in listed_objects(root)}  # asking for each object would take far longer
+        except PhotoError:
+            return 0  # out of reach since it was looked at
+        return sum(str(path.relative_to(root)) not in listed for path in paths)
+    return sum(not os.path.exists(path) for path in paths)
 
 
 def move_folder(index: IndexWriter, old: Path, new: Path) -> tuple[int, int]:
@@ -90,13 +104,13 @@ def move_folder(index: IndexWriter, old: Path, new: Path) -> tuple[int, int]:
     Return how many photos moved, and how many were known in the new place already. Raises UserError where `old` is
     still there, `new` has none of its photos, or one is inside the other; PhotoIndexError where `old` is not known.
     """
-    old, new = Path(absolute(old)), Path(absolute(new))
+    old, new = as_path(absolute(old)), as_path(absolute(new))
     command = shlex.join(["fc7", "index", str(new), "--index", str(index.folder)])
     if old == new:
         raise UserError(f"{old} is the same folder", hint="name the place where the folder is now")
     if old.is_relative_to(new) or new.is_relative_to(old):
         raise UserError(f"{new} and {old} lie one inside the other", hint=f"run `{command}`, which finds what moved")
-    if not os.path.isdir(new):
+    if not is_folder(new):
         raise UserError(f"{new} is not a folder", hint="name the place where the folder is now")
     if not index.photos.knows(old) or index.photos.at(old) is not None:
         raise PhotoIndexError(
@@ -105,7 +119,7 @@ def move_folder(index: IndexWriter, old: Path, new: Path) -> tuple[int, int]:
         )
     if can_be_seen(old):
         raise UserError(f"{old} is still there", hint=f"if {new} is a copy, run `{command}`")
-    if not any(os.path.exists(new / file.path.relative_to(old)) for file in _files_below(index, old)):
+    if not any(are_there([new / file.path.relative_to(old)])[0] for file in _files_below(index, old)):
         raise UserError(f"{new} has none of the photos that were in {old}", hint=f"add its photos with `{command}`")
     return index.rename(old, new)
 

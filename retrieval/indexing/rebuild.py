@@ -11,7 +11,7 @@ from index.sync.replace import rebuilding
 from index.vectors.faiss_library import FaissDevice
 from retrieval.indexing.index_folders import FolderReport, folders_at, index_folders
 from retrieval.models.model import Model
-from retrieval.photos.files import current_stamp
+from retrieval.photos.files import current_stamp, is_folder
 from retrieval.photos.scan import scan_folder
 from retrieval.pipeline.engine import Engine
 from retrieval.pipeline.executor import Concurrency
@@ -52,7 +52,7 @@ def rebuild_index(
             patterns = tuple(exclude(old.exclude))
         _check_that_all_can_be_seen(place, known, patterns)
         # What is gone now had no photos any more.
-        folders = [folder for folder in folders if folder not in known or os.path.isdir(folder)]
+        folders = [folder for folder in folders if folder not in known or is_folder(folder)]
         with PhotoIndex.open(place) as old:
             if warn is not None and old.fingerprint != spec.fingerprint:
                 warn(f"The index was made with the model {old.summary().model_name}, and is rebuilt with {spec.name}.")
@@ -65,6 +65,7 @@ def rebuild_index(
         kind=kind,
         device=FaissDevice(model.device, warn=warn),
         building=building,
+        run=None if engine is None else engine.run,
     ) as index:
         # An interrupted run may have had others.
         index.set_exclude(patterns)

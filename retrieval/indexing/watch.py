@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from index.errors import IndexLockedError, MissingPackageError, UserError
 from index.index_writer import IndexWriter
+from index.object_path import ObjectPath
 from index.records import SyncCounts
 from retrieval.indexing.index_folders import FolderReport, folders_to_index, index_folders
 from retrieval.models.model import Model
@@ -53,6 +54,8 @@ def keep_in_step(
     require_watchfiles()
     with open_index() as index:
         chosen = folders_to_index(folders, index.roots(), index.photos.knows)
+    if remote := next((folder for folder in chosen if isinstance(folder, ObjectPath)), None):
+        raise UserError(f"{remote} cannot be watched: object storage tells nobody of changes", hint="leave out --watch")
     first, waiting = True, dict[Path, None]()
     for burst in _watch(chosen):
         waiting |= dict.fromkeys(burst.folders)

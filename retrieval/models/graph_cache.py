@@ -51,7 +51,7 @@ class CachedGraph:
         return cls(model, model.stat(), maker, cache / "graphs" / f"{name:08x}")
 
     def find(self) -> Path | None:
-        """Return the file of the graph, if it lies there whole and was made from the model file as it is now."""
+        """Return the file of the graph, if it lies there whole and was made from the present model file."""
         with suppress(OSError):
             if (self.folder / RECORD).read_bytes() == self._record(self.folder):
                 with suppress(OSError):

@@ -40,6 +40,27 @@ def load_onnxruntime() -> Any:
     return onnxruntime
 
 
+def load_quantisation() -> Any:
+    """Return ONNX Runtime's module that makes 8-bit networks; it needs `onnx`."""
+    load_onnxruntime()
+    import onnxruntime.quantization
+
+    return onnxruntime.quantization
+
+
+def write_simplified(path: Path, out: Path) -> None:
+    """Write a model file's graph with its constants folded, as plain ONNX that runs anywhere. Raises ModelError."""
+    ort = load_onnxruntime()
+
+    options = _options(1, fast_start=True)
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(out)
+    try:
+        ort.InferenceSession(_source(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own exceptions have no common base but this one
+        raise _unreadable(path, error) from error
+
+
 def open_session(
     path: Path,
     *,

@@ -66,6 +66,8 @@ class ModelSpec:
     """Data (name, size, fingerprint), recipe, seed, time."""
     learned: str = ""
     """Hashes of the pictures that it learned from, where a part of a set was set aside (training/data/dataset.py)."""
+    examples: str = ""
+    """Embeddings that the last layer was learned from, so that it can be given more classes (training/head)."""
     accuracy: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     date: str = ""

@@ -1,4 +1,4 @@
-"""Photos named by words that no network learned as classes: the words' embeddings are compared with the photo's.
+"""Zero-shot classification: the embeddings of labels, as words, are compared with that of a photo.
 
 Radford et al. (2021), "Learning Transferable Visual Models From Natural Language Supervision", section 3.1.
 """

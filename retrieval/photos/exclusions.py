@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from index.errors import OptionError, PhotoError
 from index.files import path_below
+from index.object_path import as_path
+from retrieval.photos.files import are_there, read_photo
 
 if TYPE_CHECKING:
     from pathspec import RegexPattern
@@ -116,7 +118,7 @@ class Exclusions:
         # What the folders above say, so that a folder that is searched alone has what it has in the whole.
         above = b""
         for name in base.split(b"/") if base else []:
-            if os.path.exists(os.path.join(os.fsencode(root), above, IGNORE_FILE)):
+            if are_there([as_path(os.path.join(os.fsencode(root), above, IGNORE_FILE))])[0]:
                 made = made.entering(above)
             above = os.path.join(above, name)
             if made.leave_out(above, folder=True):
@@ -129,13 +131,12 @@ class Exclusions:
         Raises PhotoError, with the reason, where that cannot be read: photos must not be indexed by mistake.
         """
         inside = (self.base + folder).rstrip(b"/")
-        place = os.path.join(os.fsencode(self.root), inside, IGNORE_FILE)
+        place = as_path(os.path.join(os.fsencode(self.root), inside, IGNORE_FILE))
         try:
-            with open(place, encoding="utf-8-sig", errors="surrogateescape") as file:
-                lines = file.read().splitlines()
+            lines = read_photo(place).decode("utf-8-sig", "surrogateescape").splitlines()
             rules = _rules(lines)
-        except OSError as error:
-            raise PhotoError(f"its .fc7ignore cannot be read: {(error.strerror or str(error)).lower()}") from error
+        except PhotoError as error:
+            raise PhotoError(f"its .fc7ignore cannot be read: {error}") from error
         except ValueError as error:
             raise PhotoError(f"its .fc7ignore has a line that is no pattern ({error})") from error
         files = ((os.fsdecode(inside and inside + b"/"), rules), *self.files)

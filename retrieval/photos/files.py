@@ -1,16 +1,22 @@
-"""Reads the bytes of photo files, and of nothing that is not a file."""
+"""Reads the bytes of photo files, and of nothing that is not a file, here or in object storage."""
 
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
 from index.errors import PhotoError
+from index.object_path import ObjectPath
 from index.records import FileStamp
+from retrieval.photos.object_storage import is_object_folder, object_stamps, read_object
+from retrieval.photos.tar_member import TarMember
 
 MAX_BYTES = 1 << 30
 """Size in bytes of the largest file that is read."""
+READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
+"""Flags to open a file with, so that a FIFO that has taken its place does not wait for a writer. Not on Windows."""
 MAX_TIME = 2**63 - 1
 """The last time in nanoseconds that the catalogue can store."""
 
@@ -43,11 +49,15 @@ def read_stamped(path: Path) -> tuple[bytes, FileStamp]:
 
 
 def _read(path: Path) -> tuple[bytes, FileStamp, FileStamp]:
+    if isinstance(path, ObjectPath):
+        return read_object(path)
     try:
+        if isinstance(path, TarMember):
+            return path.read()
         # Looked at before it is opened, because opening a FIFO waits for a writer and opening a device can move a tape;
         # and again after it, because it may have been replaced in between.
         _check_regular(os.stat(path))
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = os.open(path, READ)
         with open(descriptor, "rb") as file:
             before = os.fstat(descriptor)
             _check_regular(before)
@@ -68,11 +78,25 @@ def stamp_of(status: os.stat_result) -> FileStamp:
 
 
 def current_stamp(path: Path) -> FileStamp | None:
-    """Return the stamp of a file as it is now, None where it cannot be looked at."""
+    """Return the present stamp of a file, None where it cannot be looked at."""
+    if isinstance(path, ObjectPath):
+        return object_stamps([path])[0]
     try:
         return stamp_of(os.stat(path))
     except OSError:
         return None
+
+
+def are_there(paths: Sequence[Path]) -> list[bool]:
+    """Tell of each path whether there is a file or a folder, as far as can be seen."""
+    objects = [path for path in paths if isinstance(path, ObjectPath)]
+    stamps = dict(zip(objects, object_stamps(objects), strict=True))
+    return [stamps[path] is not None if isinstance(path, ObjectPath) else os.path.exists(path) for path in paths]
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a path is that of a folder."""
+    return is_object_folder(path) if isinstance(path, ObjectPath) else os.path.isdir(path)
 
 
 def file_error_reason(error: OSError) -> str:

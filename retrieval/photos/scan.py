@@ -2,7 +2,8 @@
 
 Hidden files and folders are left out, and so is what `exclusions.py` names and what people say.
 A symbolic link to a file counts as the file; one to a folder is not followed, so that no photo is found twice and no
-search goes round in circles, and noted where it leads elsewhere.
+search goes round in circles, and noted where it leads elsewhere. Of what lies in object storage the same is found: the
+parts of a key are the names of its folders.
 """
 
 import errno
@@ -13,10 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from index.errors import PhotoError
+from index.object_path import ObjectPath
 from index.records import FileStamp, SkippedPhoto
 from retrieval.photos.exclusions import IGNORE_FILE, Exclusions
-from retrieval.photos.files import file_error_reason, stamp_of
+from retrieval.photos.files import file_error_reason, is_folder, stamp_of
 from retrieval.photos.formats import PHOTO_SUFFIXES, UNREAD_SUFFIXES
+from retrieval.photos.object_storage import is_object_folder, listed_objects
 
 LINK = "a link to a folder, which is not followed; name that folder itself"
 _NOT_THERE = {errno.ENOENT, errno.ELOOP}  # gone since it was listed, or a symbolic link to itself
@@ -41,8 +44,10 @@ def scan_folder(folder: Path, *, root: Path | None = None, patterns: Sequence[st
     """Find every photo in a folder and the folders below it; what cannot be listed is noted, never raised.
 
     `patterns` say what is left out besides what ignore files say. Both are relative to `root` where the folder is only
-    a part of that.
+    a part of that. Raises MissingPackageError for a URL without what object storage needs.
     """
+    if isinstance(folder, ObjectPath):
+        return _scan_objects(folder, root or folder, patterns)
     photos: dict[bytes, FileStamp] = {}
     unlisted: dict[bytes, str] = {}
     empty: list[bytes] = []
@@ -106,6 +111,60 @@ def scan_folder(folder: Path, *, root: Path | None = None, patterns: Sequence[st
     )
 
 
+def _scan_objects(folder: ObjectPath, root: Path, patterns: Sequence[str]) -> FolderScan:
+    photos: dict[bytes, FileStamp] = {}
+    unlisted: dict[bytes, str] = {}
+    unread = Counter[str]()
+    left_out = False
+    try:
+        begun = Exclusions.made(root, patterns, folder)
+        found = [(os.fsencode(key), stamp) for key, stamp in listed_objects(folder)]
+    except PhotoError as error:
+        return FolderScan({}, {b"": str(error)})
+    ignore_files = {path.rpartition(b"/")[0] for path, _ in found if path.rpartition(b"/")[2] == IGNORE_FILE}
+    rules_of: dict[bytes, Exclusions | None] = {}
+
+    def is_left_out(rules: Exclusions, path: bytes, *, folder: bool) -> bool:
+        nonlocal left_out
+        parent, _, name = path.rpartition(b"/")
+        if rules.has_name(name, parent.rpartition(b"/")[2]):
+            left_out |= not name.startswith(b".")
+            return True
+        if rules.leave_out(path, folder=folder):
+            left_out = True
+            return True
+        return False
+
+    def rules(inside: bytes) -> Exclusions | None:
+        """Return what holds in a folder, None where it is left out."""
+        if inside not in rules_of:
+            above = rules(inside.rpartition(b"/")[0]) if inside else begun
+            here = None if above is None or (inside and is_left_out(above, inside, folder=True)) else above
+            try:
+                rules_of[inside] = here.entering(inside) if here is not None and inside in ignore_files else here
+            except PhotoError as error:
+                unlisted[inside], rules_of[inside] = str(error), None
+        return rules_of[inside]
+
+    for path, stamp in found:
+        suffix = _suffix(path)
+        if suffix not in PHOTO_SUFFIXES and suffix not in UNREAD_SUFFIXES:
+            continue
+        if not {b"", b".", b".."}.isdisjoint(path.split(b"/")):
+            unlisted[path] = "its key is no path"
+            continue
+        here = rules(path.rpartition(b"/")[0])
+        if here is None or is_left_out(here, path, folder=False):
+            continue
+        if suffix in PHOTO_SUFFIXES:
+            photos[path] = stamp
+        else:
+            unread[suffix] += 1
+    return FolderScan(
+        dict(sorted(photos.items())), dict(sorted(unlisted.items())), (), dict(unread.most_common()), left_out
+    )
+
+
 def _lies_in(place: bytes, folder: Path) -> bool:
     """Tell whether the target of a link is found without the link."""
     inside = os.path.relpath(os.path.realpath(place), os.path.realpath(os.fsencode(folder)))
@@ -114,6 +173,8 @@ def _lies_in(place: bytes, folder: Path) -> bool:
 
 def can_be_seen(folder: Path) -> bool:
     """Tell whether a folder is there and not empty, as the mount point of an unplugged drive is."""
+    if isinstance(folder, ObjectPath):
+        return is_object_folder(folder)
     try:
         with os.scandir(folder) as entries:
             return any(entries)
@@ -128,7 +189,7 @@ def expand_paths(paths: Iterable[Path], *, skipped: list[SkippedPhoto] | None = 
     """
     photos: list[Path] = []
     for path in paths:
-        if not os.path.isdir(path):
+        if not is_folder(path):
             photos.append(path)
             continue
         scan = scan_folder(path)

@@ -5,12 +5,17 @@ from pathlib import Path
 from typing import Protocol
 
 from index.records import FileStamp
+from index.vectors.parts import Run
 from retrieval.models.model import Model
 from retrieval.pipeline.stages import EmbeddedBatch
 
 
 class Engine(Protocol):
     """Embeds files elsewhere; the caller stores what comes back, and is the only one that writes the index."""
+
+    @property
+    def run(self) -> Run | None:
+        """What sorts the vectors of a large index into lists elsewhere; None where this process does it as fast."""
 
     def begin(self, model: Model) -> None:
         """Check what can be checked before anything is done. Raises UserError."""

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from index.catalog.rows import has_direction
 from index.errors import OutOfMemoryError, PhotoError
+from index.object_path import ObjectPath
 from index.records import FileStamp, NewPhoto
 from retrieval.models.model import Model
 from retrieval.photos.decode import Photo
 from retrieval.photos.files import content_hash, read_stamped
+from retrieval.photos.object_storage import READERS
 from retrieval.photos.thumbnail import encode, thumbnail
 from retrieval.pipeline.executor import Concurrency, compute_ahead, photo_threads, run_ahead
 from retrieval.pipeline.memory import MemoryBudget, decode_within_budget, shared_budget
@@ -87,9 +89,11 @@ class Stages:
 
     @classmethod
     @contextmanager
-    def begun(cls, model: Model, concurrency: Concurrency) -> Iterator["Stages"]:
-        """Start the threads; they end with the block, and what has not begun by then is cancelled."""
-        with photo_threads(concurrency.workers) as readers, photo_threads(concurrency.workers) as threads:
+    def begun(cls, model: Model, concurrency: Concurrency, folders: Sequence[Path]) -> Iterator["Stages"]:
+        """Start the threads for photos of folders; they end with the block, and what has not begun is cancelled."""
+        remote = any(isinstance(folder, ObjectPath) for folder in folders)
+        reading = max(concurrency.workers, READERS) if remote else concurrency.workers
+        with photo_threads(reading) as readers, photo_threads(concurrency.workers) as threads:
             yield cls(model, concurrency, readers=readers, threads=threads)
 
     def read(

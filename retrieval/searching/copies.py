@@ -3,13 +3,13 @@
 Copies are files of the same bytes, as they were when they were indexed.
 """
 
-import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from index.records import SearchResult
 from index.searchable import SearchablePhotos
+from retrieval.photos.files import are_there
 
 SPARE = 8
 """Results that are asked for beyond those that are wanted, as some will be copies."""
@@ -19,7 +19,8 @@ GROWTH = 4
 
 def looked_for(results: Sequence[SearchResult]) -> list[SearchResult]:
     """Mark the results whose files are not there."""
-    return [replace(result, missing=not os.path.exists(result.path)) for result in results]
+    there = are_there([result.path for result in results])
+    return [replace(result, missing=not seen) for result, seen in zip(results, there, strict=True)]
 
 
 def there_first(results: Sequence[SearchResult]) -> list[SearchResult]:

@@ -16,6 +16,7 @@ from index.catalog.own_labels import SURE, LabelExample
 from index.errors import OptionError, PhotoError, PhotoIndexError, UserError
 from index.files import absolute
 from index.index_writer import IndexWriter
+from index.object_path import as_path
 from index.photo_index import PhotoIndex
 from index.records import OWN_GROUP, OwnLabel, Prediction, SearchResult, SkippedPhoto
 from index.searchable import SearchableIndex
@@ -51,7 +52,7 @@ def add_label(
     known = {example.path: example for example in index.own_labels.examples(name)}
     for paths, positive in ((photos, True), (unlike, False)):
         for photo in embed_query_photos(index, model, paths, skipped=skipped):
-            path = Path(absolute(Path(photo.path)))
+            path = as_path(absolute(Path(photo.path)))
             known[path] = LabelExample(path, photo.embedding, positive)
     if skipped and not any(example.positive for example in known.values()):
         raise PhotoError(f"cannot read {skipped[0].path}: {skipped[0].reason}")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from index.catalog.rows import has_direction
 from index.errors import PhotoError, UserError
+from index.object_path import ObjectPath
 from index.records import IncompletePhoto, SkippedPhoto
 from index.searchable import SearchableIndex
 from retrieval.models.model import Model
@@ -159,7 +160,7 @@ def is_text(path: Path, index: SearchableIndex, model: Model) -> bool:
     What exists is a photo or a folder, and so is what the index knows, though it may not be there now. All else is
     words if the model has a text half, and otherwise a photo that is missing.
     """
-    if not model.spec.text or path == STANDARD_INPUT or os.path.lexists(path):
+    if not model.spec.text or path == STANDARD_INPUT or isinstance(path, ObjectPath) or os.path.lexists(path):
         return False
     return index.photos.at(path) is None
 

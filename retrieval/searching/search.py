@@ -18,6 +18,7 @@ from index.catalog.schema import OWN
 from index.catalog.selection import Selection
 from index.errors import PhotoError, UserError
 from index.files import absolute, known_place
+from index.object_path import as_path
 from index.records import IncompletePhoto, SearchResult, SkippedPhoto
 from index.searchable import SearchableIndex
 from retrieval.models.model import Model, model_word
@@ -122,7 +123,7 @@ def search_index(
     word = model_word(model.path)
     classes = dict.fromkeys(known for label in meant for known in classes_called(label, model.spec, model=word))
     among = Selection(
-        folders=tuple(known_place(Path(absolute(folder)), index.roots()) for folder in query.within),
+        folders=tuple(known_place(as_path(absolute(folder)), index.roots()) for folder in query.within),
         classes=(*(OWN + name for name in own.values()), *(known.id or known.name for known in classes)),
         since=query.since,
         before=query.before,
@@ -184,7 +185,7 @@ def _paths(photos: Sequence[QueryPhoto]) -> tuple[Path, ...]:
 
 def _files(paths: Sequence[Path]) -> set[Path]:
     """Return the files of photos, as absolute paths."""
-    return {Path(absolute(path)) for path in paths}
+    return {as_path(absolute(path)) for path in paths}
 
 
 def _answers(

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from index.errors import ShardError
 from index.records import FileStamp
+from index.vectors.parts import Run
 from retrieval.models.model import Model
+from retrieval.photos.object_storage import require_pyarrow
 from retrieval.pipeline.executor import Concurrency
 from retrieval.pipeline.stages import EmbeddedBatch
 from retrieval.shards.part import Listed, ShardJob
-from retrieval.shards.place import ShardPlace, require_pyarrow
+from retrieval.shards.place import ShardPlace
 from retrieval.shards.shard import SUFFIX, ShardHeader, read_shard, shard_stamps
 
 Workers = Callable[[ShardJob, Sequence[Listed]], Iterator[str]]
@@ -33,13 +35,18 @@ class ShardEngine:
         kept: bool,
         concurrency: Concurrency | None = None,
         warn: Callable[[str], None] | None = None,
+        run: Run | None = None,
     ) -> None:
-        """`warn` reports damaged shards, which are left as they are, and their photos embedded again."""
+        """`run` sorts the vectors of a large index into lists, as in `fill_in_parts`; `warn` reports damaged shards.
+
+        These are left as they are, and their photos embedded again.
+        """
         self._place = place
         self._workers = workers
         self._kept = kept
         self._concurrency = concurrency
         self._warn = warn
+        self.run = run
 
     def begin(self, model: Model) -> None:
         """Look whether shards can be written there, and belong to this model.

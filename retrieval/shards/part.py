@@ -1,12 +1,13 @@
 """A part of a folder's files, embedded and written as one shard: what a worker does, whatever started it."""
 
-import os
+import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
 from index.errors import ClusterError, PhotoError
+from index.object_path import as_path
 from index.records import FileStamp, NewPhoto
 from retrieval.models.model import Model
 from retrieval.models.runtime import Device
@@ -43,7 +44,7 @@ class ShardJob:
 
     @property
     def folder(self) -> Path:
-        return Path(os.fsdecode(self.header.root))
+        return as_path(self.header.root)
 
 
 def parts_of(files: Sequence[Listed], workers: int) -> Iterator[Sequence[Listed]]:
@@ -64,7 +65,7 @@ class PartEmbedder:
         self._model = Model.load(model_path, device=job.device, threads=1)
         if self._model.spec.fingerprint != job.header.fingerprint:
             raise ClusterError(
-                f"the model {job.model_path or 'built into fc7'} of {os.uname().nodename} is another than here",
+                f"the model {job.model_path or 'built into fc7'} of {platform.node()} is another than here",
                 hint="install the same fc7 and the same model file, at the same path, on every machine",
             )
         memory = job.memory or (usable_memory() or 0) // SHARE // usable_cores() or None
@@ -84,7 +85,7 @@ class PartEmbedder:
         photos: list[NewPhoto] = []
         later: list[tuple[bytes, str]] = []
         stamps = dict(files)
-        with Stages.begun(self._model, self._concurrency) as stages:
+        with Stages.begun(self._model, self._concurrency, [self._job.folder]) as stages:
 
             def read() -> Iterator[tuple[ReadPhoto, bytes]]:
                 for path, content in stages.read(self._job.folder, list(stamps), stamps):

@@ -3,40 +3,19 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from index.errors import MissingPackageError, ShardError
+from index.errors import ShardError
 from index.files import absolute, replacing
+from retrieval.photos.object_storage import file_system, reason_of, store_errors
 
 SCHEMES = ("s3", "gs", "gcs")
-_SECONDS = 30
-"""After which a store that does not answer counts as unreachable."""
-_REASONS = {
-    "NO_SUCH_BUCKET": "there is no such bucket",
-    "bucket not found": "there is no such bucket",
-    "ACCESS_DENIED": "access is denied",
-    "INVALID_ACCESS_KEY_ID": "the access key is not known there",
-    "SIGNATURE_DOES_NOT_MATCH": "the secret key is wrong",
-    "NETWORK_CONNECTION": "it does not answer",
-    "REQUEST_TIMEOUT": "it does not answer",
-    "curlCode": "it does not answer",
-}
 
 
 def is_url(name: str) -> bool:
     """Tell whether a name is that of a place in object storage."""
     return name.partition("://")[0] in SCHEMES and "://" in name
-
-
-def require_pyarrow() -> None:
-    """Raise MissingPackageError where pyarrow is not installed."""
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError:
-        raise MissingPackageError("Shards need pyarrow: pip install 'fc7[parquet]'") from None
 
 
 class ShardPlace:
@@ -111,42 +90,20 @@ class ShardPlace:
             system.delete_file(f"{folder}/{name}")
 
     def _system(self) -> tuple[Any, str]:
+        if self.is_local:
+            import pyarrow.fs
+
+            return pyarrow.fs.LocalFileSystem(), self.named
         with self._errors("used"):
-            return _file_system(self.named)
+            return file_system(self.named)
 
     @contextmanager
     def _errors(self, doing: str, name: str = "") -> Iterator[None]:
-        import pyarrow
-
         try:
             yield
-        except (OSError, pyarrow.ArrowException, ValueError) as error:
+        except store_errors() as error:
             thing = f"{self.shown.rstrip('/')}/{name}" if name else self.shown
             raise ShardError(f"{thing} cannot be {doing}: {reason_of(error)}") from error
-
-
-@lru_cache(maxsize=16)
-def _file_system(named: str) -> tuple[Any, str]:
-    import pyarrow.fs
-
-    if not is_url(named):
-        return pyarrow.fs.LocalFileSystem(), named
-    url = urlsplit(named)
-    if url.scheme in ("gs", "gcs") and "retry_limit_seconds" not in url.query:
-        named += ("&" if url.query else "?") + f"retry_limit_seconds={_SECONDS}"
-    system, folder = pyarrow.fs.FileSystem.from_uri(named)
-    return system, folder.rstrip("/")
-
-
-def reason_of(error: BaseException) -> str:
-    """Return what an error of pyarrow says, in a few words."""
-    text = " ".join(str(error).split())
-    known = next((reason for sign, reason in _REASONS.items() if sign in text), None)
-    if known is not None:
-        return known
-    if isinstance(error, OSError) and error.strerror and not text.startswith("When "):
-        return re.sub(r"^\[Errno \d+\] ", "", error.strerror).lower()
-    return re.sub(r"^\[Errno \d+\] ", "", text)[:200] or type(error).__name__
 
 
 def _without_keys(url: str) -> str:

@@ -3,7 +3,8 @@
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 from index.errors import ClusterError, MissingPackageError, OptionError, UserError
 from index.records import FileStamp
+from index.vectors.parts import Embeddings
 from retrieval.shards.part import Listed, PartEmbedder, ShardJob, parts_of
 
 AUTO = "auto"
@@ -70,7 +72,8 @@ class RayWorkers:
             parts = list(parts_of(files, actors))
             self._say("starting workers")
             # Ray Data runs inside the cluster, because it cannot run at the near end of a client (ray://).
-            run = ray.remote(num_cpus=0)(_Run).remote(job, [*map(_table, parts)], min(actors, len(parts)), bool(gpus))
+            leader = ray.remote(num_cpus=0, resources=_HEAD)(_Run)
+            run = leader.remote(job, [*map(_table, parts)], min(actors, len(parts)), bool(gpus))
             try:
                 while (row := ray.get(run.next_shard.remote())) is not None:
                     if row["error"]:
@@ -81,7 +84,37 @@ class RayWorkers:
             except ConnectionError as error:  # of a client
                 raise ClusterError("the connection to the cluster was lost", hint=_AGAIN) from error
 
+    def fill(self, fill: Callable[[Embeddings], bytes], parts: Iterable[Embeddings]) -> Iterator[bytes]:
+        """Call `fill` of each part on the machines of the cluster, a few parts ahead, and yield what it returns.
 
+        It is as `Run` says. Raises MissingPackageError and ClusterError.
+        """
+        require_ray()
+        self._say("joining the cluster")
+        with _started(self._address, self._count) as ray:
+            self._say("sorting photos into lists")
+            work, ahead = ray.put(fill), deque[Any]()
+            call = ray.remote(num_cpus=_SHARE, max_retries=-1, scheduling_strategy="SPREAD")(_call)
+            try:
+                for part in parts:
+                    ahead.append(call.remote(work, part))
+                    if len(ahead) > 2 * len(ray.nodes()):
+                        yield ray.get(ahead.popleft())
+                while ahead:
+                    yield ray.get(ahead.popleft())
+            except (ray.exceptions.RayError, ConnectionError) as error:
+                raise ClusterError("the cluster was lost while vectors were sorted into lists", hint=_AGAIN) from error
+
+
+def _call(fill: Callable[[Embeddings], bytes], part: Embeddings) -> bytes:
+    return fill(part)
+
+
+_SHARE = 0.5
+"""Of a core, that an actor claims. So those of a lost machine find a place on the others; with whole ones they
+would wait for another machine, and their parts with them."""
+_HEAD = {"node:__internal_head__": 0.001}
+"""What the head of a cluster alone has. Another machine may be lost, and the run goes on."""
 _BUSY = "try again when this machine is less busy"
 _AGAIN = "run the same command again, which goes on from there"
 
@@ -101,8 +134,9 @@ class _Run:
             batch_size=None,  # a block is a part
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=actors),
-            num_cpus=None if on_gpus else 1,
+            num_cpus=None if on_gpus else _SHARE,
             num_gpus=1 if on_gpus else None,
+            scheduling_strategy="SPREAD",
         )
         self._rows: Iterator[dict[str, Any]] = iter(shards.iter_rows())
 

@@ -30,8 +30,9 @@ import numpy as np
 from index.catalog.rows import has_direction, pack_labels, pack_taken, unpack_labels, unpack_taken
 from index.errors import IndexFormatError, ModelMismatchError, ShardError
 from index.records import FileStamp, NewPhoto
+from retrieval.photos.object_storage import reason_of
 from retrieval.pipeline.stages import EmbeddedBatch
-from retrieval.shards.place import ShardPlace, reason_of
+from retrieval.shards.place import ShardPlace
 
 FORMAT = 1
 SUFFIX = ".parquet"

@@ -15,6 +15,7 @@ from retrieval.photos.scan import has_photo_suffix, scan_folder
 from retrieval.searching.labels import read_wordnet
 from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
 from training.data.layouts import layout_problem
+from training.data.tar_shards import SUFFIX, inside, pictures_in_shards
 from training.errors import DatasetError, UnknownClassesError
 
 VALIDATION_NAMES = ("val", "validation", "valid", "test")
@@ -59,7 +60,7 @@ class Dataset:
     train: Split
     validation: Split
     divided: bool = False
-    """Whether the validation pictures were set aside for want of a validation set."""
+    """Whether the validation pictures were set aside because the data has no validation set."""
     classless: tuple[Path, ...] = ()
     """Pictures beside the folders of classes, which are left out."""
     groups: tuple[ClassGroup, ...] = ()
@@ -97,23 +98,32 @@ class Dataset:
 
 
 def scan_dataset(
-    root: Path, *, validation: float = 0.1, seed: int = 0, names: Path | None = None, learned: str = ""
+    root: Path,
+    *,
+    validation: float = 0.1,
+    seed: int = 0,
+    names: Path | None = None,
+    learned: str = "",
+    fewest: int = 2,
 ) -> Dataset:
-    """Find the pictures of a data set.
+    """Find the pictures of a data set of at least `fewest` classes.
 
-    Known layouts: one folder a class; `train/` and `val/` (or `validation/`, `valid/`, `test/`) of such; the public
-    tiny-imagenet-200 archive. Without a validation set, the share `validation` of each class is set aside, by `seed`;
+    Known layouts: one folder a class, or tar shards (`tar_shards.py`); `train/` and `val/` (or `validation/`, `valid/`,
+    `test/`) of such; the public tiny-imagenet-200 archive.
+    Without a validation set, the share `validation` of each class is set aside, by `seed`;
     of pictures whose hashes are in `learned`, packed, only where there are too few others.
     `names` (or a `words.txt` in the folder) maps folder names that are WordNet ids to names; fc7 itself knows those of
     ImageNet. Raises DatasetError.
     """
     if not os.path.isdir(root):
+        if root.suffix == SUFFIX:
+            raise DatasetError(f"{root} is no folder; name the folder that holds the shards, {root.parent}")
         raise DatasetError(f"there is no folder {root}; give one that holds a folder of pictures for each class")
     named = read_class_names(names if names is not None else root / "words.txt", required=names is not None)
-    known = _wordnet_names() | named
+    known = wordnet_names() | named
     train_root = root / "train" if _is_split(root) else root
     train = _class_folders(train_root)
-    if len(train) < 2:
+    if len(train) < fewest:
         raise DatasetError(
             f"{train_root} holds {len(train)} folder{'s' * (len(train) != 1)} of pictures; "
             + (f"{problem}. A" if (problem := layout_problem(train_root)) else "a")
@@ -243,7 +253,7 @@ def read_class_names(path: Path, *, required: bool = True) -> dict[str, ClassNam
     return found
 
 
-def _wordnet_names() -> dict[str, ClassName]:
+def wordnet_names() -> dict[str, ClassName]:
     """Return the classes that WordNet's table names, by id."""
     return {id: ClassName(name, id, tuple(synonyms)) for id, ([name, *synonyms], _) in read_wordnet().items()}
 
@@ -257,6 +267,8 @@ def holds_classes(root: Path) -> bool:
         raise DatasetError(f"there is no folder {root}; give one that holds pictures")
     folder = root / "train" if _is_split(root) else root
     if os.path.isfile(root / "val" / "val_annotations.txt"):
+        return True
+    if _shards(folder):
         return True
     held = [photos for path in _folders(folder) if (photos := scan_folder(path).photos)]
     deeper = any(b"/" in photo for photos in held for photo in photos)
@@ -287,7 +299,15 @@ def _is_split(root: Path) -> bool:
     return divided
 
 
+def _shards(root: Path) -> list[Path]:
+    """Return the tar shards in a folder that holds no folders."""
+    found = [path for path in _listed(root) if path.suffix == SUFFIX and os.path.isfile(path)]
+    return found if found and not _folders(root) else []
+
+
 def _class_folders(root: Path) -> dict[str, list[Path]]:
+    if shards := _shards(root):
+        return pictures_in_shards(shards)
     found, unread = {}, list[str]()
     for folder in _folders(root):
         scan = scan_folder(folder)
@@ -364,7 +384,7 @@ def _split(
         if learned:
             shuffled.sort(key=lambda path: image_hash(path) in learned)
         count = min(max(round(len(paths) * share), 1), len(paths) - 1)
-        held_out[name], train[name] = sorted(shuffled[:count]), sorted(shuffled[count:])
+        held_out[name], train[name] = (sorted(part, key=inside) for part in (shuffled[:count], shuffled[count:]))
     return train, held_out
 
 

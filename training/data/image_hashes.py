@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,7 +21,7 @@ def image_hash(picture: Path) -> bytes | None:
         if not picture.is_file():
             return None
         with picture.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
+            size = picture.stat().st_size
             digest = hashlib.blake2b(b"%d\n" % size, digest_size=HASH_BYTES)
             for start in range(0, size, max(size // PIECES, PIECE_BYTES)):
                 file.seek(start)

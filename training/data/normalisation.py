@@ -1,4 +1,4 @@
-"""What is subtracted from pictures and what they are divided by, learned from those of the training."""
+"""How pictures are normalised: by the mean and standard deviation of the training pictures."""
 
 from dataclasses import replace
 
@@ -26,8 +26,8 @@ def learn_normalisation(recipe: Recipe, pictures: Pictures, *, known: Normalisat
         return replace(known, colours=colours)
     if recipe.mean == "picture":
         return Normalisation(mean, torch.ones(3, 1, 1), colours)
-    deviation = covariance.diagonal().clamp(min=1.0).sqrt().float()
-    return Normalisation(mean.mean((1, 2), keepdim=True), deviation.reshape(3, 1, 1), colours)
+    std = covariance.diagonal().clamp(min=1.0).sqrt().float()
+    return Normalisation(mean.mean((1, 2), keepdim=True), std.reshape(3, 1, 1), colours)
 
 
 def sample_crops(pictures: Pictures, normalisation: Normalisation, crop: int, *, seed: int) -> Tensor:

@@ -1,17 +1,10 @@
 """Decoded pictures by the batch: kept in memory where they fit, otherwise read by worker processes."""
 
 import errno
-import multiprocessing
-import os
-import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from multiprocessing import forkserver, popen_forkserver, resource_tracker
-from multiprocessing.context import ForkServerContext, ForkServerProcess
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from threading import Thread
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +21,7 @@ from retrieval.pipeline.memory import decode_within_budget
 from retrieval.pipeline.progress import Progress
 from training.data.dataset import Dataset, Split
 from training.data.row_store import RowStore, split_key
+from training.data.workers import prepare_worker, worker_context
 from training.loop.hardware import Hardware
 from training.networks.architectures import ResizeMode
 
@@ -243,9 +237,9 @@ class FolderPictures:
             self._source,
             batch_sampler=[numbers.tolist() for numbers in _parts(order, batch_size)],
             num_workers=self._workers,
-            multiprocessing_context=_worker_context() if self._workers else None,
+            multiprocessing_context=worker_context() if self._workers else None,
             collate_fn=self._source.collate,
-            worker_init_fn=_prepare_worker,
+            worker_init_fn=prepare_worker,
             pin_memory=self._device.type == "cuda",
             prefetch_factor=4 if self._workers else None,
             # A loader draws a number when it starts: not from the generator that crops and dropout are drawn from.
@@ -281,63 +275,10 @@ def _out_of_memory(error: Exception) -> str | None:
     lost = isinstance(error, ConnectionError | EOFError) and not said.startswith("Caught")
     if lost or said.startswith("DataLoader worker (pid"):
         return (
-            "a worker process that reads pictures has ended unexpectedly, most likely killed for want of memory; "
+            "a worker process that reads pictures has ended unexpectedly, most likely killed because memory ran out; "
             f"end other programs, or give the container more memory, and {again}"
         )
     return None
-
-
-LEFT_TO_THE_RUN = (signal.SIGINT, signal.SIGTERM)
-"""Signals that ask a run to stop, and which reach its workers too: of Ctrl-C, `timeout` and `systemctl stop`. Those
-that died of it would take the run with them before it has saved."""
-
-
-def _worker_context() -> ForkServerContext:
-    """Return how workers are started: forked from a server that has imported torch and runs one thread.
-
-    A fork of this process, which has threads, may stand still for ever; Python 3.12 and later warn of it.
-    """
-    context = _WorkerContext()
-    context.set_forkserver_preload([__name__])
-    resource_tracker.ensure_running()  # which the server would start, and with it let signals through again
-    # Workers inherit from the server that they are not reached. Here the signals only wait.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_THE_RUN)
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return context
-
-
-class _WorkerPopen(popen_forkserver.Popen):
-    def terminate(self) -> None:
-        """End a worker by SIGKILL: torch for one that hangs, and Python at its end, would wait for SIGTERM in vain."""
-        self.kill()
-
-
-class _WorkerProcess(ForkServerProcess):
-    @staticmethod
-    def _Popen(process_obj: BaseProcess) -> _WorkerPopen:
-        return _WorkerPopen(process_obj)
-
-
-class _WorkerContext(ForkServerContext):
-    Process = _WorkerProcess
-
-
-def _prepare_worker(_: int) -> None:
-    """Leave signals to the run, also where the server was started by others, and end with the run, however it ends."""
-    for number in LEFT_TO_THE_RUN:
-        signal.signal(number, signal.SIG_IGN)
-    Thread(target=_end_with_the_run, daemon=True).start()
-
-
-def _end_with_the_run() -> None:
-    # torch looks whether a worker's parent lives, which is the server, and that lives as long as its workers.
-    run = multiprocessing.parent_process()
-    assert run is not None
-    run.join()
-    os._exit(1)
 
 
 _Item = tuple[NDArray[np.uint8], int] | SkippedPhoto

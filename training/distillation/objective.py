@@ -1,4 +1,4 @@
-"""Learning from a better network: its probabilities and its embedding as targets, and labels where there are some.
+"""Knowledge distillation: a teacher's probabilities and embedding as targets, and labels where there are some.
 
 Hinton, Vinyals, Dean (2015) for the probabilities; Beyer et al. (2021), "a good teacher is patient and consistent", for
 one view of a picture for both and many epochs.

@@ -1,4 +1,4 @@
-"""What a better network, the teacher, says of pictures: computed once for each, and kept."""
+"""The answers of the teacher, a better network, about pictures: computed once for each, and kept."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

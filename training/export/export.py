@@ -21,7 +21,7 @@ from training.export.alexnet_graph import build_model
 from training.export.embedding import EmbeddingRecipe, EmbeddingTransform, learn_embedding
 from training.export.model_file import fingerprint, write_model_file
 from training.loop.checkpoint import Checkpoint
-from training.loop.validation import evaluate
+from training.loop.validation import validate
 from training.networks.alexnet import AlexNet, without_batch_norm
 from training.networks.architectures import AlexNetConfig
 
@@ -94,7 +94,7 @@ def export_model(
     network = inference.network
     if accuracy is None:
         groups = tuple(group_slices(checkpoint.groups, len(checkpoint.classes)).values())
-        _, top1, top5 = evaluate(network.to(device), validation, on_device, side=network.config.crop, groups=groups)
+        _, top1, top5 = validate(network.to(device), validation, on_device, side=network.config.crop, groups=groups)
         network.cpu()
         # Those that cannot be read are known by now.
         measured = len(validation) - len(validation.skipped)

@@ -34,6 +34,7 @@ def write_with_head(
     training: Mapping[str, Any],
     accuracy: Mapping[str, Any],
     learned: str,
+    examples: str,
     sample: NDArray[np.uint8],
 ) -> ModelSpec:
     """Write the model file `base` with a classifier of its embedding in place of its own, proven on `sample`.
@@ -56,6 +57,7 @@ def write_with_head(
         training=training,
         accuracy=accuracy,
         learned=learned,
+        examples=examples,
         date=datetime.now(UTC).date().isoformat(),
     )
 

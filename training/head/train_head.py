@@ -26,12 +26,15 @@ from training.data.dataset import Dataset, Split
 from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
 from training.data.sources import Source, scan_sources
 from training.errors import DatasetError, RunError
+from training.head.examples import Examples, scan_additions
 from training.head.graph import write_with_head
 from training.head.learn import FOLDS, accuracy_of, learn_head
 from training.loop.report import ReadingReport, tell_skipped
 from training.loop.results import write_confusion, write_mistakes
 from training.loop.run_folder import CONFUSION, MISTAKES, MODEL, make_folder
 
+KEPT = Path("(known from before)")
+"""Stands for the path of a picture of which the model has kept the embedding alone."""
 FEW = 10
 """Pictures of a class, with fewer than which it is likely to be mistaken."""
 SAMPLE = 16
@@ -65,8 +68,11 @@ def train_head(
     names: Path | None = None,
     seed: int = 0,
     device: Device = "auto",
+    add: bool = False,
 ) -> HeadResult:
     """Learn a last layer on the embeddings of the pictures, and leave the model file and tables in `out`.
+
+    With `add` the classes of `start`, which this has made, stay, and the pictures are added to those it learned from.
 
     `start` is a model file or a name, see `model_file`. Where the data has a validation set, that is what the model is
     judged by; otherwise all pictures are learned from, and it is judged by 5-fold cross-validation: each fold by a
@@ -82,14 +88,32 @@ def train_head(
         if (out / MODEL).exists():
             raise RunError(f"there is a model in {out} already; choose another folder with -o")
         model = Model.load(start, device=device, threads=1)
-        dataset = scan_sources(sources, seed=seed, names=names)
-        return write_head(model, path, dataset, out, report=report, seed=seed)
+        kept: Examples | None
+        if add:
+            kept = Examples.of(model.spec)
+            dataset = scan_additions([source.root for source in sources], model.spec.classes, names=names)
+            tell_added(dataset, model.spec, report)
+        else:
+            kept = None
+            dataset = scan_sources(sources, seed=seed, names=names)
+            tell_left_out(dataset, model.spec, report)
+        return write_head(model, path, dataset, out, report=report, seed=seed, kept=kept)
 
 
 def write_head(
-    model: Model, base: Path, dataset: Dataset, out: Path, *, report: ReadingReport, seed: int
+    model: Model,
+    base: Path,
+    dataset: Dataset,
+    out: Path,
+    *,
+    report: ReadingReport,
+    seed: int,
+    kept: Examples | None = None,
 ) -> HeadResult:
-    """Learn a last layer for a model, whose file is `base`, as `train_head`, in a folder that is there."""
+    """Learn a last layer for a model, whose file is `base`, as `train_head`, in a folder that is there.
+
+    It is learned from what is `kept` too.
+    """
     if dataset.divided:  # nothing has to be set aside
         paths = dataset.train.paths + dataset.validation.paths
         together = sorted(zip(paths, dataset.train.labels + dataset.validation.labels, strict=True))
@@ -101,6 +125,7 @@ def write_head(
     train = embed_split(model, dataset.train, skipped=skipped, report=report, total=total)
     check = embed_split(model, dataset.validation, skipped=skipped, report=report, total=total, done=len(dataset.train))
     tell_skipped(skipped, report)
+    train = train if kept is None else with_kept(train, kept)
     tell_few(train.labels, dataset, report)
     found, classifier = learn_head(train.embeddings, train.labels, classes, seed=seed)
     if len(check.paths):
@@ -110,7 +135,8 @@ def write_head(
         judged, probabilities = train, found.probabilities
         source = f"{FOLDS}-fold cross-validation of {len(train.paths)} pictures"
     known = tell_known(judged.paths, model.spec, report)
-    hashes = {image_hash(path) for path in train.paths}
+    read = [path for path in train.paths if path != KEPT]
+    hashes = {image_hash(path) for path in read}
     spec = write_with_head(
         base,
         model.spec,
@@ -128,7 +154,8 @@ def write_head(
         },
         accuracy={**accuracy_of(probabilities, judged.labels), "source": source},
         learned=pack_hashes(unpack_hashes(model.spec.learned) | {digest for digest in hashes if digest}),
-        sample=np.stack([model.prepare(open_photo(path)) for path in train.paths[:: len(train.paths) // SAMPLE + 1]]),
+        examples=Examples(train.embeddings, train.labels).packed(),
+        sample=np.stack([model.prepare(open_photo(path)) for path in read[:: len(read) // SAMPLE + 1]]),
     )
     evaluation = evaluate_answers(
         Model.load(out / MODEL, device="cpu"),
@@ -166,6 +193,33 @@ def embed_split(
         np.array([label_of[path] for path, _ in found], np.int64),
         np.array([row for _, row in found], np.float32).reshape(-1, model.spec.dim),
     )
+
+
+def with_kept(split: EmbeddedSplit, kept: Examples) -> EmbeddedSplit:
+    """Return a split with what is kept of other pictures before it."""
+    others = kept.without(split.embeddings)
+    return EmbeddedSplit(
+        (KEPT,) * len(others.labels) + split.paths,
+        np.concatenate([others.labels, split.labels]),
+        np.concatenate([others.embeddings, split.embeddings]),
+    )
+
+
+def tell_added(dataset: Dataset, spec: ModelSpec, report: ReadingReport) -> None:
+    """Note what is added to a model."""
+    new = ", ".join(found.name for found in dataset.classes[len(spec.classes) :])
+    more = sum(label < len(spec.classes) for label in dataset.train.labels)
+    told = [f"new classes: {new}"] * bool(new) + [f"{more} pictures of classes that it has"] * bool(more)
+    report.note(f"added to {spec.name}: {'; '.join(told)}")
+
+
+def tell_left_out(dataset: Dataset, spec: ModelSpec, report: ReadingReport) -> None:
+    """Note which classes a model of the user's own is about to lose, for want of their folders."""
+    given = {found.id or found.name for found in dataset.classes}
+    lost = [found.name for found in spec.classes if (found.id or found.name) not in given]
+    if spec.examples and lost:
+        shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
+        report.note(f"{spec.name} knows {shown}, and the new model will not: --add keeps its classes")
 
 
 def tell_few(labels: NDArray[np.int64], dataset: Dataset, report: ReadingReport) -> None:

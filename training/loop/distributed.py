@@ -1,11 +1,12 @@
 """The processes that train one network together, as `torchrun` starts them: one for each GPU."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -117,9 +118,17 @@ def joined_processes(device: str = "auto") -> Iterator[Processes]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=LONGEST_WAIT)
     try:
         yield processes
-        # A thread of Gloo releases the tensors of the last call, and takes Python's lock for it. If Python has ended by
-        # then, the process is aborted. DDP keeps these threads alive beyond the group. While a process waits at the
-        # barrier, which has no tensors of its own, they get the lock.
-        dist.barrier()
+        dist.barrier()  # none leaves while another still waits for it
     finally:
         dist.destroy_process_group()
+
+
+def leave(status: int) -> NoReturn:
+    """End this process, one of several that have trained together, without the end that Python makes.
+
+    A thread of Gloo releases the tensors of the last calls, also after the group was destroyed, because DDP keeps these
+    threads alive. It takes Python's lock for that, and if Python is ending by then, the process is aborted.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,4 +1,4 @@
-"""Ctrl-C as a wish to stop, so that a run can finish its batch and save."""
+"""How Ctrl-C ends a training run: it finishes its batch and saves. A second one ends it at once."""
 
 import signal
 import threading

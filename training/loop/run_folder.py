@@ -1,13 +1,13 @@
 """The folder of a training run: names of its files, and that one run at a time can write there."""
 
 import errno
-import fcntl
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from index.file_lock import lock
 from training.errors import RunError
 
 LAST, BEST = "last.pt", "best.pt"
@@ -17,7 +17,7 @@ MODEL = "model.onnx"
 METRICS, CONFUSION, MISTAKES = "metrics.csv", "confusion.csv", "mistakes.csv"
 ANSWERS = "answers"
 """The folder in which a teacher's answers lie, where no other is named."""
-
+LOCK = ".lock"
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -46,17 +46,12 @@ def take_folder(out: Path, held: ExitStack) -> None:
     Raises RunError.
     """
     try:
-        folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
-        held.callback(os.close, folder)
-        try:
-            # The lock of a folder leaves no file in it, and the system gives it back however its holder ends.
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(
-                f"another fc7 is training in {out}; wait until it has ended, or choose another folder with -o"
-            ) from error
-        except OSError:
-            pass  # a file system without locks is no reason not to train
+        file = held.enter_context((out / LOCK).open("a"))
+        with suppress(OSError):  # a file system without locks is no reason not to train
+            if not lock(file):
+                raise RunError(
+                    f"another fc7 is training in {out}; wait until it has ended, or choose another folder with -o"
+                )
         with TemporaryFile(dir=out):
             pass
     except OSError as error:
@@ -71,10 +66,10 @@ def take_folder(out: Path, held: ExitStack) -> None:
 def recovery_hint(run: Path, error: Exception | None = None) -> str:
     """Return what to do where a file could not be written into a run's folder.
 
-    That is for want of room, unless an OSError says otherwise.
+    That is lack of room, unless an OSError says otherwise.
     """
     full = not isinstance(error, OSError) or error.errno in NO_ROOM
     if os.path.exists(run / LAST):
-        first = "Make room" if full else "See to that"
+        first = "Make room" if full else "Correct that"
         return f"the last good checkpoint is untouched. {first} and resume it with --resume"
     return "make room and start again" if full else "choose another place with -o"

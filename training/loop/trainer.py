@@ -18,7 +18,7 @@ from training.loop.distributed import ALONE, Processes
 from training.loop.objective import LabelObjective, Objective
 from training.loop.optimisation import WeightAverage, chosen_precision, learning_rate, make_optimizer
 from training.loop.recipe import Recipe
-from training.loop.validation import evaluate
+from training.loop.validation import validate
 from training.networks.alexnet import AlexNet
 
 BatchReport = Callable[[int, int, float, float, float], None]
@@ -89,7 +89,7 @@ class Trainer:
     def train_epoch(self, *, stop: Callable[[], bool] = lambda: False, report: BatchReport | None = None) -> bool:
         """Train one epoch, or what is left of it, and validate; False if `stop` said so after a batch.
 
-        Raises DatasetError if no picture can be read, and UserError if the loss is no number any more.
+        Raises DatasetError if no picture can be read, and UserError if the loss is NaN or infinite.
         """
         if not self._take_steps(stop=stop, report=report):
             return False
@@ -137,7 +137,7 @@ class Trainer:
         # Before a checkpoint is written, which happens every few minutes.
         if not math.isfinite(loss_total):
             raise UserError(
-                f"training diverged in epoch {self.epoch + 1}: the loss is no number any more; "
+                f"training diverged in epoch {self.epoch + 1}: the loss is NaN or infinite; "
                 f"start a new run with an --lr below {self.recipe.lr:g}"
             )
         seconds = before.seconds + time.perf_counter() - start
@@ -146,7 +146,7 @@ class Trainer:
 
     def validate_start(self, loss: float, top1: float) -> None:
         """Validate before the first epoch, where fc8 fits already; `loss` and `top1` are its figures in training."""
-        found = evaluate(
+        found = validate(
             self.network, self.validation, self.normalisation, side=self.network.config.crop, processes=self.processes
         )
         self.history.append(EpochMetrics(0, self.network.config.crop, 0.0, loss, top1, *found, 0.0, 0.0, 0.0))
@@ -161,7 +161,7 @@ class Trainer:
             raise DatasetError("none of the training pictures could be read")
         # Without SyncBatchNorm each process has statistics of its own; those of the first are saved.
         self.processes.broadcast(self.judged.buffers())
-        loss, top1, top5 = evaluate(
+        loss, top1, top5 = validate(
             self.judged,
             self.validation,
             self.normalisation,

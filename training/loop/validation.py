@@ -14,7 +14,7 @@ from training.networks.alexnet import AlexNet
 
 
 @torch.inference_mode()
-def evaluate(
+def validate(
     network: AlexNet,
     pictures: Pictures,
     normalisation: Normalisation,

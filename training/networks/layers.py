@@ -33,11 +33,11 @@ class LocalResponseNorm(nn.Module):
 
 
 class LocalContrastNorm(nn.Module):
-    """Subtract from each activation the mean of its neighbourhood and divide by the deviation there.
+    """Subtract from each activation the mean of its neighbourhood and divide by the standard deviation there.
 
     v = x - sum w x and y = v / max(s, mean of s over the picture) with s = sqrt(sum w v^2): Jarrett, Kavukcuoglu,
     Ranzato, LeCun (2009), section 2. The sums are over all maps and `size` x `size` places (odd), those outside the map
-    left out; the weights w, Gaussian with a deviation of size / 4, add up to 1.
+    left out; the weights w, Gaussian with a standard deviation of size / 4, add up to 1.
     """
 
     window: Tensor
@@ -60,8 +60,8 @@ class LocalContrastNorm(nn.Module):
             share = self._blur(torch.ones_like(wide[:1, :1]))  # of the window that lies inside the map
             centred = wide - self._blur(wide.mean(1, keepdim=True)) / share
             variance = self._blur((centred * centred).mean(1, keepdim=True)) / share
-            deviation = variance.clamp(min=self.LEAST**2).sqrt()
-            normalised = centred / torch.maximum(deviation, deviation.mean((2, 3), keepdim=True))
+            std = variance.clamp(min=self.LEAST**2).sqrt()
+            normalised = centred / torch.maximum(std, std.mean((2, 3), keepdim=True))
         return normalised.to(x.dtype)
 
     def _blur(self, x: Tensor) -> Tensor:

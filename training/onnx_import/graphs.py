@@ -34,7 +34,7 @@ def needed(graph: onnx.GraphProto, outputs: Iterable[str]) -> tuple[list[onnx.No
     return kept[::-1], wanted
 
 
-def inputs_of(graph: onnx.GraphProto, output: str, inputs: Collection[str]) -> set[str]:
+def inputs_behind(graph: onnx.GraphProto, output: str, inputs: Collection[str]) -> set[str]:
     """Return which of the inputs a tensor depends on."""
     return needed(graph, [output])[1] & set(inputs)
 

@@ -19,7 +19,7 @@ from retrieval.models.spec import ClassName, ModelSpec, format_version_of
 from training.errors import ExportError
 from training.export.model_file import check_place, write_proven
 from training.onnx_import.find import Found, candidates, check_named, choose
-from training.onnx_import.graphs import inputs_of
+from training.onnx_import.graphs import inputs_behind
 from training.onnx_import.network_file import Layout, Network, fixed_sizes, image_input, read_network
 from training.onnx_import.preparation import Wishes
 from training.onnx_import.wrap import Pooling, Wrapping, check_embedding, wrapped
@@ -89,7 +89,7 @@ def decide(network: Network, *, wishes: Wishes, tensors: Tensors, classes: int =
         raise OptionError(f"{network.path} takes bytes and prepares them itself; leave out --preset, --mean and --std")
     inputs = {value.name for value in network.inputs}
     graph = network.model.graph
-    outputs = [value.name for value in graph.output if inputs_of(graph, value.name, inputs) == {image.name}]
+    outputs = [value.name for value in graph.output if inputs_behind(graph, value.name, inputs) == {image.name}]
     if not outputs:
         others = ", ".join(sorted(inputs - {image.name}))
         raise ExportError(

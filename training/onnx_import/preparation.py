@@ -1,4 +1,4 @@
-"""How the pixels of a picture are prepared for a network that others trained: size, scale, mean, deviation, order."""
+"""How the pixels of a picture are prepared for a network that others trained: size, scale, mean, std, order."""
 
 import json
 from collections.abc import Mapping

@@ -16,7 +16,7 @@ from training.errors import ExportError
 from training.export.model_file import write_proven
 from training.export.onnx_graph import Graph
 from training.onnx_import.find import EMBEDDINGS
-from training.onnx_import.graphs import inputs_of, prune, rename
+from training.onnx_import.graphs import inputs_behind, prune, rename
 from training.onnx_import.network_file import Network, fixed_sizes
 from training.onnx_import.preparation import read_json
 from training.onnx_import.wrap import THEIRS, is_ours
@@ -92,7 +92,7 @@ def write_text_half(
     context = length or tokenizer.context
     if context is None:
         raise ExportError(
-            f"how many tokens {network.path} reads is told nowhere; put tokenizer_config.json with model_max_length "
+            f"how many tokens {network.path} reads is stated nowhere; put tokenizer_config.json with model_max_length "
             "into the folder"
         )
     tokens = Tokens(tokenizer.json, context=context, pad=tokenizer.pad)
@@ -140,7 +140,7 @@ def _text_alone(network: Network) -> Network:
     """Return the part of a network that needs text alone. Raises ExportError where there is none."""
     inputs = {value.name for value in network.inputs}
     graph = network.model.graph
-    needs = {output.name: inputs_of(graph, output.name, inputs) for output in graph.output}
+    needs = {output.name: inputs_behind(graph, output.name, inputs) for output in graph.output}
     outputs = [name for name, taken in needs.items() if TOKENS in taken and taken <= {TOKENS, MASK, TYPES}]
     if not outputs:
         raise ExportError(

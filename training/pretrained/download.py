@@ -1,6 +1,5 @@
 """Fetches a file once: resumes where an earlier attempt stopped, and keeps only what has the SHA-256 expected."""
 
-import fcntl
 import hashlib
 import re
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from index.file_lock import lock
 from retrieval.pipeline.progress import Progress
 from training.errors import DownloadError
 
@@ -43,7 +43,7 @@ def download(
     except OSError as error:  # of the disk: those of the network are DownloadErrors already
         reason = error.strerror or error
         raise DownloadError(
-            f"{target} cannot be written ({reason}); see to that and run the same command again"
+            f"{target} cannot be written ({reason}); correct that and run the same command again"
         ) from error
     return target
 
@@ -69,13 +69,11 @@ def file_digest(path: Path) -> str:
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
     """Let one process at a time fetch the file; two would write into the same part of it."""
-    with target.with_name(f".{target.name}.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with target.with_name(f".{target.name}.lock").open("a") as file:
+        if not lock(file):
             raise DownloadError(
                 f"another fc7 is fetching {target.name}; run the same command again when that has ended"
-            ) from None
+            )
         yield
 
 

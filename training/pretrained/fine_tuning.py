@@ -80,10 +80,8 @@ def read_pretrained(path: Path) -> PretrainedWeights:
         raise ModelError(f"{path} holds no mean of its training pictures; start from a model made by fc7")
     # A mean picture was cut to the centre for the file; its colour holds for all crops.
     mean = torch.from_numpy(stored["mean"].astype(np.float32))[0].mean((1, 2), keepdim=True)
-    deviation = (
-        torch.from_numpy(stored["deviation"].astype(np.float32))[0] if "deviation" in stored else torch.ones(3, 1, 1)
-    )
-    return PretrainedWeights(path.name, config, weights, Normalisation(mean, deviation), spec.licence, spec.learned)
+    std = torch.from_numpy(stored["deviation"].astype(np.float32))[0] if "deviation" in stored else torch.ones(3, 1, 1)
+    return PretrainedWeights(path.name, config, weights, Normalisation(mean, std), spec.licence, spec.learned)
 
 
 def _config(spec: ModelSpec, path: Path) -> AlexNetConfig:

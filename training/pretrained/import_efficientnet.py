@@ -45,7 +45,7 @@ class Projection:
 
 
 def learn_projection(fc7: NDArray[np.float32], *, dim: int = 256, power: float = 0.25) -> Projection:
-    """Return the PCA of square roots of unit length of fc7 (n, 1280), each direction divided by its deviation ** power.
+    """Return the PCA of square roots of unit length of fc7 (n, 1280), each direction divided by std ** power.
 
     The square root keeps the largest maps from deciding alone (Arandjelović, Zisserman 2012, "RootSIFT"). What was
     measured for roots, dimensions and powers: docs/results.md.

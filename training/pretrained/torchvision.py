@@ -131,6 +131,6 @@ def as_network(state: object, path: str) -> AlexNet:
 
 
 def torchvision_normalisation() -> Normalisation:
-    """Return the mean colour and deviation of torchvision's models, for pixels from 0 to 255."""
-    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    return Normalisation(mean.reshape(3, 1, 1) * 255, deviation.reshape(3, 1, 1) * 255)
+    """Return the mean colour and standard deviation of torchvision's models, for pixels from 0 to 255."""
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    return Normalisation(mean.reshape(3, 1, 1) * 255, std.reshape(3, 1, 1) * 255)

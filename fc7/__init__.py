@@ -30,6 +30,7 @@ from PIL import Image
 from index.errors import IndexNotFoundError, OptionError, PhotoError
 from index.errors import UserError as Error
 from index.index_writer import IndexWriter
+from index.object_path import as_path
 from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SkippedPhoto
 from retrieval.answers import Classification, Embeddings, FolderChanges, Result
@@ -219,7 +220,7 @@ class Index:
         for what is no folder, and where another program writes the index or the disk is full.
         """
         with open_for_model(self._folder, self._model) as index:
-            reports = index_folders(index, self._model, [Path(folder) for folder in folders], progress=progress)
+            reports = index_folders(index, self._model, [_path(folder) for folder in folders], progress=progress)
         return [FolderChanges.of(report) for report in reports]
 
     def search(
@@ -247,7 +248,7 @@ class Index:
         labels = (label,) if isinstance(label, str) else tuple(label)
         if photo is None and text is None and not labels:
             raise TypeError("search needs a photo, a text or a label")
-        path = Path(photo) if isinstance(photo, str | os.PathLike) else None
+        path = _path(photo) if isinstance(photo, str | os.PathLike) else None
         if path is not None and os.path.isdir(path):
             raise TypeError(f"{path} is a folder; search for one photo at a time")
         folders = [within] if isinstance(within, str | os.PathLike) else within
@@ -257,7 +258,7 @@ class Index:
             texts=() if text is None else (text,),
             average=photo is not None and text is not None,
             labels=labels,
-            within=tuple(Path(folder) for folder in folders),
+            within=tuple(_path(folder) for folder in folders),
             since=None if since is None else first_moment(since),
             before=None if until is None else moment_after(until),
             top=k,
@@ -279,7 +280,7 @@ class Index:
         Raises Error, before anything is done, for a path that is not in the index.
         """
         with IndexWriter.open_to_edit(self._folder, fingerprint=self._model.spec.fingerprint) as index:
-            return sum(index.forget([Path(path) for path in paths]))
+            return sum(index.forget([_path(path) for path in paths]))
 
     def duplicates(
         self,
@@ -296,7 +297,7 @@ class Index:
         """
         found = find_duplicates(
             self._index,
-            keep_in=[Path(folder) for folder in keep_in],
+            keep_in=[_path(folder) for folder in keep_in],
             across_folders=across_folders,
             likenesses=likenesses,
             min_score=min_score,
@@ -338,6 +339,10 @@ def open_index(
         return Index(place, loaded)
 
 
+def _path(named: str | os.PathLike[str]) -> Path:
+    return named if isinstance(named, Path) else as_path(os.fspath(named))
+
+
 def _of_batch(
     model: _Model | ZeroShot, batch: Sequence[tuple[Path | None, NDArray[np.uint8] | PhotoError]]
 ) -> "tuple[list[SkippedPhoto], list[Path | None], Outputs | None]":
@@ -364,7 +369,7 @@ def _jobs(
     several = [photos] if isinstance(photos, str | os.PathLike | Image.Image | np.ndarray) else photos
     for photo in several:
         if isinstance(photo, str | os.PathLike):
-            for path in expand_paths([Path(photo)], skipped=skipped):
+            for path in expand_paths([_path(photo)], skipped=skipped):
                 yield path, partial(_prepare_file, model, path, incomplete)
         else:
             yield None, partial(_prepare_picture, model, photo)

@@ -1,0 +1,176 @@
+"""Photos in object storage, on a real S3 server on loopback: indexed, searched and checked as those in a folder are."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from PIL import Image
+from s3_server import S3Server, running
+from shard_samples import contents
+
+from index.object_path import ObjectPath
+from index.photo_index import PhotoIndex
+from retrieval.photos import object_storage
+from retrieval.photos.scan import scan_folder
+
+pytestmark = pytest.mark.slow
+pytest.importorskip("pyarrow.fs", reason="object storage needs pyarrow")
+Fc7 = Callable[..., Result]
+PHOTOS = 12
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with running(tmp_path_factory.mktemp("moto")) as started:
+        yield started
+
+
+@pytest.fixture
+def s3(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    object_storage.file_system.cache_clear()
+    yield server
+    object_storage.file_system.cache_clear()
+
+
+@pytest.fixture
+def folder(make_photo: Callable[..., Path], tmp_path: Path) -> Path:
+    """Photos in folders, a copy, one that is none, and what is left out."""
+    for number in range(PHOTOS):
+        make_photo(f"photos/{number % 3}/{number} é@?#%.png", seed=number)
+    folder = tmp_path / "photos"
+    (folder / "copy.png").write_bytes((folder / "0/0 é@?#%.png").read_bytes())
+    (folder / "none.jpg").write_bytes(b"no photo")
+    (folder / "notes.txt").write_bytes(b"text")
+    for left_out in (".hidden/a.png", "@eaDir/a.png", "1/left/a.png"):
+        (folder / left_out).parent.mkdir()
+        (folder / left_out).write_bytes(b"left out")
+    (folder / "1/.fc7ignore").write_text("left/\n")
+    return folder
+
+
+def upload(s3: S3Server, folder: Path, name: str) -> ObjectPath:
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            s3.put(f"{name}/{file.relative_to(folder)}", file.read_bytes())
+    return ObjectPath(f"s3://photos/{name}")
+
+
+def test_what_is_listed_is_what_a_folder_has(s3: S3Server, folder: Path) -> None:
+    url = upload(s3, folder, "listed")
+    here, there = (scan_folder(place, patterns=["2/"]) for place in (folder, url))
+    assert list(there.photos) == list(here.photos)
+    assert [stamp.size for stamp in there.photos.values()] == [stamp.size for stamp in here.photos.values()]
+    assert (there.unlisted, there.left_out) == (here.unlisted, here.left_out) == ({}, True)
+    below = [scan_folder(place / "1", root=place) for place in (folder, url)]
+    assert list(below[0].photos) == list(below[1].photos) != []
+
+
+def test_the_index_is_that_of_the_same_photos_in_a_folder(
+    s3: S3Server, folder: Path, fc7: Fc7, tiny_model: Path, tmp_path: Path
+) -> None:
+    url = upload(s3, folder, "same")
+    model = ["-m", tiny_model]
+    usual, remote = ["--index", tmp_path / "usual"], ["--index", tmp_path / "remote"]
+    assert fc7("index", folder, *model, *usual).exit_code == 0
+    result = fc7("index", str(url), *model, *remote)
+    assert result.exit_code == 0, result.output
+    assert str(url) in result.output
+    expected, found = (contents(tmp_path / name) for name in ("usual", "remote"))
+    assert len(found) == len(expected) == PHOTOS + 2
+    for here, there in zip(expected, found, strict=True):
+        assert there[0] == str(url).encode()
+        assert here[1:3] + here[4:9] == there[1:3] + there[4:9]  # all but the time of the upload
+        if here[9] is not None:
+            one, other = (np.frombuffer(row[9], "<f2").astype(np.float32) for row in (here, there))
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-3)
+
+    again = fc7("index", *remote)
+    assert f"{PHOTOS + 1}  unchanged" in again.output
+    name = f"{url}/0/0 é@?#%.png"
+    answer = fc7("search", name, *remote, "-k", "3")
+    assert answer.exit_code == 0, answer.output
+    assert f"1.000  {url}/copy.png" in answer.output
+    checked = fc7("check", *remote)
+    assert checked.exit_code == 0, checked.output
+
+    sheet = tmp_path / "sheet.png"
+    drawn = fc7("search", name, *remote, "--sheet", sheet)
+    assert drawn.exit_code == 0, drawn.output
+    with Image.open(sheet) as picture:
+        assert picture.width > 100
+    assert fc7("search", name, "--mirror", *remote).exit_code == 0
+    assert str(url) in fc7("info", tmp_path / "remote").output
+    assert fc7("classify", name, *model).exit_code == 0
+    assert f"{url}/copy.png" in fc7("duplicates", *remote).output
+    refused = fc7("duplicates", *remote, "--move-to", tmp_path / "moved", "--yes")
+    assert "is in object storage, where fc7 moves nothing" in refused.output
+
+
+def test_what_changes_is_followed(s3: S3Server, folder: Path, fc7: Fc7, tiny_model: Path, tmp_path: Path) -> None:
+    url = upload(s3, folder, "changes")
+    index = ["--index", tmp_path / "index"]
+    assert fc7("index", str(url), "-m", tiny_model, *index).exit_code == 0
+    s3.delete("changes/copy.png")
+    s3.put("changes/new/copy.png", (folder / "copy.png").read_bytes())
+    s3.put("changes/none.jpg", (folder / "1/1 é@?#%.png").read_bytes())
+    result = fc7("index", *index)
+    assert "1  moved" in result.output or "1  copied" in result.output, result.output
+    assert "1  changed" in result.output
+    assert "skipped" not in result.output
+    s3.delete("changes/new/copy.png")
+    found = fc7("search", "--within", f"{url}/new", *index, f"{url}/0/0 é@?#%.png", "--format", "json")
+    [answer] = json.loads(found.output)
+    assert [result["missing"] for result in answer["results"]] == [True]
+    assert f"1 photo of {url} is not there any more" in fc7("check", *index).output
+    assert fc7("forget", f"{url}/new", *index).exit_code == 0
+
+
+def test_keys_that_are_no_paths_are_told(s3: S3Server, fc7: Fc7, tiny_model: Path, tmp_path: Path) -> None:
+    s3.put("odd/a//b.png", b"x")
+    s3.put("odd/c.png", b"x")
+    assert scan_folder(ObjectPath("s3://photos/odd")).unlisted == {b"a//b.png": "its key is no path"}
+
+
+def test_one_line_says_what_is_wrong(
+    s3: S3Server, fc7: Fc7, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = ["-m", tiny_model, "--index", tmp_path / "index"]
+    for url, reason in {
+        "s3://elsewhere/photos": "s3://elsewhere/photos cannot be indexed: there is no such bucket",
+        "s3://photos/nothing": "s3://photos/nothing cannot be indexed: there is nothing below it",
+        "s3://key:secret@photos/x": "its server and keys are those of the environment",
+        "s3://photos/x?region=eu": "its server and keys are those of the environment",
+        "s3://": "name a place in object storage as s3://BUCKET/FOLDER",
+    }.items():
+        result = fc7("index", url, *index)
+        assert result.exit_code != 0
+        assert reason in result.output
+        assert result.output.splitlines()[-1].startswith("Error: ")
+        assert "secret" not in result.output
+    assert not (tmp_path / "index").exists()
+    s3.put("watch/a.png", b"x")
+    assert "cannot be watched" in fc7("index", "s3://photos/watch", "--watch", *index).output
+
+
+def test_a_server_that_went_away_costs_nothing(
+    s3: S3Server, folder: Path, fc7: Fc7, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = upload(s3, folder, "away")
+    index = ["--index", tmp_path / "index"]
+    assert fc7("index", str(url), "-m", tiny_model, *index).exit_code == 0
+    before = contents(tmp_path / "index")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    object_storage.file_system.cache_clear()
+    result = fc7("index", *index)
+    assert "its photos stay indexed" in result.output
+    assert contents(tmp_path / "index") == before
+    # What it knows is still searched.
+    found = fc7("search", f"{url}/0/0 é@?#%.png", *index, "-k", "3")
+    assert "copy.png" in found.output, found.output
+    with PhotoIndex.open(tmp_path / "index") as opened:
+        assert opened.roots() == [url]
