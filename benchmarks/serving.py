@@ -1,12 +1,14 @@
-"""`fc7 serve` under load, and how soon the page shows something: of 100,000 photos, by clients on this machine.
+"""`fc7 serve` with 100,000 photos: under load of clients on this machine, and how soon and how smoothly the page shows.
 
     python benchmarks/serving.py [--photos 100000] [--clients 200] [--seconds 60] [-o FOLDER]
 
-The vectors are those of benchmarks/search.py; the first 200 photos have files, of 1024 × 768 pixels. Each client has a
-loopback address of its own, as the server limits how often one may ask, and sends its next request when the last was
-answered: searches by id and by upload, names, thumbnails, pages of the list, facts. The same is done once more by a
-server that runs the network for each picture alone. Memory is that of the server with the processes that decode. First
-paint is of Chromium, where there is one: until the text is there, and until photos are.
+The vectors are those of benchmarks/search.py; 200 files of 1024 × 768 pixels are the photos, again and again (hard
+links). Each client has a loopback address of its own, as the server limits how often one may ask, and sends its next
+request when the last was answered: searches by id and by upload, names, thumbnails, pages of the list, facts. The same
+is done once more by a server that runs the network for each picture alone. Memory is that of the server with the
+processes that decode. First paint is of Chromium, where there is one: until the text is there, and until photos are.
+Scrolling: the page is scrolled to its end until all photos are listed, and then by 60 pixels a frame in its middle; a
+search is one for a photo that is chosen on the page, from then until its neighbours are in it.
 """
 
 import argparse
@@ -24,16 +26,22 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 from search import build, clustered, sizes, write_catalogue
 
+from index.photo_index import PhotoIndex
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
 FILES = 200
 SIDES = (1024, 768)
 BOUNDARY = "benchmark"
 MIX = {"search by id": 30, "search by photo": 15, "names": 10, "thumbnail": 25, "photos": 10, "one photo": 10}
-ALONE, LOADS = 30, 5
+ALONE, LOADS, SCROLLED = 30, 5, 300
 Times = dict[str, list[float]]
 
 
@@ -57,7 +65,7 @@ def main() -> None:
             with serving(place / "index", way) as (port, process):
                 if way == "batched":
                     tell_latency(asyncio.run(one_client(port, uploads)))
-                    tell_paint(port)
+                    tell_page(port, arguments.photos, place / "photos" / "0000" / "00000.jpg")
                 memory: list[float] = []
                 times, errors = asyncio.run(load(port, process, uploads, arguments.clients, arguments.seconds, memory))
                 tell_load(way, arguments.clients, times, errors, memory)
@@ -69,12 +77,21 @@ def prepare(place: Path, count: int) -> None:
         return
     write_catalogue(place, (clustered(size, seed=seed) for size, seed in sizes(count)), files=False)
     build(place, "auto")
-    folder = place / "photos" / "0000"
-    folder.mkdir(parents=True)
+    write_photos(place)
+
+
+def write_photos(place: Path) -> None:
+    """Write the files of the photos."""
     draw = np.random.default_rng(5)
-    for number in range(FILES):
+    with PhotoIndex.open(place / "index") as index:
+        files = index.photos.files(index.photos.ids())
+    for number, file in enumerate(files):
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        if number >= FILES:
+            os.link(files[number % FILES].path, file.path)
+            continue
         coarse = Image.fromarray(draw.integers(0, 256, (12, 16, 3), np.uint8))
-        coarse.resize(SIDES, Image.Resampling.BICUBIC).save(folder / f"{number:05}.jpg", quality=90)
+        coarse.resize(SIDES, Image.Resampling.BICUBIC).save(file.path, quality=90)
 
 
 def serve(index: str, way: str) -> None:
@@ -236,33 +253,91 @@ def tell_load(way: str, clients: int, times: Times, errors: Counter[str], memory
     print(f"\nErrors: {dict(errors) or 'none'}. Memory, MB: {', '.join(f'{now:.0f}' for now in memory)}\n", flush=True)
 
 
-def tell_paint(port: int) -> None:
-    """Open the page in Chromium, each time with nothing kept."""
+PAINTED = """new MutationObserver((_, observer) => {
+  if (!document.querySelector("#grid li")) return;
+  observer.disconnect();
+  requestAnimationFrame(() => setTimeout(() => { window.photosAt = performance.now(); }));
+}).observe(document, { childList: true, subtree: true });"""
+TO_THE_END = """(count) => new Promise((done) => {
+  const begun = performance.now();
+  const down = () => {
+    scrollTo(0, document.documentElement.scrollHeight);
+    if (document.querySelector("#status").textContent.startsWith(count)) done(performance.now() - begun);
+    else requestAnimationFrame(down);
+  };
+  down();
+})"""
+FRAMES = """(count) => new Promise((done) => {
+  scrollTo(0, document.documentElement.scrollHeight / 2);
+  const times = [];
+  const step = (now) => {
+    times.push(now);
+    if (times.length > count) return done(times.slice(1).map((time, number) => time - times[number]));
+    scrollBy(0, 60);
+    requestAnimationFrame(step);
+  };
+  requestAnimationFrame(step);
+})"""
+SEARCHED = """() => { window.searched = new Promise((done) => {
+  let begun;
+  document.querySelector("#file").addEventListener("change", () => { begun = performance.now(); }, true);
+  new MutationObserver(() => {
+    if (document.querySelector("#status").textContent.startsWith("The most alike")) done(performance.now() - begun);
+  }).observe(document.querySelector("#status"), { childList: true });
+}); }"""
+
+
+def first_paint(page: "Page") -> float:
+    """Return how many milliseconds after the navigation something was painted."""
+    script = """() => new Promise((done) => new PerformanceObserver((list) => {
+      const [entry] = list.getEntriesByName("first-contentful-paint");
+      if (entry) done(entry.startTime);
+    }).observe({ type: "paint", buffered: true }))"""
+    return float(page.evaluate(script))
+
+
+def tell_page(port: int, count: int, photo: Path) -> None:
+    """Open the page in Chromium, each time with nothing kept; then scroll it, and look for a photo on it."""
     path = shutil.which("chromium")
     if path is None:
-        print("No Chromium here: first paint is not measured.\n")
+        print("No Chromium here: the page is not measured.\n")
         return
     from playwright.sync_api import sync_playwright
 
-    script = """new MutationObserver((_, observer) => {
-      if (!document.querySelector("#grid li")) return;
-      observer.disconnect();
-      requestAnimationFrame(() => setTimeout(() => { window.photosAt = performance.now(); }));
-    }).observe(document, { childList: true, subtree: true });"""
-    texts, photos = [], []
+    texts, shown, searches, empty = [], [], [], []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path)
         for _ in range(LOADS):
             context = browser.new_context()
-            context.add_init_script(script)
             page = context.new_page()
-            page.goto(f"http://127.0.0.1:{port}/", timeout=120_000)
-            page.wait_for_function("() => window.photosAt", timeout=120_000)
-            texts.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN"))
-            photos.append(page.evaluate("window.photosAt"))
+            page.set_default_timeout(120_000)
+            page.goto(f"http://127.0.0.1:{port}/login")
+            empty.append(first_paint(page))
             context.close()
+            context = browser.new_context()
+            context.add_init_script(PAINTED)
+            page = context.new_page()
+            page.set_default_timeout(120_000)
+            page.goto(f"http://127.0.0.1:{port}/")
+            page.wait_for_function("() => window.photosAt")
+            texts.append(first_paint(page))
+            shown.append(page.evaluate("window.photosAt"))
+            page.evaluate(SEARCHED)
+            page.locator("#file").set_input_files(photo)
+            searches.append(page.evaluate("window.searched"))
+            context.close()
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{port}/", timeout=120_000)
+        whole = page.evaluate(TO_THE_END, f"{count:,}")
+        frames = page.evaluate(FRAMES, SCROLLED)
+        tiles = page.locator("#grid > li").count()
         browser.close()
-    print(f"First paint, ms: {statistics.median(texts):.0f}; photos in the page: {statistics.median(photos):.0f}\n")
+    median = [statistics.median(times) for times in (texts, shown, searches, empty)]
+    print(f"First paint, ms: {median[0]:.0f} (of a page with one field: {median[3]:.0f})", end="; ")
+    print(f"photos in the page: {median[1]:.0f}; search for a photo: {median[2]:.0f}")
+    print(f"All {count:,} photos listed by scrolling to the end: {whole / 1000:.1f} s")
+    half, most = np.quantile(frames, [0.5, 0.99])
+    print(f"Frames while scrolling, ms: p50 {half:.0f}, p99 {most:.0f}; photos in the page then: {tiles}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -150,8 +150,11 @@ def _token(file: Path | None) -> str | None:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        [family, *_], *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        listening = socket.socket(family, socket.SOCK_STREAM)
+        [family, kind, protocol, *_], *_ = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        # With its protocol named: asyncio sends small answers at once (TCP_NODELAY) only where it knows that it is TCP.
+        listening = socket.socket(family, kind, protocol)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind((host, port))

@@ -71,6 +71,7 @@ def open_photo(page: Page, name: str) -> None:
     page.goto("/")
     page.locator(f"#grid a[title='{name}']").first.click()
     expect(page.locator("h1")).to_have_text(name)
+    loaded(page)  # its script too
 
 
 def test_a_dropped_photo_is_named_and_its_first_neighbour_is_the_right_one(page: Page, photos: Path) -> None:
@@ -265,6 +266,9 @@ def test_a_label_that_there_is_not_is_told(browser: Browser, served: Served) -> 
         page.goto("/?label=zebra")
         expect(page.locator("#status")).to_have_class(re.compile("wrong"))
         expect(page.locator("#status")).to_contain_text("zebra")
+        page.goto("/?since=2020&until=2019")
+        expect(page.locator("#status")).to_have_class(re.compile("wrong"))
+        expect(page.locator("#status")).to_contain_text("2020-01-01 is later than 2019-12-31")
         page.goto("/photos/999999")
         expect(page.locator("h1")).to_have_text("This cannot be shown")
 
@@ -293,6 +297,52 @@ def test_a_copied_address_shows_the_same(browser: Browser, served: Served) -> No
         assert [tile.get_attribute("title") for tile in tiles(page).locator("a").all()] == shown
 
 
+def test_a_link_within_the_page_shows_nothing_else(page: Page, photos: Path) -> None:
+    page.goto("/")
+    expect(tiles(page)).to_have_count(11)
+    drop(page, photos / "green-1.png")
+    expect(page.locator("#status")).to_contain_text("The most alike first")
+    loaded(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/#main")
+    expect(page.locator("main")).to_be_focused()
+    page.go_back()
+    page.wait_for_url("**/")
+    page.evaluate("fetch('/api/health')")
+    expect(page.locator("#upload")).to_be_visible()
+    assert [url.rpartition("/")[2] for url in asked if "/api/" in url] == ["health"]
+
+
+def test_the_focus_is_not_lost_where_other_photos_are_shown(page: Page) -> None:
+    page.goto("/?label=green")
+    expect(page.locator("#status")).to_contain_text("Photos of green")
+    # What was asked with is not among the answers: the first of them has the focus.
+    tiles(page).first.locator("button").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#status")).to_contain_text("The most alike first, photos of green")
+    expect(tiles(page).first.locator("a")).to_be_focused()
+    second = tiles(page).nth(1).locator("a")
+    name = second.get_attribute("title")
+    second.focus()
+    page.go_back()
+    expect(page.locator("#status")).to_have_text("Photos of green, the most probable first")
+    expect(page.locator(f"#grid a[title='{name}']")).to_be_focused()
+    page.go_forward()
+    expect(page.locator("#status")).to_contain_text("The most alike first, photos of green")
+    expect(page.locator(f"#grid a[title='{name}']")).to_be_focused()
+    tiles(page).first.locator("button").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#chips li")).to_have_count(2)
+    for left in (1, 0):
+        page.locator("#chips button").last.focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#chips li")).to_have_count(left)
+        expect(page.locator("#chips button" if left else "main")).to_be_focused()
+
+
 def test_all_is_reached_by_keyboard(page: Page) -> None:
     page.goto("/")
     expect(tiles(page)).to_have_count(11)
@@ -316,6 +366,7 @@ def test_all_is_reached_by_keyboard(page: Page) -> None:
     assert page.evaluate("document.activeElement.closest('li').dataset.number") == "2"
     page.keyboard.press("Enter")
     expect(page.locator("h1")).to_have_text(third)
+    loaded(page)
     # A region by numbers, without a pointer.
     page.locator("#draw").focus()
     page.keyboard.press("Enter")
@@ -396,6 +447,32 @@ def test_copies_are_compared_listed_and_told_apart_by_keyboard_and_pointer(
     assert other.exists()
 
 
+def test_the_map_always_shows_photos_however_near_one_looks(page: Page) -> None:
+    page.goto("/map")
+    status = page.locator("#status")
+    expect(status).to_contain_text("of 11 photos")
+    for way in ("button", "wheel"):
+        page.get_by_role("button", name="All", exact=True).click()
+        for _ in range(25):
+            if way == "button":
+                page.get_by_role("button", name="Zoom in").click()
+            else:
+                page.mouse.move(300, 400)
+                page.mouse.wheel(0, -400)
+            # What is in sight was drawn once the next frame is there.
+            page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            in_sight = int(re.findall(r"\d+", status.inner_text())[0])
+            assert in_sight > 0, (way, status.inner_text())
+    # Two of the photos are the same file, at one place: the list has both.
+    page.get_by_role("button", name="All", exact=True).click()
+    page.get_by_role("button", name="As a list").click()
+    expect(page.locator("#photos li")).to_have_count(11)
+    expect(status).to_have_text("11 of 11 photos were in sight.")
+    loaded(page)
+    page.get_by_role("link", name="copy.png").click()
+    expect(page.locator("h1")).to_have_text("copy.png")
+
+
 def test_a_phone_shows_all_without_scrolling_sideways(browser: Browser, served: Served, photos: Path) -> None:
     for size in (PHONE, (320, 640)):
         with visiting(browser, served, size=size) as page:
@@ -413,7 +490,9 @@ def test_a_phone_shows_all_without_scrolling_sideways(browser: Browser, served: 
             else:
                 first.locator("a").click()
             expect(page.locator("h1")).to_be_visible()
+            loaded(page)
             page.locator("#draw").click()
+            expect(page.locator("#region")).to_be_visible()
             assert_fits(page)
             for address in ("/duplicates?like=alike", "/docs"):
                 page.goto(address)

@@ -95,6 +95,7 @@ def test_words_photos_and_uploads_are_one_query(served: Served, photos: Path, co
         ([("text", "red"), ("region", "0,0,5,5")], 400, "a region is one of a single photo"),
         ([("text", "red")] * 33, 400, "more than 32"),
         ([("label", "red"), ("since", "July")], 400, "July is no date"),
+        ([("label", "red"), ("since", "2020"), ("until", "2019")], 400, "2020 is later than 2019"),
         ([("label", "red"), ("until", "9999")], 400, "too late"),
     ],
 )
@@ -136,6 +137,8 @@ def test_a_range_of_dates(served: Served) -> None:
     assert photo["taken"] == "2019-07-14T12:33:01"
     assert photo["facts"]["Taken"] == "2019-07-14 12:33:01"
     assert served.get("/api/photos?since=nonsense").status == 400
+    assert served.get("/api/photos?since=2019-07-02&until=2019-07-01").status == 400
+    assert served.get("/api/photos?since=2019-07&until=2019-07-01").status == 200
     page = served.get("/").body
     assert b'type="date" id="since"' in page
     assert b"not known yet" not in page

@@ -97,7 +97,7 @@ def loaded(page: Page) -> None:
     """Wait until the page has said what it found, and every picture in it is there, and was one."""
     page.wait_for_load_state("load")
     page.wait_for_function(
-        "() => !/^(Loading|Looking|Comparing)/.test(document.querySelector('#status')?.textContent ?? '')"
+        "() => !/^(Loading|Looking|Comparing|Laying)/.test(document.querySelector('#status')?.textContent ?? '')"
         " && [...document.images].filter((image) => image.checkVisibility() && image.loading !== 'lazy')"
         ".every((image) => image.complete && image.naturalWidth > 0)"
     )

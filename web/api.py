@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from email.utils import formatdate
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
@@ -16,6 +17,19 @@ from retrieval.answers import Classification, duplicate_group, own_label
 from retrieval.duplicates.keep import DuplicateGroup
 from retrieval.searching.dates import first_moment, moment_after
 from retrieval.searching.query import Box
+from web.answers import (
+    Classified,
+    Comparing,
+    Detections,
+    Different,
+    Folders,
+    Groups,
+    Health,
+    Labels,
+    Page,
+    PhotoFacts,
+    Search,
+)
 from web.collection import Asked, Collection, Upload, photo_values, stamp_name
 from web.copies import CopySearch, Running
 from web.detection import Detector
@@ -92,7 +106,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 router = APIRouter(prefix="/api", default_response_class=PlainJSON, responses=ERRORS)
 
 
-@router.post("/classify", dependencies=[Depends(limit_rate)])
+@router.post("/classify", response_model=Classified, dependencies=[Depends(limit_rate)])
 async def classify(
     collection: Served,
     photo: Annotated[UploadFile, File(description="A picture.")],
@@ -102,7 +116,7 @@ async def classify(
     return PlainJSON(await collection.classify(await upload_of(photo), k))
 
 
-@router.post("/search", dependencies=[Depends(limit_rate)])
+@router.post("/search", response_model=Search, dependencies=[Depends(limit_rate)])
 async def search(
     collection: Served,
     photo: Annotated[list[UploadFile] | None, File(description="Pictures to look for; several are one query.")] = None,
@@ -136,6 +150,7 @@ async def search(
         raise OptionError("unlike needs a photo, ids or a text to look for")
     if region is not None and (asked != 1 or text):
         raise OptionError("a region is one of a single photo")
+    first, before = between(since, until)
     return PlainJSON(
         await collection.search(
             Asked(
@@ -147,8 +162,8 @@ async def search(
                 box=None if region is None else box_of(region),
                 labels=tuple(labels),
                 folder=folder or None,
-                since=first_moment(since) if since else None,
-                before=moment_after(until) if until else None,
+                since=first,
+                before=before,
                 top=k,
                 min_score=min_score,
                 collapse=collapse,
@@ -157,7 +172,7 @@ async def search(
     )
 
 
-@router.get("/photos")
+@router.get("/photos", response_model=Page)
 async def photos(
     collection: Served,
     after: Annotated[int, Query(ge=0, le=2**63 - 1, description="The last id of the page before.")] = 0,
@@ -167,25 +182,20 @@ async def photos(
     until: Annotated[str | None, Query(description=UNTIL)] = None,
 ) -> PlainJSON:
     """List the photos of the index by id; `next` is what to give as `after` for the next page, null at the end."""
-    page = await collection.page(
-        after,
-        limit,
-        folder or None,
-        since=first_moment(since) if since else None,
-        before=moment_after(until) if until else None,
-    )
+    first, before = between(since, until)
+    page = await collection.page(after, limit, folder or None, since=first, before=before)
     following = page[-1].id if len(page) == limit else None
     return PlainJSON({"photos": [photo_values(file) for file in page], "next": following})
 
 
-@router.get("/photos/{id}")
+@router.get("/photos/{id}", response_model=PhotoFacts)
 async def photo(collection: Served, id: Number) -> PlainJSON:
     """Tell what is known of a photo: its file, its labels, and what the camera wrote."""
     facts, _ = await photo_facts(collection, id)
     return PlainJSON(facts)
 
 
-@router.get("/photos/{id}/detections", dependencies=[Depends(limit_rate)])
+@router.get("/photos/{id}/detections", response_model=Detections, dependencies=[Depends(limit_rate)])
 async def detections(request: Request, id: Number) -> PlainJSON:
     """Tell what is where in a photo, as `fc7 detect --format json` does: boxes are x, y, width, height in pixels."""
     detector: Detector = request.app.state.detector
@@ -204,7 +214,11 @@ async def thumbnail(request: Request, collection: Served, id: Number, v: str = "
     return await picture(request, collection, id, v, THUMBNAIL)
 
 
-@router.get("/duplicates", responses={202: {"description": "Still looking: photos `done`, and in `total`."}})
+@router.get(
+    "/duplicates",
+    response_model=Groups,
+    responses={202: {"model": Comparing, "description": "Still looking: photos `done`, and in `total`."}},
+)
 async def duplicates(
     request: Request,
     collection: Served,
@@ -229,7 +243,7 @@ async def duplicates(
     )
 
 
-@router.post("/duplicates/different", dependencies=[Depends(limit_rate)])
+@router.post("/duplicates/different", response_model=Different, dependencies=[Depends(limit_rate)])
 async def different(
     collection: Served,
     ids: Annotated[list[Annotated[int, Body(ge=1, le=2**63 - 1)]], Body(min_length=2, max_length=MOST_DIFFERENT)],
@@ -240,7 +254,7 @@ async def different(
     return PlainJSON({"ids": ids, "different": different})
 
 
-@router.get("/labels")
+@router.get("/labels", response_model=Labels)
 async def labels(collection: Served) -> PlainJSON:
     """List what photos can be searched for by: the labels taught by the user, and the classes of the model.
 
@@ -257,13 +271,13 @@ async def labels(collection: Served) -> PlainJSON:
     )
 
 
-@router.get("/folders")
+@router.get("/folders", response_model=Folders)
 async def folders(collection: Served) -> PlainJSON:
     """List the indexed folders."""
     return PlainJSON({"folders": [str(root) for root in await collection.roots()]})
 
 
-@router.get("/health")
+@router.get("/health", response_model=Health)
 async def health(collection: Served) -> PlainJSON:
     """Tell whether the index can be read; this alone is answered without a token."""
     await collection.reader.call(lambda index: index.roots())
@@ -293,7 +307,7 @@ async def picture(request: Request, collection: Collection, id: int, version: st
         tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")
     ]:
         return Response(status_code=304, headers=headers)
-    data = await collection.decoder.jpeg(place, side, keep=side == THUMBNAIL)
+    data = await collection.decoder.jpeg(place, side, keep=side == THUMBNAIL, gone=request.is_disconnected)
     return Response(data, media_type="image/jpeg", headers=headers)
 
 
@@ -309,6 +323,14 @@ def box_of(region: str) -> Box:
         return Box.parse(region)
     except ValueError:
         raise OptionError("a region is x,y,width,height in whole pixels") from None
+
+
+def between(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
+    """Return the first moment, and the one after the last. Raises OptionError for what is no date, or no time."""
+    first, before = first_moment(since) if since else None, moment_after(until) if until else None
+    if first is not None and before is not None and first >= before:
+        raise OptionError(f"{since} is later than {until}, so no photo was taken between them", hint="swap the dates")
+    return first, before
 
 
 def _group(group: DuplicateGroup, files: Mapping[Any, IndexedFile]) -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """Puts the application together: the API, the pages, and what guards both."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
+from starlette.routing import Match
 
 from index.errors import (
     IndexFormatError,
@@ -27,6 +30,7 @@ from web.api import PlainJSON, router
 from web.collection import Collection, PhotoUnknownError
 from web.copies import CopySearch
 from web.detection import Detector
+from web.head import Heads
 from web.indexing import Indexing, IndexingError
 from web.indexing_api import router as indexing
 from web.limits import RateLimit
@@ -34,10 +38,12 @@ from web.map import Maps
 from web.map import pages as map_pages
 from web.map import router as map_router
 from web.metrics import Counting, Metrics
-from web.pages import error_page, static_files, version, wants_page
+from web.pages import error_page, load_templates, static_files, version, wants_page
 from web.pages import router as pages
 from web.security import Guard
 from web.settings import Settings
+
+ROUTERS = (router, indexing, pages, map_router, map_pages)
 
 STATUSES: tuple[tuple[type[UserError], int], ...] = (
     (PhotoUnknownError, 404),
@@ -70,6 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
         except UserError as error:
             app.state.failure = error
             raise
+        await asyncio.to_thread(load_templates)
         app.state.collection = collection
         app.state.copies = CopySearch(settings.index)
         app.state.maps = Maps(settings.index)
@@ -87,11 +94,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.failure = None
     app.state.rate_limit = RateLimit(settings.uploads_a_minute)
-    app.include_router(router)
-    app.include_router(indexing)
-    app.include_router(pages)
-    app.include_router(map_router)
-    app.include_router(map_pages)
+    for part in ROUTERS:
+        app.include_router(part)
     app.mount("/static", static_files(), name="static")
 
     @app.get("/metrics", include_in_schema=False)
@@ -101,6 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(UserError, _user_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_middleware(Heads)
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Counting, metrics=metrics)
     # What is uploaded stays in memory, and never goes through a file.
@@ -125,6 +130,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     response = answer(request, error.status_code, str(error.detail))
     response.headers.update(error.headers or {})
+    if error.status_code == 405:  # the router names the methods of one function alone
+        routes = [route for part in ROUTERS for route in part.routes if isinstance(route, APIRoute)]
+        asked = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+        if methods := {method for route in asked for method in route.methods or ()}:
+            response.headers["allow"] = ", ".join(sorted(methods))
     return response
 
 

@@ -5,7 +5,7 @@ Nothing that is uploaded is stored.
 
 import asyncio
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as DecodeTimeoutError
 from dataclasses import dataclass
@@ -60,6 +60,8 @@ class Decoder:
     def __init__(self, *, max_pixels: int, seconds: float, previews: Path | None = None) -> None:
         self._max_pixels, self._previews = max_pixels, previews
         self._seconds = seconds
+        # Work of one kind waits for its own kind, so that a search does not wait for all the thumbnails of a page.
+        self._turns = {work: asyncio.Semaphore(WORKERS) for work in (prepare, encode, picture, facts)}
         # Not forked: the server has threads.
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPool(max_workers=WORKERS, max_tasks=TASKS_OF_A_PROCESS, context=context, initializer=begin)
@@ -70,12 +72,19 @@ class Decoder:
         pixels: NDArray[np.uint8] = await self._run(prepare, source, preparation, box, self._max_pixels)
         return pixels
 
-    async def jpeg(self, source: Source, side: int, *, keep: bool = False) -> bytes:
+    async def jpeg(
+        self, source: Source, side: int, *, keep: bool = False, gone: Callable[[], Awaitable[bool]] | None = None
+    ) -> bytes:
         """Encode a picture again: upright, without metadata, its longer side at most `side`. Raises PhotoError.
 
-        What is to be kept is encoded once: see `Previews`.
+        What is to be kept is encoded once: see `Previews`. `gone` tells whether nobody waits for it any more.
         """
-        data: bytes = await self._run(encode, source, side, self._max_pixels, self._previews if keep else None)
+        wanted = self._previews if keep else None
+        if wanted is not None and isinstance(source, Path):
+            kept = await asyncio.to_thread(self._kept, wanted, source, side)
+            if kept is not None:
+                return kept
+        data: bytes = await self._run(encode, source, side, self._max_pixels, wanted, gone=gone)
         return data
 
     async def picture(self, source: Source, side: int) -> tuple[NDArray[np.uint8], int, int]:
@@ -91,10 +100,15 @@ class Decoder:
         found: dict[str, str] = await self._run(facts, source)
         return found
 
-    async def _run(self, work: Callable[..., Any], *arguments: object) -> Any:
-        future = self._pool.schedule(attempt, args=[work, *arguments], timeout=self._seconds)
+    async def _run(
+        self, work: Callable[..., Any], *arguments: object, gone: Callable[[], Awaitable[bool]] | None = None
+    ) -> Any:
         try:
-            result = await asyncio.wrap_future(future)
+            async with self._turns[work]:
+                if gone is not None and await gone():
+                    raise PhotoError("nobody waits for the picture")
+                future = self._pool.schedule(attempt, args=[work, *arguments], timeout=self._seconds)
+                result = await asyncio.wrap_future(future)
         except DecodeTimeoutError:
             raise PhotoError(f"the picture takes more than {self._seconds:g} seconds to decode") from None
         except ProcessExpired:
@@ -104,6 +118,9 @@ class Decoder:
         if isinstance(result, Failure):
             raise OutOfMemoryError if result.for_now else PhotoError(result.message)
         return result
+
+    def _kept(self, previews: Path, source: Path, side: int) -> bytes | None:
+        return _previews(previews, self._max_pixels).kept(source, side)
 
     def close(self) -> None:
         """End the processes, with what they are doing."""

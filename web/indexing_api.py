@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from index.searchable import SearchableIndex
 from retrieval.answers import skipped_photo
+from web.answers import IndexingRun, IndexingState, Stopped
 from web.api import ERRORS, PlainJSON, Served, limit_rate
 from web.collection import PhotoUnknownError
 from web.indexing import MOST_SKIPPED, Indexing, Run
@@ -30,7 +31,7 @@ def indexing_of(request: Request) -> Indexing:
 Runs = Annotated[Indexing, Depends(indexing_of)]
 
 
-@router.get("/indexing")
+@router.get("/indexing", response_model=IndexingState)
 async def state(collection: Served, runs: Runs) -> PlainJSON:
     """List the indexed folders with their ids and photos, and report the last run, null before the first.
 
@@ -53,7 +54,9 @@ async def state(collection: Served, runs: Runs) -> PlainJSON:
     return PlainJSON({**await collection.reader.call(read), "run": run_values(runs.run)})
 
 
-@router.post("/indexing", status_code=202, dependencies=[Depends(limit_rate)], responses=BUSY)
+@router.post(
+    "/indexing", response_model=IndexingRun, status_code=202, dependencies=[Depends(limit_rate)], responses=BUSY
+)
 async def start(
     collection: Served,
     runs: Runs,
@@ -73,7 +76,7 @@ async def start(
     return PlainJSON(run_values(await runs.start(chosen, after=after)), 202)
 
 
-@router.post("/indexing/stop", dependencies=[Depends(limit_rate)])
+@router.post("/indexing/stop", response_model=Stopped, dependencies=[Depends(limit_rate)])
 async def stop(runs: Runs) -> PlainJSON:
     """End the run that goes on; what it has stored stays, and the next one continues from there."""
     return PlainJSON({"run": run_values(await runs.stop())})

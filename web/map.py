@@ -14,6 +14,7 @@ from index.errors import OptionError
 from index.milvus.place import IndexLocation, MilvusPlace
 from index.photo_index import PhotoIndex
 from retrieval.overview.layout import layout_of, spread_order
+from web.answers import Map, Photos
 from web.api import ERRORS, Id, PlainJSON, Served
 from web.collection import photo_values
 from web.pages import page
@@ -67,7 +68,7 @@ def maps_of(request: Request) -> Maps:
     return maps
 
 
-@router.get("")
+@router.get("", response_model=Map)
 async def whole_map(request: Request, maps: Annotated[Maps, Depends(maps_of)]) -> Response:
     """List the ids of all photos and their places in the plane, from 0 to 1, by the likeness of what is in them.
 
@@ -80,7 +81,7 @@ async def whole_map(request: Request, maps: Annotated[Maps, Depends(maps_of)]) -
     return Response(answer, media_type="application/json", headers=headers)
 
 
-@router.get("/photos")
+@router.get("/photos", response_model=Photos)
 async def map_photos(
     collection: Served, ids: Annotated[list[Id], Query(min_length=1, max_length=MOST_AT_ONCE)]
 ) -> PlainJSON:

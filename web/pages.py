@@ -17,6 +17,8 @@ from web.api import Number, Served, limit_rate, photo_facts
 from web.security import COOKIE, is_token
 
 HERE = Path(__file__).parent
+FIRST_PHOTOS = "/api/photos?after=0&limit=100"
+"""What the script of the collection asks for first; the browser asks before it has the script."""
 A_MONTH = 30 * 24 * 3600
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
@@ -49,6 +51,7 @@ async def index_page(request: Request, collection: Served) -> Response:
         folders=[printed(str(root)) for root in await collection.roots()],
         text=bool(collection.model.spec.text),
         undated=undated,
+        first="" if request.url.query else FIRST_PHOTOS,
     )
 
 
@@ -125,6 +128,12 @@ def error_page(request: Request, status: int, message: str, hint: str) -> Respon
 def printed(text: str) -> str:
     """Return text that can be encoded: a file name may hold bytes that are no text."""
     return text.encode("utf-8", "replace").decode()
+
+
+def load_templates() -> None:
+    """Compile the pages, so that the first one does not wait for it."""
+    for name in _templates().list_templates():
+        _templates().get_template(name)
 
 
 @lru_cache(maxsize=1)

@@ -75,6 +75,12 @@ class Previews:
                 self.trim()
         return data
 
+    def kept(self, photo: Path, side: int) -> bytes | None:
+        """Return what `jpeg` would, if it was kept; None if the photo must be decoded for it."""
+        stamp = current_stamp(photo)
+        place = None if stamp is None else self._place(photo, stamp, side)
+        return None if place is None else _read(place)
+
     def trim(self) -> None:
         """Remove what was not used for longest, until the folder is within its limit."""
         if self._folder is None:

@@ -37,6 +37,13 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
+// Show other elements in a list. Where the keyboard was on one of them, it is on that in its place then.
+export function replace(list, elements, otherwise) {
+  const place = [...list.children].findIndex((child) => child.contains(document.activeElement));
+  list.replaceChildren(...elements);
+  if (place >= 0) (elements[Math.min(place, elements.length - 1)]?.querySelector("button") ?? otherwise).focus();
+}
+
 export const nameOf = (path) => path.split("/").pop();
 
 // As `fc7 classify` tells them: labels of the user's own, terms, then other classes. Those of a group whose term is none

@@ -1,14 +1,14 @@
 // The collection, and what is found in it. What is shown follows from the address, but for photos that were uploaded.
 
-import { ask, element, names, search, spoken, told } from "./api.js";
+import { ask, element, names, replace, search, spoken, told } from "./api.js";
 import { Grid } from "./grid.js";
 import { byNumbers, drawable, pixels } from "./region.js";
 
-const MOST = 1000, PAGE = 200, TOGETHER = 32;
+const MOST = 1000, FIRST = 100, PAGE = 1000, TOGETHER = 32;
 const at = (id) => document.getElementById(id);
 const uploads = new Map(); // number in history.state → files
 const words = at("ask").dataset.text !== undefined; // whether the model knows more words than its labels
-let state = {}, turn = 0, k = 60, next = 0, given = null, adding = false, known = null;
+let state = {}, entry = null, turn = 0, k = 60, next = 0, given = null, adding = false, known = null;
 
 const NAMES = ["label", "text", "folder", "since", "until"];
 
@@ -64,8 +64,8 @@ const alone = () => state.label && !state.like.length && !state.files.length && 
 
 const find = () => search({ ...state, unlike: alone() ? [] : state.unlike, k });
 
-function page(after) {
-  const asked = new URLSearchParams({ after, limit: PAGE });
+function page(after, limit) {
+  const asked = new URLSearchParams({ after, limit });
   for (const name of ["folder", "since", "until"]) if (state[name]) asked.set(name, state[name]);
   return ask(`/api/photos?${asked}`);
 }
@@ -78,7 +78,7 @@ async function more() {
     const { results } = await find();
     if (mine === turn) grid.append(results.slice(grid.photos.length), { ended: results.length < k });
   } else {
-    const answer = await page(next);
+    const answer = await page(next, PAGE);
     if (mine !== turn) return;
     next = answer.next;
     grid.append(answer.photos, { ended: next === null });
@@ -96,7 +96,15 @@ const say = (text, wrong = false) => {
   at("status").classList.toggle("wrong", wrong);
 };
 
+// A link within the page, as "Skip to the content", shows nothing else, and leaves uploads where they are.
+function moved() {
+  const same = location.search === entry.search;
+  if (same && location.hash && !history.state) history.replaceState(entry.state, "");
+  if (!same || JSON.stringify(history.state) !== JSON.stringify(entry.state)) show();
+}
+
 async function show() {
+  entry = { search: location.search, state: history.state };
   read();
   const mine = ++turn;
   k = 60;
@@ -106,6 +114,7 @@ async function show() {
   if (at("folder")) at("folder").value = state.folder;
   document.title = `${state.label || state.text || (asks() ? "Look-alikes" : "Photos")} · fc7`;
   say("Looking …");
+  grid.leave();
   await Promise.all([chips(), upload(mine), results(mine)]);
 }
 
@@ -120,7 +129,7 @@ async function results(mine) {
         : (state.text ? `The most like “${state.text}” first` : "The most alike first") + (state.label ? `, photos of ${state.label}` : "");
       say(results.length ? what + (state.region ? ", by the part that was drawn" : "") : "Nothing was found.");
     } else {
-      const answer = await page(state.after);
+      const answer = await page(state.after, FIRST);
       if (mine !== turn) return;
       next = answer.next;
       grid.set(answer.photos, { ended: next === null });
@@ -137,19 +146,20 @@ async function results(mine) {
 
 async function chips() {
   const all = [...state.like.map((id) => [id, "like"]), ...state.unlike.map((id) => [id, "unlike"])];
-  at("chips").hidden = !all.length;
-  at("chips").replaceChildren(...all.map(([id, kind]) => {
+  replace(at("chips"), all.map(([id, kind]) => {
     const words = kind === "like" ? "Like" : "Not like";
     const drop = element("button", { type: "button", textContent: "×", "aria-label": `Remove photo ${id}` });
     drop.addEventListener("click", () => go({ [kind]: state[kind].filter((one) => one !== id) }));
     return element("li", { className: kind }, words,
       element("a", { href: `/photos/${id}` }, element("img", { src: `/api/thumbnails/${id}`, alt: `photo ${id}` })), drop);
-  }));
+  }), at("main"));
+  at("chips").hidden = !all.length;
 }
 
 async function upload(mine) {
   const { files } = state;
   const one = files.length === 1;
+  if (!files.length && at("upload").contains(document.activeElement)) at("main").focus();
   at("upload").hidden = !files.length;
   at("draw").hidden = !one || state.like.length > 0 || state.text !== "";
   at("one").hidden = at("what").hidden = at("names").hidden = !one;
@@ -160,9 +170,8 @@ async function upload(mine) {
   given = files;
   for (const image of at("upload").querySelectorAll("img")) URL.revokeObjectURL(image.src);
   at("names").replaceChildren();
-  at("several").replaceChildren();
+  replace(at("several"), one ? [] : files.map(thumbnail), at("add"));
   if (one) at("given").src = URL.createObjectURL(files[0]);
-  else at("several").replaceChildren(...files.map(thumbnail));
   await Promise.all(files.map(async (file, number) => {
     const to = one ? at("names") : at("several").children[number].querySelector("span");
     const form = new FormData();
@@ -242,7 +251,7 @@ addEventListener("drop", (event) => {
   document.body.classList.remove("dropping");
   if (event.dataTransfer.files.length) take(event.dataTransfer.files);
 });
-addEventListener("popstate", show);
+addEventListener("popstate", moved);
 at("label").addEventListener("focus", async () => {
   at("labels").replaceChildren(...(await labels()).map((value) => element("option", { value })));
 }, { once: true });

@@ -23,44 +23,71 @@ export class Grid {
   }
 
   set(photos, { ended = false } = {}) {
+    const tile = this.list.contains(document.activeElement) ? document.activeElement.closest("li") : null;
+    const id = tile && this.photos[tile.dataset.number].id;
+    this.leave();
     for (const tile of this.shown.values()) tile.remove();
     this.shown.clear();
-    this.photos = photos;
+    this.photos = [...photos];
     this.ended = ended;
+    this.width = 0;
     this.layout();
+    if (tile) this.focus(Math.max(0, photos.findIndex((photo) => photo.id === id)));
+  }
+
+  // Wait no more for pictures of tiles: a browser has few connections, which others need now.
+  leave(tiles = this.shown.values()) {
+    for (const tile of tiles) {
+      const image = tile.querySelector("img");
+      if (!image.complete) image.removeAttribute("src");
+    }
+  }
+
+  // Where the keyboard is must not be lost: on a photo, or before where photos would be.
+  focus(number) {
+    if (this.places[number]) {
+      this.place(number);
+      this.shown.get(number).querySelector("a").focus();
+    } else this.list.closest("main").focus();
   }
 
   append(photos, { ended = false } = {}) {
-    this.photos = this.photos.concat(photos);
+    for (const photo of photos) this.photos.push(photo);
     this.ended = ended;
     this.layout();
   }
 
+  // What lies before the last row stays where it is, unless the width is another.
   layout() {
-    const width = (this.width = this.list.clientWidth);
+    const width = this.list.clientWidth;
     if (!width) return;
+    if (width !== this.width) this.last = { number: 0, top: 0 };
+    this.width = width;
     const wanted = width < 600 ? 130 : 210;
-    this.places = [];
-    let top = 0, row = [], ratios = 0;
-    const close = (last) => {
-      const room = width - GAP * (row.length - 1);
-      const height = last ? Math.min(wanted, room / ratios) : room / ratios;
+    let { number, top } = this.last, row = [], ratios = 0;
+    this.places.length = number;
+    const close = (most) => {
+      const height = Math.min(most, (width - GAP * (row.length - 1)) / ratios);
       let left = 0;
-      for (const [number, ratio] of row) {
-        this.places[number] = { left, top, width: ratio * height, height };
+      for (const ratio of row) {
+        this.places.push({ left, top, width: ratio * height, height });
         left += ratio * height + GAP;
       }
       top += height + GAP;
       row = [];
       ratios = 0;
     };
-    this.photos.forEach((photo, number) => {
+    for (; number < this.photos.length; number++) {
+      const photo = this.photos[number];
       const ratio = Math.min(3, Math.max(0.4, photo.width / photo.height || 1));
-      row.push([number, ratio]);
+      row.push(ratio);
       ratios += ratio;
-      if (ratios * wanted + GAP * (row.length - 1) >= width) close(false);
-    });
-    if (row.length) close(true);
+      if (ratios * wanted + GAP * (row.length - 1) >= width) {
+        close(Infinity);
+        this.last = { number: number + 1, top };
+      }
+    }
+    if (row.length) close(wanted);
     this.list.style.height = `${top}px`;
     this.render();
   }
@@ -85,6 +112,7 @@ export class Grid {
     for (let number = low; number < this.places.length && this.places[number].top < end; number++) wanted.add(number);
     for (const [number, tile] of this.shown) {
       if (!wanted.has(number) && !tile.contains(document.activeElement)) {
+        this.leave([tile]);
         tile.remove();
         this.shown.delete(number);
       }
@@ -142,7 +170,6 @@ export class Grid {
     const number = Number(tile.dataset.number) + step;
     if (number < 0 || number >= this.photos.length) return;
     event.preventDefault();
-    this.place(number);
-    this.shown.get(number).querySelector("a").focus();
+    this.focus(number);
   }
 }

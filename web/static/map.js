@@ -6,50 +6,100 @@ import { ask, element, nameOf } from "./api.js";
 const CELL = 56; // pixels of a cell's height at least; it has up to twice that
 const ASPECT = 4 / 3;
 const DEEPEST = 12; // 2^12 cells beside each other
+const LISTED = 1000;
 const STEP = 90, AROUND = 1;
 const at = (id) => document.getElementById(id);
 const view = at("map"), list = at("photos");
 
 let ids = [], places = [];
+let room = [0, 0]; // width and height of the window
 let size = 0, x = 0, y = 0, least = 0; // height of the plane in pixels, and where its corner is in the window
 let asked = new Set(), waiting = [], timer = 0;
 const levels = new Map(), known = new Map(), shown = new Map();
 
+const cell = (number, side) => places[number].map((place) => Math.min(side - 1, Math.floor(place * side)));
+
+// Of each cell that is not empty, the first photo in the order of the server, and how many there are.
 function cells(level) {
-  // Of each cell that is not empty, the first photo in the order of the server, and how many there are.
   if (!levels.has(level)) {
     const found = new Map(), side = 2 ** level;
-    places.forEach(([across, down], number) => {
-      const key = Math.min(side - 1, Math.floor(down * side)) * side + Math.min(side - 1, Math.floor(across * side));
-      const cell = found.get(key);
-      if (cell) cell.count++;
+    for (let number = 0; number < ids.length; number++) {
+      const [column, row] = cell(number, side), key = row * side + column;
+      const known = found.get(key);
+      if (known) known.count++;
       else found.set(key, { number, count: 1 });
-    });
+    }
     levels.set(level, found);
   }
   return levels.get(level);
 }
 
-function draw() {
-  if (!ids.length) return;
-  const { clientWidth: wide, clientHeight: high } = view;
-  const kept = (place, length, room) => (length <= room ? (room - length) / 2 : Math.min(0, Math.max(room - length, place)));
-  x = kept(x, size * ASPECT, wide);
-  y = kept(y, size, high);
-  const level = Math.max(0, Math.min(DEEPEST, Math.floor(Math.log2(size / CELL))));
-  const side = 2 ** level, height = size / side, width = height * ASPECT;
+// Whether one can look nearer and see more.
+const crowded = (level) => level < DEEPEST && cells(level).size < ids.length;
+
+// As many cells as the window has room for. Where none holds two photos there are no more; their photos become larger.
+function level_of(size) {
+  let level = Math.max(0, Math.min(DEEPEST, Math.floor(Math.log2(size / CELL))));
+  while (level > 0 && !crowded(level - 1)) level--;
+  return level;
+}
+
+function sight() {
+  const level = level_of(size), side = 2 ** level, height = size / side, width = height * ASPECT;
+  const near = (column, row, by) => x + column * width < (1 + by) * room[0] && x + (column + 1) * width > -by * room[0]
+    && y + row * height < (1 + by) * room[1] && y + (row + 1) * height > -by * room[1];
+  return { level, side, height, width, near };
+}
+
+// Photos by their cells, and how many lie in cells that are in sight: in all, and shown.
+function mapped() {
+  const { level, side, height, width, near } = sight();
   const found = cells(level), wanted = new Map();
-  let seen = 0; // those around the window are there for the keyboard, and for the next move
-  const range = (from, step, room) => [Math.max(0, Math.floor(-from / step) - AROUND), Math.min(side - 1, Math.floor((room - from) / step) + AROUND)];
-  const [left, right] = range(x, width, wide), [top, bottom] = range(y, height, high);
+  let count = 0, seen = 0;
+  // Those around the window are there for the keyboard, and for the next move.
+  const range = (from, step, length) => [Math.max(0, Math.floor(-from / step) - AROUND), Math.min(side - 1, Math.floor((length - from) / step) + AROUND)];
+  const [left, right] = range(x, width, room[0]), [top, bottom] = range(y, height, room[1]);
   for (let row = top; row <= bottom; row++) {
     for (let column = left; column <= right; column++) {
-      const cell = found.get(row * side + column);
-      const outside = [x + column * width, x + (column + 1) * width - wide, y + row * height, y + (row + 1) * height - high];
-      if (cell && outside[0] < wide && outside[1] > -wide && outside[2] < high && outside[3] > -high) seen++;
-      if (cell) wanted.set(ids[cell.number], { column, row, more: cell.count - 1 });
+      const one = found.get(row * side + column);
+      if (!one) continue;
+      wanted.set(ids[one.number], { left: x + column * width, top: y + row * height, width, height, more: one.count - 1 });
+      if (near(column, row, 0)) [count, seen] = [count + one.count, seen + 1];
     }
   }
+  return { wanted, count, seen };
+}
+
+// All photos of the cells in sight, those of a cell beside each other.
+function listing() {
+  const { side, near } = sight();
+  const found = [];
+  for (let number = 0; number < ids.length; number++) {
+    const [column, row] = cell(number, side);
+    if (near(column, row, 0)) found.push([row * side + column, number]);
+  }
+  found.sort(([one, first], [other, second]) => one - other || first - second);
+  const wanted = new Map(found.slice(0, LISTED).map(([, number]) => [ids[number], { more: 0 }]));
+  return { wanted, count: found.length, seen: wanted.size };
+}
+
+function told(count, seen) {
+  const all = ids.length.toLocaleString(), here = count.toLocaleString(), some = seen.toLocaleString();
+  if (!count) return "No photo is here. “All” shows all of them.";
+  if (count === seen) return `${here} of ${all} photos ${listed() ? "were" : "are"} in sight.`;
+  if (listed()) return `The first ${some} of ${here} photos that were in sight.`;
+  return `${some} of ${here} photos here are shown.${crowded(level_of(size)) ? " Zoom in to see more." : " “As a list” shows all of them."}`;
+}
+
+function draw() {
+  if (!ids.length) return;
+  if (!listed()) {
+    room = [view.clientWidth, view.clientHeight];
+    const kept = (place, length, room) => (length <= room ? (room - length) / 2 : Math.min(0, Math.max(room - length, place)));
+    x = kept(x, size * ASPECT, room[0]);
+    y = kept(y, size, room[1]);
+  }
+  const { wanted, count, seen } = listed() ? listing() : mapped();
   for (const [id, tile] of shown) {
     if (!wanted.has(id)) {
       if (tile.contains(document.activeElement)) view.focus({ preventScroll: true });
@@ -58,7 +108,7 @@ function draw() {
     }
   }
   let before = null;
-  for (const [id, { column, row, more }] of wanted) {
+  for (const [id, { left, top, width, height, more }] of wanted) {
     let tile = shown.get(id);
     if (!tile) shown.set(id, (tile = element("li", {}, element("a", { href: `/photos/${id}` }))));
     // In the order of reading, which is that of the keyboard. An element that moves would lose the focus.
@@ -68,7 +118,7 @@ function draw() {
       else list.insertBefore(tile, next);
     }
     before = tile;
-    tile.style.transform = `translate(${x + column * width}px, ${y + row * height}px)`;
+    tile.style.transform = `translate(${left}px, ${top}px)`;
     tile.style.width = `${width}px`;
     tile.style.height = `${height}px`;
     if (more) tile.dataset.more = `+${more.toLocaleString()}`;
@@ -76,9 +126,7 @@ function draw() {
     fill(id, tile, more);
   }
   ask_later();
-  const all = ids.length.toLocaleString();
-  const more = [...wanted.values()].some((cell) => cell.more);
-  at("status").textContent = `${seen.toLocaleString()} of ${all} photos in sight.${more && level < DEEPEST ? " Zoom in to see more." : ""}`;
+  at("status").textContent = told(count, seen);
 }
 
 function fill(id, tile, more) {
@@ -90,7 +138,7 @@ function fill(id, tile, more) {
   }
   const name = nameOf(photo.path), told = more ? `${name}, and ${more.toLocaleString()} more here` : name;
   if (!link.firstChild) {
-    const image = element("img", { src: photo.thumbnail, alt: "", decoding: "async", draggable: false });
+    const image = element("img", { src: photo.thumbnail, alt: "", decoding: "async", draggable: false, loading: listed() ? "lazy" : "eager" });
     image.addEventListener("error", () => tile.classList.add("gone")); // its name is shown instead
     link.append(image, element("span", { textContent: name }));
   }
@@ -118,10 +166,19 @@ async function tell() {
   }
 }
 
+// What is looked at nearer is the photo nearest to a point, so that one stays in sight.
 function zoom(factor, atX = view.clientWidth / 2, atY = view.clientHeight / 2) {
-  const wanted = Math.min(CELL * 2 ** (DEEPEST + 1), Math.max(least, size * factor));
-  x = atX - ((atX - x) * wanted) / size;
-  y = atY - ((atY - y) * wanted) / size;
+  const wanted = Math.max(least, Math.min(size * factor, CELL * 2 ** (level_of(size * factor) + 2)));
+  let across = (atX - x) / (size * ASPECT), down = (atY - y) / size;
+  if (factor > 1) {
+    const far = ([one, other]) => ((one - across) * ASPECT) ** 2 + (other - down) ** 2;
+    [across, down] = places.reduce((best, place) => (far(place) < far(best) ? place : best));
+    const left = x + across * size * ASPECT, top = y + down * size;
+    const seen = left >= 0 && left <= view.clientWidth && top >= 0 && top <= view.clientHeight;
+    [atX, atY] = seen ? [left, top] : [view.clientWidth / 2, view.clientHeight / 2];
+  }
+  x = atX - across * wanted * ASPECT;
+  y = atY - down * wanted;
   size = wanted;
   later();
 }
@@ -210,6 +267,7 @@ at("list").addEventListener("click", () => {
   view.classList.toggle("as-list", on);
   at("list").setAttribute("aria-pressed", on);
   for (const name of ["in", "out", "all"]) at(name).disabled = on;
+  draw();
 });
 new ResizeObserver(() => {
   if (listed() || !ids.length) return;
