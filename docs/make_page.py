@@ -1,6 +1,6 @@
 """Takes the picture of the page that README shows: a photo is dropped into `fc7 serve`, with the samples of the demo.
 
-    python docs/make_page.py [--into docs/gallery]
+    python docs/make_page.py [--into FOLDER]
 
 Needs a Chromium and Playwright. The photos come with scikit-image (public domain or CC0); the two of other licences
 that come with scikit-learn are left out.
@@ -28,7 +28,7 @@ SECONDS = 120
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--into", type=Path, default=DOCS / "gallery", help="folder that page.jpg is written into")
+    parser.add_argument("--into", type=Path, default=DOCS, help="folder that page.jpg is written into  [default: docs]")
     into: Path = parser.parse_args().into
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:

@@ -333,7 +333,7 @@ def test_stored_pictures_are_decoded_once(split: Split, tmp_path: Path, monkeypa
     stored(split, tmp_path)
     decoded: list[Path] = []
 
-    def remember(path: Path, size: int) -> NDArray[np.uint8]:
+    def remember(path: Path, size: int, mode: str) -> NDArray[np.uint8]:
         decoded.append(path)
         return np.full((size, size, 3), 7, np.uint8)
 

@@ -125,7 +125,7 @@ def test_the_shapes_are_learned(learned: TrainResult, tmp_path: Path) -> None:
 def test_a_run_leaves_its_files(learned: TrainResult, data: Path) -> None:
     assert {path.name for path in learned.folder.iterdir()} == {
         *(LAST, BEST, MODEL, METRICS),
-        *("confusion.csv", "mistakes.csv"),
+        *("confusion.csv", "mistakes.csv", ".lock"),
     }
     best, last = (Checkpoint.load(learned.folder / name) for name in (BEST, LAST))
     assert last.epoch == 12

@@ -99,7 +99,7 @@ class Collection:
         collection = cls(settings, batches)
         try:
             await collection._load()
-            await collection.reader.call(SearchableIndex.roots)  # the first request does not wait for it
+            await collection.reader.call(lambda index: index.roots())  # the first request does not wait for it
         except BaseException:
             collection.close()
             raise

@@ -184,10 +184,11 @@ def _repaired(data: bytes, format: str, limits: Limits, error: Exception) -> tup
         image = open_as("PNG", png[0])
         image.info["icc_profile"] = png[2]
         return image, png[1]
-    if format in ("WEBP", "AVIF", HEIF):
-        from retrieval.photos.cut_off import opened_cut_off
+    if format == "WEBP":
+        from retrieval.photos.webp import without_cut_chunk
 
-        return opened_cut_off(data, format, lambda filled: _open(filled, format, limits)[0], limits)
+        webp = without_cut_chunk(data)
+        return None if webp is None else (open_as("WEBP", webp), None)
     if format == "TIFF":
         from retrieval.photos.tiff import open_tiff
 

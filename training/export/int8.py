@@ -27,9 +27,9 @@ from index.records import SkippedPhoto
 from retrieval.models.model import Model, model_file
 from retrieval.models.runtime import load_quantisation, reason_of, write_simplified
 from retrieval.models.spec import ModelSpec
-from retrieval.photos.decode import open_photo
 from retrieval.photos.scan import expand_paths
 from retrieval.pipeline.executor import BATCH_SIZE
+from retrieval.pipeline.memory import decode_within_budget
 from training.errors import DatasetError, ExportError
 from training.export.model_file import check_place, write_model_file
 from training.loop.report import ReadingReport, tell_skipped
@@ -111,7 +111,9 @@ def _prepared(model: Model, folder: Path, report: ReadingReport) -> NDArray[np.u
     pixels = []
     for number, path in enumerate(drawn, 1):
         try:
-            pixels.append(model.prepare(open_photo(path, shorter_side=model.resize)))
+            pixels.append(
+                decode_within_budget(path, lambda photo: model.prepare(photo.image), shorter_side=model.resize)
+            )
         except PhotoError as error:
             skipped.append(SkippedPhoto(path, str(error)))
         report.loading(number, len(drawn))
