@@ -8,13 +8,10 @@ otherwise, so `unshare -n` gives it none but the loopback one, which is begun he
 runs another command beside the server, with its number of process in FC7_MILVUS_PID and its token in FC7_MILVUS_TOKEN.
 """
 
-import fcntl
 import json
 import os
 import shutil
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -25,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from loopback import switch_loopback_on
 
 from index.catalog.catalog import CatalogState
 from index.errors import IndexUnreachableError, ModelMismatchError
@@ -100,7 +98,7 @@ class Server:
 
 
 def main() -> None:
-    begin_loopback()
+    switch_loopback_on()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the server ends too
     os.environ[TOKEN] = "root:Milvus"
     server = Server(Path(sys.argv[1]), Path(sys.argv[2]))
@@ -258,14 +256,6 @@ def wait_for(is_so: Callable[[], bool]) -> None:
         if time.monotonic() > end:
             sys.exit(f"Milvus is not ready after {PATIENCE:g} s")
         time.sleep(0.2)
-
-
-def begin_loopback() -> None:
-    """Switch the loopback interface on, as `ip link set lo up` does (netdevice(7))."""
-    request = struct.pack("16sh14x", b"lo", 0)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        [flags] = struct.unpack_from("h", fcntl.ioctl(any_socket, 0x8913, request), 16)
-        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh14x", b"lo", flags | 1))
 
 
 if __name__ == "__main__":
