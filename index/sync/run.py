@@ -133,7 +133,6 @@ class Sync:
         gone = sorted(path for path in self._missing if folder_around(path, self._empty) is None)
         removed = [self._missing[path].id for path in gone]
         self._counts["removed"] = len(removed)
-        gone = sorted(path for path in self._missing if folder_around(path, self._empty) is None)
         self.changes += [("removed", path) for path in gone[: MANY_CHANGES - len(self.changes)]]
         self._write(removed=removed)
         return SyncCounts(**self._counts)
