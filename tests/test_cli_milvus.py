@@ -175,6 +175,8 @@ def test_what_cannot_be_done_is_said_in_one_line(
 def test_python_opens_folders(tmp_path: Path) -> None:
     with pytest.raises(fc7_module.Error, match="is in Milvus, and open_index opens a folder"):
         fc7_module.open_index(str(lite(tmp_path)))
+    with pytest.raises(fc7_module.Error, match="is in object storage, where no index can be"):
+        fc7_module.open_index("s3://bucket/index")
 
 
 def test_consistency_is_for_milvus_alone(fc7: Fc7, photos: Path) -> None:

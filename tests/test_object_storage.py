@@ -113,7 +113,8 @@ def test_the_index_is_that_of_the_same_photos_in_a_folder(
     assert fc7("search", name, "--mirror", *remote).exit_code == 0
     assert str(url) in fc7("info", tmp_path / "remote").output
     assert fc7("classify", name, *model).exit_code == 0
-    assert f"{url}/copy.png" in fc7("duplicates", *remote).output
+    for folders in ([], [str(url)]):
+        assert f"{url}/copy.png" in fc7("duplicates", *folders, *remote).output
     assert fc7("label", "add", "mine", name, *remote).exit_code == 0
     rebuilt = fc7("index", "--rebuild", *remote, "-m", other_model)
     assert rebuilt.exit_code == 0, rebuilt.output
@@ -121,6 +122,24 @@ def test_the_index_is_that_of_the_same_photos_in_a_folder(
         assert [example.path for example in opened.own_labels.examples("mine")] == [ObjectPath(name)]
     refused = fc7("duplicates", *remote, "--move-to", tmp_path / "moved", "--yes")
     assert "is in object storage, where fc7 moves nothing" in refused.output
+
+
+def test_a_photo_is_served_with_its_url(s3: S3Server, folder: Path, fc7: Fc7, tiny_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fastapi", reason="the page needs the extra web")
+    from web_server import serving
+
+    from web.settings import Settings
+
+    url = upload(s3, folder / "0", "served")
+    assert fc7("index", str(url), "-m", tiny_model, "--index", tmp_path / "index").exit_code == 0
+    with serving(Settings(tmp_path / "index")) as server:
+        facts = server.get("/api/photos/1").json
+        assert facts["path"].startswith(f"{url}/")
+        assert not facts["missing"]
+        page = server.get("/photos/1").body.decode()
+        assert f"{url}<" in page
+        s3.delete("served/" + Path(facts["path"]).name)
+        assert server.get("/api/photos/1").json["missing"]
 
 
 def test_what_changes_is_followed(s3: S3Server, folder: Path, fc7: Fc7, tiny_model: Path, tmp_path: Path) -> None:
