@@ -187,9 +187,9 @@ def test_one_line_says_what_is_wrong(
         assert "told" not in result.output
     for url in ("s3://key:secret@photos/x", "s3://key:not/told@photos/x", "s3://photos?region=eu/x"):
         assert why_no_folder(ObjectPath(url)) == "server and keys are those of the environment, and not in a URL"
-    assert not (tmp_path / "index").exists()
     s3.put("watch/a.png", b"x")
     assert "cannot be watched" in fc7("index", "s3://photos/watch", "--watch", *index).output
+    assert not (tmp_path / "index").exists()
 
 
 def test_a_server_that_went_away_costs_nothing(
