@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.model_options import model_options
-from commands.options import PATH, format_option, photos_argument, strict_option, top_option
+from commands.options import LOCAL_PATH, format_option, photos_argument, strict_option, top_option
 from commands.pictures import look_options
 from commands.streams import report_incomplete, report_skipped, write
 
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     "--min-probability", type=click.FloatRange(0, 1), default=0.2, help="Leave out what is less probable than this."
 )
 @click.option(
-    "--picture", metavar="OUT", type=PATH, help="Also draw the boxes and the heat map; a folder for several photos."
+    "--picture",
+    metavar="OUT",
+    type=LOCAL_PATH,
+    help="Also draw the boxes and the heat map; a folder for several photos.",
 )
 @look_options("picture")
 @format_option("table", "json", "jsonl", "csv")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.interrupt import INTERRUPTED
-from commands.options import PATH, format_option, index_option, null_wants_paths
+from commands.options import LOCAL_PATH, PATH, format_option, index_option, null_wants_paths
 from commands.pictures import Pictures, picture_options
 from commands.streams import report_skipped, table_width, warn, write
 from index.errors import OptionError, PhotoError, PhotoIndexError, UserError
@@ -52,9 +52,9 @@ if TYPE_CHECKING:
     help="Keep the photo of a group that lies in this folder; of several folders, the first counts most.",
 )
 @click.option("--across-folders", is_flag=True, help="Do not compare photos that lie in one folder, as bursts do.")
-@click.option("--move-to", type=PATH, metavar="DIR", help="Move all but the best of each group into this folder.")
+@click.option("--move-to", type=LOCAL_PATH, metavar="DIR", help="Move all but the best of each group into this folder.")
 @click.option("--yes", is_flag=True, help="Do not ask before anything is moved.")
-@click.option("--undo", type=PATH, metavar="FILE", help="Move back what --move-to has moved, by its undo file.")
+@click.option("--undo", type=LOCAL_PATH, metavar="FILE", help="Move back what --move-to has moved, by its undo file.")
 @click.option("--not-duplicates", is_flag=True, help="Remember that the photos given are no copies of each other.")
 @click.option("--duplicates-after-all", is_flag=True, help="Forget that again.")
 @format_option("table", "json", "jsonl", "paths")

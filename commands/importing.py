@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.interrupt import starting
-from commands.options import PATH, cache_folder
+from commands.options import LOCAL_PATH, PATH, cache_folder
 from commands.streams import write
 from index.errors import MissingPackageError
 
@@ -59,7 +59,7 @@ def _number(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option(
     "-o",
     "--out",
-    type=PATH,
+    type=LOCAL_PATH,
     show_default="where fc7 finds it by its name",
     help="Model file to write (.onnx).",
 )

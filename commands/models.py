@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.interrupt import starting
-from commands.options import PATH, IndexPlace, cache_folder, completed_by, default_index, device_option, format_option
+from commands.options import (
+    LOCAL_PATH,
+    PATH,
+    IndexPlace,
+    cache_folder,
+    completed_by,
+    default_index,
+    device_option,
+    format_option,
+)
 from commands.streams import table_width, write
 from index.errors import OptionError
 
@@ -17,7 +26,7 @@ if TYPE_CHECKING:
 
 @click.command("export", epilog="Example: fc7 export runs/tiny/best.pt -o tiny.onnx")
 @click.argument("checkpoint", type=PATH)
-@click.option("-o", "--out", required=True, type=PATH, help="Model file to write (.onnx).")
+@click.option("-o", "--out", required=True, type=LOCAL_PATH, help="Model file to write (.onnx).")
 @click.option("--data", type=PATH, help="Pictures to learn the embedding from; those of its training, if moved.")
 @click.option("--float32", is_flag=True, help="Keep every digit of the weights; the file is twice as large.")
 @click.option("--name", show_default="that of the file", help="What the model is called in its metadata.")

@@ -27,8 +27,10 @@ MOST_THREADS = 1024
 class AnyPath(click.Path):
     """Any path. Whether it can be read is checked where it is read: one unreadable photo does not stop a command."""
 
-    def __init__(self, *, allow_dash: bool = False) -> None:
+    def __init__(self, *, allow_dash: bool = False, local: bool = False) -> None:
+        """With `local` it is no place in object storage: what is written, and an index, must be on this machine."""
         super().__init__(path_type=Path, readable=False, allow_dash=allow_dash)
+        self.local = local
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Refuse an empty name, which Path takes for the current folder, and distinguish the file `./-` from `-`."""
@@ -37,8 +39,10 @@ class AnyPath(click.Path):
         if isinstance(value, str) and value.startswith(("s3://", "gs://")):
             from index.object_path import as_path, is_object_url
 
+            if self.local:
+                self.fail(f"{value.partition('/')[0]}// is object storage; name a place on this machine", param, ctx)
             # A key may have these signs.
-            if not is_object_url(value) or "@" in value.split("/")[2] or re.search(r"\?\w+=", value):
+            if not is_object_url(value) or re.search("[@:]", value.split("/")[2]) or re.search(r"\?\w+=", value):
                 self.fail(
                     "name a place in object storage as s3://BUCKET/FOLDER or gs://BUCKET/FOLDER; its server and keys "
                     "are those of the environment (docs/scale.md)",
@@ -51,13 +55,14 @@ class AnyPath(click.Path):
 
 
 PATH = AnyPath()
+LOCAL_PATH = AnyPath(local=True)
 
 
 class IndexPlace(AnyPath):
     """The folder of an index, and where it is `remote` also the URL of one in Milvus."""
 
     def __init__(self, *, remote: bool) -> None:
-        super().__init__()
+        super().__init__(local=True)
         self.remote = remote
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

@@ -13,7 +13,7 @@ import click
 
 from commands.model_options import ensemble_options, model_options
 from commands.options import (
-    PATH,
+    LOCAL_PATH,
     IndexPlace,
     format_option,
     index_option,
@@ -140,7 +140,7 @@ def own_labels(
 @click.command("embed", epilog="Example: fc7 embed ~/Pictures -o pictures.npz")
 @photos_argument("PATH...")
 @model_options
-@click.option("-o", "--out", required=True, type=PATH, help="File to write, .npz or .parquet.")
+@click.option("-o", "--out", required=True, type=LOCAL_PATH, help="File to write, .npz or .parquet.")
 @click.option("--output", type=click.Choice(["embedding", "fc7"]), default="embedding", help="Which vector.")
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
 @partial(index_option, remote=True)

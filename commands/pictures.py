@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from commands.options import PATH, Command, cache_folder
+from commands.options import LOCAL_PATH, Command, cache_folder
 from commands.streams import warn, write
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def picture_options(name: str, what: str) -> Callable[[Command], Command]:
 
     def add(command: Command) -> Command:
         @click.option(
-            f"--{name}", type=PATH, metavar="OUT", callback=_checked, help=f"{what}: .html, .png, .jpg or .pdf."
+            f"--{name}", type=LOCAL_PATH, metavar="OUT", callback=_checked, help=f"{what}: .html, .png, .jpg or .pdf."
         )
         @look_options(name, html=True)
         @click.option("--preview", is_flag=True, help="Show the photos in the terminal too.")

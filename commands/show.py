@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.interrupt import starting
-from commands.options import PATH, Command, cache_folder, index_option, top_option
+from commands.options import LOCAL_PATH, PATH, Command, cache_folder, index_option, top_option
 from commands.pictures import look_options
 from commands.streams import report_skipped
 
@@ -28,9 +28,9 @@ def show_command() -> None:
 
 
 def out_option(command: Command) -> Command:
-    return click.option("-o", "--out", required=True, type=PATH, help="Picture to write: .png, .jpg, .webp or .pdf.")(
-        look_options()(command)
-    )
+    return click.option(
+        "-o", "--out", required=True, type=LOCAL_PATH, help="Picture to write: .png, .jpg, .webp or .pdf."
+    )(look_options()(command))
 
 
 model_argument = click.argument("model", type=PATH)
@@ -149,7 +149,7 @@ def nearest_command(model: Path, unit: int, index: Path, top: int, out: Path, lo
 
 def page_option(command: Command) -> Command:
     return click.option(
-        "-o", "--out", required=True, type=PATH, help="File to write: .html, .png, .jpg, .webp or .pdf."
+        "-o", "--out", required=True, type=LOCAL_PATH, help="File to write: .html, .png, .jpg, .webp or .pdf."
     )(look_options(html=True)(command))
 
 

@@ -11,7 +11,7 @@ import click
 
 from commands.interrupt import INTERRUPTED, starting
 from commands.model_options import ensemble_options
-from commands.options import PATH, device_option, format_option, recipe_flags, shape_flags
+from commands.options import LOCAL_PATH, PATH, device_option, format_option, recipe_flags, shape_flags
 from commands.streams import report_skipped, table_width, warn, write
 from index.errors import UserError
 from training.loop.recipe import RECIPES
@@ -76,7 +76,7 @@ def train_last_layer(
 
 @click.command("train", epilog="Example: fc7 train tiny-imagenet-200 -o runs/tiny --epochs 16")
 @click.argument("data", metavar="DATA...", nargs=-1, type=PATH)
-@click.option("-o", "--out", required=True, type=PATH, help="Folder of the run.")
+@click.option("-o", "--out", required=True, type=LOCAL_PATH, help="Folder of the run.")
 @click.option(
     "--arch",
     type=click.Choice(list(RECIPES)),
@@ -122,7 +122,7 @@ def train_last_layer(
     help="How often an epoch draws each picture of one of the folders.  [default: 1]",
 )
 @click.option(
-    "--cache", type=PATH, help="Folder to keep decoded pictures and the teacher's answers in, for later runs."
+    "--cache", type=LOCAL_PATH, help="Folder to keep decoded pictures and the teacher's answers in, for later runs."
 )
 @click.option("--names", type=PATH, help="File with a line for each class: WordNet id, tab, name.")
 @device_option

@@ -30,7 +30,7 @@ from PIL import Image
 from index.errors import IndexNotFoundError, OptionError, PhotoError
 from index.errors import UserError as Error
 from index.index_writer import IndexWriter
-from index.object_path import as_path
+from index.object_path import as_path, is_object_url
 from index.photo_index import PhotoIndex
 from index.records import IncompletePhoto, SkippedPhoto
 from retrieval.answers import Classification, Embeddings, FolderChanges, Result
@@ -321,11 +321,13 @@ def open_index(
 ) -> Index:
     """Open the index in a folder, made there if there is none; `model` is by default the one that it was made with.
 
-    A new index takes the built-in one by default. Raises Error where the index was made with another model, and for the
-    URL of an index in Milvus, which the commands alone can search.
+    A new index takes the built-in one by default. Raises Error where the index was made with another model, and for a
+    URL: of an index in Milvus, which the commands alone can search, or of a place in object storage.
     """
     if str(folder).startswith("milvus+"):
         raise OptionError(f"{folder} is in Milvus, and open_index opens a folder")
+    if is_object_url(str(folder)):
+        raise OptionError(f"{folder} is in object storage, where no index can be", hint="name a folder on this machine")
     place = Path(folder)
     if isinstance(model, Model):
         loaded = model._model

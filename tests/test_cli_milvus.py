@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from milvus_samples import lite
 
 import fc7 as fc7_module
 from index.errors import IndexLockedError
+from index.milvus import calls
 from index.milvus import push as push_module
+from index.milvus.collection import MilvusCollection
 from index.milvus.milvus_index import MilvusIndex
 from index.milvus.push import push
 from retrieval.indexing.index_folders import index_folders
@@ -172,6 +175,8 @@ def test_what_cannot_be_done_is_said_in_one_line(
 def test_python_opens_folders(tmp_path: Path) -> None:
     with pytest.raises(fc7_module.Error, match="is in Milvus, and open_index opens a folder"):
         fc7_module.open_index(str(lite(tmp_path)))
+    with pytest.raises(fc7_module.Error, match="is in object storage, where no index can be"):
+        fc7_module.open_index("s3://bucket/index")
 
 
 def test_consistency_is_for_milvus_alone(fc7: Fc7, photos: Path) -> None:
@@ -251,6 +256,25 @@ def test_the_run_that_began_last_goes_on(photos: Path, tmp_path: Path, tiny_mode
             index_folders(first, model, [photos / os.fsdecode(b"r\xff")])
     with MilvusIndex.open(place) as index:
         assert (index.problems(), index.summary().photos) == ([], 8)
+
+
+def test_rows_of_a_run_that_was_overtaken_are_removed(photos: Path, tmp_path: Path, tiny_model: Path) -> None:
+    place, model = lite(tmp_path), Model.load(tiny_model)
+    list(update_index(place, model, [photos]))
+    collection = MilvusCollection.open(place, consistency="strong")
+    try:
+        [photo] = collection.get([1])
+        collection.upsert([replace(photo, id=collection.state.last_id + 1)])
+        collection.put_state(replace(collection.state, photos=9))
+    finally:
+        collection.close()
+        collection.close()  # as after an error
+    [[report]] = update_index(place, model, [photos])
+    assert report.counts is not None
+    assert report.counts.unchanged == 8
+    with MilvusIndex.open(place) as index:
+        assert (index.problems(), index.summary().photos) == ([], 8)
+    assert not calls._opened[place.uri]
 
 
 def test_what_push_fills_index_does_not(fc7: Fc7, photos: Path, tmp_path: Path, other_model: Path) -> None:

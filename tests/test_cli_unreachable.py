@@ -67,3 +67,24 @@ def test_a_model_in_a_folder_without_permission_is_told(tiny_model: Path, tmp_pa
     Model.load(place)
     with locked(place.parent), pytest.raises(ModelError, match="there is no model file"):
         Model.load(place)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "index photos --index s3://bucket/index",
+        "info s3://bucket/index",
+        "embed photo.png -o gs://bucket/photo.npz",
+        "search photo.png --sheet s3://bucket/sheet.png",
+        "duplicates --move-to s3://bucket/copies --yes",
+        "train photos -o s3://bucket/run",
+    ],
+)
+def test_what_is_written_must_be_on_this_machine(
+    command: str, fc7: Fc7, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = fc7(*command.split())
+    assert result.exit_code == 2, result.output
+    assert "is object storage; name a place on this machine" in result.output
+    assert list(tmp_path.iterdir()) == []  # neither an index nor a folder that is called s3:

@@ -14,6 +14,7 @@ from shard_samples import contents
 from index.object_path import ObjectPath
 from index.photo_index import PhotoIndex
 from retrieval.photos import object_storage
+from retrieval.photos.object_storage import why_no_folder
 from retrieval.photos.scan import scan_folder
 
 pytestmark = pytest.mark.slow
@@ -70,8 +71,14 @@ def test_what_is_listed_is_what_a_folder_has(s3: S3Server, folder: Path) -> None
     assert list(below[0].photos) == list(below[1].photos) != []
 
 
+def test_of_a_library_only_originals_are_listed(s3: S3Server) -> None:
+    for name in ("originals/a.png", "resources/b.png"):
+        s3.put(f"Mine.photoslibrary/{name}", b"x")
+    assert [*scan_folder(ObjectPath("s3://photos/Mine.photoslibrary")).photos] == [b"originals/a.png"]
+
+
 def test_the_index_is_that_of_the_same_photos_in_a_folder(
-    s3: S3Server, folder: Path, fc7: Fc7, tiny_model: Path, tmp_path: Path
+    s3: S3Server, folder: Path, fc7: Fc7, tiny_model: Path, other_model: Path, tmp_path: Path
 ) -> None:
     url = upload(s3, folder, "same")
     model = ["-m", tiny_model]
@@ -106,9 +113,33 @@ def test_the_index_is_that_of_the_same_photos_in_a_folder(
     assert fc7("search", name, "--mirror", *remote).exit_code == 0
     assert str(url) in fc7("info", tmp_path / "remote").output
     assert fc7("classify", name, *model).exit_code == 0
-    assert f"{url}/copy.png" in fc7("duplicates", *remote).output
+    for folders in ([], [str(url)]):
+        assert f"{url}/copy.png" in fc7("duplicates", *folders, *remote).output
+    assert fc7("label", "add", "mine", name, *remote).exit_code == 0
+    rebuilt = fc7("index", "--rebuild", *remote, "-m", other_model)
+    assert rebuilt.exit_code == 0, rebuilt.output
+    with PhotoIndex.open(tmp_path / "remote") as opened:
+        assert [example.path for example in opened.own_labels.examples("mine")] == [ObjectPath(name)]
     refused = fc7("duplicates", *remote, "--move-to", tmp_path / "moved", "--yes")
     assert "is in object storage, where fc7 moves nothing" in refused.output
+
+
+def test_a_photo_is_served_with_its_url(s3: S3Server, folder: Path, fc7: Fc7, tiny_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fastapi", reason="the page needs the extra web")
+    from web_server import serving
+
+    from web.settings import Settings
+
+    url = upload(s3, folder / "0", "served")
+    assert fc7("index", str(url), "-m", tiny_model, "--index", tmp_path / "index").exit_code == 0
+    with serving(Settings(tmp_path / "index")) as server:
+        facts = server.get("/api/photos/1").json
+        assert facts["path"].startswith(f"{url}/")
+        assert not facts["missing"]
+        page = server.get("/photos/1").body.decode()
+        assert f"{url}<" in page
+        s3.delete("served/" + Path(facts["path"]).name)
+        assert server.get("/api/photos/1").json["missing"]
 
 
 def test_what_changes_is_followed(s3: S3Server, folder: Path, fc7: Fc7, tiny_model: Path, tmp_path: Path) -> None:
@@ -144,6 +175,7 @@ def test_one_line_says_what_is_wrong(
         "s3://elsewhere/photos": "s3://elsewhere/photos cannot be indexed: there is no such bucket",
         "s3://photos/nothing": "s3://photos/nothing cannot be indexed: there is nothing below it",
         "s3://key:secret@photos/x": "its server and keys are those of the environment",
+        "s3://key:not/told@photos/x": "its server and keys are those of the environment",
         "s3://photos/x?region=eu": "its server and keys are those of the environment",
         "s3://": "name a place in object storage as s3://BUCKET/FOLDER",
     }.items():
@@ -152,9 +184,12 @@ def test_one_line_says_what_is_wrong(
         assert reason in result.output
         assert result.output.splitlines()[-1].startswith("Error: ")
         assert "secret" not in result.output
-    assert not (tmp_path / "index").exists()
+        assert "told" not in result.output
+    for url in ("s3://key:secret@photos/x", "s3://key:not/told@photos/x", "s3://photos?region=eu/x"):
+        assert why_no_folder(ObjectPath(url)) == "server and keys are those of the environment, and not in a URL"
     s3.put("watch/a.png", b"x")
     assert "cannot be watched" in fc7("index", "s3://photos/watch", "--watch", *index).output
+    assert not (tmp_path / "index").exists()
 
 
 def test_a_server_that_went_away_costs_nothing(

@@ -219,3 +219,17 @@ def test_a_run_that_is_killed_goes_on(start: Callable[..., subprocess.Popen[str]
     assert code == 0, err
     assert_same(usual, tmp_path / "index")
     assert {path: path.stat().st_mtime_ns for path in done} == done, "what was there was not made again"
+
+
+@pytest.mark.slow
+def test_what_fails_on_the_cluster_is_told(ray_environment: dict[str, str]) -> None:
+    program = """
+from retrieval.shards.ray_workers import RayWorkers
+def fill(part):
+    raise ImportError("no faiss here")
+list(RayWorkers(count=1).fill(fill, [list]))
+"""
+    command = [sys.executable, "-P", "-c", program]
+    done = subprocess.run(command, env=ray_environment, capture_output=True, text=True, timeout=TIMEOUT)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.endswith("ClusterError: the cluster cannot sort vectors into lists: ImportError: no faiss here")

@@ -277,6 +277,16 @@ def test_a_name_that_is_no_place_is_told(named: str) -> None:
     assert "sesame" not in refused.value.with_hint
 
 
+def test_keys_in_a_url_are_not_told() -> None:
+    place = ShardPlace("s3://key:open/sesame@bucket/folder")
+    assert place.shown == "s3://bucket/folder"
+    with pytest.raises(ShardError, match="s3://bucket/folder cannot be used: it is no URL") as refused:
+        place.names()
+    assert "sesame" not in refused.value.with_hint
+    assert ShardPlace("s3://key:secret@bucket/a@b").shown == "s3://bucket/a@b"
+    assert ShardPlace("s3://bucket/a@b:c@d").shown == "s3://bucket/a@b:c@d"
+
+
 def test_a_place_that_cannot_be_written_is_told_before_anything_is_done(
     tiny_model: Path, photos: Path, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """The API: what programs and the pages ask, and the same JSON as the commands print."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,6 +16,7 @@ from index.errors import OptionError, PhotoError
 from index.records import IndexedFile
 from retrieval.answers import Classification, duplicate_group, own_label
 from retrieval.duplicates.keep import DuplicateGroup
+from retrieval.photos.files import are_there
 from retrieval.searching.dates import first_moment, moment_after
 from retrieval.searching.query import Box
 from web.answers import (
@@ -292,8 +294,9 @@ async def photo_facts(collection: Collection, id: int) -> tuple[dict[str, Any], 
         facts = await collection.decoder.facts(place)
     except PhotoError:
         facts = {}  # its file is not there now
+    [there] = await asyncio.to_thread(are_there, [place])
     names = {key: value for key, value in named.to_dict().items() if key != "path"}
-    return {**photo_values(file), **names, "facts": facts, "missing": not place.is_file()}, named
+    return {**photo_values(file), **names, "facts": facts, "missing": not there}, named
 
 
 async def picture(request: Request, collection: Collection, id: int, version: str, side: int) -> Response:

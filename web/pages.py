@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.staticfiles import StaticFiles
 
+from index.object_path import as_path
 from retrieval.answers import with_doubts
 from retrieval.text import file_size
 from web.api import Number, Served, limit_rate, photo_facts
@@ -59,7 +60,7 @@ async def index_page(request: Request, collection: Served) -> Response:
 async def photo_page(request: Request, collection: Served, id: Number) -> Response:
     """Show one photo."""
     photo, named = await photo_facts(collection, id)
-    path = Path(photo["path"])
+    path = as_path(photo["path"])
     return page(
         request,
         "photo.html",

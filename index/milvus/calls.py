@@ -75,6 +75,7 @@ class Calls:
         require_pymilvus(place)
         self.place = place
         self._patience, self._timeout = patience, timeout
+        self._closed = False
         import pymilvus  # noqa: F401  (it sets the level of its log when it is imported)
 
         # What goes wrong is told by the errors below; these log it too, with a traceback.
@@ -88,15 +89,16 @@ class Calls:
         return self._repeated(lambda: getattr(self._client, method)(*arguments, timeout=timeout, **options))
 
     def close(self) -> None:
-        """Close the connection, and the file of Milvus Lite when no other connection has it open."""
+        """Close the connection, and the file of Milvus Lite when no other has it open; a second time does nothing."""
         self._client.close()
-        if self.place.is_file:
+        if self.place.is_file and not self._closed:
             from milvus_lite.server_manager import server_manager_instance
 
             with _opening:
                 _opened[self.place.uri] -= 1
                 if not _opened[self.place.uri]:
                     server_manager_instance.release_server(self.place.uri)
+        self._closed = True
 
     def _connect(self) -> "MilvusClient":
         from pymilvus import MilvusClient

@@ -120,7 +120,8 @@ class MilvusWriter(MilvusIndex):
 
     def update(self) -> None:
         """Have the server keep and index what was added, and say in the state that all is there."""
-        if self._changed or not self.complete:
+        # A run that went on after this one began, or a `forget` that was killed, changed rows and not their number.
+        if self._changed or not self.complete or self._collection.count(PHOTOS) != self._collection.state.photos:
             self._collection.flush()
             state = self._collection.state
             # What was reserved and not needed is free again, or ids would soon be far between.

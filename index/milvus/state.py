@@ -40,9 +40,9 @@ class CollectionState:
     """The state of a collection: which catalogue it is a copy of, which model its vectors are of, what was copied.
 
     `roots` (absolute), `model_path` ("" for the built-in model), `own_labels` and `exclude` are `encoded`; `last_id` is
-    no smaller than any id; `complete` is False while photos are added, and stays so if that is interrupted. One with a
-    `generation` counts the runs that changed something. One with a
-    `writer` is filled by `fc7 index`, of which this is the last run that began, and is the copy of no catalogue.
+    no smaller than any id; `complete` is False while photos are added, and stays so if that is interrupted;
+    `generation` counts the runs that changed something. One with a `writer` is filled by `fc7 index`, of which this is
+    the last run that began, and is the copy of no catalogue.
     """
 
     identity: str

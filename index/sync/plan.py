@@ -1,4 +1,4 @@
-"""What a sync has to do, from the files that were found and those that the catalogue knows; reads no file."""
+"""What a sync has to do, from the files that were found and those that are known; reads no file."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from index.records import FileStamp
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """What the catalogue knows of a file; `content_hash` is None where its bytes could not be read."""
+    """What an index knows of a file; `content_hash` is None where its bytes could not be read."""
 
     id: int
     stamp: FileStamp

@@ -36,7 +36,7 @@ class FolderRows(Protocol):
         removed: Sequence[int] = (),
         thumbnails: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
-        """Change rows. A row of `put` replaces the one with the same path, and keeps its id.
+        """Change rows. A row of `put` replaces the one with the same path.
 
         `moved` are ids, perhaps from another folder, with their new path and stamp. `thumbnails` have the content hash
         of their photos.

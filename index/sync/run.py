@@ -99,7 +99,7 @@ class Sync:
         return True
 
     def add(self, batch: Sequence[NewPhoto]) -> None:
-        """Store photos in one transaction; a changed one keeps its id. Raises ValueError for a wrong shape."""
+        """Store photos, in one change of the rows. Raises ValueError for a wrong shape."""
         for photo in batch:
             if photo.embedding is not None and photo.embedding.shape != (self._dim,):
                 raise ValueError(
@@ -119,9 +119,9 @@ class Sync:
 
     @staticmethod
     def finish_all(syncs: Sequence["Sync"]) -> list[SyncCounts]:
-        """Remove what is missing in folders, bring the vectors up to date, and count what was done in each.
+        """Remove what is missing in folders, bring what is derived up to date, and count what was done in each.
 
-        Raises IndexStorageError. If only the vectors could not be written, nothing is lost: the catalogue has them.
+        Raises IndexStorageError. If only what is derived could not be written, nothing is lost: the rows are stored.
         """
         counts = [sync._remove_missing() for sync in syncs]
         # Once, because it reads the file of all vectors, and may write it.
@@ -133,7 +133,6 @@ class Sync:
         gone = sorted(path for path in self._missing if folder_around(path, self._empty) is None)
         removed = [self._missing[path].id for path in gone]
         self._counts["removed"] = len(removed)
-        gone = sorted(path for path in self._missing if folder_around(path, self._empty) is None)
         self.changes += [("removed", path) for path in gone[: MANY_CHANGES - len(self.changes)]]
         self._write(removed=removed)
         return SyncCounts(**self._counts)

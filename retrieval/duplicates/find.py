@@ -120,7 +120,7 @@ class _Search:
                     f"{folder} cannot be compared with itself", hint="leave out --against to find copies in it"
                 )
         for place in sorted(sides, key=len):
-            side[np.isin(ids, index.photos.ids_below(Path(place)))] = sides[place]
+            side[np.isin(ids, index.photos.ids_below(as_path(place)))] = sides[place]
         taken = side >= 0
         self.ids, self._content, self._reference = ids[taken], content[taken], side[taken] == 1
         self._two_sides = bool(against)

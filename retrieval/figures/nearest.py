@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from index.errors import OptionError, PhotoError
+from index.object_path import as_path
 from index.photo_index import PhotoIndex
 from index.records import SkippedPhoto
 from retrieval.figures.canvas import PLAIN, Look
@@ -41,7 +42,7 @@ def most_exciting(
     best = heapq.nlargest(top, ((float(photo.fc7[unit]), str(photo.path)) for photo in described))
     if not best:
         raise PhotoError("no photo of the index can be read now")
-    return [(value, Path(path)) for value, path in best]
+    return [(value, as_path(path)) for value, path in best]
 
 
 def draw_nearest(found: Sequence[tuple[float, Path]], unit: int, name: str, look: Look = PLAIN) -> Image.Image:

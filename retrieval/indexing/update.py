@@ -13,7 +13,7 @@ from index.vectors.kinds import check_kind
 from retrieval.indexing.index_folders import FolderReport, folders_at, index_folders
 from retrieval.indexing.missing import gone_folders
 from retrieval.indexing.rebuild import rebuild_index
-from retrieval.indexing.watch import keep_in_step
+from retrieval.indexing.watch import check_watchable, keep_in_step, require_watchfiles
 from retrieval.models.model import Model
 from retrieval.photos.exclusions import check_patterns
 from retrieval.pipeline.engine import Engine
@@ -128,7 +128,10 @@ def update_index(
             building=building,
         )
         return
-    folders_at(place, folders)
+    chosen, _ = folders_at(place, folders)
+    if watch:
+        require_watchfiles()
+        check_watchable(chosen)
     open_index = partial(open_to_fill, place, model, warn=warn, building=building)
     with open_index(kind=kind) as index:
         index.set_exclude(patterns(index.exclude))

@@ -54,8 +54,7 @@ def keep_in_step(
     require_watchfiles()
     with open_index() as index:
         chosen = folders_to_index(folders, index.roots(), index.photos.knows)
-    if remote := next((folder for folder in chosen if isinstance(folder, ObjectPath)), None):
-        raise UserError(f"{remote} cannot be watched: object storage tells nobody of changes", hint="leave out --watch")
+    check_watchable(chosen)
     first, waiting = True, dict[Path, None]()
     for burst in _watch(chosen):
         waiting |= dict.fromkeys(burst.folders)
@@ -86,6 +85,12 @@ def keep_in_step(
         if first or any(_did_something(report) for report in reports):
             yield reports
         first = False
+
+
+def check_watchable(folders: Sequence[Path]) -> None:
+    """Raise UserError for folders that cannot be watched."""
+    if remote := next((folder for folder in folders if isinstance(folder, ObjectPath)), None):
+        raise UserError(f"{remote} cannot be watched: object storage tells nobody of changes", hint="leave out --watch")
 
 
 def require_watchfiles() -> None:

@@ -71,9 +71,9 @@ def load_photo(
 ) -> Photo:
     """Decode a file, or the bytes of one: the first frame, upright, in sRGB, over white where it is transparent.
 
-    A photo that will be shrunk to `shorter_side` pixels may come at a reduced size, never below twice that. One that
-    was cut off comes without the missing rows, with a warning, if at least 95 % of them are there; a GIF or JPEG 2000
-    is refused.
+    A photo that will be shrunk to `shorter_side` pixels may come at a reduced size, never below twice that. A JPEG, PNG
+    or TIFF that was cut off comes without the missing rows, with a warning, if at least 95 % of them are there, and a
+    WebP without what comes after its picture; other kinds are refused.
     Raises PhotoError for anything but a picture of at most `max_pixels`. A GIF or WebP may also be refused by Pillow's
     own limit, which a program can set: at first 178,956,970 pixels. `claim` is called with the bytes of memory that
     decoding takes, before it begins. Raises OutOfMemoryError where there is not enough memory.

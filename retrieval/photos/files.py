@@ -53,6 +53,7 @@ def _read(path: Path) -> tuple[bytes, FileStamp, FileStamp]:
         return read_object(path)
     try:
         if isinstance(path, TarMember):
+            check_size(path.size)
             return path.read()
         # Looked at before it is opened, because opening a FIFO waits for a writer and opening a device can move a tape;
         # and again after it, because it may have been replaced in between.

@@ -150,7 +150,10 @@ def is_object_folder(folder: ObjectPath) -> bool:
 
 def _system(path: Path) -> Any:
     scheme, _, rest = str(path).partition("://")
-    return file_system(f"{scheme}://{rest.partition('/')[0]}")[0]
+    bucket = rest.partition("/")[0]
+    if re.search("[@:?]", bucket):  # pyarrow would take what is before or behind for keys or a server
+        raise ValueError("server and keys are those of the environment, and not in a URL")
+    return file_system(f"{scheme}://{bucket}")[0]
 
 
 def _stamps(paths: Sequence[ObjectPath]) -> list[FileStamp | None]:

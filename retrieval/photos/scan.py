@@ -111,14 +111,14 @@ def scan_folder(folder: Path, *, root: Path | None = None, patterns: Sequence[st
     )
 
 
-def _scan_objects(folder: ObjectPath, root: Path, patterns: Sequence[str]) -> FolderScan:
+def _scan_objects(place: ObjectPath, root: Path, patterns: Sequence[str]) -> FolderScan:
     photos: dict[bytes, FileStamp] = {}
     unlisted: dict[bytes, str] = {}
     unread = Counter[str]()
     left_out = False
     try:
-        begun = Exclusions.made(root, patterns, folder)
-        found = [(os.fsencode(key), stamp) for key, stamp in listed_objects(folder)]
+        begun = Exclusions.made(root, patterns, place)
+        found = [(os.fsencode(key), stamp) for key, stamp in listed_objects(place)]
     except PhotoError as error:
         return FolderScan({}, {b"": str(error)})
     ignore_files = {path.rpartition(b"/")[0] for path, _ in found if path.rpartition(b"/")[2] == IGNORE_FILE}
@@ -127,7 +127,7 @@ def _scan_objects(folder: ObjectPath, root: Path, patterns: Sequence[str]) -> Fo
     def is_left_out(rules: Exclusions, path: bytes, *, folder: bool) -> bool:
         nonlocal left_out
         parent, _, name = path.rpartition(b"/")
-        if rules.has_name(name, parent.rpartition(b"/")[2]):
+        if rules.has_name(name, parent.rpartition(b"/")[2] or os.fsencode(place.name)):
             left_out |= not name.startswith(b".")
             return True
         if rules.leave_out(path, folder=folder):

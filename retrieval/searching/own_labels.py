@@ -52,7 +52,7 @@ def add_label(
     known = {example.path: example for example in index.own_labels.examples(name)}
     for paths, positive in ((photos, True), (unlike, False)):
         for photo in embed_query_photos(index, model, paths, skipped=skipped):
-            path = as_path(absolute(Path(photo.path)))
+            path = as_path(absolute(as_path(str(photo.path))))
             known[path] = LabelExample(path, photo.embedding, positive)
     if skipped and not any(example.positive for example in known.values()):
         raise PhotoError(f"cannot read {skipped[0].path}: {skipped[0].reason}")
@@ -114,7 +114,9 @@ def carry_labels(old: PhotoIndex, new: IndexWriter, model: Model) -> list[str]:
         if not same:
             positive = {example.path: example.positive for example in examples}
             found = embed_query_photos(new, model, list(positive), skipped=[])
-            examples = [LabelExample(path := Path(photo.path), photo.embedding, positive[path]) for photo in found]
+            examples = [
+                LabelExample(path := as_path(str(photo.path)), photo.embedding, positive[path]) for photo in found
+            ]
         try:
             put_label(new, name, examples)
         except UserError:

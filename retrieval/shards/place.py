@@ -103,9 +103,16 @@ class ShardPlace:
             yield
         except store_errors() as error:
             thing = f"{self.shown.rstrip('/')}/{name}" if name else self.shown
-            raise ShardError(f"{thing} cannot be {doing}: {reason_of(error)}") from error
+            reason = reason_of(error)
+            if "Cannot parse URI" in reason:
+                # pyarrow repeats the URL, with its keys.
+                raise ShardError(f"{thing} cannot be {doing}: it is no URL; keys in one need %2F for /") from None
+            raise ShardError(f"{thing} cannot be {doing}: {reason}") from error
 
 
 def _without_keys(url: str) -> str:
-    """Return a URL without what may hold keys: what comes before an @ or after a question mark."""
-    return re.sub(r"//[^/@]*@", "//", url.partition("?")[0])
+    """Return a URL without what may hold keys: what comes before an @ or after a question mark.
+
+    A bucket has no colon: one there comes before a secret key, in which there may be a slash.
+    """
+    return re.sub(r"//([^/@]*@|[^/@]*:.*@)", "//", url.partition("?")[0])

@@ -102,6 +102,9 @@ class RayWorkers:
                         yield ray.get(ahead.popleft())
                 while ahead:
                     yield ray.get(ahead.popleft())
+            except ray.exceptions.RayTaskError as error:  # not lost: it would fail again
+                reason = (str(error).strip().splitlines() or [""])[-1][:300]
+                raise ClusterError(f"the cluster cannot sort vectors into lists: {reason}") from error
             except (ray.exceptions.RayError, ConnectionError) as error:
                 raise ClusterError("the cluster was lost while vectors were sorted into lists", hint=_AGAIN) from error
 
