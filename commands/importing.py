@@ -253,7 +253,7 @@ def _needs_onnx(weights: Path, kind: str) -> Iterator[None]:
 def _import_alexnet(weights: Path, out: Path, options: Mapping[str, Any]) -> "ModelSpec":
     with starting():
         from commands.training_report import TerminalReport
-        from training.data.dataset import IMAGENET
+        from training.data.name_tables import IMAGENET
         from training.pretrained.import_alexnet import import_weights
 
     with TerminalReport(sys.stderr) as report:

@@ -16,16 +16,9 @@ from training_samples import write_shapes
 from retrieval.models.model import Model
 from retrieval.models.spec import ClassGroup, ClassName, ModelSpec
 from retrieval.searching.labels import classes_called
-from training.data.dataset import (
-    VALIDATION_NAMES,
-    Dataset,
-    Split,
-    read_class_names,
-    scan_dataset,
-    scan_labelled,
-    scan_unseen,
-)
+from training.data.dataset import VALIDATION_NAMES, Dataset, Split, scan_dataset, scan_labelled, scan_unseen
 from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
+from training.data.name_tables import read_class_names
 from training.errors import DatasetError
 
 WORDS = "n01443537\tgoldfish, Carassius auratus\nn02123045\ttabby, tabby cat\nn04067472\treel\n"

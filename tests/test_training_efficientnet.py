@@ -18,7 +18,7 @@ from index.errors import MissingPackageError, OptionError
 from retrieval.models.model import Model
 from retrieval.photos.decode import open_photo
 from retrieval.photos.preprocess import resize_and_crop
-from training.data.dataset import IMAGENET, read_class_names
+from training.data.name_tables import IMAGENET, read_class_names
 from training.errors import CheckpointError, ExportError
 from training.export.onnx_graph import Graph
 from training.pretrained.catalogue import SIDES

@@ -10,7 +10,7 @@ from file_server import ServedFile, serving
 
 from index.errors import UserError
 from retrieval.models.spec import ClassName
-from training.data.dataset import IMAGENET, read_class_names
+from training.data.name_tables import IMAGENET, read_class_names
 from training.errors import CheckpointError, DatasetError, DownloadError, ExportError
 from training.networks.alexnet import AlexNet
 from training.networks.architectures import ALEXNET_OWT

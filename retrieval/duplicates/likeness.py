@@ -61,7 +61,7 @@ class Found:
         self.maps[rows], self.exchanged[rows] = found.maps, found.exchanged
 
     def is_near(self, other: "Found") -> NDArray[np.bool_]:
-        """Tell of which pairs both have found nearly the same place: within one part of 64 of each side."""
+        """Say for which pairs both have found nearly the same place: within one part of 64 of each side."""
         near: NDArray[np.bool_] = np.abs(self.maps - other.maps).max(axis=(1, 2)) <= 2 / DOCUMENTS.side
         near &= (self.orientations == other.orientations) & (self.exchanged == other.exchanged)
         return near

@@ -89,7 +89,7 @@ def current_stamp(path: Path) -> FileStamp | None:
 
 
 def are_there(paths: Sequence[Path]) -> list[bool]:
-    """Tell of each path whether there is a file or a folder, as far as can be seen."""
+    """Say for each path whether there is a file or a folder, as far as can be seen."""
     objects = [path for path in paths if isinstance(path, ObjectPath)]
     stamps = dict(zip(objects, object_stamps(objects), strict=True))
     return [stamps[path] is not None if isinstance(path, ObjectPath) else os.path.exists(path) for path in paths]

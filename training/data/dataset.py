@@ -12,15 +12,13 @@ from pathlib import Path
 from retrieval.models.spec import ClassGroup, ClassName, ModelSpec, group_slices, require_classes
 from retrieval.photos.exclusions import is_left_out
 from retrieval.photos.scan import has_photo_suffix, scan_folder
-from retrieval.searching.labels import read_wordnet
 from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
 from training.data.layouts import layout_problem
+from training.data.name_tables import read_class_names, wordnet_names
 from training.data.tar_shards import SUFFIX, inside, pictures_in_shards
 from training.errors import DatasetError, UnknownClassesError
 
 VALIDATION_NAMES = ("val", "validation", "valid", "test")
-IMAGENET = Path(__file__).with_name("imagenet-1k.tsv")
-"""Names of the 1,000 classes of ImageNet in their usual order, that of their WordNet ids."""
 MANY = 100
 """Names that a message has at most."""
 SPLIT_NAMES = {"train", "training", *VALIDATION_NAMES}
@@ -227,35 +225,6 @@ def not_learned(found: Split, models: Sequence[ModelSpec], root: Path) -> tuple[
     if not kept:
         raise DatasetError(f"the models have learned from all the pictures in {root}; give a folder with others")
     return found.take(kept), len(found) - len(kept)
-
-
-def read_class_names(path: Path, *, required: bool = True) -> dict[str, ClassName]:
-    """Read lines of `id <tab> name, other name, …`, as in `words.txt`; DatasetError if a file is not like that."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        if required:
-            raise DatasetError(f"there is no file {path} to read class names from") from None
-        return {}
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"class names cannot be read from {path}: it is no UTF-8; save it as UTF-8") from error
-    except OSError as error:
-        raise DatasetError(f"class names cannot be read from {path} ({error.strerror or error})") from error
-    found = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        key, tab, text = line.partition("\t")
-        name, *synonyms = [part.strip() for part in text.split(",")]
-        if not tab or not name:
-            raise DatasetError(f"{path}, line {number}: expected an id, a tab and a name, found {line[:40]!r}")
-        found[key.strip()] = ClassName(name, key.strip(), tuple(synonyms))
-    return found
-
-
-def wordnet_names() -> dict[str, ClassName]:
-    """Return the classes that WordNet's table names, by id."""
-    return {id: ClassName(name, id, tuple(synonyms)) for id, ([name, *synonyms], _) in read_wordnet().items()}
 
 
 def holds_classes(root: Path) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 
 from retrieval.models.runtime import require_onnxruntime
 from retrieval.models.spec import ClassName, ModelSpec
-from training.data.dataset import holds_classes, read_class_names, scan_dataset
+from training.data.dataset import holds_classes, scan_dataset
+from training.data.name_tables import read_class_names
 from training.data.pictures import load_dataset
 from training.data.sources import photos_alone
 from training.distillation.lesson import described_sources, find_pictures

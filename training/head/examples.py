@@ -17,7 +17,8 @@ from index.errors import ModelError
 from retrieval.logistic_regression import stratified_folds
 from retrieval.models.spec import ClassName, ModelSpec
 from retrieval.photos.scan import scan_folder
-from training.data.dataset import Dataset, Split, read_class_names, scan_dataset, wordnet_names
+from training.data.dataset import Dataset, Split, scan_dataset
+from training.data.name_tables import read_class_names, wordnet_names
 from training.errors import DatasetError
 
 KEPT_BYTES = 4 << 20

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from retrieval.models.spec import ClassName
-from training.data.dataset import IMAGENET, read_class_names
+from training.data.name_tables import IMAGENET, read_class_names
 from training.errors import DatasetError
 
 IMAGENET_WORD = "imagenet"

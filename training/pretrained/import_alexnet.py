@@ -13,7 +13,8 @@ from index.records import SkippedPhoto
 from retrieval.models.runtime import require_onnxruntime
 from retrieval.models.spec import ClassName, ModelSpec
 from retrieval.photos.scan import expand_paths
-from training.data.dataset import Split, read_class_names
+from training.data.dataset import Split
+from training.data.name_tables import read_class_names
 from training.data.pictures import MemoryPictures
 from training.errors import DatasetError
 from training.export.embedding import EmbeddingRecipe, fc7_alone, learn_embedding

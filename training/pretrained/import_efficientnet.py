@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from index.errors import OptionError
 from retrieval.models.model import Model
 from retrieval.models.spec import ClassGroup, ModelSpec
-from training.data.dataset import IMAGENET, read_class_names
+from training.data.name_tables import IMAGENET, read_class_names
 from training.errors import ExportError
 from training.export.model_file import check_place, fingerprint, write_model_file
 from training.export.onnx_graph import Graph
