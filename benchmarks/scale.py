@@ -214,7 +214,9 @@ def compare(work: Path, photos: int, rounds: int, model: Path | None) -> str:
                 index = work / f"{way}-{number}-{folder.name}"
                 words = ["index", str(folder), "--index", str(index), *options, *(["-m", str(model)] if model else [])]
                 begin = time.monotonic()
-                subprocess.run([sys.executable, "-P", "-m", "cli", *words], check=True, capture_output=True)
+                ran = subprocess.run([sys.executable, "-P", "-m", "cli", *words], capture_output=True, text=True)
+                if ran.returncode:
+                    sys.exit(ran.stderr)
                 seconds.append(time.monotonic() - begin)
     rates = {
         way: median((photos - FEW) / (all_ - few_) for all_, few_ in zip(whole[way], start[way], strict=True))
