@@ -163,6 +163,24 @@ def test_what_changes_is_followed(store: StoreServer, folder: Path, fc7: Fc7, ti
     assert fc7("forget", f"{url}/new", *index).exit_code == 0
 
 
+def test_a_folder_that_moved_is_found(
+    store: StoreServer, folder: Path, fc7: Fc7, tiny_model: Path, tmp_path: Path
+) -> None:
+    old, new = (ObjectPath(f"{store.scheme}://photos/{name}") for name in ("old", "new"))
+    index = ["--index", tmp_path / "index"]
+    photo = (folder / "copy.png").read_bytes()
+    store.put("old/a.png", photo)
+    assert fc7("index", str(old), "-m", tiny_model, *index).exit_code == 0
+    store.delete("old/a.png")
+    store.put("new/b.png", photo)
+    assert f"{new} has none of the photos that were in {old}" in fc7("moved", str(old), str(new), *index).output
+    store.put("new/a.png", photo)
+    assert fc7("moved", str(old), str(new), *index).exit_code == 0
+    assert "1  unchanged" in fc7("index", *index).output
+    refused = fc7("search", str(new), "--box", "0,0,8,8", *index)
+    assert "a box is a region of one photo" in refused.output
+
+
 def test_keys_that_are_no_paths_are_told(store: StoreServer, fc7: Fc7, tiny_model: Path, tmp_path: Path) -> None:
     store.put("odd/a//b.png", b"x")
     store.put("odd/c.png", b"x")
