@@ -15,6 +15,7 @@ with one and with two. With so few photos the start counts most, so a run of 16 
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -30,6 +31,8 @@ import numpy as np
 from report import table
 from sample_photos import SMALL, write_photos
 
+from index.milvus.rows import EMBEDDING, RemotePhoto
+from index.milvus.state import HNSW, KINDS
 from index.records import FileStamp, NewPhoto, Prediction
 from index.vectors.approximate import TRAINING_PER_LIST
 from index.vectors.kinds import kind_for
@@ -63,6 +66,7 @@ class Rates:
     shard_bytes: float
     row_bytes: float
     listed_bytes: float
+    milvus_bytes: float
     dim: int
 
 
@@ -130,6 +134,12 @@ def measured(work: Path, model: Model, milliseconds: Sequence[float] | None, meg
     }
     listed_bytes = tracemalloc.get_traced_memory()[0] / len(listed)
     tracemalloc.stop()
+    photo = batch[0]
+    assert photo.embedding is not None
+    classes = {label.id or label.label: label.probability for label in labels}
+    row = RemotePhoto(1, photo.path, photo.stamp, photo.content_hash, 500, 400, classes, photo.embedding).values()
+    columns = json.dumps({name: value for name, value in row.items() if name != EMBEDDING})
+    links = 2 * 4 * KINDS[HNSW][1]["M"]  # of the lowest layer, four bytes each
     reading, decoding, network = (value / 1e3 for value in milliseconds)
     return Rates(
         reading=reading,
@@ -141,6 +151,7 @@ def measured(work: Path, model: Model, milliseconds: Sequence[float] | None, meg
         shard_bytes=sum(path.stat().st_size for path in folder.iterdir()) / ROWS,
         row_bytes=(work / "index/catalog.db").stat().st_size / ROWS,
         listed_bytes=listed_bytes,
+        milvus_bytes=len(columns) + links + 4 * spec.dim,
         dim=spec.dim,
     )
 
@@ -148,7 +159,7 @@ def measured(work: Path, model: Model, milliseconds: Sequence[float] | None, meg
 def rates_table(rates: Rates) -> str:
     """Show what was measured, or given."""
     costs = ("reading", "decoding", "network", "shard", "commit")
-    sizes = ("photo_bytes", "shard_bytes", "row_bytes", "listed_bytes")
+    sizes = ("photo_bytes", "shard_bytes", "row_bytes", "listed_bytes", "milvus_bytes")
     rows = [(f"{name}, ms of a core", f"{1e3 * getattr(rates, name):.2f}") for name in costs]
     rows += [(name.replace("_", ", "), f"{getattr(rates, name):,.0f}") for name in sizes]
     return table(("for each photo", ""), rows)
@@ -191,6 +202,7 @@ def plan(rates: Rates, photos: int, machines: int, cores: int = CORES) -> dict[s
         "kind of index": kind,
         "FAISS file, GB": f"{vectors / 1e9:,.0f}",
         "memory for training it, GB": f"{training / 1e9:,.1f}",
+        "in Milvus, in memory at least, GB": f"{photos * rates.milvus_bytes / 1e9:,.0f}",
         "breaks first": f"{most} ({demands[most]:.1f} times what there is)",
     }
 

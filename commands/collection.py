@@ -274,7 +274,8 @@ def check_command(*, model: "Model", index: "IndexLocation", sample: int, repair
     if left and repair:
         raise PhotoIndexError(f"{len(left)} of this could not be repaired: move {index} away and run fc7 index FOLDER")
     if left and isinstance(index, MilvusPlace):
-        again = f"{photo_index.filled_by} --{'index' if photo_index.filled_by == 'fc7 index' else 'to'} {index}"
+        filled_by = getattr(photo_index, "filled_by", "")
+        again = f"{filled_by} --{'index' if filled_by == 'fc7 index' else 'to'} {index}"
         raise PhotoIndexError(f"something is wrong with the index: forget the photos that are named, and run {again}")
     if left:
         raise PhotoIndexError("something is wrong with the index: repair it with fc7 check --repair")

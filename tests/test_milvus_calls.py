@@ -124,7 +124,7 @@ def test_a_server_that_does_not_answer_is_told_of_in_time(listens: bool) -> None
 def test_a_server_of_another_version_is_told_in_one_line() -> None:
     import grpc
 
-    server = grpc.server(ThreadPoolExecutor(1))  # type: ignore[no-untyped-call]
+    server = grpc.server(ThreadPoolExecutor(1))
     port = server.add_insecure_port("127.0.0.1:0")  # it speaks gRPC, and knows none of the calls
     server.start()
     try:
