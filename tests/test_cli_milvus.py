@@ -27,6 +27,9 @@ from retrieval.indexing.index_folders import index_folders
 from retrieval.indexing.update import open_to_fill, update_index
 from retrieval.models.model import Model
 from retrieval.pipeline.executor import Concurrency
+from retrieval.shards.engine import ShardEngine
+from retrieval.shards.part import embed_here
+from retrieval.shards.place import ShardPlace
 
 Fc7 = Callable[..., Result]
 MakePhoto = Callable[..., Path]
@@ -343,6 +346,22 @@ def test_an_index_that_goes_on_stops_when_photos_are_forgotten(
         sync.add([new_photo(name) for name in sync.to_read])
         assert sync.finish().new == len(FILES) - 1
         assert again.problems() == []
+
+
+def test_shards_fill_milvus_with_what_one_process_does(photos: Path, tmp_path: Path, tiny_model: Path) -> None:
+    pytest.importorskip("pyarrow", reason="shards need pyarrow")
+    model, shards = Model.load(tiny_model, threads=1), ShardPlace(str(tmp_path / "shards"))
+    for name, engine in (("usual", None), ("filled", ShardEngine(shards, embed_here, kept=True))):
+        list(update_index(lite(tmp_path, name), model, [photos], engine=engine))
+    assert len(shards.names()) > 0
+    with MilvusIndex.open(lite(tmp_path, "usual")) as here, MilvusIndex.open(lite(tmp_path, "filled")) as there:
+        assert there.problems() == []
+        files = [{file.path: file for file in index.photos.files(index.photos.ids())} for index in (here, there)]
+        assert files[0].keys() == files[1].keys()
+        for path, file in files[0].items():
+            assert replace(files[1][path], id=file.id) == file
+        queries = here.photos.vectors(here.photos.ids())
+        assert there.search(queries, 8) == here.search(queries, 8)
 
 
 def test_what_push_fills_index_does_not(fc7: Fc7, photos: Path, tmp_path: Path, other_model: Path) -> None:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -16,13 +15,10 @@ import numpy as np
 import pytest
 from click.testing import Result
 from loopback import NAMESPACE
-from milvus_samples import lite
 from PIL import Image
 from shard_samples import assert_same, contents
 
 from index.errors import ClusterError, MissingPackageError, OptionError
-from index.milvus.milvus_index import MilvusIndex
-from index.photo_index import PhotoIndex
 from index.vectors.file import read_header
 from retrieval.shards import ray_workers
 from retrieval.shards.part import ShardJob
@@ -223,35 +219,6 @@ def test_a_run_that_is_killed_goes_on(start: Callable[..., subprocess.Popen[str]
     assert code == 0, err
     assert_same(usual, tmp_path / "index")
     assert {path: path.stat().st_mtime_ns for path in done} == done, "what was there was not made again"
-
-
-@pytest.mark.slow
-def test_milvus_is_filled_through_shards_and_goes_on(
-    start: Callable[..., subprocess.Popen[str]], usual: Path, tmp_path: Path
-) -> None:
-    place, shards = lite(tmp_path), tmp_path / "shards"
-    process = start("--workers", 1, "--shards", shards, "--index", place)
-    wait_for_shards(process, shards, 2)
-    process.kill()
-    process.wait()
-    done = {path: path.stat().st_mtime_ns for path in shards.glob("*.parquet")}
-    assert 2 <= len(done) < PHOTOS // 16, "the run was killed too late"
-    code, _, err = ended(start("--workers", 1, "--shards", shards, "--index", place))
-    assert code == 0, err
-    assert {path: path.stat().st_mtime_ns for path in done} == done, "what was there was not made again"
-    with PhotoIndex.open(usual) as here, MilvusIndex.open(place) as there:
-        assert there.problems() == []
-        known = [{file.path: file for file in index.photos.files(index.photos.ids())} for index in (here, there)]
-        assert {path: replace(file, id=0) for path, file in known[0].items()} == {
-            path: replace(file, id=0) for path, file in known[1].items()
-        }
-        assert here.photos.skipped() == there.photos.skipped() != []
-        for path in known[0]:
-            one, other = here.photos.at(path), there.photos.at(path)
-            assert one is not None
-            assert other is not None
-            assert one.labels == other.labels
-            np.testing.assert_allclose(other.embedding, one.embedding, rtol=0, atol=1e-5)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
