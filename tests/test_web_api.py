@@ -247,6 +247,10 @@ def test_the_pages_are_whole_and_ask_no_other_host(served: Served) -> None:
     assert "Maker Model" in served.get(f"/photos/{id}").body.decode()
     for file in (Path(__file__).parent.parent / "web" / "static").iterdir():
         assert "://" not in file.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
+    described = served.get("/docs").body.decode()
+    assert "<code>min_score</code>" in described  # a field of a form
+    assert "<code>limit</code>" in described  # one of an address
+    assert "`" not in described
     missing = served.get("/photos/999999", {"accept": "text/html"})
     assert missing.status == 404
     assert "There is no photo 999999" in missing.body.decode()

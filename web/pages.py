@@ -83,7 +83,21 @@ async def duplicates_page(request: Request, collection: Served) -> Response:
 @router.get("/docs")
 async def docs_page(request: Request) -> Response:
     """Show what the API answers, from its OpenAPI description."""
-    return page(request, "docs.html", paths=request.app.openapi()["paths"])
+    return page(request, "docs.html", operations=described(request.app.openapi()))
+
+
+def described(api: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the operations of an OpenAPI description, each with the fields of its address and its body."""
+    told = []
+    for path, methods in api["paths"].items():
+        for method, operation in methods.items():
+            fields = [(given["name"], given.get("description", "")) for given in operation.get("parameters", ())]
+            for body in operation.get("requestBody", {"content": {}})["content"].values():
+                schema = api["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]]
+                fields += [(name, field.get("description", "")) for name, field in schema["properties"].items()]
+            text = operation.get("description") or operation["summary"]
+            told.append({"method": method.upper(), "address": path, "text": text, "fields": fields})
+    return told
 
 
 @router.get("/login")
