@@ -24,7 +24,7 @@ async function load() {
     if (!answer.running) return answer;
     at("progress").max = answer.total || 1;
     at("progress").value = answer.done;
-    say(`Comparing: ${answer.done.toLocaleString()} of ${answer.total.toLocaleString()}`);
+    say(answer.total ? `Comparing: ${answer.done.toLocaleString()} of ${answer.total.toLocaleString()}` : "Comparing …");
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
 }
