@@ -18,6 +18,7 @@ from web_photos import COLOURED, make_photos
 from web_server import Served, serving
 
 from cli import main
+from web import assets
 from web.settings import Settings
 
 
@@ -246,6 +247,39 @@ def test_the_pages_are_whole_and_ask_no_other_host(served: Served) -> None:
     assert "Maker Model" in served.get(f"/photos/{id}").body.decode()
     for file in (Path(__file__).parent.parent / "web" / "static").iterdir():
         assert "://" not in file.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
+    described = served.get("/docs").body.decode()
+    assert "<code>min_score</code>" in described  # a field of a form
+    assert "<code>limit</code>" in described  # one of an address
+    assert "`" not in described
     missing = served.get("/photos/999999", {"accept": "text/html"})
     assert missing.status == 404
     assert "There is no photo 999999" in missing.body.decode()
+
+
+def test_scripts_are_kept_by_browsers_under_an_address_that_changes_with_them(served: Served) -> None:
+    page = served.get("/").body.decode()
+    named = re.findall(r'(?:src|href)="(/static/[^"]*)"', page)
+    assert {address.rpartition("/")[0] for address in named} == {assets.address()}
+    for address in named:
+        reply = served.get(address)
+        assert (reply.status, reply.headers["cache-control"]) == (200, "public, max-age=31536000, immutable")
+        assert reply.body == (assets.FOLDER / address.rpartition("/")[2]).read_bytes()
+        kind = "text/css" if address.endswith(".css") else "text/javascript"
+        assert reply.headers["content-type"].startswith("image/svg+xml" if address.endswith(".svg") else kind)
+
+
+def test_the_same_upload_is_looked_at_once(served: Served, photos: Path) -> None:
+    def runs() -> float:
+        counters = served.get("/metrics").body.decode()
+        [count] = re.findall(r"^fc7_batch_pictures_sum (.*)$", counters, re.MULTILINE)
+        return float(count)
+
+    before = runs()
+    data = (photos / "red-1.png").read_bytes() + b"once"  # what follows a picture is not looked at
+    asked = [("/api/classify", []), ("/api/search", [("k", 3)]), ("/api/search", [("k", 5), ("region", "0,0,9,9")])]
+    replies = [served.post(path, fields, [("photo", "x", data)]) for path, fields in [*asked, *asked]]
+    assert {reply.status for reply in replies} == {200}
+    assert [reply.json for reply in replies[:3]] == [reply.json for reply in replies[3:]]
+    assert runs() == before + 2  # the photo and its region
+    for _ in range(2):  # what failed is tried again, and says the same
+        assert served.post("/api/search", [], [("photo", "x", b"nothing")]).status == 422

@@ -11,6 +11,7 @@ from web_photos import make_photos
 from web_server import Served, serving
 
 from cli import main
+from web.assets import address
 from web.settings import Settings
 
 SENT_AT = ("date", "connection")
@@ -28,7 +29,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterat
 def test_a_head_is_that_of_the_whole_answer(served: Served) -> None:
     photo = served.get("/api/photos").json["photos"][0]
     pages = ["/", "/map", "/duplicates", "/folders", "/docs", "/login", f"/photos/{photo['id']}", "/photos/999999"]
-    data = ["/api/photos", "/api/labels", "/api/health", photo["thumbnail"], "/static/api.js", "/nothing"]
+    data = ["/api/photos", "/api/labels", "/api/health", photo["thumbnail"], f"{address()}/api.js", "/nothing"]
     for path in [*pages, *data]:
         whole, head = served.get(path), served.request("HEAD", path)
         assert head.status == whole.status, path

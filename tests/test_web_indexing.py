@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -135,6 +136,29 @@ def test_one_run_at_a_time_which_can_be_stopped(served: Served, place: Path) -> 
     run = watched(served)[-1]
     assert (run["state"], run["number"]) == ("done", 2)
     assert len(served.get("/api/photos?limit=100").json["photos"]) == 52
+
+
+def test_the_head_of_a_watched_run_does_not_wait_for_its_end(served: Served, place: Path) -> None:
+    add_photos(place / "photos", 2)
+    assert start(served).status == 202
+    process = served.app.state.indexing._process
+    os.kill(process.pid, signal.SIGSTOP)
+    connection = HTTPConnection("127.0.0.1", served.port, timeout=60)
+    try:
+        connection.request("HEAD", "/api/indexing/events")
+        head = connection.getresponse()
+        assert (head.status, head.read()) == (200, b"")
+        connection.request("GET", "/api/indexing")  # the same connection is free for the next request
+        assert json.loads(connection.getresponse().read())["run"]["state"] == "running"
+        until = time.monotonic() + 60  # nor does the server go on watching for it
+        while b'method="HEAD",route="/api/indexing/events"' not in served.get("/metrics").body:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert state(served)["run"]["state"] == "running"
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+        connection.close()
+    assert watched(served)[-1]["state"] == "done"
 
 
 def test_a_run_is_refused_while_another_program_writes_the_index(served: Served, place: Path) -> None:

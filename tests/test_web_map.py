@@ -13,6 +13,7 @@ from web_server import Served, serving
 from cli import main
 from index.photo_index import PhotoIndex
 from retrieval.overview.layout import layout_of
+from web.assets import address
 from web.settings import Settings
 
 Command = Callable[..., Result]
@@ -71,7 +72,7 @@ def test_the_page_is_there_and_linked(served: Served) -> None:
     assert b"style=" not in page.body  # which the policy for browsers forbids
     assert b'href="/map"' in served.get("/", {"accept": "text/html"}).body
     for name in ("map.js", "map.css"):
-        assert served.get(f"/static/{name}").status == 200
+        assert served.get(f"{address()}/{name}").status == 200
 
 
 def test_an_index_without_photos_has_an_empty_map(served: Served, photos: Path, command: Command) -> None:

@@ -21,6 +21,7 @@ from web_server import BOUNDARY, Served, multipart, serving
 
 from cli import main
 from index.errors import OptionError
+from web.assets import address
 from web.limits import RateLimit
 from web.settings import Settings
 
@@ -79,7 +80,7 @@ def test_pages_of_other_sites_cannot_post(served: Served, headers: dict[str, str
 
 
 def test_every_answer_has_a_strict_policy(served: Served) -> None:
-    for path in ("/", "/api/photos", "/nothing", "/static/style.css", "/api/photos/999999"):
+    for path in ("/", "/api/photos", "/nothing", f"{address()}/style.css", "/api/photos/999999"):
         reply = served.get(path)
         policy = reply.headers["content-security-policy"]
         assert "default-src 'none'" in policy
@@ -92,6 +93,7 @@ def test_every_answer_has_a_strict_policy(served: Served) -> None:
     "path",
     [
         *("/static/../app.py", "/static/%2e%2e/app.py", "/static/..%2fapp.py", "/static/%2fetc/passwd"),
+        *(f"{address()}/../../app.py", f"{address()}/..%2f..%2fapp.py", "/static/0/api.js", f"{address()}/nothing.js"),
         *("/api/thumbnails/../../etc/passwd", "/api/thumbnails/%2e%2e%2fetc%2fpasswd", "/api/thumbnails/0"),
         *("/api/thumbnails/-1", "/api/thumbnails/99999999999999999999999", "/api/thumbnails/1e3", "/api/photos/%00"),
         *("/api/photos/" + "9" * 5000, "/api/photos/999999", "/api/photos/999999/preview", "/photos/999999"),

@@ -155,6 +155,7 @@ class Folders(_Answer):
     """The indexed folders."""
 
     folders: list[str]
+    photos: int
 
 
 class Health(_Answer):

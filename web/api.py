@@ -32,10 +32,11 @@ from web.answers import (
     PhotoFacts,
     Search,
 )
-from web.collection import Asked, Collection, Upload, photo_values, stamp_name
+from web.collection import Asked, Collection, Upload
 from web.copies import CopySearch, Running
 from web.detection import Detector
 from web.limits import RateLimit
+from web.photos import photo_values
 
 MOST_RESULTS = 1000
 MOST_PHOTOS = 32
@@ -187,7 +188,7 @@ async def photos(
     first, before = between(since, until)
     page = await collection.page(after, limit, folder or None, since=first, before=before)
     following = page[-1].id if len(page) == limit else None
-    return PlainJSON({"photos": [photo_values(file) for file in page], "next": following})
+    return PlainJSON({"photos": await asyncio.to_thread(photo_values, page), "next": following})
 
 
 @router.get("/photos/{id}", response_model=PhotoFacts)
@@ -236,13 +237,8 @@ async def duplicates(
     shown = found.groups[offset : offset + limit]
     paths = [photo.path for group in shown for photo in group.photos]
     files = {file.path: file for file in await collection.reader.call(lambda index: index.photos.files_at(paths))}
-    return PlainJSON(
-        {
-            "total": len(found.groups),
-            "left_out": found.left_out,
-            "groups": [_group(group, files) for group in shown],
-        }
-    )
+    groups = await asyncio.to_thread(lambda: [_group(group, files) for group in shown])
+    return PlainJSON({"total": len(found.groups), "left_out": found.left_out, "groups": groups})
 
 
 @router.post("/duplicates/different", response_model=Different, dependencies=[Depends(limit_rate)])
@@ -275,8 +271,9 @@ async def labels(collection: Served) -> PlainJSON:
 
 @router.get("/folders", response_model=Folders)
 async def folders(collection: Served) -> PlainJSON:
-    """List the indexed folders."""
-    return PlainJSON({"folders": [str(root) for root in await collection.roots()]})
+    """List the indexed folders, and count the photos in all of them."""
+    known = await collection.reader.call(lambda index: index.summary())
+    return PlainJSON({"folders": [str(root) for root in known.roots], "photos": known.photos})
 
 
 @router.get("/health", response_model=Health)
@@ -288,29 +285,28 @@ async def health(collection: Served) -> PlainJSON:
 
 async def photo_facts(collection: Collection, id: int) -> tuple[dict[str, Any], Classification]:
     """Return what the page and the API show for a photo, and its names once more. Raises PhotoUnknownError."""
-    file, named = await collection.photo(id)
-    place = collection.place(file, await collection.roots())
+    photo, named = await collection.located(id), await collection.names(id)
     try:
-        facts = await collection.decoder.facts(place)
+        facts = await collection.decoder.facts(photo.place)
     except PhotoError:
         facts = {}  # its file is not there now
-    [there] = await asyncio.to_thread(are_there, [place])
+    [there] = await asyncio.to_thread(are_there, [photo.place])
+    [values] = await asyncio.to_thread(photo_values, [photo.file])
     names = {key: value for key, value in named.to_dict().items() if key != "path"}
-    return {**photo_values(file), **names, "facts": facts, "missing": not there}, named
+    return {**values, **names, "facts": facts, "missing": not there}, named
 
 
 async def picture(request: Request, collection: Collection, id: int, version: str, side: int) -> Response:
     """Send a photo encoded again. It is kept by browsers for good where its address names the state of the file."""
-    [file] = await collection.files([id])
-    place = collection.place(file, await collection.roots())
-    now = stamp_name(file)
-    headers = {"etag": f'"{now}-{side}"', "cache-control": A_YEAR if version == now else "private, no-cache"}
-    headers["last-modified"] = formatdate(min(max(file.stamp.mtime_ns // 10**9, 0), 2**33), usegmt=True)
+    photo = await collection.located(id)
+    kept = A_YEAR if version == photo.state else "private, no-cache"
+    headers = {"etag": f'"{photo.state}-{side}"', "cache-control": kept}
+    headers["last-modified"] = formatdate(min(max(photo.file.stamp.mtime_ns // 10**9, 0), 2**33), usegmt=True)
     if headers["etag"] in [
         tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")
     ]:
         return Response(status_code=304, headers=headers)
-    data = await collection.decoder.jpeg(place, side, keep=side == THUMBNAIL, gone=request.is_disconnected)
+    data = await collection.decoder.jpeg(photo.place, side, keep=side == THUMBNAIL, gone=request.is_disconnected)
     return Response(data, media_type="image/jpeg", headers=headers)
 
 
@@ -338,6 +334,7 @@ def between(since: str | None, until: str | None) -> tuple[datetime | None, date
 
 def _group(group: DuplicateGroup, files: Mapping[Any, IndexedFile]) -> dict[str, Any]:
     told = dict(duplicate_group(group))
-    known = [(values, files.get(photo.path)) for values, photo in zip(told["photos"], group.photos, strict=True)]
-    told["photos"] = [{**values, **photo_values(file)} for values, file in known if file is not None]
+    known = [values for values, photo in zip(told["photos"], group.photos, strict=True) if photo.path in files]
+    shown = photo_values([files[photo.path] for photo in group.photos if photo.path in files])
+    told["photos"] = [{**values, **more} for values, more in zip(known, shown, strict=True)]
     return told

@@ -27,7 +27,8 @@ from index.errors import (
 from retrieval.detection.convolutional import NoMapError
 from retrieval.models.spec import NoClassesError
 from web.api import PlainJSON, router
-from web.collection import Collection, PhotoUnknownError
+from web.assets import router as assets
+from web.collection import Collection
 from web.copies import CopySearch
 from web.detection import Detector
 from web.head import Heads
@@ -38,12 +39,13 @@ from web.map import Maps
 from web.map import pages as map_pages
 from web.map import router as map_router
 from web.metrics import Counting, Metrics
-from web.pages import error_page, load_templates, static_files, version, wants_page
+from web.pages import error_page, load_templates, version, wants_page
 from web.pages import router as pages
+from web.photos import PhotoUnknownError
 from web.security import Guard
 from web.settings import Settings
 
-ROUTERS = (router, indexing, pages, map_router, map_pages)
+ROUTERS = (router, indexing, pages, map_router, map_pages, assets)
 
 STATUSES: tuple[tuple[type[UserError], int], ...] = (
     (PhotoUnknownError, 404),
@@ -96,7 +98,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.rate_limit = RateLimit(settings.uploads_a_minute)
     for part in ROUTERS:
         app.include_router(part)
-    app.mount("/static", static_files(), name="static")
 
     @app.get("/metrics", include_in_schema=False)
     async def show_metrics() -> Response:

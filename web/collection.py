@@ -1,7 +1,7 @@
 """The collection that is served: its model, its index, and what decodes pictures."""
 
 import asyncio
-import os
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,34 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from index.catalog.rows import has_direction
-from index.errors import ModelMismatchError, OptionError, OutOfMemoryError, PhotoError, PhotoIndexError
-from index.files import absolute
+from index.errors import ModelMismatchError, OptionError, OutOfMemoryError, PhotoError
 from index.index_writer import IndexWriter
 from index.milvus.place import MilvusPlace
-from index.object_path import ObjectPath, as_path
 from index.records import IndexedFile
 from index.searchable import SearchableIndex
-from retrieval.answers import Classification, answered_query, classified_photo, indexed_photo
+from retrieval.answers import Classification, answered_query, classified_photo
 from retrieval.indexing.model_of_index import load_index_model
 from retrieval.models.model import Model
 from retrieval.models.spec import require_classes
-from retrieval.photos.files import current_stamp
 from retrieval.searching.own_labels import own_predictions
 from retrieval.searching.query import Box, QueryPhoto, unit
 from retrieval.searching.search import Query, search_index
 from retrieval.searching.terms import Terms
 from web.batching import Batcher
 from web.decoding import Decoder, Preparation, Source
+from web.photos import Located, PhotoUnknownError, files_of, known_folder, located, photo_values
 from web.reader import Reader
+from web.recent import Recent
 from web.settings import Settings
 
 Result = TypeVar("Result")
 Seen = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Probabilities (classes,) and embedding (dim,) of a picture."""
-
-
-class PhotoUnknownError(PhotoIndexError):
-    """There is no photo of this id in the index, or none that may be shown."""
+KEPT = 64
+"""Uploads of which what the network said is kept, in memory: a page asks for names and neighbours of the same one."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +71,7 @@ class _Loaded:
     model: Model
     terms: Terms
     network: Batcher[NDArray[np.uint8], Seen]
+    uploads: Recent[Seen]
 
 
 class Collection:
@@ -121,7 +119,7 @@ class Collection:
 
         async def work(loaded: _Loaded) -> dict[str, Any]:
             require_classes(loaded.model.spec)
-            probabilities, embedding = await self._see(loaded, upload.data)
+            probabilities, embedding = await self._see_upload(loaded, upload.data)
             own = await self._searcher.call(
                 lambda index: own_predictions(index, embedding), fingerprint=loaded.model.spec.fingerprint
             )
@@ -137,11 +135,9 @@ class Collection:
             seen = [await self._embedded(loaded, upload.name, upload.data, asked.box) for upload in asked.uploads]
             ids: tuple[int, ...] = asked.ids
             if asked.box is not None and not asked.uploads:
-                [file] = await self.files(ids)
-                seen, ids = (
-                    [await self._embedded(loaded, file.path, self.place(file, await self.roots()), asked.box)],
-                    (),
-                )
+                [id] = ids
+                photo = await self.located(id)
+                seen, ids = [await self._embedded(loaded, photo.file.path, photo.place, asked.box)], ()
 
             def find(index: SearchableIndex) -> dict[str, Any]:
                 query = Query(
@@ -163,8 +159,8 @@ class Collection:
                 # A photo that was removed between the two has no id any more.
                 answer = replace(answer, results=[found for found in answer.results if found.path in files])
                 told = dict(answered_query(answer, labelled=query.for_labels))
-                results = zip(told["results"], answer.results, strict=True)
-                told["results"] = [{**values, **photo_values(files[found.path])} for values, found in results]
+                shown = photo_values([files[found.path] for found in answer.results])
+                told["results"] = [{**values, **more} for values, more in zip(told["results"], shown, strict=True)]
                 return told
 
             return await self._searcher.call(find, fingerprint=loaded.model.spec.fingerprint)
@@ -192,38 +188,30 @@ class Collection:
         """Read files by id, in order. Raises PhotoUnknownError."""
         return await self.reader.call(lambda index: files_of(index, ids))
 
-    async def photo(self, id: int) -> tuple[IndexedFile, Classification]:
-        """Read a file and what it was named, labels of the user's own first. Raises PhotoUnknownError.
+    async def located(self, id: int) -> Located:
+        """Read a file by id, and look where it lies: see `located`."""
+        [file], roots = await self.reader.call(lambda index: (files_of(index, [id]), index.roots()))
+        return await asyncio.to_thread(located, file, roots)
+
+    async def names(self, id: int) -> Classification:
+        """Read what a photo was named, labels of the user's own first. Raises PhotoUnknownError.
 
         There are no terms where the model names nothing, or the index has just got another one.
         """
         loaded = self._current()
 
-        def read(index: SearchableIndex) -> tuple[IndexedFile, Classification]:
+        def read(index: SearchableIndex) -> Classification:
             [file] = files_of(index, [id])
             stored = index.photos.at(file.path)
             if stored is None or stored.embedding is None:
-                return file, Classification(file.path, ())
+                return Classification(file.path, ())
             own, labels = own_predictions(index, stored.embedding), stored.labels or ()
             if not labels or index.fingerprint != loaded.model.spec.fingerprint:
-                return file, Classification(file.path, (*own, *labels))
+                return Classification(file.path, (*own, *labels))
             labels, terms = loaded.terms.of_stored(labels)
-            return file, Classification(file.path, (*own, *labels), terms)
+            return Classification(file.path, (*own, *labels), terms)
 
         return await self.reader.call(read)
-
-    async def roots(self) -> list[Path]:
-        """List the indexed folders."""
-        return await self.reader.call(lambda index: index.roots())
-
-    def place(self, file: IndexedFile, roots: Sequence[Path]) -> Path:
-        """Return where the file of a photo really lies. Raises PhotoUnknownError outside of the indexed folders."""
-        if isinstance(file.path, ObjectPath):
-            return file.path
-        real = Path(os.path.realpath(file.path))
-        if not any(real.is_relative_to(os.path.realpath(root)) for root in roots):
-            raise PhotoUnknownError("the photo is a link that leads out of the indexed folders")
-        return real
 
     async def set_different(self, ids: Sequence[int], different: bool) -> None:
         """Remember that photos are no copies of each other, or forget it. Raises UserError."""
@@ -256,7 +244,12 @@ class Collection:
                 return  # another request has loaded it
             settings = self.settings
             model = await asyncio.to_thread(
-                load_index_model, settings.index, settings.model, device=settings.device, cache=settings.cache
+                load_index_model,
+                settings.index,
+                settings.model,
+                device=settings.device,
+                shares_cores=True,
+                cache=settings.cache,
             )
 
             def compute(pictures: Sequence[NDArray[np.uint8]]) -> list[Seen]:
@@ -265,7 +258,7 @@ class Collection:
                 return list(zip(outputs.probabilities, outputs.embedding, strict=True))
 
             terms = await asyncio.to_thread(Terms, model.spec)
-            self._loaded = _Loaded(model, terms, Batcher(compute, seconds=settings.batch_seconds))
+            self._loaded = _Loaded(model, terms, Batcher(compute, seconds=settings.batch_seconds), Recent(KEPT))
 
     def _current(self) -> _Loaded:
         assert self._loaded is not None
@@ -275,9 +268,14 @@ class Collection:
         pixels = await self.decoder.prepare(source, Preparation.of(loaded.model.spec), box)
         return await loaded.network.submit(pixels)
 
+    async def _see_upload(self, loaded: _Loaded, data: bytes, box: Box | None = None) -> Seen:
+        digest = (await asyncio.to_thread(hashlib.sha256, data)).digest()
+        return await loaded.uploads.get((digest, box), lambda: self._see(loaded, data, box))
+
     async def _embedded(self, loaded: _Loaded, name: str | Path, source: Source, box: Box | None) -> QueryPhoto:
+        see = self._see_upload(loaded, source, box) if isinstance(source, bytes) else self._see(loaded, source, box)
         try:
-            _, embedding = await self._see(loaded, source, box)
+            _, embedding = await see
         except OutOfMemoryError:
             raise
         except PhotoError as error:
@@ -285,39 +283,6 @@ class Collection:
         if not has_direction(embedding):
             raise PhotoError(f"cannot look for {name}: the model finds nothing in it")
         return QueryPhoto(name, unit(embedding))
-
-
-def photo_values(file: IndexedFile) -> dict[str, Any]:
-    """Return what `indexed_photo` does, and "thumbnail" and "preview", where these are."""
-    version = stamp_name(file)
-    return {
-        **indexed_photo(file),
-        "thumbnail": f"/api/thumbnails/{file.id}?v={version}",
-        "preview": f"/api/photos/{file.id}/preview?v={version}",
-    }
-
-
-def stamp_name(file: IndexedFile) -> str:
-    """Name the state of a file now, or where it cannot be seen the one that was indexed."""
-    stamp = current_stamp(file.path) or file.stamp
-    return f"{stamp.mtime_ns & 0xFFFFFFFFFFFFFFFF:x}-{stamp.size:x}"
-
-
-def files_of(index: SearchableIndex, ids: Sequence[int]) -> list[IndexedFile]:
-    """Read the files of photos, in order. Raises PhotoUnknownError."""
-    files = {file.id: file for file in index.photos.files(np.array(ids, np.int64))}
-    for id in ids:
-        if id not in files:
-            raise PhotoUnknownError(f"there is no photo {id} in the index")
-    return [files[id] for id in ids]
-
-
-def known_folder(index: SearchableIndex, folder: str) -> Path:
-    """Return a folder that a client names, if it is of the index; nothing is looked for on the disk."""
-    path = as_path(folder)
-    if "\0" in folder or ".." in path.parts or not path.is_absolute() or not index.photos.knows(path):
-        raise PhotoUnknownError(f"the folder {folder} is not in the index")
-    return as_path(absolute(path))
 
 
 def _stored(index: SearchableIndex, ids: Sequence[int]) -> tuple[QueryPhoto, ...]:

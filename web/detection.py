@@ -8,7 +8,7 @@ from retrieval.answers import detected_photo
 from retrieval.detection.convolutional import ScoreMaps
 from retrieval.detection.photos import detect_in, side_looked_at
 from retrieval.models.model import Model
-from web.collection import Collection, stamp_name
+from web.collection import Collection
 
 KEPT = 500
 """Answers."""
@@ -30,14 +30,13 @@ class Detector:
         without classes, and MissingPackageError (onnx).
         """
         collection, model = self._collection, self._collection.model
-        [file] = await collection.files([id])
-        place = collection.place(file, await collection.roots())
-        key = (model.spec.fingerprint, id, stamp_name(file))
+        photo = await collection.located(id)
+        key = (model.spec.fingerprint, id, photo.state)
         async with self._looking:
             if key not in self._answers:
                 maps = await asyncio.to_thread(self._maps_of, model)
-                pixels, width, height = await collection.decoder.picture(place, side_looked_at(maps))
-                found = await asyncio.to_thread(detect_in, maps, file.path, pixels, width=width, height=height)
+                pixels, width, height = await collection.decoder.picture(photo.place, side_looked_at(maps))
+                found = await asyncio.to_thread(detect_in, maps, photo.file.path, pixels, width=width, height=height)
                 self._answers[key] = dict(detected_photo(found))
                 while len(self._answers) > KEPT:
                     self._answers.popitem(last=False)

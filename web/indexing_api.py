@@ -12,8 +12,8 @@ from index.searchable import SearchableIndex
 from retrieval.answers import skipped_photo
 from web.answers import IndexingRun, IndexingState, Stopped
 from web.api import ERRORS, PlainJSON, Served, limit_rate
-from web.collection import PhotoUnknownError
 from web.indexing import MOST_SKIPPED, Indexing, Run
+from web.photos import PhotoUnknownError
 
 STILL_HERE = 10.0
 """Seconds after which a watcher is told that nothing has changed, so that what lies between does not close."""

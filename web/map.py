@@ -16,8 +16,8 @@ from index.photo_index import PhotoIndex
 from retrieval.overview.layout import layout_of, spread_order
 from web.answers import Map, Photos
 from web.api import ERRORS, Id, PlainJSON, Served
-from web.collection import photo_values
 from web.pages import page
+from web.photos import photo_values
 
 MOST_AT_ONCE = 500
 DIGITS = 5
@@ -87,7 +87,7 @@ async def map_photos(
 ) -> PlainJSON:
     """Tell what is known of some photos, without those that are not in the index any more."""
     files = await collection.reader.call(lambda index: index.photos.files(np.array(sorted(set(ids)), np.int64)))
-    return PlainJSON({"photos": [photo_values(file) for file in files]})
+    return PlainJSON({"photos": await asyncio.to_thread(photo_values, files)})
 
 
 @pages.get("/map")

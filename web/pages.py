@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.staticfiles import StaticFiles
 
 from index.object_path import as_path
 from retrieval.answers import with_doubts
 from retrieval.text import file_size
 from web.api import Number, Served, limit_rate, photo_facts
+from web.assets import address
 from web.security import COOKIE, is_token
 
 HERE = Path(__file__).parent
@@ -32,11 +32,6 @@ def version() -> str:
         return "0"
 
 
-def static_files() -> StaticFiles:
-    """Return what serves scripts and styles."""
-    return StaticFiles(directory=HERE / "static")
-
-
 def wants_page(request: Request) -> bool:
     """Tell whether a person asks."""
     return "text/html" in request.headers.get("accept", "")
@@ -45,11 +40,11 @@ def wants_page(request: Request) -> bool:
 @router.get("/")
 async def index_page(request: Request, collection: Served) -> Response:
     """Show the collection, or what was found in it; the script reads the address."""
-    undated = await collection.reader.call(lambda index: index.photos.count_undated())
+    roots, undated = await collection.reader.call(lambda index: (index.roots(), index.photos.count_undated()))
     return page(
         request,
         "index.html",
-        folders=[printed(str(root)) for root in await collection.roots()],
+        folders=[printed(str(root)) for root in roots],
         text=bool(collection.model.spec.text),
         undated=undated,
         first="" if request.url.query else FIRST_PHOTOS,
@@ -88,7 +83,21 @@ async def duplicates_page(request: Request, collection: Served) -> Response:
 @router.get("/docs")
 async def docs_page(request: Request) -> Response:
     """Show what the API answers, from its OpenAPI description."""
-    return page(request, "docs.html", paths=request.app.openapi()["paths"])
+    return page(request, "docs.html", operations=described(request.app.openapi()))
+
+
+def described(api: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the operations of an OpenAPI description, each with the fields of its address and its body."""
+    told = []
+    for path, methods in api["paths"].items():
+        for method, operation in methods.items():
+            fields = [(given["name"], given.get("description", "")) for given in operation.get("parameters", ())]
+            for body in operation.get("requestBody", {"content": {}})["content"].values():
+                schema = api["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]]
+                fields += [(name, field.get("description", "")) for name, field in schema["properties"].items()]
+            text = operation.get("description") or operation["summary"]
+            told.append({"method": method.upper(), "address": path, "text": text, "fields": fields})
+    return told
 
 
 @router.get("/login")
@@ -117,7 +126,7 @@ async def login(request: Request, token: Annotated[str, Form(max_length=4096)] =
 
 def page(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
     """Fill a template."""
-    text = _templates().get_template(template).render(path=request.url.path, version=version(), **values)
+    text = _templates().get_template(template).render(path=request.url.path, static=address(), **values)
     return HTMLResponse(text, status, {"cache-control": "private, no-cache"})
 
 
@@ -132,7 +141,8 @@ def printed(text: str) -> str:
 
 
 def load_templates() -> None:
-    """Compile the pages, so that the first one does not wait for it."""
+    """Compile the pages and read their scripts, so that the first one does not wait for it."""
+    address()
     for name in _templates().list_templates():
         _templates().get_template(name)
 

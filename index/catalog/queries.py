@@ -254,13 +254,14 @@ def count_undated(catalog: Catalog) -> int:
 
 def files_at(catalog: Catalog, paths: Sequence[Path]) -> list[IndexedFile]:
     """Read the files of photos that have an embedding, by their absolute paths, without those that are not known."""
-    roots = catalog.roots()
     found = []
-    for path in map(os.fsencode, paths):
-        for root_id, root in roots:
-            if (inside := path_below(path, root)) is not None:
-                sql = f"{_FILES} WHERE root_id = ? AND photos.path = ? AND embedding IS NOT NULL"
-                found += [_file(row) for row in catalog.rows(sql, (root_id, inside))]
+    for root_id, root in catalog.roots():
+        inside = [below for path in paths if (below := path_below(os.fsencode(path), root)) is not None]
+        for start in range(0, len(inside), SMALL_BATCH):
+            block = inside[start : start + SMALL_BATCH]
+            sql = f"{_FILES} WHERE root_id = ? AND photos.path IN ({', '.join('?' * len(block))})"
+            rows = catalog.rows(f"{sql} AND embedding IS NOT NULL", (root_id, *block))
+            found += [_file(row) for row in rows]
     return found
 
 

@@ -28,6 +28,7 @@ def load_index_model(
     device: Device = "auto",
     threads: int | None = None,
     fast_start: bool = False,
+    shares_cores: bool = False,
     cache: Path | None = None,
 ) -> Model:
     """Load the model file that is `named`, otherwise the one that the index in `place` was made with.
@@ -36,7 +37,9 @@ def load_index_model(
     imported on the machine that made an index in Milvus can be imported on this one too. Raises IndexNotFoundError,
     ModelMismatchError if the model is no longer where it was, and what `open_index` and `Model.load` raise.
     """
-    load = partial(Model.load, device=device, threads=threads, fast_start=fast_start, cache=cache)
+    load = partial(
+        Model.load, device=device, threads=threads, fast_start=fast_start, shares_cores=shares_cores, cache=cache
+    )
     if named is not None or rebuild:
         return load(named)
     try:

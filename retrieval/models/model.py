@@ -98,13 +98,15 @@ class Model:
         device: Device = "auto",
         threads: int | None = None,
         fast_start: bool = False,
+        shares_cores: bool = False,
         cache: Path | None = None,
     ) -> "Model":
         """Load a model file, or one by name: see `model_file`.
 
         `device` auto takes a GPU where ONNX Runtime has one; `threads` is how many a run uses, by default one a
-        core. With `fast_start` it is loaded sooner and takes a little longer for each picture, which suits a few. In
-        the folder `cache` its optimised graph is kept, which is loaded sooner still the next time.
+        core. With `fast_start` it is loaded sooner and takes a little longer for each picture, which suits a few. With
+        `shares_cores` its threads sleep between two runs, so that the cores are free for other work. In the folder
+        `cache` its optimised graph is kept, which is loaded sooner still the next time.
 
         Raises ModelError (missing, damaged, foreign or newer file), MissingPackageError (no ONNX Runtime) and UserError
         (no CUDA device where one is asked for).
@@ -121,7 +123,9 @@ class Model:
                 hint="make one with `fc7 train DATA -o RUN` or `fc7 import` (--list tells which there are), or "
                 f"{other}",
             )
-        session = open_session(path, device=device, threads=threads, fast_start=fast_start, cache=cache)
+        session = open_session(
+            path, device=device, threads=threads, fast_start=fast_start, shares_cores=shares_cores, cache=cache
+        )
         spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path=str(path))
         _check_graph(session, spec, path)
         return cls(session, spec, path=named, device=device, cache=cache)

@@ -67,6 +67,7 @@ def open_session(
     device: Device = "auto",
     threads: int | None = None,
     fast_start: bool = False,
+    shares_cores: bool = False,
     cache: Path | None = None,
 ) -> Any:
     """Open a model file, as `Model.load` says. Raises ModelError (unreadable) and UserError (no CUDA)."""
@@ -79,13 +80,12 @@ def open_session(
         if hasattr(ort, "preload_dlls"):
             ort.preload_dlls()
         wanted.insert(0, "CUDAExecutionProvider")
+    options = partial(_options, threads, fast_start=fast_start, shares_cores=shares_cores)
     session = None
     if cache is not None and device != "cuda" and len(wanted) == 1:
-        session = _open_cached(path, cache, _options(threads, fast_start=fast_start))
+        session = _open_cached(path, cache, options())
     try:
-        session = session or ort.InferenceSession(
-            _source(path), _options(threads, fast_start=fast_start), providers=wanted
-        )
+        session = session or ort.InferenceSession(_source(path), options(), providers=wanted)
     except Exception as error:  # ONNX Runtime's own exceptions have no common base but this one
         raise _unreadable(path, error) from error
     if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
@@ -168,15 +168,16 @@ def _write_optimised(path: Path, graph: Path) -> bool:
     return True
 
 
-def _options(threads: int | None, *, fast_start: bool = False) -> Any:
+def _options(threads: int | None, *, fast_start: bool = False, shares_cores: bool = False) -> Any:
     """Return the settings of a session in which a run uses `threads`, by default one a core."""
     ort = load_onnxruntime()
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or usable_cores()
+    # Rearranging the weights, and threads that wait awake for the next piece of work, pay over many pictures.
     if fast_start:
-        # Rearranging the weights, and threads that wait awake for the next piece of work, pay over many pictures.
         options.add_session_config_entry("session.disable_prepacking", "1")
+    if fast_start or shares_cores:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 

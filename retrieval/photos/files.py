@@ -80,8 +80,17 @@ def stamp_of(status: os.stat_result) -> FileStamp:
 
 def current_stamp(path: Path) -> FileStamp | None:
     """Return the present stamp of a file, None where it cannot be looked at."""
-    if isinstance(path, ObjectPath):
-        return object_stamps([path])[0]
+    return current_stamps([path])[0]
+
+
+def current_stamps(paths: Sequence[Path]) -> list[FileStamp | None]:
+    """Return what `current_stamp` does, for many files; those in an object storage are asked for together."""
+    objects = [path for path in paths if isinstance(path, ObjectPath)]
+    stamps = dict(zip(objects, object_stamps(objects), strict=True)) if objects else {}
+    return [stamps[path] if isinstance(path, ObjectPath) else _stamp_at(path) for path in paths]
+
+
+def _stamp_at(path: Path) -> FileStamp | None:
     try:
         return stamp_of(os.stat(path))
     except OSError:

@@ -86,9 +86,14 @@ async function more() {
   }
 }
 
-function counted() {
-  const count = grid.photos.length;
+function counted(count = grid.photos.length) {
   return `${count.toLocaleString()} ${state.after ? "new " : ""}photo${count === 1 ? "" : "s"}`;
+}
+
+// How many there are is known before they are all listed.
+async function count(mine) {
+  const { photos } = await ask("/api/folders").catch(() => ({}));
+  if (photos && mine === turn && next !== null) say(counted(photos));
 }
 
 const say = (text, wrong = false) => {
@@ -115,7 +120,7 @@ async function show() {
   document.title = `${state.label || state.text || (asks() ? "Look-alikes" : "Photos")} · fc7`;
   say("Looking …");
   grid.leave();
-  await Promise.all([chips(), upload(mine), results(mine)]);
+  await Promise.all([results(mine), chips(), upload(mine)]); // what is looked for is asked for first
 }
 
 async function results(mine) {
@@ -135,6 +140,7 @@ async function results(mine) {
       grid.set(answer.photos, { ended: next === null });
       const none = state.since || state.until ? "No photo here is known to be of that time." : "There are no photos here yet. Add some with: fc7 index FOLDER";
       say(answer.photos.length ? (next === null ? counted() : "") : none);
+      if (next !== null && !NAMES.some((name) => state[name]) && !state.after) count(mine);
     }
   } catch (error) {
     if (mine === turn) {

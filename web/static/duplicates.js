@@ -24,7 +24,7 @@ async function load() {
     if (!answer.running) return answer;
     at("progress").max = answer.total || 1;
     at("progress").value = answer.done;
-    say(`Comparing: ${answer.done.toLocaleString()} of ${answer.total.toLocaleString()}`);
+    say(answer.total ? `Comparing: ${answer.done.toLocaleString()} of ${answer.total.toLocaleString()}` : "Comparing …");
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
 }
@@ -130,15 +130,21 @@ captions.forEach((caption, side) => caption.lastElementChild.addEventListener("c
   compared.entry.keep.get(compared.entry.photos[compared.shown[side]].id)();
   fill();
 }));
+new ResizeObserver(() => compared && zoom()).observe(panes[0]);
 at("next").addEventListener("click", () => {
   const { entry, shown } = compared;
   do shown[1] = (shown[1] + 1) % entry.photos.length; while (shown[1] === shown[0]);
   fill();
 });
 
+// Without zoom all of a photo is seen.
 function zoom() {
   const share = 1 + Number(at("zoom").value) / 20;
-  panes.forEach((pane, number) => { pictures[number].style.width = `${share * pane.clientWidth}px`; });
+  panes.forEach((pane, number) => {
+    const { width, height } = compared.entry.photos[compared.shown[number]];
+    const whole = Math.min(pane.clientWidth, (pane.clientHeight * width) / height) || pane.clientWidth;
+    pictures[number].style.width = `${Math.floor(share * whole)}px`;
+  });
 }
 
 panes.forEach((pane, number) => pane.addEventListener("scroll", () => {

@@ -4,6 +4,7 @@ import { element, nameOf } from "./api.js";
 
 const GAP = 6;
 const AROUND = 900; // pixels above and below the window that are filled too
+const NARROW = 68; // two buttons beside each other would leave too little of a photo to be touched
 
 export class Grid {
   // `more` is called when the end is near and returns a promise; `act(photo, liked)` where a photo is to be (un)liked.
@@ -17,6 +18,7 @@ export class Grid {
     this.asking = false;
     this.ended = true; // until there is something to show
     this.width = 0;
+    this.height = 0;
     addEventListener("scroll", () => this.later(), { passive: true });
     new ResizeObserver(() => this.list.clientWidth !== this.width && this.layout()).observe(list);
     list.addEventListener("keydown", (event) => this.move(event));
@@ -66,12 +68,14 @@ export class Grid {
     const wanted = width < 600 ? 130 : 210;
     let { number, top } = this.last, row = [], ratios = 0;
     this.places.length = number;
+    // Whole pixels: edges are sharp, and nothing is left behind when a row moves.
     const close = (most) => {
-      const height = Math.min(most, (width - GAP * (row.length - 1)) / ratios);
-      let left = 0;
+      const exact = Math.min(most, (width - GAP * (row.length - 1)) / ratios), height = Math.round(exact);
+      let from = 0;
       for (const ratio of row) {
-        this.places.push({ left, top, width: ratio * height, height });
-        left += ratio * height + GAP;
+        const to = from + ratio * exact, left = Math.round(from);
+        this.places.push({ left, top, width: Math.round(to) - left, height });
+        from = to + GAP;
       }
       top += height + GAP;
       row = [];
@@ -88,6 +92,7 @@ export class Grid {
       }
     }
     if (row.length) close(wanted);
+    this.height = top;
     this.list.style.height = `${top}px`;
     this.render();
   }
@@ -99,8 +104,10 @@ export class Grid {
     });
   }
 
+  // What is in the page is measured once, before it is changed.
   render() {
-    const start = -this.list.getBoundingClientRect().top - AROUND;
+    const { top } = this.list.getBoundingClientRect();
+    const start = -top - AROUND;
     const end = start + innerHeight + 2 * AROUND;
     let low = 0, high = this.places.length; // the places are sorted from top to bottom
     while (low < high) {
@@ -118,7 +125,7 @@ export class Grid {
       }
     }
     for (const number of wanted) this.place(number);
-    const near = this.list.getBoundingClientRect().bottom < innerHeight + 2 * AROUND;
+    const near = top + this.height < innerHeight + 2 * AROUND;
     if (near && !this.ended && this.more && !this.asking) {
       this.asking = true;
       this.more().catch(() => { this.ended = true; }).finally(() => {
@@ -141,6 +148,7 @@ export class Grid {
     tile.style.transform = `translate(${left}px, ${top}px)`;
     tile.style.width = `${width}px`;
     tile.style.height = `${height}px`;
+    tile.classList.toggle("narrow", width < NARROW);
   }
 
   tile(number) {
