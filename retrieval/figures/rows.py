@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -68,7 +69,7 @@ class Tile:
         return side // 2 if size is None else math.ceil(size[1] * min(1.0, side / max(size)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SheetRow:
     """Photos beside each other in squares of a side, and what stands at their left, if anything."""
 
@@ -101,13 +102,21 @@ class SheetRow:
         """The width of all tiles, in units."""
         return (self.columns + (self.left is not None)) * (self.side + GAP) - GAP
 
-    @property
+    @cached_property
+    def titled(self) -> bool:
+        """Whether any of its tiles has a title: then all have room for one."""
+        return any(tile.title for tile in self.all_tiles)
+
+    @cached_property
+    def most_lines(self) -> int:
+        """How many lines of text there are below a photo, where there are most of them."""
+        return max(len(tile.lines) for tile in self.all_tiles)
+
+    @cached_property
     def text_height(self) -> int:
         """The height of what is below a photo, where there is most of it."""
-        tiles = self.all_tiles
-        lines = any(tile.title for tile in tiles) + max(len(tile.lines) for tile in tiles)
-        bars = max(len(tile.bars) for tile in tiles)
-        return 4 + lines * self.line_height + bars * self.bar_height
+        bars = max(len(tile.bars) for tile in self.all_tiles)
+        return 4 + (self.titled + self.most_lines) * self.line_height + bars * self.bar_height
 
     @property
     def text_size(self) -> int:

@@ -130,14 +130,14 @@ def _draw_tile(
             words = str(picture) if picture is not None else tile.words
             canvas.text(left + 4, top + part - room // 2 - size, words, theme.ink, size, width=part - 8, align="centre")
     y += side + 4
-    if any(other.title for other in row.all_tiles):
+    if row.titled:
         canvas.text(x, y, tile.title, theme.ink, size, width=side, align="centre", bold=True)
         y += row.line_height
     for number, line in enumerate(tile.lines):
         colour = theme.accent if number in tile.marked else theme.grey
         align: Literal["left", "centre"] = "centre" if tile.bars else "left"
         canvas.text(x, y + number * row.line_height, line, colour, size, width=side, align=align)
-    y += max(len(other.lines) for other in row.all_tiles) * row.line_height
+    y += row.most_lines * row.line_height
     for number, bar in enumerate(tile.bars):
         top = y + number * row.bar_height + 2
         colour = theme.accent_bar if bar.true else theme.bar

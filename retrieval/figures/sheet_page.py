@@ -80,8 +80,7 @@ def _tile_html(row: SheetRow, tile: Tile, pictures: Sequence[_PagePicture | Phot
         shown = f"<p>{inside}</p>"
     lines = [html.escape(printable(line)) for line in tile.lines]
     marked = [f"<b>{line}</b>" if number in tile.marked else line for number, line in enumerate(lines)]
-    titled = any(other.title for other in row.all_tiles)
-    title = f"<h2>{html.escape(printable(tile.title))}</h2>" if titled else ""
+    title = f"<h2>{html.escape(printable(tile.title))}</h2>" if row.titled else ""
     bars = "".join(
         f'<div{" class=true" * bar.true} style="--share:{bar.share:.1%}">'
         f"<span>{html.escape(printable(bar.label))}</span><span>{bar.share:.0%}</span></div>"
