@@ -15,7 +15,8 @@ from statistics import median
 from report import FOUND, Goal, save, table
 from sample_photos import LARGE, SMALL, write_photos
 
-from retrieval.figures.sheet import SheetRow, Tile, write_sheet
+from retrieval.figures.rows import SheetRow, Tile
+from retrieval.figures.sheet import write_sheet
 from retrieval.photos.previews import Previews
 
 SUFFIXES = (".png", ".html")

@@ -14,7 +14,7 @@ from commands.streams import warn, write
 
 if TYPE_CHECKING:
     from retrieval.figures.canvas import Look
-    from retrieval.figures.sheet import SheetRow
+    from retrieval.figures.rows import SheetRow
     from retrieval.figures.terminal import Screen
 
 

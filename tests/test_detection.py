@@ -13,9 +13,9 @@ from PIL import Image
 
 from index.errors import UserError
 from retrieval.detection.attention import occlusion
-from retrieval.detection.boxes import WHOLE, Region, best_box, covered, overlap, stretched
+from retrieval.detection.boxes import WHOLE, Region, around, best_box, covered, overlap, stretched
 from retrieval.detection.convolutional import ScoreMaps
-from retrieval.detection.detect import Found, best_of, look, main_thing, say_the_same
+from retrieval.detection.detect import Found, Part, best_of, joined, look, main_thing, say_the_same
 from retrieval.detection.localisation import localise, read_boxes
 from retrieval.detection.pyramid import LONGEST, sizes
 from retrieval.models.model import Model
@@ -79,6 +79,24 @@ def test_of_boxes_in_one_place_the_most_probable_stays() -> None:
     near = Region(0.01, 0, 0.4, 0.4)
     kept = best_of([Found("a", None, 0.3, Region(0, 0, 0.4, 0.4)), Found("b", None, 0.6, near)])
     assert [one.label for one in kept] == ["b"]
+
+
+def test_parts_of_one_thing_are_joined_and_two_things_are_two() -> None:
+    left, right, far = Region(0, 0.25, 0.55, 0.75), Region(0.45, 0.25, 1, 0.75), Region(0.6, 0.8, 1, 1)
+    parts = [Part(0.5, left), Part(0.8, right), Part(0.3, far)]
+    one = np.zeros((16, 16), np.float32)
+    one[4:12] = 1
+    assert joined(parts, one) == [Part(0.8, around([left, right])), Part(0.3, far)]
+    two = one.copy()
+    two[:, 7:9] = 0
+    assert joined(parts, two) == parts
+
+
+@given(st.lists(regions(), min_size=1))
+def test_a_thing_has_all_of_its_parts(boxes: list[Region]) -> None:
+    things = joined([Part(0.5, box) for box in boxes], np.ones((8, 8), np.float32))
+    assert all(any(covered(box, thing.box) == pytest.approx(1) for thing in things) for box in boxes)
+    assert len(things) <= len(boxes)
 
 
 def patch(

@@ -39,6 +39,13 @@ def test_a_panorama_is_whole_and_a_turned_photo_upright(tmp_path: Path) -> None:
     assert Previews(None).preview(turned, 100).size == (25, 100)
 
 
+def test_what_is_shown_smaller_is_decoded_smaller_and_no_smaller(tmp_path: Path) -> None:
+    made, path = Previews(None), photo(tmp_path / "a.png", size=(400, 267))
+    assert made.preview(path, 400, shown=200).size == (200, 134)
+    assert made.preview(path, 400, shown=201).size == (400, 267)
+    assert made.preview(path, 400, shown=400).size == (400, 267)
+
+
 def test_it_is_decoded_once_and_again_once_the_file_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,9 @@ from index.records import Prediction
 from retrieval.answers import Classification
 from retrieval.figures.answers import classified_rows
 from retrieval.figures.canvas import Look
-from retrieval.figures.sheet import SIDE, Bar, SheetRow, Tile, draw_sheet, sheet_html, write_sheet
+from retrieval.figures.rows import BELOW, SIDE, Bar, SheetRow, Tile
+from retrieval.figures.sheet import draw_sheet, write_sheet
+from retrieval.figures.sheet_page import sheet_html
 from retrieval.figures.style import DARK, GAP, LIGHT, MARGIN
 from retrieval.photos.previews import Previews
 
@@ -33,6 +35,26 @@ def test_a_panorama_is_letterboxed_and_the_query_at_the_left(tmp_path: Path) -> 
     pixels = [sheet.getpixel((x, MARGIN + SIDE - 5)) for x in (MARGIN + 2, sheet.width - MARGIN - SIDE // 2)]
     assert [max(range(3), key=pixel.__getitem__) for pixel in pixels if isinstance(pixel, tuple)] == [0, 2]
     assert sheet.getpixel((MARGIN + 2, MARGIN + 2)) == (255, 255, 255)
+
+
+def test_a_row_is_no_higher_than_its_photos(tmp_path: Path) -> None:
+    for name, size in (("wide", (800, 200)), ("high", (200, 800)), ("small", (90, 60))):
+        Image.new("RGB", size, "red").save(tmp_path / f"{name}.png")
+
+    def shown(*names: str) -> int:
+        row = SheetRow(tuple(Tile((tmp_path / f"{name}.png",), ("a name",)) for name in names))
+        page = sheet_html([row], PREVIEWS)
+        (high,) = re.findall(r"--high:(\d+)px", page)
+        assert draw_sheet([row], PREVIEWS).height == int(high) + row.text_height + 2 * MARGIN
+        return int(high)
+
+    assert shown("wide") == SIDE // 4
+    assert shown("wide", "small") == 60
+    assert shown("wide", "high", "small") == SIDE
+    assert shown("wide", "gone") == SIDE // 2
+    # Each line of a row that goes on below has a height of its own.
+    seven = SheetRow(tuple(Tile((tmp_path / f"{name}.png",), ()) for name in ("high", *["wide"] * 6)))
+    assert draw_sheet([seven], PREVIEWS).height == SIDE + SIDE // 4 + 2 * seven.text_height + BELOW + 2 * MARGIN
 
 
 def test_html_holds_the_pictures_and_escapes_names(tmp_path: Path) -> None:

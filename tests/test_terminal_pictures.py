@@ -25,7 +25,7 @@ from PIL import Image
 
 from commands import terminal_graphics as graphics
 from commands.terminal_graphics import protocol_of
-from retrieval.figures.sheet import Bar, SheetRow, Tile
+from retrieval.figures.rows import Bar, SheetRow, Tile
 from retrieval.figures.terminal import RESET, Protocol, Screen, _fitted, cells, preview_rows, shown_in
 from retrieval.photos.previews import Previews
 

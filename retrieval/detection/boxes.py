@@ -1,5 +1,6 @@
 """Boxes in a photo: the best one in a heat map, how far two overlap, and which of many say the same."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,6 +25,11 @@ class Region:
     def area(self) -> float:
         """Its share of the photo."""
         return (self.right - self.left) * (self.bottom - self.top)
+
+    @property
+    def middle(self) -> tuple[float, float]:
+        """The place of its middle, x and y."""
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
     def within(self, frame: "Region") -> "Region":
         """Return where it lies in the photo when it is a box in a part of the photo, `frame`."""
@@ -62,6 +68,16 @@ def covered(one: Region, other: Region) -> float:
     """Return which share of the smaller of two boxes lies in the other."""
     smaller = min(one.area, other.area)
     return shared_area(one, other) / smaller if smaller > 0 else 0.0
+
+
+def around(boxes: Sequence[Region]) -> Region:
+    """Return the smallest box that all boxes lie in."""
+    return Region(
+        min(box.left for box in boxes),
+        min(box.top for box in boxes),
+        max(box.right for box in boxes),
+        max(box.bottom for box in boxes),
+    )
 
 
 def best_box(heat: NDArray[np.float32], threshold: float) -> Region:

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.detection.boxes import Region, best_box, covered, overlap, resized
+from retrieval.detection.boxes import Region, around, best_box, covered, overlap, resized, shared_area
 from retrieval.detection.convolutional import ScoreMaps
 from retrieval.detection.pyramid import Level, cut, levels
 from retrieval.models.model import Label, labels_of
@@ -24,6 +25,10 @@ APART = 0.3
 """Windows of one label that overlap less may be two things."""
 AS_PROBABLE = 0.5
 """The same label again counts where it is at least so probable, as a share of where it is most probable."""
+VALLEY = 0.75
+"""Boxes of one label that touch are of one thing, unless it is cooler than this share of both somewhere between."""
+PLACES = 64
+"""Places on a side of the heat map in which that is looked for."""
 SAME_PLACE = 0.5
 """Boxes that overlap more are of one thing, whatever their labels."""
 SAME_THING = 0.5
@@ -38,6 +43,14 @@ class Found:
     id: str | None
     probability: float
     region: Region
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """How probable a class is in a window, and its box there: of a thing, or of a part of one."""
+
+    probability: float
+    box: Region
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +71,19 @@ def look(
 ) -> Scene:
     """Find things in a photo: in windows of several sizes, the labels that are probable, and in each window their box.
 
-    Of boxes in one place only the most probable is kept.
+    Boxes of one label that show parts of one thing are joined. Of boxes in one place only the most probable is kept.
     """
     labels, objects = labels_of(maps.spec), objects_of(maps)
     seen = list(levels(maps, image, scales))
     whole = seen[0].windows.max(axis=(1, 2))
-    candidates = [found for level in seen for found in _candidates(level, whole, labels, objects, min_probability)]
-    found = best_of(candidates)[:top]
+    things = list[Found]()
+    for number in range(*objects.indices(len(labels))):
+        parts = [part for level in seen for part in _parts(level, whole, number, min_probability)]
+        if parts:
+            name, id, _ = labels[number]
+            heat = seen[len(seen) // 2].heat_of(number)
+            things += [Found(name, id, thing.probability, thing.box) for thing in joined(parts, heat)]
+    found = best_of(things)[:top]
     return Scene(tuple(found), _heat(seen[0], found, labels))
 
 
@@ -98,32 +117,51 @@ def objects_of(maps: ScoreMaps) -> slice:
     return next(iter(maps.spec.slices.values()))
 
 
-def _candidates(
-    level: Level, whole: NDArray[np.float32], labels: Sequence[Label], objects: slice, least: float
-) -> Iterator[Found]:
-    """Yield what is probable in a window; of windows of one label that overlap, the most probable one.
+def _parts(level: Level, whole: NDArray[np.float32], number: int, least: float) -> Iterator[Part]:
+    """Yield the boxes of a class in windows where it is probable; of windows that overlap, in the most probable one.
 
     The probability is the geometric mean of what the network says of the window and of the largest windows, `whole`
     (classes,): a small part of a photo without the rest often looks like something else.
     """
-    for number in range(*objects.indices(len(labels))):
-        windows = np.sqrt(level.windows[number] * whole[number])
-        places = np.argwhere(windows >= least)
-        if not len(places):
+    windows = np.sqrt(level.windows[number] * whole[number])
+    places = np.argwhere(windows >= max(least, AS_PROBABLE * float(windows.max())))
+    if not len(places):
+        return
+    heat = level.heat_of(number)
+    taken: list[Region] = []
+    for row, column in places[np.argsort(-windows[tuple(places.T)], kind="stable")]:
+        frame = level.region(int(row), int(column))
+        if any(overlap(frame, other) > APART for other in taken):
             continue
-        heat = level.heat_of(number)
-        taken: list[Region] = []
-        for row, column in places[np.argsort(-windows[tuple(places.T)], kind="stable")]:
-            frame = level.region(int(row), int(column))
-            if any(overlap(frame, other) > APART for other in taken):
-                continue
-            taken.append(frame)
-            if windows[row, column] < AS_PROBABLE * windows.max():
-                break
-            within = cut(heat, frame)
-            box = best_box(within / max(float(within.max()), 1e-6), level.threshold).within(frame)
-            name, id, _ = labels[number]
-            yield Found(name, id, float(windows[row, column]), box)
+        taken.append(frame)
+        within = cut(heat, frame)
+        box = best_box(within / max(float(within.max()), 1e-6), level.threshold).within(frame)
+        yield Part(float(windows[row, column]), box)
+
+
+def joined(parts: Sequence[Part], heat: NDArray[np.float32]) -> list[Part]:
+    """Return the things that parts of one class are of: the box around the parts of each, and the best probability."""
+    plane = resized(heat, PLACES, PLACES)
+    things = list[list[Part]]()
+    for part in parts:
+        same = [thing for thing in things if any(_one_thing(part.box, other.box, plane) for other in thing)]
+        things = [thing for thing in things if thing not in same] + [[part, *chain.from_iterable(same)]]
+    return [Part(max(part.probability for part in thing), around([part.box for part in thing])) for thing in things]
+
+
+def _one_thing(one: Region, other: Region, plane: NDArray[np.float32]) -> bool:
+    """Tell whether two boxes of one class touch, and its heat has no valley on the way between their middles.
+
+    Two that stand side by side are two where it is cooler between them; a long one, seen in two windows, is one.
+    """
+    if covered(one, other) > SAME_THING:
+        return True
+    if shared_area(one, other) <= 0:
+        return False
+    way = np.linspace(np.array(one.middle), np.array(other.middle), PLACES)
+    columns, rows = np.minimum(way * PLACES, PLACES - 1).astype(int).T
+    values = plane[rows, columns]
+    return bool(values.min() >= VALLEY * min(values[0], values[-1]))
 
 
 def best_of(candidates: Sequence[Found]) -> list[Found]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from index.files import absolute
 from index.object_path import as_path
 from retrieval.answers import Classification, local_time
-from retrieval.figures.sheet import Bar, SheetRow, Tile
+from retrieval.figures.rows import Bar, SheetRow, Tile
 from retrieval.models.spec import ClassName
 from retrieval.pipeline.embed import STANDARD_INPUT
 from retrieval.searching.labels import plain

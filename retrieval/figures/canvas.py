@@ -57,12 +57,16 @@ class Canvas:
         write_text(self._draw, (round(x * scale), round(y * scale)), short, colour, size * scale, bold=bold)
 
     def picture(self, x: int, y: int, side: int, picture: Image.Image) -> None:
-        """Paste a picture, whole, into a square: at its bottom, close to the text below it."""
+        """Paste a picture, whole, into a square: at its bottom, close to the text below it.
+
+        One that is smaller than the square has a unit for each of its pixels.
+        """
         scale = self.look.scale
-        whole = picture.copy()
+        factor = min(1.0, side / max(picture.size)) * scale
+        width, height = (max(1, round(length * factor)) for length in picture.size)
         # Photos come at twice the size, and the means of four pixels are what they need.
-        whole.thumbnail((side * scale, side * scale), Image.Resampling.LANCZOS, reducing_gap=1.0)
-        self.image.paste(whole, (x * scale + (side * scale - whole.width) // 2, (y + side) * scale - whole.height))
+        whole = picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=1.0)
+        self.image.paste(whole, (x * scale + (side * scale - width) // 2, (y + side) * scale - height))
 
     def paste(self, x: float, y: float, picture: Image.Image) -> None:
         """Paste a picture, whose pixels stay as they are, with its upper left corner at a place."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from index.errors import PhotoError
-from retrieval.figures.sheet import SheetRow, Tile, pictures_of
+from retrieval.figures.rows import SheetRow, Tile, pictures_of
 from retrieval.figures.style import DARK
 from retrieval.photos.previews import Previews
 from retrieval.text import printable
