@@ -96,10 +96,8 @@ def compare(place: Path, npz: Path | None, count: int, kinds: list[str], *, unch
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         user, system = after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime
         seconds = time.perf_counter() - begun
-        print(
-            f"\nfc7 index, nothing changed: {user + system:.1f} s of CPU ({system:.1f} in the system), in {seconds:.1f} s"
-        )
-        print(report)
+        print(f"\nfc7 index, nothing changed: {user + system:.1f} s of CPU, {system:.1f} of them in the system")
+        print(f"From its start to its end it took {seconds:.1f} s\n{report}")
 
 
 def sizes(count: int) -> Iterator[tuple[int, int]]:
