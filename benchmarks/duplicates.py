@@ -1,11 +1,11 @@
 """How many altered copies `fc7 duplicates` finds among photos and documents, how many mistakes it makes, and how long.
 
-    python benchmarks/duplicates.py PHOTOS OTHERS [--photos 60] [--others 10000] [--documents 200]
+    python benchmarks/duplicates.py PHOTOS OTHERS [--photos 60] [--others 10000] [--documents 200] [--small 0]
 
 PHOTOS is a folder of different photos, of which altered copies are made; OTHERS has one folder of pictures a class (two
-or more), all of them different. Documents are drawn: so many of each kind, and altered copies of the first 50. All are
-indexed with the built-in model, in a folder that is removed afterwards. Beside it stands a perceptual hash (pHash,
-64 bits, up to 10 of them different) of the same files.
+or more), all of them different. Documents are drawn: so many of each kind, and altered copies of the first 50. With
+--small, so many of OTHERS are altered too. All are indexed with the built-in model, in a folder that is removed
+afterwards. Beside it stands a perceptual hash (pHash, 64 bits, up to 10 of them different) of the same files.
 """
 
 import argparse
@@ -137,6 +137,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=60)
     parser.add_argument("--others", type=int, default=10_000)
     parser.add_argument("--documents", type=int, default=200)
+    parser.add_argument("--small", type=int, default=0, help="so many of OTHERS are altered too")
     arguments = parser.parse_args()
 
     model = Model.load(threads=1)
@@ -153,13 +154,17 @@ def main() -> None:
         some = [path for path in (place / "documents").iterdir() if int(path.stem.split()[1]) < ALTERED_DOCUMENTS]
         make_copies(sorted((place / "photos").iterdir()), ALTERATIONS, place / "altered")
         make_copies(sorted(some), DOCUMENT_ALTERATIONS, place / "altered documents")
+        make_copies(pictures_below(place / "others", arguments.small), ALTERATIONS, place / "altered others")
         spec = model.spec
         with IndexWriter.open_for_writing(
             place / "index", fingerprint=spec.fingerprint, model_name=spec.name, dim=spec.dim
         ) as index:
             begun = time.perf_counter()
-            folders = [place / name for name in ("photos", "others", "documents", "altered", "altered documents")]
-            index_folders(index, model, folders)
+            folders = [
+                place / name
+                for name in ("photos", "others", "documents", "altered", "altered documents", "altered others")
+            ]
+            index_folders(index, model, [folder for folder in folders if folder.is_dir()])
             print(f"{len(index.photos.ids())} pictures indexed in {time.perf_counter() - begun:.1f} s")
         with PhotoIndex.open(place / "index") as index:
             measure(index, place)
@@ -202,8 +207,11 @@ def measure(index: PhotoIndex, place: Path) -> None:
     for folder, originals, alterations in (
         ("altered", "photos", ALTERATIONS),
         ("altered documents", "documents", DOCUMENT_ALTERATIONS),
+        ("altered others", "others", ALTERATIONS),
     ):
-        first = {path.stem: path for path in hashes if path.parent == place / originals}
+        first = {path.stem: path for path in hashes if path.is_relative_to(place / originals)}
+        if not (place / folder).is_dir():
+            continue
         print(f"| {folder} | found | by pHash |\n|---|---|---|")
         for name in alterations:
             copies = [path for path in hashes if path.parent == place / folder / name]

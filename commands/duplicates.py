@@ -124,6 +124,7 @@ def duplicates_command(
     from index.open_index import open_index
     from retrieval.duplicates.find import find_duplicates
     from retrieval.duplicates.keep import LIKENESSES
+    from retrieval.text import photo_count
 
     with (
         open_index(index, warn=warn) as photo_index,
@@ -144,8 +145,8 @@ def duplicates_command(
     write(format_duplicates(found.groups, "paths" if paths else format, style=style_of(), width=table_width(), end=end))
     if found.left_out:
         click.echo(
-            f"Left out: {found.left_out:,} photos whose files cannot be read now, or have changed since they were "
-            "indexed; bring the index up to date with fc7 index.",
+            f"Left out: {photo_count(found.left_out)} that cannot be read now, or changed after indexing; bring the "
+            "index up to date with fc7 index.",
             err=True,
         )
     if pictures.wanted and found.groups:
@@ -153,7 +154,7 @@ def duplicates_command(
 
         pictures.show(duplicate_rows(found.groups))
     if not found.groups:
-        click.echo(f"No copies among {found.photos:,} photos.", err=True)
+        click.echo(f"No copies among {photo_count(found.photos)}.", err=True)
     elif move_to is not None:
         _move(index, moves, move_to, yes=yes)
 
@@ -200,13 +201,13 @@ def _move(index: "IndexLocation", moves: "Sequence[Move]", folder: Path, *, yes:
     from commands.progress_bar import ProgressBar
     from index.open_index import open_to_forget
     from retrieval.duplicates.move import move_copies
-    from retrieval.text import file_size
+    from retrieval.text import file_size, photo_count
 
     if not moves:
         click.echo("None of these can be moved: see docs/duplicates.md on links, libraries and --against.", err=True)
         return
     size = file_size(sum(move.copy.size for move in moves))
-    question = f"Move {len(moves):,} photos ({size}) to {folder}, and keep the first of each group?"
+    question = f"Move {photo_count(len(moves))} ({size}) to {folder}, and keep the first of each group?"
     try:
         if not yes and not click.confirm(question, err=True):
             write(["Nothing was moved.\n"])
@@ -237,9 +238,9 @@ def _undo(undo_file: Path) -> None:
 
 
 def _report(moved: "Moved", text: str) -> None:
-    from retrieval.text import file_size, printable
+    from retrieval.text import file_size, photo_count, printable
 
-    write([printable(text.format(f"{len(moved.photos):,} photos ({file_size(moved.bytes)})")) + "\n"])
+    write([printable(text.format(f"{photo_count(len(moved.photos))} ({file_size(moved.bytes)})")) + "\n"])
     report_skipped(moved.left)
 
 
@@ -248,4 +249,5 @@ def _end(moved: "Moved") -> None:
         click.echo("Interrupted; the same command goes on from here.", err=True)
         click.get_current_context().exit(INTERRUPTED)
     if moved.left:
-        raise PhotoError(f"{len(moved.left)} photos were not moved, for the reasons above")
+        were = "photo was" if len(moved.left) == 1 else "photos were"
+        raise PhotoError(f"{len(moved.left):,} {were} not moved, for the reasons above")

@@ -28,6 +28,11 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
+def photo_count(count: int) -> str:
+    """Say how many photos: 1 photo, 2 photos."""
+    return f"{count:,} photo{'' if count == 1 else 's'}"
+
+
 def file_size(size: int) -> str:
     """`size` bytes as a few digits and a unit."""
     return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"

@@ -100,7 +100,7 @@ def test_nothing_is_touched_and_what_has_changed_is_told(fc7: Fc7, indexed: Path
     (indexed / "more" / "coffee.png").unlink()
     done = fc7("duplicates", "--like", "exact")
     assert (done.exit_code, done.stdout) == (0, "")
-    assert "Left out: 1 photos" in done.stderr
+    assert "Left out: 1 photo that" in done.stderr
     assert "fc7 index" in done.stderr
 
 
@@ -146,7 +146,7 @@ def test_copies_are_moved_and_moved_back(fc7: Fc7, indexed: Path, tmp_path: Path
     done = fc7("duplicates", "--move-to", copies, "--yes")
     assert (done.exit_code, done.stderr) == (0, "")
     *_, total, undo = done.stdout.splitlines()
-    assert total.startswith("Moved 1 photos (")
+    assert total.startswith("Moved 1 photo (")
     assert not (indexed / "more" / "coffee.png").exists()
     assert (copies / "photos" / "more" / "coffee.png").read_bytes() == (indexed / "coffee.png").read_bytes()
     # The index knows, and is up to date without another run.
@@ -156,7 +156,7 @@ def test_copies_are_moved_and_moved_back(fc7: Fc7, indexed: Path, tmp_path: Path
     words = undo.removeprefix("To move them back: fc7 ").split()
     done = fc7(*words)
     assert (done.exit_code, done.stderr) == (0, "")
-    assert done.stdout.startswith("Moved 1 photos (")
+    assert done.stdout.startswith("Moved 1 photo (")
     assert (indexed / "more" / "coffee.png").exists()
     assert list(copies.iterdir()) == []
     assert "1  copied" in fc7("index").stdout
@@ -169,7 +169,7 @@ def test_it_is_asked_before_anything_is_moved(
     environment = {"FC7_INDEX": str(tmp_path / "index")}
     arguments = ["duplicates", "--move-to", str(tmp_path / "copies")]
     done = CliRunner().invoke(main, arguments, input=answer, env=environment)
-    assert "Move 1 photos (" in done.stderr
+    assert "Move 1 photo (" in done.stderr
     assert done.exit_code == (0 if answer else 1)
     assert ("Nothing was moved" in done.stdout) if answer else ("--yes" in done.stderr)
     assert (indexed / "more" / "coffee.png").exists()

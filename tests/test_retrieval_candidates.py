@@ -1,15 +1,20 @@
 """Candidates for one picture, found without colour: by hashes of windows, and documents by their detail."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 import skimage.data
 from numpy.typing import NDArray
 from PIL import Image
 
+from index.searchable import SearchableIndex
 from index.vectors import hashes
 from index.vectors.hashes import nearest_hashes
-from retrieval.duplicates.candidates import best_documents, document_likeness, hash_pairs
+from retrieval.duplicates.candidates import best_documents, document_likeness, hash_pairs, near_pairs
 from retrieval.duplicates.likeness import document_pictures, small_pictures
+from retrieval.duplicates.remembered import NearHashes
 from retrieval.duplicates.windows import oriented
 from retrieval.photos.thumbnail import thumbnail
 
@@ -64,6 +69,55 @@ def test_copies_in_any_orientation_and_windows_are_paired() -> None:
     # Two documents are looked for in another way, unless one is turned.
     assert (0, 4) in {tuple(pair) for pair in hash_pairs(pictures, ~no_documents, everything, everything).tolist()}
     assert (1, 5) not in {tuple(pair) for pair in hash_pairs(pictures, ~no_documents, everything, everything).tolist()}
+
+
+def test_only_new_photos_are_compared_with_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In whichever steps photos come and go, the pairs are those of one search among all that are there."""
+    random = np.random.default_rng(0)
+    # Six scenes, each seen ten times with some noise: more copies than neighbours.
+    scenes = random.integers(0, 256, (6, 4, 4)).repeat(8, axis=1).repeat(8, axis=2)
+    noise = random.normal(0, 12, (60, 32, 32))
+    pictures = (scenes.repeat(10, axis=0) + noise).clip(0, 255).astype(np.uint8)[random.permutation(60)]
+    flat = np.zeros(60, dtype=bool)
+    kept: dict[int, bytes] = {}
+
+    def keep_measured(kind: str, values: list[tuple[bytes, bytes]]) -> bool:
+        kept.update({int.from_bytes(content[:8], "little") - 1: value for content, value in values})
+        return True
+
+    copies = SimpleNamespace(
+        measured=lambda kind, ids: {id: kept[id] for id in ids.tolist() if id in kept}, keep_measured=keep_measured
+    )
+    index = cast(SearchableIndex, SimpleNamespace(copies=copies))
+    contents = [(id + 1).to_bytes(8, "little") * 2 for id in range(60)]
+    known = NearHashes(index, np.arange(60), contents)
+    asked: list[int] = []
+
+    def counted(
+        stored: NDArray[np.uint8], queries: NDArray[np.uint8], k: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        asked.append(len(stored) * len(queries))
+        return nearest_hashes(stored, queries, k)
+
+    monkeypatch.setattr("retrieval.duplicates.candidates.nearest_hashes", counted)
+    everything = np.arange(60)
+    whole = 60 * 19 * 60 * 8
+    for there, most in (
+        (everything[:50], whole),
+        (everything[:50], 0),
+        (everything[:52], whole // 8),
+        (everything, whole // 2),
+        (everything[5:], whole),
+        (everything, whole // 2),
+        (everything, 0),
+    ):
+        asked.clear()
+        found = {tuple(pair) for pair in near_pairs(pictures, flat, there, known).tolist()}
+        assert sum(asked) <= most
+        # Nobody's nearest are missing; where windows are as near as each other, there may be others.
+        expected = {tuple(pair) for pair in hash_pairs(pictures, flat, there, there).tolist()}
+        assert len(expected - found) <= 0.05 * len(expected)
+        assert all(one in there and other in there for one, other in found)
 
 
 def test_a_document_is_paired_with_what_was_cut_out_of_it() -> None:

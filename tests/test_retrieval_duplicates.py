@@ -127,6 +127,55 @@ def test_altered_copies_are_those_that_comparing_all_with_all_finds(index: Photo
     assert {frozenset(group) for group in merged.values()} == expected
 
 
+def test_what_was_seen_and_compared_is_not_computed_again(
+    tmp_path: Path, photos: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_index(tmp_path / "index", model) as writer:
+        index_folders(writer, model, [photos])
+    with PhotoIndex.open(tmp_path / "index") as index:
+        found = find_duplicates(index)
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("this was computed before")
+
+    with monkeypatch.context() as patch, PhotoIndex.open(tmp_path / "index") as index:
+        for name in (
+            "pictures.decode",
+            "pictures.small_pictures",
+            "pictures.is_flat",
+            "candidates.nearest_hashes",
+            "candidates.described_windows",
+            "compare.locate",
+            "compare.fine_likeness",
+            "remembered.quality_of",
+        ):
+            patch.setattr(f"retrieval.duplicates.{name}", fail)
+        again = find_duplicates(index)
+    assert again == found
+    # What is new is compared with all others.
+    put(photos / "later.jpg", jpeg(ImageOps.mirror(PICTURES["astronaut"]), quality=70))
+    with open_index(tmp_path / "index", model) as writer:
+        index_folders(writer, model, [photos])
+    with PhotoIndex.open(tmp_path / "index") as index:
+        assert {"astronaut", "later"} in map(set, grouped(find_duplicates(index).groups, "altered"))
+
+
+@pytest.mark.parametrize("side", [96, 160])
+def test_small_photos_must_be_more_alike_than_large_ones(tmp_path: Path, model: Model, side: int) -> None:
+    photo = PICTURES["chelsea"].resize((side, side * 3 // 4))
+    # What is different is one picture in the corner, as on playing cards.
+    other = photo.copy()
+    other.paste(PICTURES["rocket"].resize((side // 4, side * 3 // 16)), (side // 20, side // 20))
+    put(tmp_path / "photos" / "one.jpg", jpeg(photo))
+    put(tmp_path / "photos" / "other.jpg", jpeg(other))
+    put(tmp_path / "photos" / "resaved.jpg", jpeg(photo, quality=80))
+    with open_index(tmp_path / "index", model) as index:
+        index_folders(index, model, [tmp_path / "photos"])
+        [group] = find_duplicates(index, likenesses=["altered"]).groups
+    expected = {"one", "resaved"} if side == 96 else {"one", "resaved", "other"}
+    assert {path.stem for path in group.paths} == expected
+
+
 def test_look_alikes_are_those_above_the_score_that_are_no_copies(index: PhotoIndex) -> None:
     [batch] = index.photos.embeddings()
     stems = [path.stem.split()[0] for path in batch.paths]

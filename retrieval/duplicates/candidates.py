@@ -7,10 +7,13 @@ with many by a random projection of their windows, which nearly keeps cosines (J
 with the nearest by all values.
 """
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 from index.vectors.hashes import nearest_hashes
+from retrieval.duplicates.near import Near
 from retrieval.duplicates.windows import (
     DOCUMENTS,
     PHOTOS,
@@ -42,6 +45,16 @@ DOCUMENTS_COMPARED, PROJECTED = 32, 32
 LEAST_DOCUMENT = 0.6
 
 
+class KnownNear(Protocol):
+    """Remembers the photos whose hashes are nearest, of photos that were all compared with each other."""
+
+    def read(self, numbers: NDArray[np.int64], most: int) -> tuple[NDArray[np.bool_], Near]:
+        """Tell which of these photos (m,) were compared with each other, and what was found for them."""
+
+    def keep(self, numbers: NDArray[np.int64], near: Near) -> None:
+        """Remember what was found for these photos (m,), now that all were compared with each other."""
+
+
 def hash_pairs(
     small: NDArray[np.uint8], flat: NDArray[np.bool_], asking: NDArray[np.int64], others: NDArray[np.int64]
 ) -> NDArray[np.int64]:
@@ -50,22 +63,41 @@ def hash_pairs(
     Two that are `flat` (…,) are paired only if one of them is turned or mirrored: `document_likeness` finds the rest.
     Returns pairs (p, 2), smaller number first, each once.
     """
-    pairs = [np.empty((0, 2), dtype=np.int64), _held(small, flat, asking, others)]
+    pairs = [_pairs(asking, _nearest(small, flat, asking, others))]
     if not np.array_equal(asking, others):
-        pairs.append(_held(small, flat, others, asking))
+        pairs.append(_pairs(others, _nearest(small, flat, others, asking)))
     return np.unique(np.concatenate(pairs), axis=0)
 
 
-def _held(
-    small: NDArray[np.uint8], flat: NDArray[np.bool_], asking: NDArray[np.int64], others: NDArray[np.int64]
+def near_pairs(
+    small: NDArray[np.uint8], flat: NDArray[np.bool_], numbers: NDArray[np.int64], known: KnownNear
 ) -> NDArray[np.int64]:
-    """Pair photos with those of which they may be a window."""
+    """Pair photos (m,) with each other, as `hash_pairs`; only those that are not `known` are compared with all."""
+    compared, near = known.read(numbers, NEIGHBOURS)
+    old, new = numbers[compared], numbers[~compared]
+    if len(new):
+        near.put(~compared, _nearest(small, flat, new, numbers))
+        near.put(compared, near.only(compared).nearest_with(_nearest(small, flat, old, new)))
+        known.keep(numbers, near)
+    return np.unique(_pairs(numbers, near), axis=0)
+
+
+def _pairs(asking: NDArray[np.int64], near: Near) -> NDArray[np.int64]:
+    rows, columns = np.nonzero(near.numbers >= 0)
+    pairs: NDArray[np.int64] = np.sort(np.stack([asking[rows], near.numbers[rows, columns]], axis=1), axis=1)
+    return pairs
+
+
+def _nearest(
+    small: NDArray[np.uint8], flat: NDArray[np.bool_], asking: NDArray[np.int64], others: NDArray[np.int64]
+) -> Near:
+    """Find for photos (m,) the others (n,) of which they may be a window."""
+    nearest = Near.nothing(len(asking), NEIGHBOURS)
     if not len(asking) or not len(others):
-        return np.empty((0, 2), dtype=np.int64)
+        return nearest
     stored = np.concatenate(
         [_window_hashes(small[others[at : at + PHOTOS_AT_ONCE]]) for at in range(0, len(others), PHOTOS_AT_ONCE)]
     )
-    pairs = []
     for at in range(0, len(asking), PHOTOS_AT_ONCE):
         own = asking[at : at + PHOTOS_AT_ONCE]
         whole = oriented_spectra(spectra(small[own].astype(np.float32), FREQUENCIES))
@@ -76,13 +108,9 @@ def _held(
         distances[found == own[:, None]] = 64
         upright = np.arange(found.shape[1]) < 2 * NEIGHBOURS
         distances[flat[own][:, None] & flat[found] & upright] = 64
-        for photo, near, distance in zip(own, found, distances, strict=True):
-            order = np.argsort(distance, kind="stable")
-            order = order[distance[order] <= MOST_DIFFERENT]
-            _, first = np.unique(near[order], return_index=True)
-            best = near[order][np.sort(first)[:NEIGHBOURS]]
-            pairs.append(np.stack([np.minimum(photo, best), np.maximum(photo, best)], axis=1))
-    return np.concatenate(pairs)
+        found[distances > MOST_DIFFERENT] = -1
+        nearest.put(np.arange(at, at + len(own)), Near(found, distances.astype(np.uint8)).nearest(NEIGHBOURS))
+    return nearest
 
 
 def _window_hashes(small: NDArray[np.uint8]) -> NDArray[np.uint8]:

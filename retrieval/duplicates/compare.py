@@ -7,7 +7,15 @@ from numpy.typing import NDArray
 
 from index.records import IndexedFile
 from index.searchable import SearchableIndex
-from retrieval.duplicates.likeness import LEAST_COARSE, SAME_PICTURE, Found, document_pictures, fine_likeness, locate
+from retrieval.duplicates.likeness import (
+    LEAST_COARSE,
+    SAME_PICTURE,
+    SAME_SMALL,
+    Found,
+    document_pictures,
+    fine_likeness,
+    locate,
+)
 from retrieval.duplicates.pictures import PhotoPictures
 from retrieval.duplicates.remembered import LIKENESS
 from retrieval.duplicates.windows import DOCUMENTS, PHOTOS
@@ -74,7 +82,7 @@ def _compare(
     """Set the likeness of some rows, and connect what is one picture: return the rows that were compared."""
     numbers, places = np.unique(pairs[rows], return_inverse=True)
     coarse = locate(pictures.small[numbers].astype(np.float32), places.reshape(-1, 2), PHOTOS)
-    flat = pictures.flat[pairs[rows]].any(axis=1)
+    flat: NDArray[np.bool_] = np.any(pictures.flat[pairs[rows]], axis=1)
     maybe = (coarse.likeness >= LEAST_COARSE) | flat
     fine = _located_documents(pictures, pairs[rows], np.flatnonzero(flat))
     done = [rows[~maybe]]
@@ -84,13 +92,15 @@ def _compare(
     while len(queue):
         now, queue = _next(pairs[rows], queue, coarse.likeness, connected)
         numbers, places = np.unique(pairs[rows[now]], return_inverse=True)
-        likeness[rows[now]] = fine_likeness(
+        found = fine_likeness(
             pictures.thumbnails(numbers),
             places.reshape(-1, 2),
             coarse.only(now),
             pictures.flat[numbers],
             fine.only(now),
         )
+        small = pictures.enlarged[pairs[rows[now]]].all(axis=1) & ~flat[now]
+        likeness[rows[now]] = np.where(small, found * np.float32(SAME_PICTURE / SAME_SMALL), found)
         for one, other in pairs[rows[now][likeness[rows[now]] >= SAME_PICTURE]].tolist():
             connected.join(one, other)
         done.append(rows[now])

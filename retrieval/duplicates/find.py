@@ -21,7 +21,7 @@ from index.object_path import ObjectPath, as_path
 from index.records import FileStamp
 from index.searchable import SearchableIndex
 from retrieval.duplicates.apart import kept_apart
-from retrieval.duplicates.candidates import best_documents, document_likeness, hash_pairs
+from retrieval.duplicates.candidates import best_documents, document_likeness, hash_pairs, near_pairs
 from retrieval.duplicates.compare import compare_pictures, connected_groups, same_bytes
 from retrieval.duplicates.keep import LIKENESSES, DuplicateGroup, DuplicatePhoto, Likeness, best_first
 from retrieval.duplicates.likeness import SAME_PICTURE, document_pictures
@@ -182,10 +182,13 @@ class _Search:
     def one_picture(self, pictures: PhotoPictures, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
         """Find which of the pairs (m, 2), and of those that look alike without colour, are one picture: (p, 2)."""
         asking = self._asking()
-        others = np.flatnonzero(self._reference & self._is_there()) if self._two_sides else asking
         seen = self._places_seen(pictures)
-        asked, others = np.searchsorted(seen, asking), np.searchsorted(seen, others)
-        more = seen[hash_pairs(pictures.small, pictures.flat, asked, others)]
+        asked = np.searchsorted(seen, asking)
+        if self._two_sides:
+            others = np.searchsorted(seen, np.flatnonzero(self._reference & self._is_there()))
+            more = seen[hash_pairs(pictures.small, pictures.flat, asked, others)]
+        else:
+            more = seen[near_pairs(pictures.small, pictures.flat, asked, pictures.near_hashes())]
         documents = seen[pictures.seen & pictures.flat]
         # Documents of one layout are all near, whatever is written on them.
         pairs = pairs[~np.isin(pairs, documents).all(axis=1)]

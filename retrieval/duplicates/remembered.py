@@ -1,6 +1,7 @@
 """Remembers how alike photos are, by the content of their files, so that a second run compares only what is new."""
 
 import json
+import secrets
 from dataclasses import astuple
 
 import numpy as np
@@ -9,11 +10,13 @@ from numpy.typing import NDArray
 from index.errors import PhotoError
 from index.records import IndexedFile
 from index.searchable import SearchableIndex
+from retrieval.duplicates.near import NONE, Near
 from retrieval.duplicates.quality import Quality, quality_of
 from retrieval.photos.files import current_stamp
 
 # The numbers are raised when the way of measuring changes: what was kept by another way is not read.
-LIKENESS, WINDOWS, QUALITY = "likeness 2", "windows 2", "quality 1"
+LIKENESS, WINDOWS, QUALITY = "likeness 3", "windows 2", "quality 1"
+SMALL, NEAR = "small 1", "near 1"
 
 PHOTOS_AT_ONCE = 2048
 MOST_KEPT = 4096
@@ -23,6 +26,7 @@ MOST_KEPT = 4096
 _ENTRY = np.dtype([("other", "<u8"), ("value", "<f4")])
 # With a document there are many values, which only propose what is compared: half as many bytes do.
 _SHORT = np.dtype([("other", "<u4"), ("value", "<f2")])
+_NEAR_ENTRY = np.dtype([("other", "<u8"), ("different", "u1")])
 
 
 class Remembered:
@@ -31,7 +35,7 @@ class Remembered:
     def __init__(self, index: SearchableIndex, kind: str, ids: NDArray[np.int64], contents: list[bytes]) -> None:
         self._index, self._kind, self._ids, self._contents = index, kind, ids, contents
         self._entry = _SHORT if kind == WINDOWS else _ENTRY
-        keys = np.array([int.from_bytes(content[:8], "little") for content in contents], dtype=np.uint64)
+        keys = np.array([_key(content) for content in contents], dtype=np.uint64)
         self._keys = keys.astype(self._entry["other"])
 
     def values(self, pairs: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -41,11 +45,13 @@ class Remembered:
             kept = self._index.copies.measured(self._kind, self._ids[sources])
             for source, own in zip(sources.tolist(), rows, strict=True):
                 if (data := kept.get(int(self._ids[source]))) is not None:
-                    entries = np.sort(np.frombuffer(data, self._entry), order="other")
-                    others = self._keys[pairs[own, 1]]
-                    at = np.searchsorted(entries["other"], others).clip(max=len(entries) - 1)
-                    known = entries["other"][at] == others
-                    found[own[known]] = entries["value"][at[known]]
+                    entries = np.frombuffer(data, self._entry)
+                    # Sorting whole entries would take ten times as long.
+                    order = np.argsort(entries["other"], kind="stable")
+                    sorted_keys, others = entries["other"][order], self._keys[pairs[own, 1]]
+                    at = np.searchsorted(sorted_keys, others).clip(max=len(entries) - 1)
+                    known = sorted_keys[at] == others
+                    found[own[known]] = entries["value"][order[at[known]]]
         return found
 
     def keep(self, pairs: NDArray[np.int64], values: NDArray[np.float32]) -> None:
@@ -79,6 +85,54 @@ def _by_first(pairs: NDArray[np.int64]) -> list[tuple[NDArray[np.int64], list[ND
         (sources[at : at + PHOTOS_AT_ONCE], rows[at : at + PHOTOS_AT_ONCE])
         for at in range(0, len(rows), PHOTOS_AT_ONCE)
     ]
+
+
+class NearHashes:
+    """The nearest hashes of photos, numbered by their place in `ids` (n,), with `contents` (n of them).
+
+    With each photo goes the name of the search that found them: all photos with one name were compared with each other.
+    """
+
+    def __init__(self, index: SearchableIndex, ids: NDArray[np.int64], contents: list[bytes]) -> None:
+        self._index, self._ids, self._contents = index, ids, contents
+
+    def read(self, numbers: NDArray[np.int64], most: int) -> tuple[NDArray[np.bool_], Near]:
+        """Tell which of these photos (m,) were compared with each other, and which `most` were nearest to them."""
+        near = Near.nothing(len(numbers), most)
+        searches = np.zeros(len(numbers), dtype=np.uint64)
+        places = {_key(self._contents[number]): number for number in numbers.tolist() if self._contents[number]}
+        for start in range(0, len(numbers), PHOTOS_AT_ONCE):
+            kept = self._index.copies.measured(NEAR, self._ids[numbers[start : start + PHOTOS_AT_ONCE]])
+            for row, id in enumerate(self._ids[numbers[start : start + PHOTOS_AT_ONCE]].tolist(), start=start):
+                if (data := kept.get(id)) is None:
+                    continue
+                entries = np.frombuffer(data, _NEAR_ENTRY, offset=8)[:most]
+                found = [places.get(key, -1) for key in entries["other"].tolist()]
+                # Of a full list from which photos are gone, others may be near that are not in it.
+                if len(found) < most or -1 not in found:
+                    searches[row] = int.from_bytes(data[:8], "little")
+                    near.numbers[row, : len(found)] = found
+                    near.different[row, : len(found)] = np.where(np.array(found) < 0, NONE, entries["different"])
+        names, counts = np.unique(searches[searches > 0], return_counts=True)
+        compared: NDArray[np.bool_] = searches == names[counts.argmax()] if len(names) else searches > 0
+        return compared, near
+
+    def keep(self, numbers: NDArray[np.int64], near: Near) -> None:
+        """Keep what was found for these photos (m,), all compared with each other, where the index can be written."""
+        search = secrets.token_bytes(8)
+        values = []
+        for row, number in enumerate(numbers.tolist()):
+            found = [at for at in np.flatnonzero(near.numbers[row] >= 0) if self._contents[near.numbers[row, at]]]
+            entries = np.empty(len(found), dtype=_NEAR_ENTRY)
+            entries["other"] = [_key(self._contents[other]) for other in near.numbers[row, found].tolist()]
+            entries["different"] = near.different[row, found]
+            if self._contents[number]:
+                values.append((self._contents[number], search + entries.tobytes()))
+        self._index.copies.keep_measured(NEAR, values)
+
+
+def _key(content: bytes) -> int:
+    return int.from_bytes(content[:8], "little")
 
 
 class Qualities:
