@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from told import told
 
 from training.errors import CheckpointError
 from training.pretrained.efficientnet import NETWORKS, weights_file
@@ -50,7 +51,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
 
     def read(*parts: bytes) -> str:
         path = with_content(tmp_path / "t.pth", *parts)
-        with pytest.raises(CheckpointError, match=REFUSED) as error:
+        with told(CheckpointError, REFUSED) as error:
             read_tensors(path)
         assert list(folder.iterdir()) == []
         return str(error.value)

@@ -102,7 +102,7 @@ def train(
         shape = replace(config or (start.config if start else CONFIGS[recipe.arch]), dropout=recipe.dropout)
         if shape.arch != recipe.arch:
             raise CheckpointError(
-                f"the weights to start from are those of {shape.arch}, not {recipe.arch}; leave out --arch"
+                f"the weights to start from are those of {shape.arch}, not {recipe.arch}", hint="leave out --arch"
             )
         chosen_precision(recipe, hardware.device)
         check_crops(recipe, shape)
@@ -175,10 +175,13 @@ def resume(
 
     def prepare() -> tuple[Trainer, Checkpoint, Dataset]:
         if os.path.isdir(out / ANSWERS) and not os.path.exists(out / LAST):
-            raise RunError(f"the run in {out} has learned nothing yet; run the command without --resume")
+            raise RunError(f"the run in {out} has learned nothing yet", hint="run the command without --resume")
         checkpoint = Checkpoint.load(out / LAST)
         if epochs is not None and epochs < checkpoint.epoch:
-            raise OptionError(f"--epochs {epochs} is less than the {checkpoint.epoch} that the run in {out} has done")
+            raise OptionError(
+                f"{epochs} epochs are fewer than the {checkpoint.epoch} that the run in {out} has done",
+                hint="give more --epochs",
+            )
         checkpoint.recipe = recipe = checkpoint.recipe.changed(epochs=epochs)
         if epochs is not None:
             checkpoint.patience_from = checkpoint.epoch
@@ -191,8 +194,8 @@ def resume(
             # Files of earlier versions do not tell what they were validated with.
             if checkpoint.data.get(key, fingerprint) != fingerprint:
                 raise DatasetError(
-                    f"{found.root} is not the set of pictures that the run in {out} {done}; "
-                    "start a new run with another -o"
+                    f"{found.root} is not the set of pictures that the run in {out} {done}",
+                    hint="start a new run with another -o",
                 )
 
         dataset, lesson = find_pictures(
