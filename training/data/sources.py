@@ -39,7 +39,10 @@ class Source:
 
     def __post_init__(self) -> None:
         if not 0 < self.weight <= MOST_DRAWS:  # said this way round, NaN is refused as well
-            raise OptionError(f"the weight {self.weight:g} of {self.root} is not above 0 and at most {MOST_DRAWS}")
+            raise OptionError(
+                f"the weight {self.weight:g} of {self.root} is not above 0 and at most {MOST_DRAWS}",
+                hint="give another --weight",
+            )
 
 
 def scan_sources(

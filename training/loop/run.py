@@ -32,7 +32,7 @@ from training.loop.hardware import Hardware, why_not_compiled
 from training.loop.interrupt import deferred_interrupts
 from training.loop.optimisation import chosen_precision, gained, name_of, stalled
 from training.loop.prepare import check_crops, describe_data, fitted_recipe, load_splits, tell_known, tell_start
-from training.loop.recipe import RECIPES, Recipe
+from training.loop.recipe import Recipe
 from training.loop.report import Report, tell_skipped
 from training.loop.results import write_confusion, write_metrics, write_mistakes
 from training.loop.run_folder import ANSWERS, BEST, CONFUSION, LAST, METRICS, MISTAKES, MODEL, make_folder, take_folder
@@ -57,13 +57,6 @@ class TrainResult:
     skipped: tuple[SkippedPhoto, ...]
     spec: ModelSpec | None = None
     evaluation: Evaluation | None = None
-
-
-def first_recipe(*, arch: str | None, start: PretrainedWeights | None, teacher: bool = False) -> Recipe:
-    """Return the recipe to change from: that of fine-tuning, or else the default of an architecture."""
-    if start is not None and not teacher:
-        return RECIPES[start.config.arch].for_fine_tuning()
-    return RECIPES[start.config.arch if start else arch or ("alexnet-128" if teacher else "alexnet-64")]
 
 
 def train(
