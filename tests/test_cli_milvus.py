@@ -121,6 +121,7 @@ def test_an_interrupted_push_goes_on_where_it_was(
         assert index.problems() == []
 
 
+@pytest.mark.slow
 def test_a_copy_of_another_index_is_not_overwritten(
     fc7: Fc7, photos: Path, tmp_path: Path, other_model: Path, make_photo: MakePhoto
 ) -> None:
@@ -258,6 +259,7 @@ def test_the_run_that_began_last_goes_on(photos: Path, tmp_path: Path, tiny_mode
         assert (index.problems(), index.summary().photos) == ([], 8)
 
 
+@pytest.mark.slow
 def test_rows_of_a_run_that_was_overtaken_are_removed(photos: Path, tmp_path: Path, tiny_model: Path) -> None:
     place, model = lite(tmp_path), Model.load(tiny_model)
     list(update_index(place, model, [photos]))
@@ -277,6 +279,7 @@ def test_rows_of_a_run_that_was_overtaken_are_removed(photos: Path, tmp_path: Pa
     assert not calls._opened[place.uri]
 
 
+@pytest.mark.slow
 def test_what_push_fills_index_does_not(fc7: Fc7, photos: Path, tmp_path: Path, other_model: Path) -> None:
     pushed, filled = str(lite(tmp_path, "pushed")), str(lite(tmp_path, "filled"))
     succeeded(fc7("index", photos))

@@ -269,9 +269,19 @@ def test_a_file_that_cannot_be_imported_gets_one_line(
     [
         (Wishes(), Tensors(), (), "give --preset imagenet"),
         (Wishes(preset="imagenet", size=64), Tensors(), (), "takes pictures of 32 pixels, not 64; leave out --size"),
-        (Wishes(preset="imagenet", resize=16), Tensors(), (), "resized to 16 pixels are smaller than the 32 .* a larger --resize"),
+        (
+            Wishes(preset="imagenet", resize=16),
+            Tensors(),
+            (),
+            "smaller than the 32 .* a larger --resize",
+        ),
         (Wishes(mean=(0.5,) * 3, std=(0.5, 0.0, 0.5)), Tensors(), (), "must be above 0"),
-        (IMAGENET, Tensors(embedding="nothing"), (), "no tensor nothing; its outputs are output; name another with --embedding"),
+        (
+            IMAGENET,
+            Tensors(embedding="nothing"),
+            (),
+            "no tensor nothing; its outputs are output; name .* --embedding",
+        ),
         (IMAGENET, Tensors(logits="nothing"), NAMES, "no tensor nothing; .* name another with --logits"),
         (IMAGENET, Tensors(), NAMES[:4], "4 classes are named, and output of .* has 5; give --classes"),
         (

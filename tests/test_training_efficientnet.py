@@ -331,6 +331,7 @@ def test_a_black_picture_has_an_embedding_too(imported: Model) -> None:
     np.testing.assert_allclose(np.linalg.norm(found.embedding), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_other_settings_have_another_fingerprint(imported: Model, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     assert import_efficientnet(LITE0, path).fingerprint == imported.spec.fingerprint
@@ -371,6 +372,7 @@ def test_a_place_where_no_file_can_lie_is_refused(tmp_path: Path) -> None:
             import_efficientnet(LITE0, out)
 
 
+@pytest.mark.slow
 def test_a_model_is_made_without_torch(weights: Weights, imported: Model, tmp_path: Path) -> None:
     program = f"""
 import sys

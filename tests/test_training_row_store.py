@@ -107,6 +107,7 @@ def test_rows_are_computed_once_and_kept(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_rest_is_computed(tmp_path: Path) -> None:
     places = os.pathsep.join(str(Path(__file__).parent / place) for place in (".", "..", "../benchmarks"))
     with subprocess.Popen(

@@ -64,6 +64,11 @@ class Record:
         self.epochs.append(row.epoch)
 
 
+IN_MEMORY_AND_BY_WORKERS = pytest.mark.parametrize(
+    "hardware", [CPU, pytest.param(WORKERS, marks=pytest.mark.slow)], ids=["memory", "workers"]
+)
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Thirty pictures of each shape."""
@@ -171,6 +176,7 @@ def test_the_same_seed_gives_the_same_weights(data: Path, tmp_path: Path) -> Non
     assert state(tmp_path / "a")["network"] != state(tmp_path / "c")["network"]
 
 
+@pytest.mark.slow
 def test_pictures_read_by_workers_give_the_same_run(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path / "memory")
     run(data, tmp_path / "workers", hardware=WORKERS)
@@ -178,7 +184,7 @@ def test_pictures_read_by_workers_give_the_same_run(data: Path, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("report_every_batch")
-@pytest.mark.parametrize("hardware", [CPU, WORKERS], ids=["memory", "workers"])
+@IN_MEMORY_AND_BY_WORKERS
 def test_an_interrupted_run_ends_as_if_nothing_had_been(data: Path, tmp_path: Path, hardware: Hardware) -> None:
     recipe = RECIPE.changed(epochs=3)
     run(data, tmp_path / "whole", recipe, hardware=hardware)
@@ -247,6 +253,7 @@ def test_a_run_stops_when_nothing_gets_better(data: Path, tmp_path: Path) -> Non
 
 @pytest.mark.usefixtures("report_every_batch")
 @pytest.mark.parametrize("stop", [3, 8], ids=["midst of an epoch", "end of an epoch"])
+@pytest.mark.slow
 def test_a_run_that_was_given_more_epochs_stops_alike_when_interrupted(data: Path, tmp_path: Path, stop: int) -> None:
     recipe = RECIPE.changed(epochs=50, stop_after=2, lr=0.0, grow="")
     run(data, tmp_path / "run", recipe, config=replace(TINY, batch_norm=False))
@@ -257,6 +264,7 @@ def test_a_run_that_was_given_more_epochs_stops_alike_when_interrupted(data: Pat
     assert "stopped after epoch 5: 2 were no better in validation" in report.notes
 
 
+@pytest.mark.slow
 def test_a_run_does_not_stop_before_its_crops_have_grown(data: Path, tmp_path: Path) -> None:
     recipe = RECIPE.changed(epochs=10, stop_after=1, lr=0.0, grow="0:20,0.5:28")
     result = run(data, tmp_path / "run", recipe, config=replace(TINY, batch_norm=False))
@@ -307,7 +315,7 @@ def test_there_is_nothing_to_go_on_with(data: Path, tmp_path: Path) -> None:
         run(data, tmp_path / "file" / "run")
 
 
-@pytest.mark.parametrize("hardware", [CPU, WORKERS], ids=["memory", "workers"])
+@IN_MEMORY_AND_BY_WORKERS
 def test_corrupt_pictures_are_listed_and_left_out(tmp_path: Path, hardware: Hardware) -> None:
     data = write_shapes(tmp_path / "data", each=10)
     bad = sorted(data.glob("*/*"))[::10]
@@ -322,7 +330,7 @@ def test_corrupt_pictures_are_listed_and_left_out(tmp_path: Path, hardware: Hard
     assert result.evaluation.pictures + len(result.evaluation.skipped) == 6
 
 
-@pytest.mark.parametrize("hardware", [CPU, WORKERS], ids=["memory", "workers"])
+@IN_MEMORY_AND_BY_WORKERS
 def test_nothing_but_corrupt_pictures(tmp_path: Path, hardware: Hardware) -> None:
     data = write_shapes(tmp_path / "data", each=3)
     for path in data.glob("*/*"):
@@ -349,6 +357,7 @@ def test_pictures_beside_the_folders_of_classes_are_listed(data: Path, tmp_path:
     assert f"left out: {tmp_path / 'data' / 'stray.png'}: not in the folder of a class" in report.notes
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_alike_whether_its_pictures_fit_into_memory(tmp_path: Path) -> None:
     data = write_shapes(tmp_path / "data", each=20)
     for path in sorted(data.glob("*/*"))[::7]:
@@ -382,7 +391,11 @@ def test_a_set_of_a_few_pictures_makes_small_batches(tmp_path: Path) -> None:
     ("recipe", "config", "message"),
     [
         (SHORT.changed(grow="0:32"), TINY, "0:32 does not read share:side"),
-        (replace(SHORT, grow="0:32,0.5:224"), replace(ALEXNET, arch="tiny"), "crops of 32 pixels are too small for tiny; begin with larger ones in --grow"),
+        (
+            replace(SHORT, grow="0:32,0.5:224"),
+            replace(ALEXNET, arch="tiny"),
+            "32 pixels are too small for tiny",
+        ),
     ],
 )
 def test_crops_that_cannot_be_are_refused_before_pictures_are_read(

@@ -87,7 +87,7 @@ def test_a_second_run_in_the_same_folder_is_refused(data: Path, tmp_path: Path) 
         for start in (run, go_on):
             with pytest.raises(RunError) as caught:
                 start(data, tmp_path / "run")
-            refused.append(str(caught.value))
+            refused.append(caught.value.with_hint)
 
     assert run(data, tmp_path / "run", Watching(start_others)).spec is not None
     assert set(refused) == {
