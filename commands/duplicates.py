@@ -256,7 +256,7 @@ def _report(moved: "Moved", text: str) -> None:
 
 def _end(moved: "Moved") -> None:
     if moved.interrupted:
-        click.echo("Interrupted; the same command goes on from here.", err=True)
+        click.echo("Interrupted; the same command resumes it.", err=True)
         click.get_current_context().exit(INTERRUPTED)
     if moved.left:
         raise PhotoError(f"{len(moved.left)} photos were not moved, for the reasons above")

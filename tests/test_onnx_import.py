@@ -154,7 +154,7 @@ def test_where_there_are_two_candidates_the_user_chooses(tmp_path: Path) -> None
     model = onnx.load(two)
     model.graph.node.append(helper.make_node("Relu", ["embedding"], ["embedding_of_it"]))
     onnx.save(model, two)
-    with pytest.raises(OptionError, match="flat of 8 values, or embedding_of_it of 24 values"):
+    with told(OptionError, "flat of 8 values, or embedding_of_it of 24 values"):
         import_network(two, out, wishes=IMAGENET)
 
 
@@ -288,7 +288,7 @@ def test_a_file_that_cannot_be_imported_gets_one_line(
             IMAGENET,
             Tensors(logits="flat", embedding="embedding"),
             NAMES,
-            "5 classes, and flat of .* has 8",
+            "5 classes are named, and flat of .* has 8",
         ),
         (IMAGENET, Tensors(embedding="head_shape"), (), "head_shape .* is int64, no vector of numbers"),
     ],
@@ -446,7 +446,7 @@ def test_the_extra_that_an_import_needs_is_named(
     missing: str, arguments: tuple[str, ...], extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    done = fc7_without((missing,), "import", *arguments)
+    [done] = fc7_without((missing,), ("import", *arguments))
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert f"{missing}, which is not installed: pip install 'fc7[{extra}]'" in done.stderr
 

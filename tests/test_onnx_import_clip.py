@@ -567,8 +567,9 @@ def test_from_python(clip: Export, imported: Path, photos: Path, tmp_path: Path)
 def test_without_tokenizers_the_extra_is_named(imported: Path, photos: Path, tmp_path: Path) -> None:
     photo = next(iter(photos.iterdir()))
     options = ("-m", imported, "--index", tmp_path / "index")
-    assert fc7_without(("tokenizers",), "index", photos, *options).returncode == 0
-    assert fc7_without(("tokenizers",), "search", photo, *options).returncode == 0
-    done = fc7_without(("tokenizers",), "search", "red", *options)
+    indexed, searched, done = fc7_without(
+        ("tokenizers",), ("index", photos, *options), ("search", photo, *options), ("search", "red", *options)
+    )
+    assert indexed.returncode == searched.returncode == 0
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "pip install 'fc7[text]'" in done.stderr
