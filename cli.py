@@ -43,7 +43,7 @@ GROUPS = {
             "training",
             "Learn a network from labelled pictures, or from a teacher, and write it as a model file.",
         ),
-        "evaluate": ("training", "Measure how well a model names labelled pictures."),
+        "evaluate": ("evaluation", "Measure how well a model names labelled pictures."),
         "export": ("models", "Write a trained network as one model file, proven to answer as the network does."),
         "import": ("importing", "Make a model file of a network from elsewhere: published weights, or any ONNX file."),
         "show": ("show", "Draw pictures of a collection, of networks, and of training runs."),

@@ -161,7 +161,7 @@ def fine_tuned(
     from commands.training_report import TerminalReport
     from retrieval.evaluation.evaluate import evaluate
     from training.loop.hardware import choose_hardware
-    from training.loop.run import first_recipe
+    from training.loop.new_run import first_recipe
     from training.loop.run import train as train_network
     from training.pretrained.fine_tuning import read_pretrained
 

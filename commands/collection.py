@@ -113,16 +113,11 @@ def index_command(
     --workers is the number of processes, by default one for each core or GPU. What is in --shards is not computed
     again.
     """
-    if engine == "ray" and watch:
-        raise click.UsageError("--watch works in this process alone; leave out --engine ray")
-    if engine != "ray" and (address is not None or shards is not None):
-        raise click.UsageError("--address and --shards belong to --engine ray")
+    check_engine(engine, address, shards, watch=watch)
     if rebuild and watch:
         raise click.UsageError("--watch keeps an existing index in step; run --rebuild first, without --watch")
 
     from commands.progress_bar import ProgressBar
-    from commands.tables import format_changes, format_reports
-    from commands.terminal import style_of
     from retrieval.indexing.update import update_index
 
     with ProgressBar("Indexing", sys.stderr) as progress, suppress(*[KeyboardInterrupt] if watch else []):
@@ -145,18 +140,31 @@ def index_command(
         with closing(runs):
             for number, reports in enumerate(runs):
                 progress.clear()
-                # While folders are watched, what matters is which photos came and went, and when.
-                shown = (
-                    format_changes(reports, datetime.now(), style=style_of())
-                    if number
-                    else format_reports(reports, style=style_of())
-                )
-                write(shown)
-                report_incomplete(photo for report in reports for photo in report.incomplete)
-                report_unread(reports)
-                report_skipped([photo for report in reports for photo in report.skipped], strict=strict)
-                if strict:
-                    check_still_skipped(reports, index)
+                report_run(reports, index, first=not number, strict=strict)
+
+
+def check_engine(engine: str, address: str | None, shards: str | None, *, watch: bool) -> None:
+    """Refuse options that do not go with what embeds. Raises UsageError."""
+    if engine == "ray" and watch:
+        raise click.UsageError("--watch works in this process alone; leave out --engine ray")
+    if engine != "ray" and (address is not None or shards is not None):
+        raise click.UsageError("--address and --shards belong to --engine ray")
+
+
+def report_run(reports: "Sequence[FolderReport]", index: "IndexLocation", *, first: bool, strict: bool) -> None:
+    """Print what a run over the folders did. Raises PhotoError with `strict`, where photos were skipped."""
+    from commands.tables import format_changes, format_reports
+    from commands.terminal import style_of
+
+    if first:
+        write(format_reports(reports, style=style_of()))
+    else:  # while folders are watched, what matters is which photos came and went, and when
+        write(format_changes(reports, datetime.now(), style=style_of()))
+    report_incomplete(photo for report in reports for photo in report.incomplete)
+    report_unread(reports)
+    report_skipped([photo for report in reports for photo in report.skipped], strict=strict)
+    if strict:
+        check_still_skipped(reports, index)
 
 
 def ray_engine(

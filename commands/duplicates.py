@@ -108,9 +108,14 @@ def duplicates_command(
     """
     null_wants_paths(null, format)
     paths = null or format == "paths"
-    _check_what_to_do(undo, move_to, not_duplicates, duplicates_after_all, other_output=null or format != "table")
-    if pictures.wanted and (undo is not None or not_duplicates or duplicates_after_all):
-        raise click.UsageError("--sheet and --preview show what is found; leave them out where nothing is looked for")
+    _check_what_to_do(
+        undo,
+        move_to,
+        not_duplicates,
+        duplicates_after_all,
+        other_output=null or format != "table",
+        drawn=pictures.wanted,
+    )
     if undo is not None:
         _undo(undo)
         return
@@ -119,8 +124,6 @@ def duplicates_command(
         return
 
     from commands.progress_bar import ProgressBar
-    from commands.tables import format_duplicates
-    from commands.terminal import style_of
     from index.open_index import open_index
     from retrieval.duplicates.find import find_duplicates
     from retrieval.duplicates.keep import LIKENESSES
@@ -141,8 +144,16 @@ def duplicates_command(
             progress=progress,
         )
         moves = _plan(photo_index, found, move_to) if move_to else []
-    end = "\0" if null else "\n"
-    write(format_duplicates(found.groups, "paths" if paths else format, style=style_of(), width=table_width(), end=end))
+    _show(found, "paths" if paths else format, pictures, end="\0" if null else "\n")
+    if found.groups and move_to is not None:
+        _move(index, moves, move_to, yes=yes)
+
+
+def _show(found: "Duplicates", format: str, pictures: Pictures, *, end: str) -> None:
+    from commands.tables import format_duplicates
+    from commands.terminal import style_of
+
+    write(format_duplicates(found.groups, format, style=style_of(), width=table_width(), end=end))
     if found.left_out:
         click.echo(
             f"Left out: {photo_count(found.left_out)} that cannot be read now, or changed after indexing; bring the "
@@ -155,12 +166,10 @@ def duplicates_command(
         pictures.show(duplicate_rows(found.groups))
     if not found.groups:
         click.echo(f"No copies among {photo_count(found.photos)}.", err=True)
-    elif move_to is not None:
-        _move(index, moves, move_to, yes=yes)
 
 
 def _check_what_to_do(
-    undo: Path | None, move_to: Path | None, not_duplicates: bool, after_all: bool, *, other_output: bool
+    undo: Path | None, move_to: Path | None, not_duplicates: bool, after_all: bool, *, other_output: bool, drawn: bool
 ) -> None:
     named = {
         "--undo": undo is not None,
@@ -173,6 +182,8 @@ def _check_what_to_do(
         raise click.UsageError(f"{' and '.join(chosen)} do different things; choose one")
     if chosen and other_output:
         raise click.UsageError(f"{chosen[0]} prints no list for programs; leave out --format and -0")
+    if chosen and drawn and move_to is None:
+        raise click.UsageError("--sheet and --preview show what is found; leave them out where nothing is looked for")
 
 
 def _remember(index: "IndexLocation", photos: Sequence[Path], *, different: bool) -> None:
@@ -246,7 +257,7 @@ def _report(moved: "Moved", text: str) -> None:
 
 def _end(moved: "Moved") -> None:
     if moved.interrupted:
-        click.echo("Interrupted; the same command goes on from here.", err=True)
+        click.echo("Interrupted; the same command resumes it.", err=True)
         click.get_current_context().exit(INTERRUPTED)
     if moved.left:
         were = "photo was" if len(moved.left) == 1 else "photos were"

@@ -178,7 +178,6 @@ def import_command(weights: Path | None, *, out: Path | None, listing: bool, nam
     with starting():
         from retrieval.info import summary_line
         from retrieval.models.model import models_folder
-        from retrieval.text import printable
 
         with _needs_onnx(weights, kind):
             from training.export.model_file import made_folder
@@ -186,20 +185,26 @@ def import_command(weights: Path | None, *, out: Path | None, listing: bool, nam
         known = name or str(weights)
         out = place_of(known, options["size"]) if kind == "efficientnet" else models_folder() / f"{known}.onnx"
         made_folder(out.parent)
+    write([f"{summary_line(out, _imported(kind, weights, out, name, options))}\n"])
+
+
+def _imported(kind: str, weights: Path, out: Path, name: str | None, options: Mapping[str, Any]) -> "ModelSpec":
+    """Write the model file of WEIGHTS of this kind, a key of OPTIONS."""
     if kind == "efficientnet":
         from training.pretrained.import_efficientnet import import_efficientnet
 
-        spec = import_efficientnet(str(weights), out, side=options["size"])
-    elif kind == "model":
-        spec = _quantise(weights, out, name, options)
-    elif kind in ("alexnet", "weights"):
-        spec = _import_alexnet(weights, out, options)
-    else:
-        imported = _import_onnx(kind, weights, out, name, options)
-        for note in imported.notes:
-            click.echo(printable(note), err=True)
-        spec = imported.spec
-    write([f"{summary_line(out, spec)}\n"])
+        return import_efficientnet(str(weights), out, side=options["size"])
+    if kind == "model":
+        return _quantise(weights, out, name, options)
+    if kind in ("alexnet", "weights"):
+        return _import_alexnet(weights, out, options)
+
+    from retrieval.text import printable
+
+    imported = _import_onnx(kind, weights, out, name, options)
+    for note in imported.notes:
+        click.echo(printable(note), err=True)
+    return imported.spec
 
 
 def _kind(weights: Path, out: Path | None, name: str | None, *, int8: bool) -> str:

@@ -5,9 +5,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,7 +21,7 @@ from commands.options import (
     top_option,
 )
 from commands.pictures import Pictures, picture_options
-from commands.streams import read_standard_input, report_incomplete, report_skipped, warn, write
+from commands.streams import read_standard_input, report_incomplete, report_skipped, standard_input, warn, write
 from index.errors import UserError
 
 if TYPE_CHECKING:
@@ -97,22 +96,21 @@ def classify_command(
         described = embed_paths(
             namer,
             photos,
-            standard_input=sys.stdin.buffer if piped is None else BytesIO(piped),
+            standard_input=standard_input(piped),
             skipped=skipped,
             incomplete=incomplete,
             progress=progress,
         )
 
-        def answers() -> "Iterator[Classification]":
-            for photo in described:
-                names = (*own(photo.embedding), *namer.top_predictions(photo.probabilities, top))
-                likely = None if terms is None else terms.likely(photo.probabilities)
-                answer = Classification(photo.path, names, likely)
-                if pictures.wanted:
-                    drawn.append(answer)
-                yield answer
-
-        write(format_predictions(answers(), format, style=style_of()))
+        answers = (
+            Classification(
+                photo.path,
+                (*own(photo.embedding), *namer.top_predictions(photo.probabilities, top)),
+                None if terms is None else terms.likely(photo.probabilities),
+            )
+            for photo in described
+        )
+        write(format_predictions(pictures.keep(answers, drawn), format, style=style_of()))
     report_incomplete(incomplete)
     if drawn:
         from retrieval.figures.answers import classified_rows
@@ -167,34 +165,29 @@ def embed_command(
     Embeddings of photos that are in the index and have not changed are taken from there, as float16.
     """
     from commands.progress_bar import ProgressBar
-    from retrieval.pipeline.embed import embed_paths
     from retrieval.pipeline.embeddings_file import NothingEmbeddedError, write_embeddings
-    from retrieval.pipeline.reuse import embed_with_index, index_to_reuse
+    from retrieval.pipeline.reuse import index_to_reuse, named_vectors
 
     if os.path.isfile(out) and not force:
         raise UserError(f"there is a file {out} already", hint="--force overwrites it")
     skipped: list[SkippedPhoto] = []
     incomplete: list[IncompletePhoto] = []
     reused: list[Path] = []
-    known, reason = (None, "") if recompute else index_to_reuse(index, model, photos)
-    if known is not None and output != "embedding":
-        known.close()
-        known, reason = None, f"the index in {index} has no {output}"
+    known, reason = (None, "") if recompute else index_to_reuse(index, model, photos, output=output)
     with ProgressBar("Embedding", sys.stderr) as progress, known or nullcontext():
-        options: dict[str, Any] = {
-            "standard_input": sys.stdin.buffer,
-            "skipped": skipped,
-            "incomplete": incomplete,
-            "progress": progress,
-        }
-        if known is None:
-            described = embed_paths(model, photos, **options)
-            rows = ((str(photo.path), getattr(photo, output)) for photo in described)
-        else:
-            found = embed_with_index(known, model, photos, reused=reused, **options)
-            rows = ((str(path), vector) for path, vector in found)
+        vectors = named_vectors(
+            known,
+            model,
+            photos,
+            output=output,
+            skipped=skipped,
+            incomplete=incomplete,
+            reused=reused,
+            standard_input=sys.stdin.buffer,
+            progress=progress,
+        )
         try:
-            count = write_embeddings(out, rows)
+            count = write_embeddings(out, ((str(path), vector) for path, vector in vectors))
         except NothingEmbeddedError:
             progress.clear()
             report_skipped(skipped, named=photos, strict=strict)

@@ -1,10 +1,10 @@
 """The options by which what is found is shown as pictures: in a file, and in the terminal."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from retrieval.figures.canvas import Look
     from retrieval.figures.rows import SheetRow
     from retrieval.figures.terminal import Screen
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,13 @@ class Pictures:
     def wanted(self) -> bool:
         """Whether there is anything to draw."""
         return self.out is not None or self.screen is not None
+
+    def keep(self, answers: Iterable[T], kept: list[T]) -> Iterator[T]:
+        """Yield answers, and append those that are to be drawn later to `kept`."""
+        for answer in answers:
+            if self.wanted:
+                kept.append(answer)
+            yield answer
 
     def show(self, rows: "Sequence[SheetRow]") -> None:
         """Draw rows. Raises UserError where the file cannot be written."""

@@ -1,9 +1,7 @@
 """The command that finds photos in an index: search."""
 
 import os
-import sys
-from collections.abc import Iterator
-from io import BytesIO
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -11,11 +9,12 @@ import click
 from commands.model_options import index_model_options
 from commands.options import consistency_option, format_option, null_wants_paths, query_options, strict_option
 from commands.pictures import Pictures, picture_options
-from commands.streams import read_standard_input, report_incomplete, report_skipped, warn, write
+from commands.streams import read_standard_input, report_incomplete, report_skipped, standard_input, warn, write
 
 if TYPE_CHECKING:
     from index.milvus.place import Consistency, IndexLocation
     from index.records import IncompletePhoto, SkippedPhoto
+    from index.searchable import SearchableIndex
     from retrieval.models.model import Model
     from retrieval.searching.search import Answer, Query
 
@@ -61,49 +60,55 @@ def search_command(
     from commands.tables import format_results
     from commands.terminal import style_of
     from index.open_index import open_index
-    from retrieval.photos.scan import has_photo_suffix
     from retrieval.searching.search import search_index, with_texts
 
     skipped: list[SkippedPhoto] = []
     incomplete: list[IncompletePhoto] = []
+    drawn: list[Answer] = []
     piped = read_standard_input(query.photos) if pictures.wanted else None
     opened = open_index(
         index, fingerprint=model.spec.fingerprint, device=model.device, consistency=consistency, warn=warn
     )
     with opened as photo_index:
         asked = with_texts(query, photo_index, model)
-        if (query.since or query.before) and (undated := photo_index.photos.count_undated()):
-            warn(f"{undated:,} photos were indexed by an older fc7, without their dates: `fc7 index` looks at them.")
-        for text in asked.texts + asked.unlike_texts:
-            if has_photo_suffix(os.fsencode(text)):
-                warn(f"there is no photo {text}: it is looked for as words")
+        warn_of_query(asked, photo_index)
         answers = search_index(
             photo_index,
             model,
             asked,
-            standard_input=sys.stdin.buffer if piped is None else BytesIO(piped),
+            standard_input=standard_input(piped),
             skipped=skipped,
             incomplete=incomplete,
         )
-        format = "paths" if null else format
-        end = "\0" if null else "\n"
-        found = False
-        drawn: list[Answer] = []
-
-        def noted() -> "Iterator[Answer]":
-            nonlocal found
-            for answer in answers:
-                found = found or bool(answer.results)
-                if pictures.wanted:
-                    drawn.append(answer)
-                yield answer
-
-        write(format_results(noted(), format, labelled=asked.for_labels, style=style_of(), end=end))
-        if not found and not photo_index.summary().photos:
-            warn(f"The index in {index} is empty: no photo in it can be found; add some with `fc7 index FOLDER`.")
+        format, end = ("paths", "\0") if null else (format, "\n")
+        shown = warn_of_empty_index(pictures.keep(answers, drawn), photo_index, index)
+        write(format_results(shown, format, labelled=asked.for_labels, style=style_of(), end=end))
     report_incomplete(incomplete)
     if drawn:
         from retrieval.figures.answers import search_rows
 
         pictures.show(search_rows(drawn, labelled=asked.for_labels, standard_input=piped))
     report_skipped(skipped, named=query.photos + query.unlike, strict=strict)
+
+
+def warn_of_query(query: "Query", index: "SearchableIndex") -> None:
+    """Warn where an answer may not be what was meant: photos without dates, and names that were taken for words."""
+    from retrieval.photos.scan import has_photo_suffix
+
+    if (query.since or query.before) and (undated := index.photos.count_undated()):
+        warn(f"{undated:,} photos were indexed by an older fc7, without their dates: `fc7 index` looks at them.")
+    for text in query.texts + query.unlike_texts:
+        if has_photo_suffix(os.fsencode(text)):
+            warn(f"there is no photo {text}: it is looked for as words")
+
+
+def warn_of_empty_index(
+    answers: "Iterable[Answer]", index: "SearchableIndex", place: "IndexLocation"
+) -> "Iterator[Answer]":
+    """Yield answers; after them, if nothing was found, warn where there is nothing to be found."""
+    found = False
+    for answer in answers:
+        found = found or bool(answer.results)
+        yield answer
+    if not found and not index.summary().photos:
+        warn(f"The index in {place} is empty: no photo in it can be found; add some with `fc7 index FOLDER`.")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import uvicorn
 
     from index.milvus.place import IndexLocation
+    from web.settings import Settings
 
 GRACE = 30
 """Seconds that requests have to end when the server does."""
@@ -66,17 +67,9 @@ def serve_command(
     """
     token = _token(token_file)
     with starting():
-        try:
-            import uvicorn
+        _require_web()
+        from web.settings import Settings
 
-            from web.app import create_app, end_runs
-            from web.settings import Settings
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] in ("commands", "index", "retrieval", "web"):
-                raise
-            raise MissingPackageError(
-                f"fc7 serve needs {error.name}, which is not installed: pip install 'fc7[web]'"
-            ) from error
         settings = Settings(
             index=index,
             model=model,
@@ -90,20 +83,42 @@ def serve_command(
         check_servable(index)
         listening = _listen(host, port)
     with listening:
-        port = listening.getsockname()[1]
-        app = create_app(settings)
-        config = uvicorn.Config(
-            app,
-            log_level="critical",
-            access_log=False,  # addresses can hold what people look for
-            server_header=False,
-            limit_concurrency=MOST_CONNECTIONS,
-            timeout_graceful_shutdown=GRACE,
-            lifespan="on",
-        )
-        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        server = _server(config, address, partial(end_runs, app))
-        server.run(sockets=[listening])
+        _serve(settings, listening)
+
+
+def _require_web() -> None:
+    """Raise MissingPackageError where a package of the extra web is missing."""
+    try:
+        import uvicorn  # noqa: F401
+
+        import web.app  # noqa: F401
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("commands", "index", "retrieval", "web"):
+            raise
+        raise MissingPackageError(
+            f"fc7 serve needs {error.name}, which is not installed: pip install 'fc7[web]'"
+        ) from error
+
+
+def _serve(settings: "Settings", listening: socket.socket) -> None:
+    """Answer until Ctrl-C. Raises what ended the application before."""
+    import uvicorn
+
+    from web.app import create_app, end_runs
+
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        log_level="critical",
+        access_log=False,  # addresses can hold what people look for
+        server_header=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=GRACE,
+        lifespan="on",
+    )
+    host, port = settings.host, listening.getsockname()[1]
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    _server(config, address, partial(end_runs, app)).run(sockets=[listening])
     if (failure := app.state.failure) is not None:
         raise failure
 

@@ -3,8 +3,9 @@
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -73,3 +74,8 @@ def read_standard_input(photos: Sequence[Path]) -> bytes | None:
     from retrieval.pipeline.embed import STANDARD_INPUT
 
     return sys.stdin.buffer.read(MAX_BYTES + 1) if STANDARD_INPUT in photos else None
+
+
+def standard_input(piped: bytes | None) -> BinaryIO:
+    """Return standard input, from its start if it was `piped` and read already."""
+    return sys.stdin.buffer if piped is None else BytesIO(piped)

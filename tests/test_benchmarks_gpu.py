@@ -62,6 +62,7 @@ def test_all_of_it_runs_on_the_cpu(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.slow
 def test_without_a_gpu_it_says_so() -> None:
     ran = subprocess.run([sys.executable, BENCHMARK], check=True, capture_output=True, text=True)
     assert ran.stdout.startswith("no CUDA device here")

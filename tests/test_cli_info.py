@@ -87,6 +87,7 @@ def test_what_is_not_there_is_told_without_options_of_other_commands(tmp_path: P
     assert "-m" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_layers_of_a_model() -> None:
     facts = json.loads(info("--layers", "--format", "json"))
     assert facts["model"] == "photos"

@@ -129,6 +129,7 @@ def test_an_interrupted_push_goes_on_where_it_was(
         assert index.problems() == []
 
 
+@pytest.mark.slow
 def test_a_copy_of_another_index_is_not_overwritten(
     fc7: Fc7, photos: Path, tmp_path: Path, other_model: Path, make_photo: MakePhoto
 ) -> None:
@@ -266,6 +267,7 @@ def test_the_run_that_began_last_goes_on(photos: Path, tmp_path: Path, tiny_mode
         assert (index.problems(), index.summary().photos) == ([], 8)
 
 
+@pytest.mark.slow
 def test_rows_of_a_run_that_was_overtaken_are_removed(photos: Path, tmp_path: Path, tiny_model: Path) -> None:
     place, model = lite(tmp_path), Model.load(tiny_model)
     list(update_index(place, model, [photos]))
@@ -364,6 +366,7 @@ def test_shards_fill_milvus_with_what_one_process_does(photos: Path, tmp_path: P
         assert there.search(queries, 8) == here.search(queries, 8)
 
 
+@pytest.mark.slow
 def test_what_push_fills_index_does_not(fc7: Fc7, photos: Path, tmp_path: Path, other_model: Path) -> None:
     pushed, filled = str(lite(tmp_path, "pushed")), str(lite(tmp_path, "filled"))
     succeeded(fc7("index", photos))

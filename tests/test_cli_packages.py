@@ -1,8 +1,10 @@
 """What works without the optional packages, and what is said of those that are missing."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,22 +13,38 @@ MakePhoto = Callable[..., Path]
 TRAINING = ("torch", "onnx", "sympy")
 
 
-def fc7_without(packages: tuple[str, ...], *arguments: object) -> "subprocess.CompletedProcess[str]":
-    """Run a command in an interpreter that cannot import these packages."""
+@dataclass(frozen=True)
+class Done:
+    """What a command came to."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def fc7_without(packages: tuple[str, ...], *commands: tuple[object, ...]) -> list[Done]:
+    """Run commands, one after another, in one interpreter that cannot import these packages."""
     program = f"""
-import sys
+import json, sys
 sys.modules.update(dict.fromkeys({packages!r}))
 import cli
-cli.main({list(map(str, arguments))!r}, prog_name="fc7")
+from click.testing import CliRunner
+for arguments in {[list(map(str, arguments)) for arguments in commands]!r}:
+    done = CliRunner().invoke(cli.main, arguments, prog_name="fc7")
+    print(json.dumps([done.exit_code, done.stdout, done.stderr]))
 """
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    found = [Done(*json.loads(line)) for line in ran.stdout.splitlines()]
+    assert len(found) == len(commands)
+    return found
 
 
 def test_all_but_training_works_without_torch(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
     photo = make_photo("photos/red/a.png", "red")
     make_photo("photos/green/b.png", "green")
     model, index = ("-m", tiny_model), ("--index", tmp_path / "index")
-    for arguments in (
+    commands = (
         ("classify", photo, *model),
         ("index", tmp_path / "photos", *model, *index),
         ("search", photo, *model, *index),
@@ -34,53 +52,50 @@ def test_all_but_training_works_without_torch(tiny_model: Path, make_photo: Make
         ("evaluate", tmp_path / "photos", *model),
         ("info", tiny_model),
         ("info",),
-    ):
-        done = fc7_without(TRAINING, *arguments)
+    )
+    for arguments, done in zip(commands, fc7_without(TRAINING, *commands), strict=True):
         assert (done.returncode, done.stderr) == (0, ""), arguments
+        assert done.stdout or arguments[0] == "embed"
 
 
-@pytest.mark.parametrize("arguments", [("train", "data", "-o", "run"), ("export", "last.pt", "-o", "model.onnx")])
 @pytest.mark.parametrize("package", ["torch", "onnx"])
-def test_training_names_the_extra_that_it_needs(package: str, arguments: tuple[str, ...]) -> None:
-    done = fc7_without((package,), *arguments)
-    assert done.returncode == 1
-    assert done.stderr == f"Error: training needs {package}, which is not installed: pip install 'fc7[train]'\n"
+def test_training_names_the_extra_that_it_needs(package: str) -> None:
+    for done in fc7_without((package,), ("train", "data", "-o", "run"), ("export", "last.pt", "-o", "model.onnx")):
+        assert done.returncode == 1
+        assert done.stderr == f"Error: training needs {package}, which is not installed: pip install 'fc7[train]'\n"
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_training_asks_for_onnx_runtime_before_anything_else() -> None:
+    for done in fc7_without(
+        ("onnxruntime",),
         ("train", "data", "-o", "run"),
         ("export", "last.pt", "-o", "model.onnx"),
         ("import", "weights.pth", "-o", "model.onnx", "--labels", "labels.tsv"),
-    ],
-    ids=lambda arguments: arguments[0],
-)
-def test_training_asks_for_onnx_runtime_before_anything_else(arguments: tuple[str, ...]) -> None:
-    done = fc7_without(("onnxruntime",), *arguments)
-    assert done.returncode == 1
-    assert done.stderr.startswith("Error: ONNX Runtime is not installed; `pip install 'fc7[cpu]'`")
+    ):
+        assert done.returncode == 1
+        assert done.stderr.startswith("Error: ONNX Runtime is not installed; `pip install 'fc7[cpu]'`")
 
 
 @pytest.mark.parametrize("package", ["onnxruntime", "faiss"])
 def test_inference_names_both_extras(package: str, tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
     photo = make_photo("photos/a.png")
-    done = fc7_without((package,), "index", photo.parent, "-m", tiny_model, "--index", tmp_path / "index")
+    [done] = fc7_without((package,), ("index", photo.parent, "-m", tiny_model, "--index", tmp_path / "index"))
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ")
     assert "fc7[cpu]" in done.stderr
     assert "fc7[gpu]" in done.stderr
 
 
-def test_a_parquet_file_needs_pyarrow(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
-    done = fc7_without(("pyarrow",), "embed", make_photo("a.png"), "-m", tiny_model, "-o", tmp_path / "out.parquet")
-    assert done.returncode == 1
-    assert "fc7[parquet]" in done.stderr
-
-
-def test_watching_needs_watchfiles(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
+def test_a_parquet_file_needs_pyarrow_and_watching_watchfiles(
+    tiny_model: Path, make_photo: MakePhoto, tmp_path: Path
+) -> None:
     photo, options = make_photo("photos/a.png"), ("-m", tiny_model, "--index", tmp_path / "index")
-    assert fc7_without(("watchfiles",), "index", photo.parent, *options).returncode == 0
-    done = fc7_without(("watchfiles",), "index", photo.parent, *options, "--watch")
-    assert done.returncode == 1
-    assert "fc7[watch]" in done.stderr
+    embedded, indexed, watched = fc7_without(
+        ("pyarrow", "watchfiles"),
+        ("embed", photo, "-m", tiny_model, "-o", tmp_path / "out.parquet"),
+        ("index", photo.parent, *options),
+        ("index", photo.parent, *options, "--watch"),
+    )
+    assert (embedded.returncode, indexed.returncode, watched.returncode) == (1, 0, 1)
+    assert "fc7[parquet]" in embedded.stderr
+    assert "fc7[watch]" in watched.stderr

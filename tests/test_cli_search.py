@@ -519,7 +519,13 @@ def test_a_folder_that_never_held_a_photo_does_not_hinder_a_rebuild(fc7: Fc7, ph
     assert fc7("index", "--rebuild").exit_code == 0
 
 
-@pytest.mark.parametrize("stored", [b"\x00\x3c", b"\x00\x3c" * 17, b"odd", b"", 7, bytes(32)])
+@pytest.mark.parametrize(
+    "stored",
+    [
+        *(pytest.param(short, marks=pytest.mark.slow) for short in (b"\x00\x3c", b"\x00\x3c" * 17, b"", b"odd")),
+        *(7, bytes(32)),
+    ],
+)
 def test_a_damaged_embedding_is_told_with_what_to_do(fc7: Fc7, photos: Path, stored: bytes | int) -> None:
     fc7("index", photos)
     damaged, other = photos / "blue2.png", photos / "red0.png"

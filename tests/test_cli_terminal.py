@@ -56,6 +56,7 @@ def test_a_path_can_be_copied_from_a_narrow_terminal(
     )
 
 
+@pytest.mark.slow
 def test_colours_and_links_are_there_where_the_terminal_has_them(
     tiny_model: Path, make_photo: MakePhoto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,6 +77,7 @@ def test_colours_and_links_are_there_where_the_terminal_has_them(
     assert b"\x1b" not in piped.stdout
 
 
+@pytest.mark.slow
 def test_info_fits_forty_columns(tiny_model: Path) -> None:
     for arguments in ((), (tiny_model,)):
         lines = on_a_terminal("info", *arguments, columns=40).replace("\r\n", "\n").splitlines()
@@ -83,6 +85,7 @@ def test_info_fits_forty_columns(tiny_model: Path) -> None:
         assert all(len(line) <= 40 or len(line.split()[-1]) > 24 for line in lines), lines
 
 
+@pytest.mark.slow
 def test_machine_formats_are_whole_on_a_terminal_too(tiny_model: Path, make_photo: MakePhoto) -> None:
     photo = make_photo("a-folder-with-a-long-name/and-another-one/holiday.png")
     shown = on_a_terminal("classify", "-m", tiny_model, photo, "--format", "jsonl", columns=40)
@@ -106,6 +109,7 @@ def test_a_reader_that_goes_away_is_no_error(tiny_model: Path, make_photo: MakeP
         assert process.wait(timeout=30) == 141  # what a shell makes of SIGPIPE, by which `ls | head` ends
 
 
+@pytest.mark.slow
 def test_a_reader_of_warnings_that_goes_away_is_no_error_either(
     tiny_model: Path, make_photo: MakePhoto, tmp_path: Path
 ) -> None:
@@ -129,6 +133,7 @@ def test_a_reader_of_warnings_that_goes_away_is_no_error_either(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+@pytest.mark.slow
 def test_results_that_cannot_be_written_are_an_error(tiny_model: Path, make_photo: MakePhoto) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
@@ -139,6 +144,7 @@ def test_results_that_cannot_be_written_are_an_error(tiny_model: Path, make_phot
 
 
 @pytest.mark.parametrize(("closed", "shown"), [("<&-", True), (">&-", False), ("2>&-", True)])
+@pytest.mark.slow
 def test_a_stream_that_is_closed_is_no_error(tiny_model: Path, make_photo: MakePhoto, closed: str, shown: bool) -> None:
     command = map(str, (FC7, "classify", "-m", tiny_model, make_photo("a.png")))
     done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *command], capture_output=True, check=False)
@@ -178,6 +184,7 @@ def test_ctrl_c_ends_with_a_plain_line(tiny_model: Path) -> None:
 
 
 @pytest.mark.parametrize("rebuild", [[], ["--rebuild"]])
+@pytest.mark.slow
 def test_it_says_so_while_photos_are_sorted(
     tiny_model: Path, make_photo: MakePhoto, tmp_path: Path, rebuild: list[str]
 ) -> None:
@@ -188,6 +195,7 @@ def test_it_says_so_while_photos_are_sorted(
     assert "Indexing: sorting 40 photos into IVF2,SQ8 …" in shown
 
 
+@pytest.mark.slow
 def test_progress_fits_a_narrow_terminal_while_results_go_elsewhere(
     tiny_model: Path, make_photo: MakePhoto, tmp_path: Path
 ) -> None:
@@ -225,6 +233,7 @@ def test_ctrl_c_is_an_exception_again_once_a_model_is_loaded() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_there_is_all_that_is_told(make_photo: MakePhoto, tmp_path: Path) -> None:
     command = (FC7, "classify", "-m", tmp_path / "none.onnx", make_photo("a.png"))
     done = subprocess.run(list(map(str, command)), capture_output=True, check=False)

@@ -145,8 +145,8 @@ def test_photos_need_a_teacher(refused: Refused, photos: Path, labelled: Path) -
         (("--mixup", 0.2), "the teacher has not seen mixed pictures; leave out --mixup and --cutmix"),
         (("--cutmix", 1), "the teacher has not seen mixed pictures; leave out --mixup and --cutmix"),
         (("--names", "words.txt"), "a teacher brings the names of its classes; leave out --names, or give it"),
-        (("--label-share", 2), "--label-share 2.0 is not from 0 to 1"),
-        (("--imitation", -1), "--imitation -1.0 is not at least 0"),
+        (("--label-share", 2), "label share 2.0 is not from 0 to 1; give another --label-share"),
+        (("--imitation", -1), "imitation -1.0 is not at least 0; give another --imitation"),
     ],
 )
 def test_options_that_make_no_sense_are_wrong_usage(

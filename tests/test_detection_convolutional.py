@@ -107,6 +107,7 @@ def test_at_the_training_size_it_is_the_plain_network(tmp_path: Path, ending: st
     np.testing.assert_allclose(found, model.run(shown).probabilities, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_built_in_model_at_its_training_size() -> None:
     model, maps = load(None)
     shown = pictures(2, model.spec.crop, model.spec.crop)

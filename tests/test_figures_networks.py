@@ -136,6 +136,7 @@ def test_a_run_that_has_nothing_to_draw(tmp_path: Path) -> None:
         draw_confusion(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_show_draws_files(
     fc7: Callable[..., Result], make_photo: Callable[..., Path], tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -160,7 +161,13 @@ def test_show_draws_files(
         assert looks_drawn(out), arguments
 
 
-@pytest.mark.parametrize("kind", ["filters", "architecture", "curves", "confusion", "map", "collage"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("filters", "map", "collage"),
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("architecture", "curves", "confusion")),
+    ],
+)
 def test_dark_and_sharp(kind: str, fc7: Callable[..., Result], make_photo: Callable[..., Path], tmp_path: Path) -> None:
     """The paper is dark, and at a scale of 2 there are twice as many pixels each way."""
     run: list[Path | str] = [run_folder(tmp_path / "run", ["1,3,0.2,2.5,0.25,0.5"])]

@@ -190,7 +190,10 @@ class MilvusStore:
 
 @pytest.fixture(
     scope="module",
-    params=["local", "milvus", pytest.param("filled", marks=pytest.mark.slow), "pushed-HNSW", "pushed-Flat"],
+    params=[
+        *("local", "milvus"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("filled", "pushed-HNSW", "pushed-Flat")),
+    ],
 )
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     work = tmp_path_factory.mktemp("store")

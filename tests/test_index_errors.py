@@ -38,7 +38,9 @@ def test_the_docstring_of_training_draws_the_rest() -> None:
 
 def test_messages_for_python_name_no_command() -> None:
     """What to run next is a hint, which the command line alone adds."""
-    for file in sorted(path for package in ("index", "retrieval") for path in (REPOSITORY / package).rglob("*.py")):
+    for file in sorted(
+        path for package in ("index", "retrieval", "training") for path in (REPOSITORY / package).rglob("*.py")
+    ):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.endswith("Error"):
                 said = " ".join(

@@ -123,6 +123,7 @@ with open_for_writing(Path(sys.argv[1])) as index:
 """
 
 
+@pytest.mark.slow
 def test_readers_and_a_writer_take_turns_on_a_network_drive(tmp_path: Path, network: pytest.MonkeyPatch) -> None:
     open_for_writing(tmp_path).close()
     places = os.pathsep.join([str(Path(__file__).parent), *sys.path])

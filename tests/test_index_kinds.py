@@ -192,6 +192,7 @@ def test_what_is_removed_again_and_again_wears_an_index_out(tmp_path: Path) -> N
     assert (worn.removed, worn.recent, len(worn)) == (0, 0, 300)
 
 
+@pytest.mark.slow
 def test_a_large_file_is_not_written_for_a_small_change(tmp_path: Path) -> None:
     filled(tmp_path, range(1000), kind=FEW_LISTS)
     path = tmp_path / "vectors.faiss"
@@ -206,6 +207,7 @@ def test_a_large_file_is_not_written_for_a_small_change(tmp_path: Path) -> None:
     assert VectorIndex.load(path).recent == 0
 
 
+@pytest.mark.slow
 def test_a_collection_outgrows_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("index.vectors.kinds.EXACT_NUMBERS", 400 * DIM)
     kinds = []
@@ -227,6 +229,7 @@ def test_the_kind_follows_the_number_of_vectors(vectors: int, kind: str) -> None
     assert kind_for(EXACT_NUMBERS, 1) == "Flat"
 
 
+@pytest.mark.slow
 def test_the_measured_recall_is_that_of_a_search(tmp_path: Path) -> None:
     filled(tmp_path, range(2000), kind="IVF64,SQ8")
     with PhotoIndex.open(tmp_path) as index:

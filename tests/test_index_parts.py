@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from copy import deepcopy
+from functools import cache, partial
 from itertools import pairwise
 from multiprocessing import get_context
 
@@ -30,10 +31,15 @@ def batches(start: int, end: int) -> Iterator[NDArray[np.float32]]:
         yield vectors(end)[first : min(first + FEW, end)]
 
 
-def trained(kind: str) -> ApproximateIndex:
+@cache
+def trained_once(kind: str) -> ApproximateIndex:
     index = ApproximateIndex.untrained(kind, DIM)
     index.train(vectors(400))
     return index
+
+
+def trained(kind: str) -> ApproximateIndex:
+    return deepcopy(trained_once(kind))
 
 
 def assert_same_answers(one: ApproximateIndex, other: ApproximateIndex, *, nprobe: int) -> None:

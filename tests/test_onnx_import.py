@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from test_cli_packages import fc7_without
+from told import told
 
 from cli import main
 from commands.importing import import_command
@@ -143,7 +144,7 @@ def test_a_network_that_ends_with_what_describes_a_picture(tmp_path: Path) -> No
 def test_where_there_are_two_candidates_the_user_chooses(tmp_path: Path) -> None:
     # A product without a bias is either a projection or a classifier.
     path, out = small_classifier(tmp_path / "n.onnx", bias=False), tmp_path / "m.onnx"
-    with pytest.raises(OptionError, match="2 tensors that may be the embedding; choose one with --embedding: output"):
+    with told(OptionError, "2 tensors that may be the embedding; choose one with --embedding: output"):
         import_network(path, out, wishes=IMAGENET)
     for tensor, dim in (("output", 5), ("embedding", 24)):
         spec = import_network(path, out, wishes=IMAGENET, tensors=Tensors(embedding=tensor)).spec
@@ -153,13 +154,13 @@ def test_where_there_are_two_candidates_the_user_chooses(tmp_path: Path) -> None
     model = onnx.load(two)
     model.graph.node.append(helper.make_node("Relu", ["embedding"], ["embedding_of_it"]))
     onnx.save(model, two)
-    with pytest.raises(OptionError, match="flat of 8 values, or embedding_of_it of 24 values"):
+    with told(OptionError, "flat of 8 values, or embedding_of_it of 24 values"):
         import_network(two, out, wishes=IMAGENET)
 
 
 def test_several_vectors_for_a_picture_become_one_as_the_user_says(tmp_path: Path) -> None:
     path, out = with_outputs(small_classifier(tmp_path / "n.onnx"), "active"), tmp_path / "m.onnx"
-    with pytest.raises(OptionError, match=r"active .* has 8 × 8 × 8 values for a picture; .*--pooling mean"):
+    with told(OptionError, r"active .* has 8 × 8 × 8 values for a picture; .*--pooling mean"):
         import_network(path, out, wishes=IMAGENET)
     import_network(path, out, wishes=IMAGENET, tensors=Tensors(pooling="mean"))
     feed = normalised(pictures(), PRESETS["imagenet"].mean, PRESETS["imagenet"].std)
@@ -172,7 +173,7 @@ def test_the_name_of_the_same_network_is_free_and_of_another_is_not(tmp_path: Pa
     first = import_network(path, out, wishes=IMAGENET, keep_other=True).spec
     again = import_network(path, out, wishes=IMAGENET, classes=NAMES, keep_other=True).spec
     assert again.fingerprint == first.fingerprint  # an index stays valid when names are added
-    with pytest.raises(OptionError, match="another model is called m already; choose another --name"):
+    with told(OptionError, "another model is called m already; choose another --name"):
         import_network(path, out, wishes=Wishes(preset="clip"), keep_other=True)
     assert Model.load(out, device="cpu").spec == again
 
@@ -257,7 +258,7 @@ def test_a_file_that_cannot_be_imported_gets_one_line(
     make: Callable[[Path], Path], error: type[UserError], expected: str, tmp_path: Path
 ) -> None:
     path = make(tmp_path)
-    with pytest.raises(error, match=expected) as caught:
+    with told(error, expected) as caught:
         import_network(path, tmp_path / "m.onnx", wishes=IMAGENET)
     assert "\n" not in caught.value.with_hint
     assert not (tmp_path / "m.onnx").exists()
@@ -267,17 +268,27 @@ def test_a_file_that_cannot_be_imported_gets_one_line(
     ("wishes", "tensors", "classes", "expected"),
     [
         (Wishes(), Tensors(), (), "give --preset imagenet"),
-        (Wishes(preset="imagenet", size=64), Tensors(), (), "takes pictures of 32 pixels, not --size 64"),
-        (Wishes(preset="imagenet", resize=16), Tensors(), (), "--resize 16 is less than the 32 pixels"),
+        (Wishes(preset="imagenet", size=64), Tensors(), (), "takes pictures of 32 pixels, not 64; leave out --size"),
+        (
+            Wishes(preset="imagenet", resize=16),
+            Tensors(),
+            (),
+            "smaller than the 32 .* a larger --resize",
+        ),
         (Wishes(mean=(0.5,) * 3, std=(0.5, 0.0, 0.5)), Tensors(), (), "must be above 0"),
-        (IMAGENET, Tensors(embedding="nothing"), (), "no tensor nothing, as --embedding says; its outputs are output"),
-        (IMAGENET, Tensors(logits="nothing"), NAMES, "no tensor nothing, as --logits says"),
-        (IMAGENET, Tensors(), NAMES[:4], "--classes names 4 classes, and output of .* has 5"),
+        (
+            IMAGENET,
+            Tensors(embedding="nothing"),
+            (),
+            "no tensor nothing; its outputs are output; name .* --embedding",
+        ),
+        (IMAGENET, Tensors(logits="nothing"), NAMES, "no tensor nothing; .* name another with --logits"),
+        (IMAGENET, Tensors(), NAMES[:4], "4 classes are named, and output of .* has 5; give --classes"),
         (
             IMAGENET,
             Tensors(logits="flat", embedding="embedding"),
             NAMES,
-            "5 classes, and flat of .* has 8",
+            "5 classes are named, and flat of .* has 8",
         ),
         (IMAGENET, Tensors(embedding="head_shape"), (), "head_shape .* is int64, no vector of numbers"),
     ],
@@ -289,7 +300,7 @@ def test_options_that_do_not_fit(
     model = onnx.load(path)
     model.graph.node.append(helper.make_node("Shape", ["flat"], ["head_shape"]))
     onnx.save(model, path)
-    with pytest.raises(OptionError, match=expected):
+    with told(OptionError, expected):
         import_network(path, tmp_path / "m.onnx", wishes=wishes, tensors=tensors, classes=classes)
 
 
@@ -435,7 +446,7 @@ def test_the_extra_that_an_import_needs_is_named(
     missing: str, arguments: tuple[str, ...], extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    done = fc7_without((missing,), "import", *arguments)
+    [done] = fc7_without((missing,), ("import", *arguments))
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert f"{missing}, which is not installed: pip install 'fc7[{extra}]'" in done.stderr
 

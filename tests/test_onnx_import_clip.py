@@ -29,6 +29,7 @@ from foreign_networks import (
 from numpy.typing import NDArray
 from PIL import Image
 from test_cli_packages import fc7_without
+from told import told
 
 import fc7 as fc7_module
 from cli import main
@@ -400,7 +401,7 @@ def test_a_lost_or_foreign_text_half_is_named(clip: Export, imported: Path, phot
     shutil.copy(text_file(tmp_path / "other.onnx"), text_file(alone))
     half = Model.load(alone, device="cpu").text
     assert half is not None
-    with pytest.raises(UserError, match="is the text half of another model"):
+    with told(UserError, "is the text half of another model"):
         half.embed(["red"])
 
 
@@ -463,7 +464,7 @@ def test_a_folder_that_is_not_whole(
 ) -> None:
     spoil(folder)
     before = set(tmp_path.iterdir())
-    with pytest.raises(ExportError, match=expected) as caught:
+    with told(ExportError, expected) as caught:
         import_folder(folder, tmp_path / "model.onnx", wishes=Wishes())
     assert "\n" not in caught.value.with_hint
     assert set(tmp_path.iterdir()) == before
@@ -566,8 +567,9 @@ def test_from_python(clip: Export, imported: Path, photos: Path, tmp_path: Path)
 def test_without_tokenizers_the_extra_is_named(imported: Path, photos: Path, tmp_path: Path) -> None:
     photo = next(iter(photos.iterdir()))
     options = ("-m", imported, "--index", tmp_path / "index")
-    assert fc7_without(("tokenizers",), "index", photos, *options).returncode == 0
-    assert fc7_without(("tokenizers",), "search", photo, *options).returncode == 0
-    done = fc7_without(("tokenizers",), "search", "red", *options)
+    indexed, searched, done = fc7_without(
+        ("tokenizers",), ("index", photos, *options), ("search", photo, *options), ("search", "red", *options)
+    )
+    assert indexed.returncode == searched.returncode == 0
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "pip install 'fc7[text]'" in done.stderr

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from permissions import locked
+from told import told
 from training_samples import TINY, checkpoint_of, lively
 
 from training.data.augment import Normalisation
@@ -95,7 +96,7 @@ def test_the_same_state_makes_the_same_file(checkpoint: Checkpoint, saved: Path,
 def test_a_truncated_file_is_refused(saved: Path, share: float) -> None:
     content = saved.read_bytes()
     saved.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(CheckpointError, match=r"last.pt is damaged or no checkpoint; train again, or use another"):
+    with told(CheckpointError, r"last.pt is damaged or no checkpoint; train again, or use another"):
         Checkpoint.load(saved)
 
 
@@ -135,7 +136,7 @@ def test_a_foreign_file_is_refused(tmp_path: Path, make: Callable[[Path], None])
 
 
 def test_a_model_file_is_told_from_a_damaged_checkpoint(tiny_model: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"tiny.onnx is a model file already, .*; use it with -m, or name"):
+    with told(CheckpointError, r"tiny.onnx is a model file already, .*; use it with -m, or name"):
         Checkpoint.load(tiny_model)
 
 
@@ -193,7 +194,7 @@ def test_a_file_of_an_earlier_version_is_read(saved: Path, checkpoint: Checkpoin
 
 def test_a_newer_file_asks_for_an_upgrade(saved: Path) -> None:
     rewrite(saved, lambda _, header: header.update(format_version=FORMAT_VERSION + 1, recipe={"unheard": "of"}))
-    with pytest.raises(CheckpointError, match=r"format 2, this fc7 reads up to 1; upgrade it with `pip install"):
+    with told(CheckpointError, r"format 2, this fc7 reads up to 1; upgrade it with `pip install"):
         Checkpoint.load(saved)
 
 
@@ -215,13 +216,13 @@ def test_a_newer_file_asks_for_an_upgrade(saved: Path) -> None:
 )
 def test_an_incomplete_file_is_an_error_of_the_user(saved: Path, change: Callable[[Any, Any], None]) -> None:
     rewrite(saved, change)
-    with pytest.raises(CheckpointError, match=r"last.pt is incomplete or of another version"):
+    with told(CheckpointError, r"last.pt is incomplete or of another version"):
         Checkpoint.load(saved)
 
 
 def test_a_file_that_is_not_there_says_which_command_writes_one(tmp_path: Path) -> None:
     for path in (tmp_path / "none.pt", tmp_path):
-        with pytest.raises(CheckpointError, match=r"there is no checkpoint .*; `fc7 train DATA -o RUN` writes"):
+        with told(CheckpointError, r"there is no checkpoint .*; `fc7 train DATA -o RUN` writes"):
             Checkpoint.load(path)
 
 
@@ -237,7 +238,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(checkpoint: Checkpoint, sav
     checkpoint.epoch = 3
     with (
         files_of_at_most(int(len(good) * share)),
-        pytest.raises(CheckpointError, match=r"last.pt could not be written \(.+\); the last good"),
+        told(CheckpointError, r"last.pt could not be written \(.+\); the last good"),
     ):
         checkpoint.save(saved)
     assert saved.read_bytes() == good
@@ -247,22 +248,22 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(checkpoint: Checkpoint, sav
 
 
 def test_a_full_disk_before_there_is_any_checkpoint(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    with files_of_at_most(1000), pytest.raises(CheckpointError, match=r"could not be written .*; make room and start"):
+    with files_of_at_most(1000), told(CheckpointError, r"could not be written .*; make room and start"):
         checkpoint.save(tmp_path / "last.pt")
     assert os.listdir(tmp_path) == []
     checkpoint.save(tmp_path / "last.pt")
-    with files_of_at_most(1000), pytest.raises(CheckpointError, match=r"best.pt could not .* resume it with --resume"):
+    with files_of_at_most(1000), told(CheckpointError, r"best.pt could not .* resume it with --resume"):
         checkpoint.save(tmp_path / "best.pt")
 
 
 def test_a_folder_that_is_gone_is_an_error_of_the_user(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"\(No such file or directory\); choose another place with -o"):
+    with told(CheckpointError, r"\(No such file or directory\); choose another place with -o"):
         checkpoint.save(tmp_path / "gone" / "last.pt")
 
 
 def test_a_place_that_is_taken_is_not_for_want_of_room(checkpoint: Checkpoint, saved: Path) -> None:
     (saved.parent / "best.pt").mkdir()
-    with pytest.raises(CheckpointError, match=r"best.pt could not .* is untouched. Correct that and resume it with"):
+    with told(CheckpointError, r"best.pt could not .* is untouched. Correct that and resume it with"):
         checkpoint.save(saved.parent / "best.pt")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from told import told
 from training_samples import CPU, TINY, TINY_RECIPE, checkpoint_of, lively, write_shapes
 
 import training.export.embedding
@@ -89,7 +90,7 @@ def test_of_very_many_pictures_only_those_needed_are_decoded(
 
 def test_the_pictures_of_a_checkpoint_may_have_moved(result: TrainResult, tmp_path: Path) -> None:
     moved = shutil.move(tmp_path / "data", tmp_path / "moved")
-    with pytest.raises(DatasetError, match=r"learned from are not at .*data any more; give their folder with --data"):
+    with told(DatasetError, r"learned from are not at .*data any more; give their folder with --data"):
         export(result, tmp_path / "m.onnx")
     report = Notes()
     assert result.spec is not None
@@ -99,9 +100,7 @@ def test_the_pictures_of_a_checkpoint_may_have_moved(result: TrainResult, tmp_pa
 
 def test_other_pictures_teach_the_embedding_and_measure_nothing(result: TrainResult, tmp_path: Path) -> None:
     (tmp_path / "data" / "red square" / "000.png").unlink()
-    with pytest.raises(
-        DatasetError, match=r"data have changed since .*best.pt learned from them; add --data .*data to"
-    ):
+    with told(DatasetError, r"data have changed since .*best.pt learned from them; add --data .*data to"):
         export(result, tmp_path / "m.onnx")
     other, report = write_shapes(tmp_path / "other", each=4, seed=9), Notes()
     (other / "red square").rename(other / "pink square")
@@ -128,5 +127,5 @@ def test_an_accuracy_is_of_the_weights_and_of_whole_crops(side: int, step: int, 
 
 def test_the_place_is_looked_at_before_anything_is_read(tmp_path: Path) -> None:
     for out, message in ((tmp_path / "gone" / "m.onnx", "there is no folder .*gone to write"), (tmp_path, "a folder")):
-        with pytest.raises(ExportError, match=message):
+        with told(ExportError, message):
             export_checkpoint(tmp_path / "none.pt", out, hardware=CPU, report=Notes())

@@ -14,6 +14,7 @@ from conftest import make_model
 from numpy.typing import NDArray
 from test_training_processes import BATCH_8, done, torchrun
 from test_training_run import Record, state
+from told import told
 from training_samples import COLOURS, CPU, SHAPES, TINY, TINY_RECIPE, write_colours, write_shapes
 
 from index.errors import ModelError, OptionError
@@ -85,9 +86,9 @@ def test_as_many_pictures_as_are_asked_for_count_as_evidence() -> None:
     assert as_lesson(dataset, answers, NOTHING, evidence=3)[1].kept.tolist() == [1, 2]
     assert as_lesson(dataset, answers, NOTHING, evidence=1)[1].kept.tolist() == [1, 2, 4]
     assert as_lesson(dataset, answers, NOTHING, evidence=0)[1].kept.tolist() == [0, 1, 2, 3, 4]
-    with pytest.raises(
+    with told(
         DatasetError,
-        match="4 or more pictures show 0 of the teacher's classes; give more photos, or a lower --evidence",
+        "4 or more pictures show 0 of the teacher's classes; give more photos, or a lower --evidence",
     ):
         as_lesson(dataset, answers, NOTHING, evidence=4)
 
@@ -135,9 +136,7 @@ def test_pictures_without_labels_are_judged_by_what_the_teacher_says() -> None:
 
 def test_too_few_pictures_to_check_with_are_told() -> None:
     for checked in ([], [0], [1], [1, 0, 3]):
-        with pytest.raises(
-            DatasetError, match=r"[01] pictures of the classes to learn are too few for validation; give"
-        ):
+        with told(DatasetError, r"[01] pictures of the classes to learn are too few for validation; give"):
             as_lesson(dataset_of([1, 1, 2, 2], checked), answers_of(sure_of(1, 1, 2, 2)), NOTHING, evidence=2)
 
 
@@ -270,7 +269,7 @@ def test_a_student_may_be_where_no_processor_computes() -> None:
 @pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
 def test_mixed_pictures_are_refused(mixing: str) -> None:
     check_unmixed(TINY_RECIPE)
-    with pytest.raises(OptionError, match="the teacher has not seen mixed pictures; leave out --mixup and --cutmix"):
+    with told(OptionError, "the teacher has not seen mixed pictures; leave out --mixup and --cutmix"):
         check_unmixed(TINY_RECIPE.changed(**{mixing: 0.2}))
 
 
@@ -487,14 +486,14 @@ def test_photos_that_cannot_be_read_are_listed(photos: Path, tiny_model: Path, t
 @pytest.mark.parametrize("count", [2, 6])
 def test_a_few_photos_are_too_few(tiny_model: Path, tmp_path: Path, count: int) -> None:
     photos = write_colours(tmp_path / "photos", each=count // 2, colours=COLOURS[:2])
-    with pytest.raises(DatasetError, match=r"3 or more pictures show [01] .*a lower --evidence|too few for validation"):
+    with told(DatasetError, r"3 or more pictures show [01] .*a lower --evidence|too few for validation"):
         learn([photos], tmp_path / "run", tiny_model)
     if count == 6:
         assert learn([photos], tmp_path / "enough", tiny_model, RECIPE.changed(evidence=1, validation=0.4)).spec
 
 
 def test_weights_so_low_that_nothing_is_drawn_are_told(photos: Path, tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="an epoch of 1 pictures is too short; give a higher --weight"):
+    with told(DatasetError, "an epoch of 1 pictures is too short; give a higher --weight"):
         learn([Source(photos, 0.03)], tmp_path / "run", tiny_model)
     report = Record()
     learn([Source(photos, 0.25)], tmp_path / "other", tiny_model, report=report)
@@ -515,19 +514,15 @@ def test_going_on_with_other_folders_is_refused(photos: Path, shapes: Path, tiny
     learn([photos, shapes], tmp_path / "run", tiny_model)
     before = (tmp_path / "run" / LAST).read_bytes()
     for sources, count in (([photos], 1), ([photos, shapes, tmp_path], 3)):
-        with pytest.raises(
-            DatasetError, match=rf"the run learned from 2 folders, not {count}; name them all, in their order"
-        ):
+        with told(DatasetError, rf"the run learned from 2 folders, not {count}; name them all, in their order"):
             go_on(sources, tmp_path / "run")
     learn([shapes], tmp_path / "labels", None)
-    with pytest.raises(DatasetError, match=r"the run learned from 1 folder, not 2; name them all, in their order"):
+    with told(DatasetError, r"the run learned from 1 folder, not 2; name them all, in their order"):
         go_on([shapes, Source(photos, labelled=False)], tmp_path / "labels")
     more = Path(shutil.copytree(photos, tmp_path / "more" / "photos"))
     shutil.copy(more / "red000.png", more / "red999.png")
     asked = sorted((tmp_path / "run" / "answers").iterdir())
-    with pytest.raises(
-        DatasetError, match=r"is not the set of pictures that the run in .*run learned from; start a new"
-    ):
+    with told(DatasetError, r"is not the set of pictures that the run in .*run learned from; start a new"):
         go_on([more, shapes], tmp_path / "run")
     assert sorted((tmp_path / "run" / "answers").iterdir()) == asked, "before the teacher is asked about them"
     assert (tmp_path / "run" / LAST).read_bytes() == before
@@ -537,15 +532,15 @@ def test_going_on_without_the_teacher_is_refused(photos: Path, tmp_path: Path) -
     teacher = make_model(tmp_path / "teacher.onnx", seed=3)
     learn([photos], tmp_path / "run", teacher)
     make_model(teacher, seed=4)
-    with pytest.raises(
+    with told(
         ModelError,
-        match=r"teacher\.onnx is another model than the run's teacher was; put that one back, or start a new run",
+        r"teacher\.onnx is another model than the run's teacher was; put that one back, or start a new run",
     ):
         go_on([photos], tmp_path / "run")
     teacher.unlink()
-    with pytest.raises(
+    with told(
         ModelError,
-        match=r"the run's teacher, teacher, is not at .*teacher\.onnx any more; put it back, or start a new run",
+        r"the run's teacher, teacher, is not at .*teacher\.onnx any more; put it back, or start a new run",
     ):
         go_on([photos], tmp_path / "run")
     make_model(teacher, seed=3)
@@ -571,9 +566,9 @@ def test_a_run_goes_on_from_elsewhere(photos: Path, tmp_path: Path, monkeypatch:
 def test_what_cannot_be_is_refused_before_the_teacher_is_asked(
     photos: Path, shapes: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(OptionError, match="leave out --mixup and --cutmix"):
+    with told(OptionError, "leave out --mixup and --cutmix"):
         learn([photos], tmp_path / "run", tiny_model, RECIPE.changed(mixup=0.2))
-    with pytest.raises(RunError, match=r"the cache would lie among its pictures, in .*photos, .* outside with --cache"):
+    with told(RunError, r"the cache would lie among its pictures, in .*photos, .* outside with --cache"):
         learn([shapes, photos], tmp_path / "run", tiny_model, cache=photos / "cache")
     assert not (tmp_path / "run" / "answers").exists()
 

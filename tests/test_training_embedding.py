@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from told import told
 from training_samples import CPU, TINY, as_split, lively, write_shapes
 
 from index.errors import UserError
@@ -201,7 +202,7 @@ def test_a_network_that_tells_no_picture_from_another(pictures: MemoryPictures, 
     dead = lively(replace(TINY, batch_norm=False), 3)
     for parameter in dead.parameters():
         torch.nn.init.constant_(parameter, weight)
-    with pytest.raises(ExportError, match=r"answers all 90 pictures alike, it has learned nothing; train again"):
+    with told(ExportError, r"answers all 90 pictures alike, it has learned nothing; train again"):
         learn(dead, pictures, EmbeddingRecipe())
 
 
@@ -209,5 +210,5 @@ def test_a_network_that_tells_no_picture_from_another(pictures: MemoryPictures, 
     ("layers", "message"), [(("pool5", "fc8"), "'fc8' is no layer"), (("fc7", "fc7"), "fc7,fc7 names a layer twice")]
 )
 def test_layers_that_there_are_not_or_twice(layers: tuple[str, ...], message: str) -> None:
-    with pytest.raises(UserError, match=message):
+    with told(UserError, message):
         EmbeddingRecipe(layers=layers)

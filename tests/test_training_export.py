@@ -12,6 +12,7 @@ import onnx
 import pytest
 import torch
 from PIL import Image
+from told import told
 from training_samples import CPU, TINY, as_split, checkpoint_of, lively, reduced, write_shapes
 
 import training.export.export
@@ -190,7 +191,7 @@ def test_pictures_to_compare_on_that_cannot_be_read_are_an_error(pictures: Memor
     for path in split.paths:
         path.write_bytes(b"")
     unreadable = MemoryPictures(split, TINY.resize, device=CPU.device)
-    with pytest.raises(DatasetError, match=r"none of the pictures .* could be read; give others with --data"):
+    with told(DatasetError, r"none of the pictures .* could be read; give others with --data"):
         export_model(
             checkpoint_of(lively(TINY, 3)),
             tmp_path / "m.onnx",
@@ -272,7 +273,7 @@ def test_a_model_that_answers_otherwise_is_not_left_behind(
     pictures: MemoryPictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sabotage: Any, message: str
 ) -> None:
     monkeypatch.setattr(training.export.export, "build_model", sabotage)
-    with pytest.raises(ExportError, match=rf"{message}.*; this is a bug, please report it"):
+    with told(ExportError, rf"{message}.*; this is a bug, please report it"):
         export(checkpoint_of(lively(TINY, 3)), tmp_path / "model.onnx", pictures)
     assert os.listdir(tmp_path) == []
 
@@ -313,7 +314,7 @@ def test_weights_that_do_not_bear_rounding_ask_for_float32(pictures: MemoryPictu
     # The smallest number that float16 knows is 6e-8: most of these become nothing.
     checkpoint.network["hidden.fc7.weight"] *= 1e-7
     checkpoint.network["hidden.fc7.bias"] *= 1e-7
-    with pytest.raises(ExportError, match=r"rounding the weights to float16 changes fc7 .*; export with --float32"):
+    with told(ExportError, r"rounding the weights to float16 changes fc7 .*; export with --float32"):
         export(checkpoint, tmp_path / "model.onnx", pictures, EmbeddingRecipe(layers=("pool5",)))
     assert os.listdir(tmp_path) == []
     export(checkpoint, tmp_path / "model.onnx", pictures, EmbeddingRecipe(layers=("pool5",)), half=False)
@@ -328,7 +329,7 @@ def test_the_embedding_can_be_made_of_any_layers(
 
 
 def test_a_place_that_cannot_be_written(pictures: MemoryPictures, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"gone/model.onnx could not be written .*; choose another place with -o"):
+    with told(ExportError, r"gone/model.onnx could not be written .*; choose another place with -o"):
         export(checkpoint_of(lively(TINY, 3)), tmp_path / "gone" / "model.onnx", pictures)
 
 

@@ -135,6 +135,7 @@ def test_what_cannot_be_learned_is_told(data: Path, tiny_model: Path, tmp_path: 
     assert not (tmp_path / "run" / "model.onnx").exists()
 
 
+@pytest.mark.slow
 def test_it_needs_no_torch(data: Path, tiny_model: Path, tmp_path: Path) -> None:
     arguments = [str(data), "-o", str(tmp_path / "run"), "--from", str(tiny_model), "--head"]
     program = (

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from file_server import ServedFile, serving
+from told import told
 
 from index.errors import UserError
 from retrieval.models.spec import ClassName
@@ -60,7 +61,7 @@ def test_what_is_wrong_is_said_before_anything_is_fetched(served: ServedFile, la
     ]
     for kind, message, changed in wrong:
         options = {"out": out, "labels": labels, **changed}
-        with pytest.raises(kind, match=message):
+        with told(kind, message):
             import_weights(ALEXNET, cache=tmp_path / "cache", report=Told(), url=served.url, **options)  # type: ignore[arg-type]
     assert served.requests == []
     assert not out.exists()
@@ -89,7 +90,7 @@ def test_there_must_be_a_name_for_each_class() -> None:
     names = tuple(ClassName(f"thing {number}", f"n{number}") for number in range(3))
     check_labels(names, published(3), Path("labels.tsv"))
     for count in (2, 4):
-        with pytest.raises(DatasetError, match=rf"labels.tsv names 3 classes, my.pth has {count}"):
+        with told(DatasetError, rf"labels.tsv names 3 classes, my.pth has {count}"):
             check_labels(names, published(count), Path("labels.tsv"))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 import pytest
 import torch
+from told import told
 from training_samples import CPU, TINY, as_split, checkpoint_of, lively, reduced, write_shapes
 
 from commands.training_report import TerminalReport
@@ -160,7 +161,7 @@ def test_a_model_file_that_cannot_be_started_from(
     model = onnx.ModelProto.FromString(exported.SerializeToString())
     change(model)
     onnx.save(model, tmp_path / "model.onnx")
-    with pytest.raises(ModelError, match=message):
+    with told(ModelError, message):
         read_pretrained(tmp_path / "model.onnx")
 
 
@@ -174,7 +175,7 @@ def test_a_model_file_without_all_its_weights(exported: onnx.ModelProto, tmp_pat
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"there is no model file .*none.onnx; leave out --from"):
+    with told(ModelError, r"there is no model file .*none.onnx; leave out --from"):
         read_pretrained(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("Dear reader")
     with pytest.raises(ModelError, match="is not a readable ONNX model"):

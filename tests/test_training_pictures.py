@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from told import told
 from training_samples import as_split, write_shapes
 
 from index.errors import UserError
@@ -103,7 +104,7 @@ def test_a_worker_that_was_killed_is_an_error_that_says_so(split: Split) -> None
     next(found)
     [worker] = multiprocessing.active_children()
     worker.kill()
-    with pytest.raises(UserError, match=r"a worker process .* ended unexpectedly.*; .* run the command again"):
+    with told(UserError, r"a worker process .* ended unexpectedly.*; .* run the command again"):
         list(found)
 
 
@@ -123,7 +124,7 @@ class NoSharedMemory(_Files):
 def test_too_little_shared_memory_is_an_error_that_names_what_gives_more(split: Split) -> None:
     pictures = FolderPictures(split, SIZE, device=CPU, workers=1)
     pictures._source = NoSharedMemory(split, SIZE)
-    with pytest.raises(UserError, match=r"shared memory .* is full; .*`docker run --shm-size=2g`"):
+    with told(UserError, r"shared memory .* is full; .*`docker run --shm-size=2g`"):
         batches(pictures, [0, 1], 2)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from test_training_trainer import NORMALISATION
+from told import told
 from training_process import learn
 from training_samples import CPU, TINY, TINY_RECIPE, as_split, write_shapes
 
@@ -72,13 +73,13 @@ def test_each_takes_its_share_of_every_batch() -> None:
 @pytest.mark.parametrize(
     ("count", "message"),
     [
-        (5, "--batch-size 12 cannot be shared by 5 processes; give a multiple of 5"),
-        (12, "--batch-size 12 leaves each of 12 processes one picture; give 24 or more"),
+        (5, "a batch of 12 cannot be shared by 5 processes; give a --batch-size that is a multiple of 5"),
+        (12, "a batch of 12 leaves each of 12 processes one picture; give a --batch-size of 24 or more"),
     ],
 )
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path, count: int, message: str) -> None:
     pictures = MemoryPictures(as_split(write_shapes(tmp_path, each=4)), TINY.resize, device=CPU.device)
-    with pytest.raises(OptionError, match=message):
+    with told(OptionError, message):
         Trainer(
             AlexNet(TINY, 3),
             TINY_RECIPE,

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from told import told
 from torch import Tensor
 from torchvision_layout import torchvision_alexnet
 
@@ -70,7 +71,7 @@ def test_pixels_are_normalised_as_torchvision_does() -> None:
 def test_what_does_not_fit_is_named(change: Callable[[dict[str, object]], object], message: str) -> None:
     state: dict[str, object] = {**empty_weights()}
     change(state)
-    with pytest.raises(CheckpointError, match=message) as error:
+    with told(CheckpointError, message) as error:
         as_network(state, "my.pth")
     assert "my.pth" in str(error.value)
 
@@ -142,7 +143,7 @@ def test_a_damaged_file_is_an_error(content: bytes, tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="`fc7 import alexnet` fetches"):
+    with told(CheckpointError, "`fc7 import alexnet` fetches"):
         read_weights(tmp_path / "none.pth")
 
 

@@ -3,6 +3,7 @@ import math
 from typing import Any
 
 import pytest
+from told import told
 
 from index.errors import OptionError
 from training.loop.recipe import BOUNDS, PAPER, RECIPES, Recipe, recipe_options
@@ -75,24 +76,24 @@ def test_crops_grow() -> None:
     ],
 )
 def test_malformed_growth_is_refused(grow: str) -> None:
-    with pytest.raises(OptionError, match=r"--grow .* does not read share:side,share:side .* the last side 56"):
+    with told(OptionError, r"does not read share:side,share:side .* the last side 56; give --grow"):
         PAPER.changed(grow=grow).crops(56)
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"epochs": 0}, "--epochs 0 is not at least 1"),
-        ({"batch_size": 1}, "--batch-size 1 is not at least 2"),
-        ({"lr": -0.1}, "--lr -0.1 is not at least 0"),
-        ({"lr": math.nan}, "--lr nan is not at least 0"),
-        ({"momentum": 1.5}, "--momentum 1.5 is not from 0 to 1"),
-        ({"label_smoothing": 2.0}, "--label-smoothing 2.0 is not from 0 to 1"),
-        ({"dropout": -0.5}, "--dropout -0.5 is not from 0 to 1"),
-        ({"patience": 0}, "--patience 0 is not at least 1"),
-        ({"schedule": "step"}, "--schedule step is none of plateau, cosine, linear"),
-        ({"seed": -1}, "--seed -1 is not from 0 to 4.29497e+09"),
-        ({"nesterov": True, "momentum": 0.0}, "--nesterov needs a --momentum above 0"),
+        ({"epochs": 0}, "epochs 0 is not at least 1"),
+        ({"batch_size": 1}, "batch size 1 is not at least 2"),
+        ({"lr": -0.1}, "lr -0.1 is not at least 0"),
+        ({"lr": math.nan}, "lr nan is not at least 0"),
+        ({"momentum": 1.5}, "momentum 1.5 is not from 0 to 1"),
+        ({"label_smoothing": 2.0}, "label smoothing 2.0 is not from 0 to 1"),
+        ({"dropout": -0.5}, "dropout -0.5 is not from 0 to 1"),
+        ({"patience": 0}, "patience 0 is not at least 1"),
+        ({"schedule": "step"}, "schedule step is none of plateau, cosine, linear"),
+        ({"seed": -1}, "seed -1 is not from 0 to 4.29497e+09"),
+        ({"nesterov": True, "momentum": 0.0}, "Nesterov momentum needs a momentum above 0"),
     ],
 )
 def test_values_that_would_fail_in_the_midst_of_a_run_are_refused(values: dict[str, Any], message: str) -> None:

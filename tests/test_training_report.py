@@ -56,7 +56,7 @@ def test_an_exception_takes_the_bar_away(draw: Callable[[TerminalReport], None],
 @pytest.mark.parametrize(
     ("command", "work", "draw"),
     [
-        (train_command, "training.loop.run.train", train_a_little),
+        (train_command, "training.loop.new_run.train_new", train_a_little),
         (export_command, "training.export.checkpoint_export.export_checkpoint", read_pictures),
         (import_command, "training.pretrained.import_alexnet.import_weights", fetch_weights),
     ],

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-import pytest
+from told import told
 
 from index.records import Prediction
 from retrieval.evaluation.evaluate import Evaluation, PictureResult
@@ -50,9 +50,9 @@ def test_the_surest_mistakes_come_first(tmp_path: Path) -> None:
 
 
 def test_a_table_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"gone/metrics.csv could not be written .*; choose another place with -o"):
+    with told(RunError, r"gone/metrics.csv could not be written .*; choose another place with -o"):
         write_metrics(tmp_path / "gone" / "metrics.csv", ())
     (tmp_path / "metrics.csv").mkdir()
     (tmp_path / "last.pt").touch()
-    with pytest.raises(RunError, match=r"metrics.csv could not be written .* resume it with --resume"):
+    with told(RunError, r"metrics.csv could not be written .* resume it with --resume"):
         write_metrics(tmp_path / "metrics.csv", ())

@@ -17,6 +17,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from permissions import as_an_ordinary_user
+from told import told
 from training_samples import as_split, write_shapes
 
 from training.data.dataset import Split
@@ -106,6 +107,7 @@ def test_rows_are_computed_once_and_kept(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_rest_is_computed(tmp_path: Path) -> None:
     places = os.pathsep.join(str(Path(__file__).parent / place) for place in (".", "..", "../benchmarks"))
     with subprocess.Popen(
@@ -233,10 +235,10 @@ def full_at(size: int) -> Iterator[None]:
 
 def test_a_full_disk_is_told_and_what_was_kept_is_resumed(tmp_path: Path) -> None:
     message = r"cannot keep numbers \(File too large\); make room, or name another folder with --cache"
-    with full_at(100), pytest.raises(RunError, match=message):
+    with full_at(100), told(RunError, message):
         store_in(tmp_path)
     store, asked = store_in(tmp_path), Asked()
-    with full_at(200), pytest.raises(RunError, match=message):  # in the midst of the third block
+    with full_at(200), told(RunError, message):  # in the midst of the third block
         store.fill(asked)
     assert asked == [range(6), range(6, 12), range(12, 18)]
     whole = filled_in(tmp_path, asked := Asked())
@@ -259,7 +261,7 @@ def test_a_folder_that_cannot_be_written_is_told(open_folder: Path, tmp_path: Pa
     for folder in (open_folder, open_folder / "new"):
         with (
             as_an_ordinary_user(),
-            pytest.raises(RunError, match=r"cannot keep numbers \(Permission denied\); make room"),
+            told(RunError, r"cannot keep numbers \(Permission denied\); make room"),
         ):
             store_in(folder)
     (tmp_path / "file").write_text("")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from permissions import as_an_ordinary_user
+from told import told
 from training_samples import CPU, TINY, TINY_RECIPE, write_shapes
 
 from training.errors import ExportError, RunError
@@ -86,7 +87,7 @@ def test_a_second_run_in_the_same_folder_is_refused(data: Path, tmp_path: Path) 
         for start in (run, go_on):
             with pytest.raises(RunError) as caught:
                 start(data, tmp_path / "run")
-            refused.append(str(caught.value))
+            refused.append(caught.value.with_hint)
 
     assert run(data, tmp_path / "run", Watching(start_others)).spec is not None
     assert set(refused) == {
@@ -115,7 +116,7 @@ def test_a_killed_run_leaves_its_folder_to_the_next(data: Path, tmp_path: Path) 
     ) as other:
         assert other.stderr is not None
         assert any(line.startswith("Epoch 1/") for line in other.stderr)
-        with pytest.raises(RunError, match="another fc7 is training in"):
+        with told(RunError, "another fc7 is training in"):
             go_on(data, tmp_path / "run")
         other.kill()
     assert go_on(data, tmp_path / "run", epochs=1).spec is not None
@@ -124,7 +125,7 @@ def test_a_killed_run_leaves_its_folder_to_the_next(data: Path, tmp_path: Path) 
 @pytest.mark.parametrize("name", [MODEL, CONFUSION, MISTAKES])
 def test_a_folder_in_the_place_of_a_file_is_told_before_training(data: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / "run" / name).mkdir(parents=True)
-    with pytest.raises(RunError, match=rf"{name} is a folder where the run is to write a file; move it, or choose"):
+    with told(RunError, rf"{name} is a folder where the run is to write a file; move it, or choose"):
         run(data, tmp_path / "run")
     assert sorted(os.listdir(tmp_path / "run")) == sorted([".lock", name])
 
@@ -141,27 +142,27 @@ def test_a_run_that_goes_on_looks_at_its_place_first_too(data: Path, tmp_path: P
 
 def test_a_read_only_folder_is_told_before_training(data: Path, read_only: Path) -> None:
     message = f"no file can be written into {read_only} (Permission denied); choose another place with -o"
-    with as_an_ordinary_user(), pytest.raises(RunError, match=re.escape(message)):
+    with as_an_ordinary_user(), told(RunError, re.escape(message)):
         run(data, read_only)
     (read_only / LAST).touch()
     with (
         as_an_ordinary_user(),
-        pytest.raises(RunError, match=r"is untouched. Correct that and resume it with --resume"),
+        told(RunError, r"is untouched. Correct that and resume it with --resume"),
     ):
         go_on(data, read_only)
 
 
 def test_a_read_only_folder_is_no_place_for_a_model_file(read_only: Path) -> None:
     message = f"no file can be written into {read_only} (Permission denied); choose another place with -o"
-    with as_an_ordinary_user(), pytest.raises(ExportError, match=re.escape(message)):
+    with as_an_ordinary_user(), told(ExportError, re.escape(message)):
         check_place(read_only / "model.onnx")
 
 
 @pytest.mark.skipif(not os.path.isdir("/sys/kernel"), reason="this system has no /sys/kernel")
 def test_a_file_system_that_takes_no_files_is_told_to_root_too(data: Path) -> None:
-    with pytest.raises(RunError, match=r"no file can be written into /sys/kernel \(.+\); choose another place"):
+    with told(RunError, r"no file can be written into /sys/kernel \(.+\); choose another place"):
         run(data, Path("/sys/kernel"))
-    with pytest.raises(ExportError, match=r"no file can be written into /sys/kernel \(.+\); choose another place"):
+    with told(ExportError, r"no file can be written into /sys/kernel \(.+\); choose another place"):
         check_place(Path("/sys/kernel/model.onnx"))
 
 

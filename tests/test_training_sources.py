@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from test_training_dataset import make_classes, make_tiny_imagenet, touch
+from told import told
 
 from index.errors import OptionError
 from index.records import SkippedPhoto
@@ -150,10 +151,10 @@ def test_folders_without_enough_photos_are_refused(tmp_path: Path) -> None:
     for count, message in ((0, "holds no photos; give a folder with more"), (1, "holds 1 photo; give a folder")):
         folder = flat(tmp_path / str(count), count)
         for source in (Source(folder), Source(folder, labelled=False)):
-            with pytest.raises(DatasetError, match=rf"{folder} {message}"):
+            with told(DatasetError, rf"{folder} {message}"):
                 scan(source)
     for source in (Source(tmp_path / "none"), Source(tmp_path / "none", labelled=False)):
-        with pytest.raises(DatasetError, match=r"there is no folder .*none; give one that holds"):
+        with told(DatasetError, r"there is no folder .*none; give one that holds"):
             scan(source)
     found = scan(flat(tmp_path / "2", 2))
     assert (len(found.train), len(found.validation)) == (1, 1)
@@ -163,13 +164,13 @@ def test_albums_that_cannot_be_classes_are_told_how_to_name(tmp_path: Path) -> N
     touch(tmp_path / "holiday", "1.jpg")
     touch(tmp_path / "party", "1.jpg", "2.jpg")
     message = f"where its folders are no classes, name {tmp_path} with --unlabelled"
-    with pytest.raises(DatasetError, match=f"one picture alone of holiday; .*; {message}"):
+    with told(DatasetError, f"one picture alone of holiday; .*; {message}"):
         scan(tmp_path)
     touch(tmp_path / "test" / "prints", "1.jpg")
-    with pytest.raises(DatasetError, match=f"test holds folders, so it is no class: .*; {message}"):
+    with told(DatasetError, f"test holds folders, so it is no class: .*; {message}"):
         scan(tmp_path)
     assert len(scan(Source(tmp_path, labelled=False)).train) == 3
-    with pytest.raises(DatasetError, match=r"so it is no class: .*; or move test elsewhere$"):
+    with told(DatasetError, r"so it is no class: .*; or move test elsewhere$"):
         scan(tmp_path, taught=())
 
 
@@ -180,9 +181,9 @@ def test_photos_without_labels_are_of_no_use_without_a_teacher(tmp_path: Path) -
         [Source(labelled), Source(photos, labelled=False)],
         [Source(photos, labelled=False)],
     ):
-        with pytest.raises(DatasetError, match=r"photos is without labels; name who knows .* with --teacher"):
+        with told(DatasetError, r"photos is without labels; name who knows .* with --teacher"):
             scan(*sources, taught=())
-    with pytest.raises(DatasetError, match=r"photos holds 0 folders of pictures; .* A classifier needs two classes"):
+    with told(DatasetError, r"photos holds 0 folders of pictures; .* A classifier needs two classes"):
         scan(photos, taught=())
 
 
@@ -273,7 +274,7 @@ def test_the_only_folder_may_have_a_weight_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("weight", [0, -1, 101, float("nan"), float("inf")])
 def test_weights_that_make_no_sense_are_refused(weight: float) -> None:
-    with pytest.raises(OptionError, match=r"--weight photos .* is not above 0 and at most 100"):
+    with told(OptionError, r"the weight .* of photos is not above 0 and at most 100"):
         Source(Path("photos"), weight)
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from told import told
 
 from training.errors import CheckpointError
 from training.pretrained.efficientnet import NETWORKS, weights_file
@@ -50,7 +51,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., st
 
     def read(*parts: bytes) -> str:
         path = with_content(tmp_path / "t.pth", *parts)
-        with pytest.raises(CheckpointError, match=REFUSED) as error:
+        with told(CheckpointError, REFUSED) as error:
             read_tensors(path)
         assert list(folder.iterdir()) == []
         return str(error.value)
@@ -261,9 +262,9 @@ NESTED = b")q\x01" + b"h\x01\x86q\x01" * 60
         "a number for a tensor": b"}" + text("a") + b"K\1s.",
         "a table in itself": b"}q\0" + text("a") + b"h\0s.",
         "marks": b"(" * 2000 + b"t" * 2000 + b".",
-        "a mark a byte": b"(" * 300_000,
-        "a table a byte": b"}" * 300_000,
-        "tuples in tuples": b")" + b"\x85" * 300_000 + b".",
+        "a mark a byte": b"(" * 100_000,
+        "a table a byte": b"}" * 100_000,
+        "tuples in tuples": b")" + b"\x85" * 100_000 + b".",
         "an unknown operation": b"\xff.",
         "a text of terabytes": b"\x8d" + (1 << 62).to_bytes(8, "little"),
         "bytes of terabytes": b"\x96" + (1 << 62).to_bytes(8, "little"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from told import told
 from torch import Tensor
 from training_samples import CPU, TINY, TINY_RECIPE, as_split, checkpoint_of, lively, write_shapes
 
@@ -252,7 +253,7 @@ def test_reports_end_with_the_whole_epoch(pictures: MemoryPictures) -> None:
 
 def test_a_loss_that_is_no_number_ends_the_run(pictures: MemoryPictures) -> None:
     trainer = trainer_of(pictures, TINY_RECIPE.changed(lr=1e30, warmup=0.0, batch_size=4))
-    with pytest.raises(UserError, match=r"training diverged in epoch 1: .* start a new run with an --lr below 1e\+30"):
+    with told(UserError, r"training diverged in epoch 1: .* start a new run with an --lr below 1e\+30"):
         trainer.train_epoch()
 
 
@@ -329,5 +330,5 @@ def test_a_state_of_another_network_is_refused(part: str, pictures: MemoryPictur
         device=CPU.device,
     ).save_into(checkpoint_of(lively(TINY, 3)))
     setattr(checkpoint, part, getattr(other, part))
-    with pytest.raises(CheckpointError, match="does not fit the architecture tiny that it names; start a new run"):
+    with told(CheckpointError, "does not fit the architecture tiny that it names; start a new run"):
         trainer_of(pictures).restore(checkpoint)

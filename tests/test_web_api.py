@@ -197,6 +197,7 @@ def test_many_clients_get_their_own_answers_in_few_runs(served: Served, photos: 
         assert Path(reply.json["results"][0]["path"]).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_rebuilt_a_replaced_and_a_lost_index(tmp_path: Path, tiny_model: Path, other_model: Path) -> None:
     photos, index = make_photos(tmp_path / "photos"), tmp_path / "index"
 

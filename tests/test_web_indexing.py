@@ -112,6 +112,7 @@ def test_new_changed_removed_and_skipped_photos_are_told_and_shown(served: Serve
     assert served.get("/api/health").status == 200
 
 
+@pytest.mark.slow
 def test_all_folders_and_one_that_is_not_there(served: Served, place: Path) -> None:
     os.rename(place / "other", place / "away")
     add_photos(place / "photos", 1)
@@ -161,6 +162,7 @@ def test_the_head_of_a_watched_run_does_not_wait_for_its_end(served: Served, pla
     assert watched(served)[-1]["state"] == "done"
 
 
+@pytest.mark.slow
 def test_a_run_is_refused_while_another_program_writes_the_index(served: Served, place: Path) -> None:
     with IndexWriter.open_to_edit(place / "index"):
         reply = start(served)
@@ -172,6 +174,7 @@ def test_a_run_is_refused_while_another_program_writes_the_index(served: Served,
     assert watched(served)[-1]["state"] == "done"
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_is_killed_says_so_and_the_next_one_goes_on(served: Served, place: Path) -> None:
     add_photos(place / "photos", 2)
     assert start(served).status == 202
@@ -200,6 +203,7 @@ def test_folders_are_named_by_ids_that_the_index_knows(idle: Served, body: bytes
     assert idle.request("POST", "/api/indexing", body, JSON).status == status
 
 
+@pytest.mark.slow
 def test_pages_of_other_sites_and_clients_without_the_token_start_nothing(idle: Served, place: Path) -> None:
     assert start(idle, origin="http://evil.example").status == 403
     assert start(idle, **{"sec-fetch-site": "cross-site"}).status == 403
@@ -213,6 +217,7 @@ def test_pages_of_other_sites_and_clients_without_the_token_start_nothing(idle: 
         assert b'"state": "done"' in told.body
 
 
+@pytest.mark.slow
 def test_a_server_that_ends_ends_its_run_and_those_who_watch_it(place: Path) -> None:
     add_photos(place / "photos", 400)
     command = [sys.executable, "-P", "-m", "cli", "serve", "--index", str(place / "index"), "--port", "0"]

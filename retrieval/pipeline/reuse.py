@@ -28,8 +28,10 @@ def stored_embedding(index: SearchableIndex, path: Path, dim: int, *, unseen: bo
     return photo.embedding if stamp == photo.stamp or (unseen and stamp is None) else None
 
 
-def index_to_reuse(folder: IndexLocation, model: Model, paths: Sequence[Path]) -> tuple[PhotoIndex | None, str]:
-    """Open the index in a folder, if it has photos of `paths` and the embeddings of this model.
+def index_to_reuse(
+    folder: IndexLocation, model: Model, paths: Sequence[Path], *, output: str = "embedding"
+) -> tuple[PhotoIndex | None, str]:
+    """Open the index in a folder, if it has photos of `paths`, and what is asked for is their embeddings by this model.
 
     Otherwise return None, and why not where that is not obvious. Raises PhotoIndexError for a damaged index. Asking
     Milvus for each photo would take longer than computing.
@@ -41,10 +43,42 @@ def index_to_reuse(folder: IndexLocation, model: Model, paths: Sequence[Path]) -
     except IndexNotFoundError:
         return None, ""
     known = any(index.photos.knows(path) for path in paths)
-    if known and index.fingerprint == model.spec.fingerprint:
+    same_model = index.fingerprint == model.spec.fingerprint
+    if known and same_model and output == "embedding":
         return index, ""
     index.close()
-    return None, f"the index in {folder} was made with another model" if known else ""
+    reason = f"has no {output}" if same_model else "was made with another model"
+    return None, f"the index in {folder} {reason}" if known else ""
+
+
+def named_vectors(
+    index: PhotoIndex | None,
+    model: Model,
+    paths: Sequence[Path],
+    *,
+    output: str,
+    skipped: list[SkippedPhoto],
+    incomplete: list[IncompletePhoto],
+    reused: list[Path],
+    standard_input: BinaryIO | None = None,
+    progress: Progress | None = None,
+) -> Iterator[tuple[Path, NDArray[np.float32]]]:
+    """Yield photos, each with its vector `output` (values,); with an index as `embed_with_index`."""
+    if index is not None:
+        return embed_with_index(
+            index,
+            model,
+            paths,
+            skipped=skipped,
+            reused=reused,
+            incomplete=incomplete,
+            standard_input=standard_input,
+            progress=progress,
+        )
+    computed = embed_paths(
+        model, paths, skipped=skipped, incomplete=incomplete, standard_input=standard_input, progress=progress
+    )
+    return ((photo.path, getattr(photo, output)) for photo in computed)
 
 
 def embed_with_index(

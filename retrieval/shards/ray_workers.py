@@ -119,7 +119,7 @@ would wait for another machine, and their parts with them."""
 _HEAD = {"node:__internal_head__": 0.001}
 """What the head of a cluster alone has. Another machine may be lost, and the run goes on."""
 _BUSY = "try again when this machine is less busy"
-_AGAIN = "run the same command again, which goes on from there"
+_AGAIN = "run the same command again, which resumes it"
 
 
 class _Run:

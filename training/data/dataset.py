@@ -125,8 +125,8 @@ def scan_dataset(
         raise DatasetError(
             f"{train_root} holds {len(train)} folder{'s' * (len(train) != 1)} of pictures; "
             + (f"{problem}. A" if (problem := layout_problem(train_root)) else "a")
-            + " classifier needs two classes or more, each in a folder of its own. For photos without classes name a "
-            "model that knows what is in them with --teacher"
+            + " classifier needs two classes or more, each in a folder of its own",
+            hint="for photos without classes name a model that knows what is in them with --teacher",
         )
     empty = sorted(name for name, paths in train.items() if not paths)
     if empty:
@@ -184,12 +184,12 @@ def scan_labelled(
         listing = f"`{shlex.join(['fc7', 'info', model, '--format', 'json'])}` lists its classes"
         if len(unknown) == len(found):
             raise UnknownClassesError(
-                f"the model knows none of the classes in {root}, so it cannot be measured on them: "
-                f"{_listing(unknown)}; {listing}"
+                f"the model knows none of the classes in {root}, so it cannot be measured on them: {_listing(unknown)}",
+                hint=listing,
             )
         raise DatasetError(
-            f"not named after a class of the model: {_listing(unknown, root)}; {listing}",
-            hint="measure neighbours alone, for which any classes will do, with --neighbours",
+            f"not named after a class of the model: {_listing(unknown, root)}",
+            hint=f"{listing}; measure neighbours alone, for which any classes will do, with --neighbours",
         )
     # ImageNet has two kinds of crane.
     if several := sorted(name for name in found if len(numbers[name]) > 1):

@@ -106,8 +106,8 @@ class RowStore:
             yield
         except OSError as error:
             raise RunError(
-                f"{self._folder} cannot keep {self._kind} ({error.strerror}); make room, or name another folder with "
-                "--cache"
+                f"{self._folder} cannot keep {self._kind} ({error.strerror})",
+                hint="make room, or name another folder with --cache",
             ) from error
 
     def _read_note(self) -> bool:

@@ -39,7 +39,10 @@ class Source:
 
     def __post_init__(self) -> None:
         if not 0 < self.weight <= MOST_DRAWS:  # said this way round, NaN is refused as well
-            raise OptionError(f"--weight {self.root} {self.weight:g} is not above 0 and at most {MOST_DRAWS}")
+            raise OptionError(
+                f"the weight {self.weight:g} of {self.root} is not above 0 and at most {MOST_DRAWS}",
+                hint="give another --weight",
+            )
 
 
 def scan_sources(
@@ -63,7 +66,7 @@ def scan_sources(
     if len(sources) == 1 and not taught:
         [source] = sources
         if source.labelled is False:
-            raise DatasetError(f"{source.root} is without labels; name who knows what is in it with --teacher")
+            raise DatasetError(f"{source.root} is without labels", hint="name who knows what is in it with --teacher")
         dataset = scan_dataset(source.root, validation=validation, seed=seed, names=names, learned=learned)
         return replace(dataset, draws=() if source.weight == 1 else (Draw(0, len(dataset.train), source.weight),))
     roots = [source.root.resolve() for source in sources]
@@ -72,7 +75,7 @@ def scan_sources(
             if root.is_relative_to(other):
                 if root == other:
                     raise DatasetError(
-                        f"{root} is named twice; name it once, by --unlabelled if its folders are no classes"
+                        f"{root} is named twice", hint="name it once, by --unlabelled if its folders are no classes"
                     )
                 raise DatasetError(f"{root} lies in {other}, and would be learned from twice; name one of them")
     classes, groups = list(taught), [ClassGroup(group, len(taught))] if taught else []
@@ -86,11 +89,13 @@ def scan_sources(
             if not taught or not os.path.isdir(source.root):
                 raise
             raise DatasetError(
-                f"{error}; where its folders are no classes, name {source.root} with --unlabelled"
+                str(error), hint=f"where its folders are no classes, name {source.root} with --unlabelled"
             ) from None
         if not labelled:
             if not taught:
-                raise DatasetError(f"{source.root} is without labels; name who knows what is in it with --teacher")
+                raise DatasetError(
+                    f"{source.root} is without labels", hint="name who knows what is in it with --teacher"
+                )
             parts.append(photos_alone(source.root, validation, seed, skipped=skipped))
             continue
         numbers = _numbers(found.classes, taught or classes)

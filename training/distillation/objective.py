@@ -55,7 +55,7 @@ def _width(network: AlexNet, layer: str) -> int:
 def check_unmixed(recipe: Recipe) -> None:
     """Refuse, with OptionError, a recipe whose pictures no teacher has seen, before it is asked about the others."""
     if recipe.mixup or recipe.cutmix:
-        raise OptionError("the teacher has not seen mixed pictures; leave out --mixup and --cutmix")
+        raise OptionError("the teacher has not seen mixed pictures", hint="leave out --mixup and --cutmix")
 
 
 class TeacherObjective:

@@ -50,7 +50,7 @@ def export_checkpoint(
     root = data or Path(checkpoint.data["root"])
     if not os.path.isdir(root):
         raise DatasetError(
-            f"the pictures that {path} learned from are not at {root} any more; give their folder with --data"
+            f"the pictures that {path} learned from are not at {root} any more", hint="give their folder with --data"
         )
     recipe, start_learned = checkpoint.recipe, checkpoint.data.get("start_learned", "")
     if data is None and "sources" in checkpoint.data:
@@ -67,8 +67,8 @@ def export_checkpoint(
     learned = dataset.fingerprint == checkpoint.data["fingerprint"]
     if not learned and data is None:
         raise DatasetError(
-            f"the pictures in {root} have changed since {path} learned from them; "
-            f"add --data {root} to learn the embedding from them as they are now"
+            f"the pictures in {root} have changed since {path} learned from them",
+            hint=f"add --data {root} to learn the embedding from them as they are now",
         )
     judged = dataset.validation_fingerprint
     # Files of earlier versions do not tell what they were validated with.

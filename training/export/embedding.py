@@ -121,8 +121,8 @@ def fit_embedding(joined: Tensor, recipe: EmbeddingRecipe) -> EmbeddingTransform
     # Written so that NaN, the answer of a network that diverged, counts as alike.
     if not bool((joined - joined[0]).abs().max() > 0):
         raise ExportError(
-            f"the network answers all {len(joined)} pictures alike, it has learned nothing; "
-            "train again, with a lower --lr or for longer"
+            f"the network answers all {len(joined)} pictures alike, it has learned nothing",
+            hint="train again, with a lower --lr or for longer",
         )
     mean, variances, directions = principal_components(joined)
     # Directions without variance hold rounding errors only; whitening would blow them up.

@@ -122,7 +122,8 @@ def sample_of(pictures: Pictures) -> Tensor:
         if len(pixels):
             return pixels.cpu()
     raise DatasetError(
-        "none of the pictures that the model file is compared with torch on could be read; give others with --data"
+        "none of the pictures that the model file is compared with torch on could be read",
+        hint="give others with --data",
     )
 
 
@@ -216,7 +217,9 @@ def check_rounding(model: Model, inference: InferenceNetwork, pixels: Tensor) ->
     theirs = inference.trained.forward_features(centre_crops(pixels, model.spec.crop, inference.normalisation))
     cosine = _least_cosine(ours, theirs, rows=(ours.abs().amax(1) > 0) & (theirs.abs().amax(1) > 0))
     if not cosine >= 0.999:
-        raise ExportError(f"rounding the weights to float16 changes fc7 (cosine {cosine:.5f}); export with --float32")
+        raise ExportError(
+            f"rounding the weights to float16 changes fc7 (cosine {cosine:.5f})", hint="export with --float32"
+        )
 
 
 def _least_cosine(ours: Tensor, theirs: Tensor, *, rows: Tensor) -> float:

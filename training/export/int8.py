@@ -104,7 +104,7 @@ def write_int8(
 def _prepared(model: Model, folder: Path, report: ReadingReport) -> NDArray[np.uint8]:
     """Return photos as the network takes them, uint8 (n, crop, crop, 3), drawn from all in a folder and below it."""
     if not os.path.isdir(folder):
-        raise DatasetError(f"there is no folder {folder}; give one with photos like yours to --calibrate")
+        raise DatasetError(f"there is no folder {folder}", hint="give one with photos like yours to --calibrate")
     skipped: list[SkippedPhoto] = []
     paths = expand_paths([folder], skipped=skipped)
     drawn = sorted(random.Random(0).sample(paths, min(len(paths), PHOTOS)))

@@ -22,15 +22,15 @@ def check_place(out: Path) -> None:
     if not os.path.isdir(folder):
         raise ExportError(f"there is no folder {folder} to write {out.name} into; make it first")
     if os.path.isdir(out):
-        raise ExportError(f"{out} is a folder; name a file in it with -o")
+        raise ExportError(f"{out} is a folder", hint="name a file in it with -o")
     if out.suffix != ".onnx":  # rather than write over a checkpoint or a photo
-        raise OptionError(f"{out} does not end with .onnx, as a model file does; name it so with -o")
+        raise OptionError(f"{out} does not end with .onnx, as a model file does", hint="name it so with -o")
     try:
         with TemporaryFile(dir=folder):  # permissions do not tell all that may forbid it
             pass
     except OSError as error:
         raise ExportError(
-            f"no file can be written into {folder} ({error.strerror}); choose another place with -o"
+            f"no file can be written into {folder} ({error.strerror})", hint="choose another place with -o"
         ) from error
 
 
@@ -39,7 +39,9 @@ def made_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ExportError(f"the folder {folder} cannot be made ({error.strerror}); name a file with -o") from error
+        raise ExportError(
+            f"the folder {folder} cannot be made ({error.strerror})", hint="name a file with -o"
+        ) from error
     return folder
 
 
@@ -89,5 +91,5 @@ def write_proven(model: onnx.ModelProto, metadata: dict[str, str], out: Path, *,
             prove(Path(file.name))
     except OSError as error:
         raise ExportError(
-            f"{out} could not be written ({error.strerror or error}); choose another place with -o"
+            f"{out} could not be written ({error.strerror or error})", hint="choose another place with -o"
         ) from error

@@ -39,8 +39,8 @@ class Examples:
         """Return what a model keeps. Raises ModelError where it keeps nothing, or what cannot be read."""
         if not spec.examples:
             raise ModelError(
-                f"{spec.name} keeps nothing of the pictures that it learned from; models of `fc7 train --head` do",
-                hint="leave out --add, and give the folders of all classes",
+                f"{spec.name} keeps nothing of the pictures that it learned from",
+                hint="models of `fc7 train --head` do; leave out --add, and give the folders of all classes",
             )
         try:
             data = base64.b64decode(spec.examples, validate=True)
@@ -90,7 +90,9 @@ def scan_additions(roots: Sequence[Path], classes: Sequence[ClassName], *, names
             continue
         dataset = scan_dataset(root, names=names, fewest=1)
         if not dataset.divided:
-            raise DatasetError(f"{root} has a validation set; with --add name the folder of the training pictures")
+            raise DatasetError(
+                f"{root} has a validation set", hint="with --add name the folder of the training pictures"
+            )
         for split in (dataset.train, dataset.validation):
             found += [(path, dataset.classes[label]) for path, label in zip(split.paths, split.labels, strict=True)]
         beside += dataset.classless

@@ -86,7 +86,7 @@ def train_head(
     with ExitStack() as held:
         make_folder(out, [source.root for source in sources], held)
         if (out / MODEL).exists():
-            raise RunError(f"there is a model in {out} already; choose another folder with -o")
+            raise RunError(f"there is a model in {out} already", hint="choose another folder with -o")
         model = Model.load(start, device=device, threads=1)
         kept: Examples | None
         if add:

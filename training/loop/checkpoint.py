@@ -137,12 +137,12 @@ class Checkpoint:
         """
         if not os.path.isfile(path):
             raise CheckpointError(
-                f"there is no checkpoint {path}; `fc7 train DATA -o RUN` writes RUN/last.pt and RUN/best.pt"
+                f"there is no checkpoint {path}", hint="`fc7 train DATA -o RUN` writes RUN/last.pt and RUN/best.pt"
             )
         if path.suffix == ".onnx":
             raise CheckpointError(
-                f"{path} is a model file already, no checkpoint; use it with -m, or name RUN/best.pt, "
-                "which `fc7 train` writes beside RUN/model.onnx"
+                f"{path} is a model file already, no checkpoint",
+                hint="use it with -m, or name RUN/best.pt, which `fc7 train` writes beside RUN/model.onnx",
             )
         try:
             with zipfile.ZipFile(path) as archive:  # torch.load looks at no checksum
@@ -158,7 +158,7 @@ class Checkpoint:
                 f"{path} is damaged or no checkpoint; train again, or use another of the run's checkpoints"
             ) from error
         if not isinstance(content, dict) or "fc7" not in content:
-            raise CheckpointError(f"{path} is not a checkpoint written by `fc7 train`")
+            raise CheckpointError(f"{path} is not a checkpoint of fc7", hint="`fc7 train` writes one")
         try:
             header = json.loads(content["fc7"])
             version = int(header["format_version"])
@@ -166,8 +166,8 @@ class Checkpoint:
             raise CheckpointError(f"{path} is incomplete or of another version ({error}); train again") from error
         if version > FORMAT_VERSION:
             raise CheckpointError(
-                f"{path} has checkpoint format {version}, this fc7 reads up to {FORMAT_VERSION}; "
-                "upgrade it with `pip install --upgrade fc7`"
+                f"{path} has checkpoint format {version}, this fc7 reads up to {FORMAT_VERSION}",
+                hint="upgrade it with `pip install --upgrade fc7`",
             )
         try:
             return cls(

@@ -110,8 +110,8 @@ def joined_processes(device: str = "auto") -> Iterator[Processes]:
     if cuda:
         if processes.local_world_size > torch.cuda.device_count():
             raise UserError(
-                f"{processes.local_world_size} processes are too many for {torch.cuda.device_count()} GPUs; give "
-                f"torchrun --nproc-per-node {torch.cuda.device_count()}"
+                f"{processes.local_world_size} processes are too many for {torch.cuda.device_count()} GPUs",
+                hint=f"give torchrun --nproc-per-node {torch.cuda.device_count()}",
             )
         torch.cuda.set_device(processes.local_rank)
     # Gloo beside NCCL: what is agreed upon between steps lies in the machine's memory.

@@ -33,7 +33,7 @@ def choose_hardware(device: str = "auto", *, processes: Processes = ALONE, compi
     """
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
-        raise UserError("PyTorch finds no CUDA device here; leave out --device, or give --device cpu")
+        raise UserError("PyTorch finds no CUDA device here", hint="leave out --device, or give --device cpu")
     chosen = torch.device("cpu")
     memory = machine_memory() // processes.local_world_size
     if available and device != "cpu":

@@ -88,7 +88,7 @@ def chosen_precision(recipe: Recipe, device: torch.device) -> torch.dtype:
         case "auto":
             return torch.bfloat16 if _made_for_bfloat16(device) else torch.float32
         case "float16" if device.type == "cpu":
-            raise UserError("--precision float16 needs a GPU; on a CPU give bfloat16, float32 or auto")
+            raise UserError("float16 needs a GPU", hint="on a CPU give --precision bfloat16, float32 or auto")
         case "float16":
             return torch.float16
         case "bfloat16":

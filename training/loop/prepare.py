@@ -31,7 +31,9 @@ def check_crops(recipe: Recipe, config: AlexNetConfig) -> None:
     """Refuse crops that are malformed, or too small to leave anything of a map, before the pictures are read."""
     for _, side in recipe.crops(config.crop):
         if feature_grid(replace(config, crop=side)) < 1:
-            raise OptionError(f"--grow {recipe.grow}: {side} pixels are too few for {config.arch}; begin with more")
+            raise OptionError(
+                f"crops of {side} pixels are too small for {config.arch}", hint="begin with larger ones in --grow"
+            )
 
 
 def load_splits(
@@ -85,14 +87,14 @@ def fitted_recipe(
     DatasetError for fewer pictures than a batch. `pictures` are those of an epoch.
     """
     if pictures < 2:
-        raise DatasetError(f"an epoch of {pictures} pictures is too short; give a higher --weight")
+        raise DatasetError(f"an epoch of {pictures} pictures is too short", hint="give a higher --weight")
     batch_size = recipe.batch_size
     if fit_batch:
         fewer = max(min(batch_size, pictures // 8), min(pictures, 4))
         batch_size = max(fewer - fewer % processes.world_size, min(2 * processes.world_size, batch_size))
     if pictures < batch_size:
         raise DatasetError(
-            f"{pictures} training pictures are fewer than one batch of {batch_size}; give a smaller --batch-size"
+            f"{pictures} training pictures are fewer than one batch of {batch_size}", hint="give a smaller --batch-size"
         )
     if batch_size == recipe.batch_size:
         return recipe

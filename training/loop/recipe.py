@@ -95,12 +95,14 @@ class Recipe:
             if not least <= value <= most:  # said this way round, NaN is refused as well
                 flag = "--" + name.replace("_", "-")
                 limits = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
-                raise OptionError(f"{flag} {value} is not {limits}")
+                raise OptionError(f"{name.replace('_', ' ')} {value} is not {limits}", hint=f"give another {flag}")
         for name, choices in (("mean", Mean), ("schedule", Schedule), ("precision", Precision)):
             if getattr(self, name) not in get_args(choices):
-                raise OptionError(f"--{name} {getattr(self, name)} is none of {', '.join(get_args(choices))}")
+                raise OptionError(f"{name} {getattr(self, name)} is none of {', '.join(get_args(choices))}")
         if self.nesterov and not self.momentum:
-            raise OptionError("--nesterov needs a --momentum above 0; add --no-nesterov to train without momentum")
+            raise OptionError(
+                "Nesterov momentum needs a momentum above 0", hint="add --no-nesterov to train without --momentum"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -148,8 +150,9 @@ class Recipe:
         rising = all(before < after for before, after in pairwise(shares)) and sides == sorted(sides)
         if not rising or not steps or shares[0] != 0 or shares[-1] >= 1 or sides[0] < 16 or sides[-1] != full:
             raise OptionError(
-                f"--grow {self.grow} does not read share:side,share:side with rising shares from 0, "
-                f"rising sides from 16 and the last side {full}"
+                f"{self.grow} does not read share:side,share:side with rising shares from 0, "
+                f"rising sides from 16 and the last side {full}",
+                hint="give --grow in this form",
             )
         return tuple(steps)
 

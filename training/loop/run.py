@@ -32,7 +32,7 @@ from training.loop.hardware import Hardware, why_not_compiled
 from training.loop.interrupt import deferred_interrupts
 from training.loop.optimisation import chosen_precision, gained, name_of, stalled
 from training.loop.prepare import check_crops, describe_data, fitted_recipe, load_splits, tell_known, tell_start
-from training.loop.recipe import RECIPES, Recipe
+from training.loop.recipe import Recipe
 from training.loop.report import Report, tell_skipped
 from training.loop.results import write_confusion, write_metrics, write_mistakes
 from training.loop.run_folder import ANSWERS, BEST, CONFUSION, LAST, METRICS, MISTAKES, MODEL, make_folder, take_folder
@@ -57,13 +57,6 @@ class TrainResult:
     skipped: tuple[SkippedPhoto, ...]
     spec: ModelSpec | None = None
     evaluation: Evaluation | None = None
-
-
-def first_recipe(*, arch: str | None, start: PretrainedWeights | None, teacher: bool = False) -> Recipe:
-    """Return the recipe to change from: that of fine-tuning, or else the default of an architecture."""
-    if start is not None and not teacher:
-        return RECIPES[start.config.arch].for_fine_tuning()
-    return RECIPES[start.config.arch if start else arch or ("alexnet-128" if teacher else "alexnet-64")]
 
 
 def train(
@@ -102,7 +95,7 @@ def train(
         shape = replace(config or (start.config if start else CONFIGS[recipe.arch]), dropout=recipe.dropout)
         if shape.arch != recipe.arch:
             raise CheckpointError(
-                f"the weights to start from are those of {shape.arch}, not {recipe.arch}; leave out --arch"
+                f"the weights to start from are those of {shape.arch}, not {recipe.arch}", hint="leave out --arch"
             )
         chosen_precision(recipe, hardware.device)
         check_crops(recipe, shape)
@@ -175,10 +168,13 @@ def resume(
 
     def prepare() -> tuple[Trainer, Checkpoint, Dataset]:
         if os.path.isdir(out / ANSWERS) and not os.path.exists(out / LAST):
-            raise RunError(f"the run in {out} has learned nothing yet; run the command without --resume")
+            raise RunError(f"the run in {out} has learned nothing yet", hint="run the command without --resume")
         checkpoint = Checkpoint.load(out / LAST)
         if epochs is not None and epochs < checkpoint.epoch:
-            raise OptionError(f"--epochs {epochs} is less than the {checkpoint.epoch} that the run in {out} has done")
+            raise OptionError(
+                f"{epochs} epochs are fewer than the {checkpoint.epoch} that the run in {out} has done",
+                hint="give more --epochs",
+            )
         checkpoint.recipe = recipe = checkpoint.recipe.changed(epochs=epochs)
         if epochs is not None:
             checkpoint.patience_from = checkpoint.epoch
@@ -191,8 +187,8 @@ def resume(
             # Files of earlier versions do not tell what they were validated with.
             if checkpoint.data.get(key, fingerprint) != fingerprint:
                 raise DatasetError(
-                    f"{found.root} is not the set of pictures that the run in {out} {done}; "
-                    "start a new run with another -o"
+                    f"{found.root} is not the set of pictures that the run in {out} {done}",
+                    hint="start a new run with another -o",
                 )
 
         dataset, lesson = find_pictures(

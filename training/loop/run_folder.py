@@ -28,16 +28,18 @@ def make_folder(out: Path, roots: Sequence[Path], held: ExitStack, *, cache: Pat
         for what, place, option in (("run", out, "-o"), ("cache", cache, "--cache")):
             if place is not None and place.resolve().is_relative_to(root.resolve()):
                 raise RunError(
-                    f"the {what} would lie among its pictures, in {root}, and be taken for a class the next time; "
-                    f"choose a folder outside with {option}"
+                    f"the {what} would lie among its pictures, in {root}, and be taken for a class the next time",
+                    hint=f"choose a folder outside with {option}",
                 )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"the folder {out} cannot be made ({error.strerror}); choose another with -o") from error
+        raise RunError(f"the folder {out} cannot be made ({error.strerror})", hint="choose another with -o") from error
     take_folder(out, held)
     if os.path.exists(out / LAST):
-        raise RunError(f"there is a run in {out} already; resume it with --resume, or choose another folder with -o")
+        raise RunError(
+            f"there is a run in {out} already", hint="resume it with --resume, or choose another folder with -o"
+        )
 
 
 def take_folder(out: Path, held: ExitStack) -> None:
@@ -50,7 +52,8 @@ def take_folder(out: Path, held: ExitStack) -> None:
         with suppress(OSError):  # a file system without locks is no reason not to train
             if not lock(file):
                 raise RunError(
-                    f"another fc7 is training in {out}; wait until it has ended, or choose another folder with -o"
+                    f"another fc7 is training in {out}",
+                    hint="wait until it has ended, or choose another folder with -o",
                 )
         with TemporaryFile(dir=out):
             pass
@@ -59,7 +62,7 @@ def take_folder(out: Path, held: ExitStack) -> None:
     for path in (out / name for name in (MODEL, CONFUSION, MISTAKES)):  # what is written only at the end
         if os.path.isdir(path):
             raise RunError(
-                f"{path} is a folder where the run is to write a file; move it, or choose another folder with -o"
+                f"{path} is a folder where the run is to write a file", hint="move it, or choose another folder with -o"
             )
 
 

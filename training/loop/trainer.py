@@ -51,13 +51,13 @@ class Trainer:
         self.processes = processes
         if recipe.batch_size % processes.world_size:
             raise OptionError(
-                f"--batch-size {recipe.batch_size} cannot be shared by {processes.world_size} processes; "
-                f"give a multiple of {processes.world_size}"
+                f"a batch of {recipe.batch_size} cannot be shared by {processes.world_size} processes",
+                hint=f"give a --batch-size that is a multiple of {processes.world_size}",
             )
         if recipe.batch_size < 2 * processes.world_size:
             raise OptionError(
-                f"--batch-size {recipe.batch_size} leaves each of {processes.world_size} processes one picture; "
-                f"give {2 * processes.world_size} or more"
+                f"a batch of {recipe.batch_size} leaves each of {processes.world_size} processes one picture",
+                hint=f"give a --batch-size of {2 * processes.world_size} or more",
             )
         if processes.world_size > 1 and device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
@@ -137,8 +137,8 @@ class Trainer:
         # Before a checkpoint is written, which happens every few minutes.
         if not math.isfinite(loss_total):
             raise UserError(
-                f"training diverged in epoch {self.epoch + 1}: the loss is NaN or infinite; "
-                f"start a new run with an --lr below {self.recipe.lr:g}"
+                f"training diverged in epoch {self.epoch + 1}: the loss is NaN or infinite",
+                hint=f"start a new run with an --lr below {self.recipe.lr:g}",
             )
         seconds = before.seconds + time.perf_counter() - start
         self._totals = EpochTotals(loss_total, right_total, pictures, seconds, waited)
@@ -261,8 +261,8 @@ class Trainer:
             self._scaler.load_state_dict(checkpoint.scaler)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f"the checkpoint's state does not fit the architecture {checkpoint.config.arch} that it names; "
-                "start a new run with another -o"
+                f"the checkpoint's state does not fit the architecture {checkpoint.config.arch} that it names",
+                hint="start a new run with another -o",
             ) from error
         self.epoch, self.step, self.history = checkpoint.epoch, checkpoint.step, list(checkpoint.history)
         # The sums are of all processes, so one alone goes on from them.

@@ -124,8 +124,8 @@ def choose(
     scores = logits or _scores(vectors, heads, shapes, classes=classes, embedding=embedding)
     if classes and scores is None:
         raise OptionError(
-            f"which tensor of {path} has the scores of its classes cannot be told; name it with --logits"
-            f"{_listed(vectors, shapes)}"
+            f"which tensor of {path} has the scores of its classes cannot be told",
+            hint=f"name it with --logits{_listed(vectors, shapes)}",
         )
     head = None if scores is None else heads.get(scores)
     share = head is not None and head.probabilities not in (None, "LogSoftmax")
@@ -181,11 +181,12 @@ def _embedding(
         return outputs[0]
     if rest:
         raise OptionError(
-            f"{path} has {len(rest)} tensors that may be the embedding; choose one with --embedding"
-            f"{_listed(rest, shapes)}"
+            f"{path} has {len(rest)} tensors that may be the embedding",
+            hint=f"choose one with --embedding{_listed(rest, shapes)}",
         )
     raise OptionError(
-        f"which tensor of {path} is the embedding cannot be told; name one with --embedding{_listed(outputs, shapes)}"
+        f"which tensor of {path} is the embedding cannot be told",
+        hint=f"name one with --embedding{_listed(outputs, shapes)}",
     )
 
 
@@ -208,4 +209,4 @@ def check_named(path: Path, model: onnx.ModelProto, option: str, name: str | Non
     there = {output for node in model.graph.node for output in node.output}
     if name not in there:
         shown = ", ".join(output.name for output in model.graph.output)
-        raise OptionError(f"{path} has no tensor {name}, as {option} says; its outputs are {shown}")
+        raise OptionError(f"{path} has no tensor {name}; its outputs are {shown}", hint=f"name another with {option}")

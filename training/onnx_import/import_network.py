@@ -86,7 +86,9 @@ def decide(network: Network, *, wishes: Wishes, tensors: Tensors, classes: int =
         check_named(network.path, network.model, option, name)
     preparation = wishes.preparation(image.side, raw=image.type == onnx.TensorProto.UINT8)
     if image.type == onnx.TensorProto.UINT8 and ((preparation.factor != 1).any() or preparation.offset.any()):
-        raise OptionError(f"{network.path} takes bytes and prepares them itself; leave out --preset, --mean and --std")
+        raise OptionError(
+            f"{network.path} takes bytes and prepares them itself", hint="leave out --preset, --mean and --std"
+        )
     inputs = {value.name for value in network.inputs}
     graph = network.model.graph
     outputs = [value.name for value in graph.output if inputs_behind(graph, value.name, inputs) == {image.name}]
@@ -116,8 +118,8 @@ def decide(network: Network, *, wishes: Wishes, tensors: Tensors, classes: int =
     check_embedding(network.path, wrapping, {name: answer.dtype for name, answer in zip(wanted, answers, strict=True)})
     if classes and found.logits is not None and (width := int(np.prod(shapes[found.logits][1:]))) != classes:
         raise OptionError(
-            f"--classes names {classes} classes, and {found.logits} of {network.path} has {width}; "
-            "give a file with one line for each class, in their order"
+            f"{classes} classes are named, and {found.logits} of {network.path} has {width}",
+            hint="give --classes a file with one line for each class, in their order",
         )
     return wrapping
 
@@ -211,7 +213,8 @@ def check_same(out: Path, spec: ModelSpec) -> None:
         return  # nothing can be done with it
     if known != spec.fingerprint:
         raise OptionError(
-            f"another model is called {spec.name} already; choose another --name, or remove {out} if no index needs it"
+            f"another model is called {spec.name} already",
+            hint=f"choose another --name, or remove {out} if no index needs it",
         )
 
 
@@ -227,8 +230,8 @@ def write_wrapped(wrapping: Wrapping, spec: ModelSpec, out: Path) -> None:
     )
     if not between > 1e-6:
         raise ExportError(
-            f"{wrapping.found.embedding} of {wrapping.network.path} is the same for different pictures; "
-            "name another tensor with --embedding"
+            f"{wrapping.found.embedding} of {wrapping.network.path} is the same for different pictures",
+            hint="name another tensor with --embedding",
         )
 
     def check(model: Model, batch: NDArray[np.uint8]) -> None:

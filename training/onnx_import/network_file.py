@@ -68,7 +68,7 @@ def read_network(path: Path) -> Network:
     if not model.graph.node or not model.opset_import:
         raise ExportError(f"{path} is not an ONNX file, or has no network in it; export the network again")
     if any(entry.key.startswith("fc7.") for entry in model.metadata_props):
-        raise ExportError(f"{path} is a model file of fc7 already; name it with -m where a model is wanted")
+        raise ExportError(f"{path} is a model file of fc7 already", hint="name it with -m where a model is wanted")
     digest = hashlib.sha256()
     files = [path, *_files_of_weights(path, model)]
     size = 0

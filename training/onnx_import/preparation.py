@@ -61,9 +61,15 @@ class Preparation:
         """Refuse, with OptionError, what makes no sense."""
         numbers = (*self.mean, *self.std, self.scale)
         if not all(np.isfinite(numbers)) or min(self.std) <= 0 or self.scale <= 0:
-            raise OptionError("the scale and each value of --std must be above 0, and all finite")
+            raise OptionError(
+                "the scale and each standard deviation must be above 0, and all finite",
+                hint="give other --scale or --std",
+            )
         if not 1 <= self.side <= self.resize:
-            raise OptionError(f"--resize {self.resize} is less than the {self.side} pixels that the network takes")
+            raise OptionError(
+                f"pictures resized to {self.resize} pixels are smaller than the {self.side} that the network takes",
+                hint="give a larger --resize",
+            )
 
     @property
     def factor(self) -> NDArray[np.float32]:
@@ -103,15 +109,17 @@ class Wishes:
         `raw`: it takes bytes. Raises OptionError where something is missing.
         """
         if side is not None and self.size not in (None, side):
-            raise OptionError(f"the network takes pictures of {side} pixels, not --size {self.size}")
+            raise OptionError(f"the network takes pictures of {side} pixels, not {self.size}", hint="leave out --size")
         size = side or self.size
         if size is None:
-            raise OptionError("the network takes pictures of any size; say with --size how many pixels, such as 224")
+            raise OptionError(
+                "the network takes pictures of any size", hint="say with --size how many pixels, such as 224"
+            )
         normalised = self.preset or self.mean or self.std
         if not normalised and not raw:
             raise OptionError(
-                f"how its pictures are normalised is not in the file; give --preset {' or '.join(PRESETS)}, "
-                "or --mean and --std"
+                "how its pictures are normalised is not in the file",
+                hint=f"give --preset {' or '.join(PRESETS)}, or --mean and --std",
             )
         usual = PRESETS[self.preset or ("pixels" if raw else "unit")]
         mode = self.mode or "crop"

@@ -80,23 +80,25 @@ def check_embedding(path: object, wrapping: Wrapping, types: dict[str, np.dtype[
     found, shapes = wrapping.found, wrapping.shapes
     for option, name in (("--embedding", found.embedding), ("--logits", found.logits)):
         if name is not None and types[name] not in FLOATS:
-            raise OptionError(f"{name} of {path} is {types[name]}, no vector of numbers; name another with {option}")
+            raise OptionError(
+                f"{name} of {path} is {types[name]}, no vector of numbers", hint=f"name another with {option}"
+            )
     shape = shapes[found.embedding]
     if not is_vector(shape):
         told = " × ".join(map(str, shape[1:])) or "no"
         if len(shape) not in (3, 4) or 0 in shape:
             raise OptionError(
-                f"{found.embedding} of {path} has {told} values for a picture; name another with --embedding"
+                f"{found.embedding} of {path} has {told} values for a picture", hint="name another with --embedding"
             )
         if wrapping.pooling is None or (wrapping.pooling == "first" and len(shape) == 4):
             ways = "--pooling mean, or name a tensor with --embedding that is one vector"
             if len(shape) == 3:
                 ways = "--pooling first, which is the class token of most vision transformers, or --pooling mean"
             raise OptionError(
-                f"{found.embedding} of {path} has {told} values for a picture; make one vector with {ways}"
+                f"{found.embedding} of {path} has {told} values for a picture", hint=f"make one vector with {ways}"
             )
     if found.logits is not None and not is_vector(shapes[found.logits]):
-        raise OptionError(f"{found.logits} of {path} has no single row of scores; name another with --logits")
+        raise OptionError(f"{found.logits} of {path} has no single row of scores", hint="name another with --logits")
 
 
 def wrapped(wrapping: Wrapping, *, one_by_one: bool = False) -> onnx.ModelProto:

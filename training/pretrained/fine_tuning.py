@@ -61,7 +61,7 @@ def read_pretrained(path: Path) -> PretrainedWeights:
             path.name, _known(checkpoint.config), weights, checkpoint.normalisation, licence, learned
         )
     if not os.path.isfile(path):
-        raise ModelError(f"there is no model file {path}; leave out --from to start from nothing")
+        raise ModelError(f"there is no model file {path}", hint="leave out --from to start from nothing")
     try:
         model = onnx.load(path)
     except (OSError, DecodeError, onnx.checker.ValidationError) as error:
@@ -87,8 +87,8 @@ def read_pretrained(path: Path) -> PretrainedWeights:
 def _config(spec: ModelSpec, path: Path) -> AlexNetConfig:
     if spec.arch not in RECIPES:
         raise ModelError(
-            f"{path} is a network of another kind ({spec.arch}); start from a model or checkpoint of `fc7 train`, or "
-            "learn from it with --teacher"
+            f"{path} is a network of another kind ({spec.arch})",
+            hint="start from a model or checkpoint of `fc7 train`, or learn from it with --teacher",
         )
     try:
         return _known(AlexNetConfig.from_dict(dict(spec.arch_config)))

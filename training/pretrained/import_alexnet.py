@@ -120,7 +120,7 @@ def _find_photos(folder: Path, report: ImportReport) -> tuple[Path, ...]:
     photos = expand_paths([folder], skipped=skipped)
     tell_skipped(skipped, report)
     if not photos:
-        raise DatasetError(f"no photos in {folder} or below it; give another folder, or leave out --calibrate")
+        raise DatasetError(f"no photos in {folder} or below it", hint="give another folder, or leave out --calibrate")
     return tuple(random.Random(0).sample(photos, min(len(photos), CALIBRATION_PHOTOS)))
 
 

@@ -80,7 +80,7 @@ def import_efficientnet(
     side = network.side if side is None else side
     least, most = SIDES
     if not least <= side <= most:
-        raise OptionError(f"--size {side} is not from {least} to {most}")
+        raise OptionError(f"a picture of {side} pixels is not from {least} to {most}", hint="give another --size")
     check_place(out)
     path = weights_file(network)
     projection = projection or Projection.load(name)
