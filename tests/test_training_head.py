@@ -20,9 +20,11 @@ from index.errors import ModelError
 from retrieval.evaluation.metrics import interval
 from retrieval.logistic_regression import LinearClassifier
 from retrieval.models.model import Model
+from retrieval.models.spec import ClassName
 from retrieval.photos.decode import open_photo
 from training.head.examples import KEPT_BYTES, Examples
-from training.head.graph import needed_nodes, replace_head
+from training.head.graph import replace_head
+from training.onnx_import.graphs import needed
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -166,7 +168,8 @@ def test_what_only_a_branch_needs_is_kept() -> None:
         helper.make_node("Constant", [], ["unused"], value=numpy_helper.from_array(np.ones(1, np.float32))),
         helper.make_node("If", ["condition"], ["result"], then_branch=inner, else_branch=inner),
     ]
-    assert [list(node.output) for node in needed_nodes(nodes, ["result"])] == [["outer"], ["result"]]
+    kept, _ = needed(helper.make_graph(nodes, "graph", [], []), ["result"])
+    assert [list(node.output) for node in kept] == [["outer"], ["result"]]
 
 
 def grown(tmp_path: Path, tiny_model: Path) -> tuple[Path, Path]:
@@ -209,6 +212,16 @@ def test_photos_are_added_to_a_class_and_one_given_once_more_has_its_new_class(
     assert np.bincount(kept.labels).tolist() == [11, 17]
 
 
+def test_pictures_to_add_of_which_none_can_be_read_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    model, _ = grown(tmp_path, tiny_model)
+    (more := tmp_path / "more" / "red").mkdir(parents=True)
+    (more / "broken.png").write_bytes(b"no picture")
+    done = fc7("train", more, "-o", tmp_path / "b", "--from", model, "--head", "--add")
+    assert done.exit_code == 1
+    assert f"none of the pictures in {more} can be read" in done.stderr
+    assert "Traceback" not in done.output
+
+
 def test_classes_that_would_be_lost_are_named(tiny_model: Path, tmp_path: Path) -> None:
     model, blue = grown(tmp_path, tiny_model)
     write_colours(blue.parent, each=12, labelled=True, colours=("red",))
@@ -236,11 +249,13 @@ def test_what_nothing_can_be_added_to_is_told(tiny_model: Path, tmp_path: Path) 
 
 def test_of_many_pictures_a_share_of_each_class_is_kept(tiny_model: Path) -> None:
     spec = Model.load(tiny_model).spec
+    spec = replace(spec, classes=(*spec.classes, ClassName("fourth")))
     random, most = np.random.default_rng(0), KEPT_BYTES // (2 * spec.dim)
-    labels = np.repeat([0, 1, 2], [most, most // 2, 40])
+    labels = np.repeat([0, 1, 2, 3], [most, most // 2, 6, 40])
     rows = random.normal(size=(len(labels), spec.dim)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     kept = Examples.of(replace(spec, examples=Examples(rows, labels).packed()))
-    assert np.bincount(kept.labels).tolist() == pytest.approx([most / 2, most / 4, 20], abs=1)
+    assert np.bincount(kept.labels).tolist() == pytest.approx([most / 2, most / 4, 6, 20], abs=1)
+    assert (kept.labels == 2).sum() == 6, "all of a class with few"
     nearest = np.abs(kept.embeddings[-20:, None] - rows[None, -40:]).max(axis=2).min(axis=1)
     assert nearest.max() < 0.005, "they are those of their class, to 16 bits"

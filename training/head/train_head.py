@@ -125,6 +125,8 @@ def write_head(
     train = embed_split(model, dataset.train, skipped=skipped, report=report, total=total)
     check = embed_split(model, dataset.validation, skipped=skipped, report=report, total=total, done=len(dataset.train))
     tell_skipped(skipped, report)
+    if not train.paths:
+        raise DatasetError(f"none of the pictures in {dataset.root} can be read; add others to it")
     train = train if kept is None else with_kept(train, kept)
     tell_few(train.labels, dataset, report)
     found, classifier = learn_head(train.embeddings, train.labels, classes, seed=seed)
