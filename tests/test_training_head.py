@@ -2,7 +2,9 @@
 
 import base64
 import csv
+import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +15,7 @@ import onnx
 import pytest
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 from training_samples import write_colours
 
 from cli import main
@@ -26,7 +29,7 @@ from training.head.examples import KEPT_BYTES, Examples
 from training.head.graph import replace_head
 from training.onnx_import.graphs import needed
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "training.md"
 
 
 def fc7(*arguments: object) -> Result:
@@ -40,7 +43,7 @@ def data(tmp_path: Path) -> Path:
 
 def printed_by_the_documents_example(model: Path, photo: Path) -> tuple[str, float]:
     """What the program in docs/training.md prints, which uses a model file in plain ONNX Runtime."""
-    [program] = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / "training.md").read_text("utf-8"), re.DOTALL)
+    [program] = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     for named, place in (("runs/parts/model.onnx", model), ("new.jpg", photo)):
         assert program.count(f'"{named}"') == 1
         program = program.replace(f'"{named}"', repr(str(place)))
@@ -73,6 +76,36 @@ def test_a_model_of_ones_own_classes_in_seconds(data: Path, tiny_model: Path, tm
     assert probability == pytest.approx(best.probability, abs=0.02)
     again = fc7("train", data, "-o", out, "--from", tiny_model, "--head")
     assert (again.exit_code, again.stderr.count("there is a model in")) == (1, 1)
+
+
+def test_the_documents_classifier_of_twelve_parts_and_one_more(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands of docs/training.md, as they stand there, with smaller pictures and a smaller model."""
+    section = PAGE.read_text("utf-8").split("## A classifier in seconds")[1].split("\n## ")[0]
+    first, add = (shlex.split(line) for line in re.findall(r"^ +(?:\$ )?fc7 (train .*)$", section, re.MULTILINE))
+    assert first == ["train", "parts", "-o", "runs/parts", "--from", "efficientnet-lite0", "--head"]
+    assert add == ["train", "~/spring", "-o", "runs/parts-13", "--from", "runs/parts/model.onnx", "--head", "--add"]
+    random = np.random.default_rng(0)
+    for number in range(13):
+        folder = tmp_path / "spring" if number == 12 else tmp_path / "parts" / f"part-{number:02}"
+        folder.mkdir(parents=True)
+        colour = np.array([number % 3, number // 3 % 3, number // 9]) * 100
+        for photo in range(8):
+            pixels = np.clip(colour + random.integers(0, 50, (20, 20, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{photo}.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for words in (first, add):
+        done = fc7(*(str(tiny_model) if word == "efficientnet-lite0" else os.path.expanduser(word) for word in words))
+        assert done.exit_code == 0, done.output
+    assert "13 classes, top-1 " in done.stdout
+    assert "(5-fold cross-validation of 104 pictures)" in done.stdout
+    handed_on = (tmp_path / "runs" / "parts-13" / "model.onnx").rename(tmp_path / "elsewhere.onnx")
+    [[best, *_]] = Model.load(handed_on).classify([open_photo(tmp_path / "spring" / "0.png")])
+    name, probability = printed_by_the_documents_example(handed_on, tmp_path / "spring" / "0.png")
+    assert (name, best.label) == ("spring", "spring")
+    assert probability == pytest.approx(best.probability, abs=0.02)
 
 
 def test_it_grows_by_a_class(tiny_model: Path, tmp_path: Path) -> None:
