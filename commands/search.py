@@ -77,6 +77,13 @@ def search_command(
         for text in asked.texts + asked.unlike_texts:
             if has_photo_suffix(os.fsencode(text)):
                 warn(f"there is no photo {text}: it is looked for as words")
+        if not model.spec.text:
+            for path in query.photos + query.unlike:
+                if " " in str(path) and not has_photo_suffix(os.fsencode(path)) and not os.path.lexists(path):
+                    warn(
+                        f"{path} is taken for a photo, because the model {model.spec.name} has no text half; "
+                        "docs/models.md has models for words"
+                    )
         answers = search_index(
             photo_index,
             model,

@@ -25,8 +25,11 @@ from retrieval.logistic_regression import LinearClassifier
 from retrieval.models.model import Model
 from retrieval.models.spec import ClassName
 from retrieval.photos.decode import open_photo
+from training.data.image_hashes import image_hash, pack_hashes
 from training.head.examples import KEPT_BYTES, Examples
 from training.head.graph import replace_head
+from training.head.train_head import tell_known
+from training.loop.report import SilentReport
 from training.onnx_import.graphs import needed
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "training.md"
@@ -243,6 +246,27 @@ def test_photos_are_added_to_a_class_and_one_given_once_more_has_its_new_class(
     assert "added to a: 5 pictures of classes that it has" in done.stderr
     kept = Examples.of(Model.load(tmp_path / "b" / "model.onnx").spec)
     assert np.bincount(kept.labels).tolist() == [11, 17]
+
+
+def test_what_the_layers_have_learned_from_is_counted_among_the_pictures_at_hand(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    judged = write_colours(tmp_path / "known", each=2, labelled=True)
+    others = write_colours(tmp_path / "others", each=2, labelled=True, seed=3)
+    paths, strange = (sorted(folder.rglob("*.png")) for folder in (judged, others))
+    learned = pack_hashes({digest for path in paths if (digest := image_hash(path))})
+    notes: list[str] = []
+
+    class Report(SilentReport):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    spec = replace(Model.load(tiny_model, device="cpu").spec, learned=learned)
+    assert tell_known([*paths, *strange], replace(spec, training={}), Report()) == len(paths)
+    again = replace(spec, training={"head": {"learned_before": 4}})
+    assert tell_known([*paths, *strange], again, Report()) == 4, "its last layer has learned from the rest alone"
+    assert tell_known(strange, again, Report()) == 0
+    assert [note.split()[0] for note in notes] == [str(len(paths)), "4"]
 
 
 def test_pictures_to_add_of_which_none_can_be_read_are_refused(tiny_model: Path, tmp_path: Path) -> None:
