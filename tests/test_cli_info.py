@@ -41,7 +41,7 @@ def test_this_installation() -> None:
     assert (facts["builtin_model"], facts["problems"]) == ("builtin", [])
     assert facts["runs_on"][-1] == "CPUExecutionProvider"
     assert facts["cache"] == str(cache_folder())
-    assert "built-in model photos (" in " ".join(info().split())
+    assert "built-in model builtin (" in " ".join(info().split())
 
 
 def test_programs_get_plain_values_by_plain_names(tmp_path: Path, tiny_model: Path, make_photo: MakePhoto) -> None:
