@@ -66,9 +66,7 @@ def compare(place: Path, npz: Path | None, count: int, kinds: list[str], *, unch
     if npz is None:
         queries, batches = clustered(QUERIES, seed=1), (clustered(size, seed=seed) for size, seed in sizes(count))
     else:
-        with np.load(npz) as file:
-            embeddings = np.random.default_rng(0).permutation(file["embeddings"])
-        queries, rest = embeddings[:QUERIES], embeddings[QUERIES:]
+        queries, rest = embedded(npz)
         count = len(rest)
         batches = (rest[start : start + BATCH] for start in range(0, count, BATCH))
     np.save(place / "queries.npy", queries)
@@ -97,6 +95,13 @@ def compare(place: Path, npz: Path | None, count: int, kinds: list[str], *, unch
 
 def sizes(count: int) -> Iterator[tuple[int, int]]:
     return ((min(BATCH, count - start), start + 2) for start in range(0, count, BATCH))
+
+
+def embedded(npz: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Read the embeddings that `fc7 embed` wrote: queries (QUERIES, dim), drawn by a seed, and the others (n, dim)."""
+    with np.load(npz) as file:
+        drawn = np.random.default_rng(0).permutation(file["embeddings"])
+    return drawn[:QUERIES], drawn[QUERIES:]
 
 
 def clustered(count: int, *, seed: int) -> NDArray[np.float32]:

@@ -260,7 +260,7 @@ def check_command(*, model: "Model", index: "IndexLocation", sample: int, repair
         if repair:
             raise OptionError(
                 "--repair is for an index in a folder",
-                hint=f"copy it again with `fc7 push --to {index}`, or `fc7 forget` what is wrong",
+                hint="`fc7 forget` what is wrong, and run again what fills the index, `fc7 push` or `fc7 index`",
             )
         opened: SearchableIndex = open_index(index, fingerprint=fingerprint, consistency="strong")
     else:
@@ -274,15 +274,10 @@ def check_command(*, model: "Model", index: "IndexLocation", sample: int, repair
     if left and repair:
         raise PhotoIndexError(f"{len(left)} of this could not be repaired: move {index} away and run fc7 index FOLDER")
     if left and isinstance(index, MilvusPlace):
-        raise PhotoIndexError(f"something is wrong with the index: {_repaired_by(photo_index)}")
+        filled_by = getattr(photo_index, "filled_by", "")
+        again = f"{filled_by} --{'index' if filled_by == 'fc7 index' else 'to'} {index}"
+        raise PhotoIndexError(f"something is wrong with the index: forget the photos that are named, and run {again}")
     if left:
         raise PhotoIndexError("something is wrong with the index: repair it with fc7 check --repair")
     if report.problems:
         write(["Repaired. Run fc7 index to embed again what was dropped.\n"])
-
-
-def _repaired_by(index: "SearchableIndex") -> str:
-    """Say what repairs an index in Milvus."""
-    if getattr(index, "filled_by", "") == "fc7 index":
-        return f"forget the photos that are named, or fill another collection than {index.place}"
-    return f"copy it again with fc7 push --to {index.place}"

@@ -1,27 +1,35 @@
 """The commands with an index in Milvus: copied there, it answers as the one in the folder does."""
 
 import json
+import math
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
 from milvus_samples import lite
 
 import fc7 as fc7_module
 from index.errors import IndexLockedError
-from index.milvus import calls
+from index.milvus import calls, milvus_index, milvus_writer
 from index.milvus import push as push_module
 from index.milvus.collection import MilvusCollection
 from index.milvus.milvus_index import MilvusIndex
+from index.milvus.milvus_writer import MilvusWriter
+from index.milvus.place import MilvusPlace
 from index.milvus.push import push
+from index.records import FileStamp, NewPhoto
 from retrieval.indexing.index_folders import index_folders
 from retrieval.indexing.update import open_to_fill, update_index
 from retrieval.models.model import Model
 from retrieval.pipeline.executor import Concurrency
+from retrieval.shards.engine import ShardEngine
+from retrieval.shards.part import embed_here
+from retrieval.shards.place import ShardPlace
 
 Fc7 = Callable[..., Result]
 MakePhoto = Callable[..., Path]
@@ -156,7 +164,7 @@ def test_a_copy_of_another_index_is_not_overwritten(
         (["classify", "x.jpg"], 2, "needs an index in a folder"),
         (["label", "list"], 2, "needs an index in a folder"),
         (["moved", "a", "b"], 2, "needs an index in a folder"),
-        (["check", "--repair"], 2, "copy it again with `fc7 push --to milvus+file:"),
+        (["check", "--repair"], 2, "`fc7 forget` what is wrong, and run again what fills the index"),
         (["search", "--label", "red", "--recall", "0.9"], 1, "There is no index in "),
         (["forget", "x"], 1, "There is no index in "),
         (["push", "--to", "folder"], 2, "folder is no URL of an index in Milvus"),
@@ -252,7 +260,7 @@ def test_the_run_that_began_last_goes_on(photos: Path, tmp_path: Path, tiny_mode
     with open_to_fill(place, model) as first:
         with open_to_fill(place, model) as second:
             index_folders(second, model, [photos])
-        with pytest.raises(IndexLockedError, match="another fc7 index has begun to fill milvus"):
+        with pytest.raises(IndexLockedError, match="another fc7 index or forget has begun to change milvus"):
             index_folders(first, model, [photos / os.fsdecode(b"r\xff")])
     with MilvusIndex.open(place) as index:
         assert (index.problems(), index.summary().photos) == ([], 8)
@@ -275,6 +283,85 @@ def test_rows_of_a_run_that_was_overtaken_are_removed(photos: Path, tmp_path: Pa
     with MilvusIndex.open(place) as index:
         assert (index.problems(), index.summary().photos) == ([], 8)
     assert not calls._opened[place.uri]
+
+
+FILES = {b"%d.jpg" % number: FileStamp(number, number) for number in range(1, 7)}
+
+
+@pytest.fixture
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[MilvusWriter, Callable[[int], None]]]:
+    """A writer that has stored the first two of FILES, and a function that stores the one of a number."""
+    for module in (milvus_index, milvus_writer):
+        monkeypatch.setattr(module, "LOOKED_EVERY", 0.01)
+    with writer(lite(tmp_path)) as first:
+        sync = first.begin_sync(Path("/photos"), FILES)
+
+        def store(number: int) -> None:
+            sync.add([new_photo(b"%d.jpg" % number)])
+
+        store(1)
+        store(2)
+        yield first, store
+
+
+def writer(place: MilvusPlace) -> MilvusWriter:
+    return MilvusWriter.open_for_writing(place, fingerprint="abc", model_name="sample", dim=4)
+
+
+def new_photo(name: bytes) -> NewPhoto:
+    stamp = FILES[name]
+    return NewPhoto(name, stamp, name, 4, 3, np.eye(4, dtype=np.float32)[stamp.size % 4], labels=())
+
+
+def test_photos_of_a_run_that_was_overtaken_are_there_once(
+    running: tuple[MilvusWriter, Callable[[int], None]], tmp_path: Path
+) -> None:
+    first, store = running
+    with writer(lite(tmp_path)) as second:
+        first._looked = math.inf  # it does not find out yet
+        store(3)
+        sync = second.begin_sync(Path("/photos"), FILES)
+        assert len(sync.to_read) == len(FILES) - 2
+        sync.add([new_photo(name) for name in sync.to_read])
+        store(4)
+        sync.finish()
+        assert [file.path.name for file in second.photos.files(second.photos.ids())] == [
+            f"{n}.jpg" for n in range(1, 7)
+        ]
+        assert (second.problems(), second.complete) == ([], True)
+
+
+def test_an_index_that_goes_on_stops_when_photos_are_forgotten(
+    running: tuple[MilvusWriter, Callable[[int], None]], tmp_path: Path
+) -> None:
+    first, store = running
+    with MilvusIndex.open_to_edit(lite(tmp_path)) as editor:
+        assert editor.forget([Path("/photos/1.jpg")]) == [1]
+        first._looked = -math.inf
+        with pytest.raises(IndexLockedError, match="another fc7 index or forget has begun to change"):
+            store(3)
+        assert not editor.complete
+    with writer(lite(tmp_path)) as again:
+        sync = again.begin_sync(Path("/photos"), FILES)
+        sync.add([new_photo(name) for name in sync.to_read])
+        assert sync.finish().new == len(FILES) - 1
+        assert again.problems() == []
+
+
+def test_shards_fill_milvus_with_what_one_process_does(photos: Path, tmp_path: Path, tiny_model: Path) -> None:
+    pytest.importorskip("pyarrow", reason="shards need pyarrow")
+    model, shards = Model.load(tiny_model, threads=1), ShardPlace(str(tmp_path / "shards"))
+    for name, engine in (("usual", None), ("filled", ShardEngine(shards, embed_here, kept=True))):
+        list(update_index(lite(tmp_path, name), model, [photos], engine=engine))
+    assert len(shards.names()) > 0
+    with MilvusIndex.open(lite(tmp_path, "usual")) as here, MilvusIndex.open(lite(tmp_path, "filled")) as there:
+        assert there.problems() == []
+        files = [{file.path: file for file in index.photos.files(index.photos.ids())} for index in (here, there)]
+        assert files[0].keys() == files[1].keys()
+        for path, file in files[0].items():
+            assert replace(files[1][path], id=file.id) == file
+        queries = here.photos.vectors(here.photos.ids())
+        assert there.search(queries, 8) == here.search(queries, 8)
 
 
 def test_what_push_fills_index_does_not(fc7: Fc7, photos: Path, tmp_path: Path, other_model: Path) -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -118,6 +119,21 @@ def test_a_server_that_does_not_answer_is_told_of_in_time(listens: bool) -> None
             MilvusIndex.open(place, patience=0, timeout=0.5)
         assert time.monotonic() - begun < 30
     assert "\n" not in told.value.with_hint
+
+
+def test_a_server_of_another_version_is_told_in_one_line() -> None:
+    import grpc
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")  # it speaks gRPC, and knows none of the calls
+    server.start()
+    try:
+        with pytest.raises(IndexUnreachableError, match="refuses what it was asked") as told:
+            MilvusIndex.open(MilvusPlace.parse(f"milvus+http://127.0.0.1:{port}/photos"))
+        assert "which versions of Milvus are tested" in told.value.with_hint
+        assert "\n" not in told.value.with_hint
+    finally:
+        server.stop(None)
 
 
 @pytest.mark.parametrize("package", ["pymilvus", "milvus_lite"])

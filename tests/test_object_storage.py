@@ -1,4 +1,4 @@
-"""Photos in object storage, on a real S3 server on loopback: indexed, searched and checked as those in a folder are."""
+"""Photos in object storage, on real servers on loopback: indexed, searched and checked as those in a folder are."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from click.testing import Result
 from PIL import Image
-from s3_server import S3Server, running
 from shard_samples import contents
+from store_server import SERVERS, StoreServer, running
 
 from index.object_path import ObjectPath
 from index.photo_index import PhotoIndex
@@ -23,14 +23,14 @@ Fc7 = Callable[..., Result]
 PHOTOS = 12
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with running(tmp_path_factory.mktemp("moto")) as started:
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreServer]:
+    with running(tmp_path_factory.mktemp(request.param), request.param) as started:
         yield started
 
 
 @pytest.fixture
-def s3(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+def store(server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreServer]:
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     object_storage.file_system.cache_clear()
@@ -54,15 +54,15 @@ def folder(make_photo: Callable[..., Path], tmp_path: Path) -> Path:
     return folder
 
 
-def upload(s3: S3Server, folder: Path, name: str) -> ObjectPath:
+def upload(store: StoreServer, folder: Path, name: str) -> ObjectPath:
     for file in sorted(folder.rglob("*")):
         if file.is_file():
-            s3.put(f"{name}/{file.relative_to(folder)}", file.read_bytes())
-    return ObjectPath(f"s3://photos/{name}")
+            store.put(f"{name}/{file.relative_to(folder)}", file.read_bytes())
+    return ObjectPath(f"{store.scheme}://photos/{name}")
 
 
-def test_what_is_listed_is_what_a_folder_has(s3: S3Server, folder: Path) -> None:
-    url = upload(s3, folder, "listed")
+def test_what_is_listed_is_what_a_folder_has(store: StoreServer, folder: Path) -> None:
+    url = upload(store, folder, "listed")
     here, there = (scan_folder(place, patterns=["2/"]) for place in (folder, url))
     assert list(there.photos) == list(here.photos)
     assert [stamp.size for stamp in there.photos.values()] == [stamp.size for stamp in here.photos.values()]
@@ -71,16 +71,16 @@ def test_what_is_listed_is_what_a_folder_has(s3: S3Server, folder: Path) -> None
     assert list(below[0].photos) == list(below[1].photos) != []
 
 
-def test_of_a_library_only_originals_are_listed(s3: S3Server) -> None:
+def test_of_a_library_only_originals_are_listed(store: StoreServer) -> None:
     for name in ("originals/a.png", "resources/b.png"):
-        s3.put(f"Mine.photoslibrary/{name}", b"x")
-    assert [*scan_folder(ObjectPath("s3://photos/Mine.photoslibrary")).photos] == [b"originals/a.png"]
+        store.put(f"Mine.photoslibrary/{name}", b"x")
+    assert [*scan_folder(ObjectPath(f"{store.scheme}://photos/Mine.photoslibrary")).photos] == [b"originals/a.png"]
 
 
 def test_the_index_is_that_of_the_same_photos_in_a_folder(
-    s3: S3Server, folder: Path, fc7: Fc7, tiny_model: Path, other_model: Path, tmp_path: Path
+    store: StoreServer, folder: Path, fc7: Fc7, tiny_model: Path, other_model: Path, tmp_path: Path
 ) -> None:
-    url = upload(s3, folder, "same")
+    url = upload(store, folder, "same")
     model = ["-m", tiny_model]
     usual, remote = ["--index", tmp_path / "usual"], ["--index", tmp_path / "remote"]
     assert fc7("index", folder, *model, *usual).exit_code == 0
@@ -124,13 +124,15 @@ def test_the_index_is_that_of_the_same_photos_in_a_folder(
     assert "is in object storage, where fc7 moves nothing" in refused.output
 
 
-def test_a_photo_is_served_with_its_url(s3: S3Server, folder: Path, fc7: Fc7, tiny_model: Path, tmp_path: Path) -> None:
+def test_a_photo_is_served_with_its_url(
+    store: StoreServer, folder: Path, fc7: Fc7, tiny_model: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("fastapi", reason="the page needs the extra web")
     from web_server import serving
 
     from web.settings import Settings
 
-    url = upload(s3, folder / "0", "served")
+    url = upload(store, folder / "0", "served")
     assert fc7("index", str(url), "-m", tiny_model, "--index", tmp_path / "index").exit_code == 0
     with serving(Settings(tmp_path / "index")) as server:
         facts = server.get("/api/photos/1").json
@@ -138,22 +140,22 @@ def test_a_photo_is_served_with_its_url(s3: S3Server, folder: Path, fc7: Fc7, ti
         assert not facts["missing"]
         page = server.get("/photos/1").body.decode()
         assert f"{url}<" in page
-        s3.delete("served/" + Path(facts["path"]).name)
+        store.delete("served/" + Path(facts["path"]).name)
         assert server.get("/api/photos/1").json["missing"]
 
 
-def test_what_changes_is_followed(s3: S3Server, folder: Path, fc7: Fc7, tiny_model: Path, tmp_path: Path) -> None:
-    url = upload(s3, folder, "changes")
+def test_what_changes_is_followed(store: StoreServer, folder: Path, fc7: Fc7, tiny_model: Path, tmp_path: Path) -> None:
+    url = upload(store, folder, "changes")
     index = ["--index", tmp_path / "index"]
     assert fc7("index", str(url), "-m", tiny_model, *index).exit_code == 0
-    s3.delete("changes/copy.png")
-    s3.put("changes/new/copy.png", (folder / "copy.png").read_bytes())
-    s3.put("changes/none.jpg", (folder / "1/1 é@?#%.png").read_bytes())
+    store.delete("changes/copy.png")
+    store.put("changes/new/copy.png", (folder / "copy.png").read_bytes())
+    store.put("changes/none.jpg", (folder / "1/1 é@?#%.png").read_bytes())
     result = fc7("index", *index)
     assert "1  moved" in result.output or "1  copied" in result.output, result.output
     assert "1  changed" in result.output
     assert "skipped" not in result.output
-    s3.delete("changes/new/copy.png")
+    store.delete("changes/new/copy.png")
     found = fc7("search", "--within", f"{url}/new", *index, f"{url}/0/0 é@?#%.png", "--format", "json")
     [answer] = json.loads(found.output)
     assert [result["missing"] for result in answer["results"]] == [True]
@@ -161,23 +163,42 @@ def test_what_changes_is_followed(s3: S3Server, folder: Path, fc7: Fc7, tiny_mod
     assert fc7("forget", f"{url}/new", *index).exit_code == 0
 
 
-def test_keys_that_are_no_paths_are_told(s3: S3Server, fc7: Fc7, tiny_model: Path, tmp_path: Path) -> None:
-    s3.put("odd/a//b.png", b"x")
-    s3.put("odd/c.png", b"x")
-    assert scan_folder(ObjectPath("s3://photos/odd")).unlisted == {b"a//b.png": "its key is no path"}
+def test_a_folder_that_moved_is_found(
+    store: StoreServer, folder: Path, fc7: Fc7, tiny_model: Path, tmp_path: Path
+) -> None:
+    old, new = (ObjectPath(f"{store.scheme}://photos/{name}") for name in ("old", "new"))
+    index = ["--index", tmp_path / "index"]
+    photo = (folder / "copy.png").read_bytes()
+    store.put("old/a.png", photo)
+    assert fc7("index", str(old), "-m", tiny_model, *index).exit_code == 0
+    store.delete("old/a.png")
+    store.put("new/b.png", photo)
+    assert f"{new} has none of the photos that were in {old}" in fc7("moved", str(old), str(new), *index).output
+    store.put("new/a.png", photo)
+    assert fc7("moved", str(old), str(new), *index).exit_code == 0
+    assert "1  unchanged" in fc7("index", *index).output
+    refused = fc7("search", str(new), "--box", "0,0,8,8", *index)
+    assert "a box is a region of one photo" in refused.output
+
+
+def test_keys_that_are_no_paths_are_told(store: StoreServer, fc7: Fc7, tiny_model: Path, tmp_path: Path) -> None:
+    store.put("odd/a//b.png", b"x")
+    store.put("odd/c.png", b"x")
+    assert scan_folder(ObjectPath(f"{store.scheme}://photos/odd")).unlisted == {b"a//b.png": "its key is no path"}
 
 
 def test_one_line_says_what_is_wrong(
-    s3: S3Server, fc7: Fc7, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: StoreServer, fc7: Fc7, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = ["-m", tiny_model, "--index", tmp_path / "index"]
+    at = f"{store.scheme}://"
     for url, reason in {
-        "s3://elsewhere/photos": "s3://elsewhere/photos cannot be indexed: there is no such bucket",
-        "s3://photos/nothing": "s3://photos/nothing cannot be indexed: there is nothing below it",
-        "s3://key:secret@photos/x": "its server and keys are those of the environment",
-        "s3://key:not/told@photos/x": "its server and keys are those of the environment",
-        "s3://photos/x?region=eu": "its server and keys are those of the environment",
-        "s3://": "name a place in object storage as s3://BUCKET/FOLDER",
+        f"{at}elsewhere/photos": f"{at}elsewhere/photos cannot be indexed: there is no such bucket",
+        f"{at}photos/nothing": f"{at}photos/nothing cannot be indexed: there is nothing below it",
+        f"{at}key:secret@photos/x": "its server and keys are those of the environment",
+        f"{at}key:not/told@photos/x": "its server and keys are those of the environment",
+        f"{at}photos/x?region=eu": "its server and keys are those of the environment",
+        at: "name a place in object storage as s3://BUCKET/FOLDER",
     }.items():
         result = fc7("index", url, *index)
         assert result.exit_code != 0
@@ -185,21 +206,22 @@ def test_one_line_says_what_is_wrong(
         assert result.output.splitlines()[-1].startswith("Error: ")
         assert "secret" not in result.output
         assert "told" not in result.output
-    for url in ("s3://key:secret@photos/x", "s3://key:not/told@photos/x", "s3://photos?region=eu/x"):
+    for url in (f"{at}key:secret@photos/x", f"{at}key:not/told@photos/x", f"{at}photos?region=eu/x"):
         assert why_no_folder(ObjectPath(url)) == "server and keys are those of the environment, and not in a URL"
-    s3.put("watch/a.png", b"x")
-    assert "cannot be watched" in fc7("index", "s3://photos/watch", "--watch", *index).output
+    store.put("watch/a.png", b"x")
+    assert "cannot be watched" in fc7("index", f"{at}photos/watch", "--watch", *index).output
     assert not (tmp_path / "index").exists()
 
 
 def test_a_server_that_went_away_costs_nothing(
-    s3: S3Server, folder: Path, fc7: Fc7, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: StoreServer, folder: Path, fc7: Fc7, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = upload(s3, folder, "away")
+    url = upload(store, folder, "away")
     index = ["--index", tmp_path / "index"]
     assert fc7("index", str(url), "-m", tiny_model, *index).exit_code == 0
     before = contents(tmp_path / "index")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv(store.endpoint, "http://127.0.0.1:1")
+    monkeypatch.setattr(object_storage, "SECONDS", 2)
     object_storage.file_system.cache_clear()
     result = fc7("index", *index)
     assert "its photos stay indexed" in result.output

@@ -76,9 +76,10 @@ class Calls:
         self.place = place
         self._patience, self._timeout = patience, timeout
         self._closed = False
+        # What goes wrong is told by the errors below; these log it too, with a traceback, and gRPC on standard error.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         import pymilvus  # noqa: F401  (it sets the level of its log when it is imported)
 
-        # What goes wrong is told by the errors below; these log it too, with a traceback.
         for name in ("pymilvus", "milvus_lite", "grpc"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         self._client: MilvusClient = self._repeated(self._connect)

@@ -1,6 +1,8 @@
 """An index in Milvus: searched, described, checked and trimmed as one in a folder is."""
 
 import os
+import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -26,6 +28,9 @@ from index.milvus.verify import find_problems
 from index.object_path import as_path
 from index.records import IndexProblem, IndexSummary, SearchResult
 
+LOOKED_EVERY = 5.0
+"""Seconds after which a run that changes an index looks again whether another one has begun."""
+
 
 class MilvusIndex:
     """See `SearchableIndex`, which it is.
@@ -40,6 +45,7 @@ class MilvusIndex:
         self.copies = RemoteCopies(collection)
         self.own_labels = CopiedLabels(collection)
         self._collection = collection
+        self._run = secrets.token_hex(8)
         self._fingerprint = fingerprint
         self._check_model()
 
@@ -201,10 +207,11 @@ class MilvusIndex:
         """Forget photos, all photos below folders, and roots among these; count the photos for each path.
 
         The next push of an index that still has them brings them back, or the next index of their folder. Raises
-        PhotoIndexError, before anything is changed, for a path that is not known.
+        PhotoIndexError, before anything is changed, for a path that is not known. A `fc7 index` that goes on stops.
         """
         paths = [known_place(as_path(absolute(path)), self.roots()) for path in paths]
         self._check_known(paths)
+        self._stop_others()
         counts = []
         for path in paths:
             condition = at_or_below(os.fsencode(path))
@@ -222,10 +229,19 @@ class MilvusIndex:
         return counts
 
     def forget_files(self, paths: Sequence[Path]) -> None:
-        """Forget photos, those of them that are known."""
+        """Forget photos, those of them that are known. A `fc7 index` that goes on stops."""
+        self._stop_others()
         self._collection.delete([file.id for file in self.photos.files_at(paths)])
         state = self._collection.reread()
         self._collection.put_state(_changed(state, self._collection))
+
+    def _stop_others(self) -> None:
+        """Become the run that changes the index, and give another one the time to find that out."""
+        state = self._collection.reread()
+        if state.writer and state.writer != self._run:
+            self._collection.put_state(replace(state, writer=self._run))
+            if not state.complete:  # it goes on, or was interrupted
+                time.sleep(LOOKED_EVERY)
 
     def _check_folders(self, selection: Selection) -> None:
         self._check_known(selection.folders)

@@ -1,7 +1,6 @@
 """An index in Milvus that `fc7 index` fills from folders: there is no catalogue, the rows of Milvus are the truth."""
 
 import os
-import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,8 +14,8 @@ from index.errors import IndexLockedError, ModelMismatchError, OptionError, Phot
 from index.files import absolute, path_below
 from index.milvus.calls import WRITING_PATIENCE
 from index.milvus.collection import MilvusCollection
-from index.milvus.filters import HASH, ID, PATH, PHOTOS, STATE_ID, decoded_path, encoded
-from index.milvus.milvus_index import MilvusIndex
+from index.milvus.filters import HASH, ID, PATH, PHOTOS, SKIPPED_PHOTOS, STATE_ID, decoded_path, encoded
+from index.milvus.milvus_index import LOOKED_EVERY, MilvusIndex
 from index.milvus.place import MilvusPlace
 from index.milvus.rows import MODIFIED, RemotePhoto, classes_of, hash_in
 from index.milvus.state import HNSW, CollectionState, check_kind
@@ -26,8 +25,6 @@ from index.sync.run import Sync
 
 IDS_AT_ONCE = 1024
 """Ids that are reserved in the state before photos get them, so that no other run gives them away."""
-LOOKED_EVERY = 5.0
-"""Seconds after which a writer looks again whether another one has begun."""
 
 
 class MilvusWriter(MilvusIndex):
@@ -42,9 +39,9 @@ class MilvusWriter(MilvusIndex):
         """Use `open_for_writing`."""
         super().__init__(collection, fingerprint=fingerprint)
         self._building = building
-        self._run = secrets.token_hex(8)
         self._next_id = self._last_reserved = 0
-        self._looked = time.monotonic()
+        self._begun = self._looked = time.monotonic()
+        self._overtook = False
         self._changed = False
         self._known: dict[bytes, KnownFile] = {}
         self._paths: dict[int, bytes] = {}
@@ -122,6 +119,7 @@ class MilvusWriter(MilvusIndex):
         """Have the server keep and index what was added, and say in the state that all is there."""
         # A run that went on after this one began, or a `forget` that was killed, changed rows and not their number.
         if self._changed or not self.complete or self._collection.count(PHOTOS) != self._collection.state.photos:
+            self._remove_unknown()
             self._collection.flush()
             state = self._collection.state
             # What was reserved and not needed is free again, or ids would soon be far between.
@@ -131,6 +129,20 @@ class MilvusWriter(MilvusIndex):
             self._put_state(complete=True, photos=count, generation=state.generation + 1, last_id=last)
             self._changed = False
             self._collection.wait_until_indexed(say=self._building)
+
+    def _remove_unknown(self) -> None:
+        """Remove rows that a run stored which went on after this one began: their photos may have two."""
+        if self._overtook:
+            time.sleep(max(0.0, self._begun + LOOKED_EVERY - time.monotonic()))  # by then it has stopped
+        self._check_writer(now=True)
+        skipped = sum(id < STATE_ID for id in self._paths)
+        for condition, count, read in (
+            (PHOTOS, len(self._paths) - skipped, self._collection.rows),
+            (SKIPPED_PHOTOS, skipped, self._collection.skipped_rows),
+        ):
+            if self._collection.count(condition) != count:
+                for rows in read("", []):
+                    self._collection.delete([int(row[ID]) for row in rows if int(row[ID]) not in self._paths])
 
     def known_below(self, folder: bytes) -> dict[bytes, KnownFile]:
         """Return what is known of the files below an absolute path, by their path from there on."""
@@ -187,6 +199,7 @@ class MilvusWriter(MilvusIndex):
             raise ModelMismatchError(f"The index in {self.place} has {state.dim} values of a photo, the model {dim}")
         if kind is not None:
             self.set_kind(kind)
+        self._overtook = not state.complete
         self._collection.put_state(replace(state, writer=self._run, model_path=model_path))
         columns, doubled = [PATH, "size", MODIFIED, HASH], list[int]()
         for find in (self._collection.rows, self._collection.skipped_rows):
@@ -246,7 +259,7 @@ class MilvusWriter(MilvusIndex):
             self._looked = time.monotonic()
             if self._collection.reread().writer != self._run:
                 raise IndexLockedError(
-                    f"another fc7 index has begun to fill {self.place}",
+                    f"another fc7 index or forget has begun to change {self.place}",
                     hint="what was stored is kept; run the same command again when the other has ended",
                 )
 

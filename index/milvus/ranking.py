@@ -15,7 +15,7 @@ from index.catalog.queries import CandidatePhotos
 from index.catalog.selection import Selection
 from index.exact_search import QUERIES_AT_ONCE, ranked
 from index.milvus.collection import MOST, MilvusCollection
-from index.milvus.filters import CLASSES, HASH, ID, PATH, STATE_ID, decoded_path, encoded, selected
+from index.milvus.filters import CLASSES, HASH, ID, PATH, PHOTOS, STATE_ID, decoded_path, encoded, selected
 from index.milvus.rows import EMBEDDING, classes_in, hash_in
 from index.object_path import as_path
 from index.records import SearchResult
@@ -83,8 +83,9 @@ def nearest(
         if not numbers:
             continue
         queries = np.array([rows[int(ids[number])][EMBEDDING] for number in numbers], np.float32)
-        for number, hits in zip(numbers, collection.search(queries, min(k + SPARE, MOST)), strict=True):
-            best = sorted((-round(score, 6), int(row[ID])) for score, row in hits if STATE_ID < row[ID] != ids[number])
+        found_rows = collection.search(queries, min(k + SPARE, MOST), condition=PHOTOS)
+        for number, hits in zip(numbers, found_rows, strict=True):
+            best = sorted((-round(score, 6), int(row[ID])) for score, row in hits if row[ID] != ids[number])
             for place, (score, id) in enumerate(best[:k]):
                 scores[number, place], found[number, place] = -score, id
     return scores, found

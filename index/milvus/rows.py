@@ -97,7 +97,10 @@ def unpacked(row: Mapping[str, Any]) -> RemotePhoto:
             skipped=skipped_in(row),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise IndexFormatError(f"a row in Milvus is damaged ({error!r})", hint="run `fc7 push` again") from error
+        raise IndexFormatError(
+            f"the row {row.get(PATH) or row.get(ID)} in Milvus is damaged ({error!r})",
+            hint="`fc7 forget` that photo, then run again what fills the index, `fc7 push` or `fc7 index`",
+        ) from error
 
 
 def skipped_in(row: Mapping[str, Any]) -> str | None:

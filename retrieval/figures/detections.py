@@ -15,6 +15,7 @@ from retrieval.detection.photos import DetectedPhoto
 from retrieval.figures.canvas import PLAIN, Canvas, Look
 from retrieval.figures.drawing import FORMATS, check_suffix, fitted, save, warmed
 from retrieval.figures.style import GAP, MARGIN, SERIES, SMALL, TEXT
+from retrieval.photos.files import is_folder
 
 SIDE = 720
 """Units of the longer side of the photo."""
@@ -64,7 +65,7 @@ class DetectionPictures:
     @classmethod
     def to(cls, place: Path, photos: Sequence[Path], look: Look = PLAIN) -> "DetectionPictures":
         """Choose by what is named, and check it before photos are read. Raises OptionError and UserError."""
-        several = len(photos) > 1 or any(os.path.isdir(photo) for photo in photos) or os.path.isdir(place)
+        several = len(photos) > 1 or any(map(is_folder, photos)) or os.path.isdir(place)
         if not several:
             check_suffix(place)
             return cls(place, several, look)

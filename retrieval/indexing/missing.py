@@ -14,7 +14,7 @@ from index.milvus.place import IndexLocation
 from index.object_path import ObjectPath, as_path
 from index.photo_index import PhotoIndex
 from index.records import IndexedFile
-from retrieval.photos.files import are_there, is_folder
+from retrieval.photos.files import is_folder
 from retrieval.photos.object_storage import listed_objects
 from retrieval.photos.scan import can_be_seen
 
@@ -119,9 +119,19 @@ def move_folder(index: IndexWriter, old: Path, new: Path) -> tuple[int, int]:
         )
     if can_be_seen(old):
         raise UserError(f"{old} is still there", hint=f"if {new} is a copy, run `{command}`")
-    if not any(are_there([new / file.path.relative_to(old)])[0] for file in _files_below(index, old)):
+    if not _holds_any(new, (file.path.relative_to(old) for file in _files_below(index, old))):
         raise UserError(f"{new} has none of the photos that were in {old}", hint=f"add its photos with `{command}`")
     return index.rename(old, new)
+
+
+def _holds_any(folder: Path, names: Iterator[Path]) -> bool:
+    if isinstance(folder, ObjectPath):
+        try:
+            listed = {key for key, _ in listed_objects(folder)}
+        except PhotoError as error:
+            raise UserError(f"{folder} cannot be listed: {error}") from error
+        return any(str(name) in listed for name in names)
+    return any(os.path.exists(folder / name) for name in names)
 
 
 def _files_below(index: PhotoIndex, folder: Path) -> Iterator[IndexedFile]:

@@ -4,6 +4,7 @@ Server and keys are those that Amazon's and Google's own programs take: AWS_ENDP
 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws; GOOGLE_APPLICATION_CREDENTIALS, CLOUD_STORAGE_EMULATOR_ENDPOINT.
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -30,7 +31,11 @@ _REASONS = {
     "NETWORK_CONNECTION": "it does not answer",
     "REQUEST_TIMEOUT": "it does not answer",
     "curlCode": "it does not answer",
+    "OAuth2 access token": "there are no keys for Google Cloud",
+    "PERMISSION_DENIED": "access is denied",
+    "UNAUTHENTICATED": "the keys are not accepted",
 }
+_EMULATOR = "CLOUD_STORAGE_EMULATOR_ENDPOINT"
 
 
 def require_pyarrow() -> None:
@@ -47,8 +52,12 @@ def file_system(url: str) -> tuple[Any, str]:
     import pyarrow.fs
 
     parts = urlsplit(url)
-    if parts.scheme in ("gs", "gcs") and "retry_limit_seconds" not in parts.query:
-        url += ("&" if parts.query else "?") + f"retry_limit_seconds={SECONDS}"
+    if parts.scheme == "gs":
+        if os.environ.get(_EMULATOR) and "@" not in parts.netloc:
+            # Google's other clients send no keys to an emulator either.
+            url = f"gs://anonymous@{url.removeprefix('gs://')}"
+        if "retry_limit_seconds" not in parts.query:
+            url += ("&" if parts.query else "?") + f"retry_limit_seconds={SECONDS}"
     system, folder = pyarrow.fs.FileSystem.from_uri(url)
     if parts.scheme == "s3":
         # A URL cannot name these, and three seconds, which are usual, are little for a busy server.

@@ -1,6 +1,5 @@
 """Answers queries from an index: photos by what they look like, by words, or by what is in them."""
 
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,6 +21,7 @@ from index.object_path import as_path
 from index.records import IncompletePhoto, SearchResult, SkippedPhoto
 from index.searchable import SearchableIndex
 from retrieval.models.model import Model, model_word
+from retrieval.photos.files import is_folder
 from retrieval.pipeline.executor import in_batches
 from retrieval.searching.copies import best_contents, looked_for, marked, there_first
 from retrieval.searching.labels import classes_called
@@ -135,7 +135,7 @@ def search_index(
         yield Answer(", ".join(query.labels), results, names)
         return
     among = replace(among, min_probability=SURE if own else LEAST_PROBABILITY)
-    if query.box is not None and (query.texts or len(query.photos) != 1 or os.path.isdir(query.photos[0])):
+    if query.box is not None and (query.texts or len(query.photos) != 1 or is_folder(query.photos[0])):
         raise UserError("a box is a region of one photo; name just that")
     embed = partial(embed_query_photos, index, model, mirror=query.mirror, skipped=skipped, incomplete=incomplete)
     if query.detect and query.box is not None:

@@ -8,14 +8,8 @@ from typing import Any
 
 from index.errors import ShardError
 from index.files import absolute, replacing
+from index.object_path import SCHEMES, is_object_url
 from retrieval.photos.object_storage import file_system, reason_of, store_errors
-
-SCHEMES = ("s3", "gs", "gcs")
-
-
-def is_url(name: str) -> bool:
-    """Tell whether a name is that of a place in object storage."""
-    return name.partition("://")[0] in SCHEMES and "://" in name
 
 
 class ShardPlace:
@@ -33,13 +27,13 @@ class ShardPlace:
                 f"{_without_keys(named)!r} is no place for embeddings",
                 hint="name a folder, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER",
             )
-        self.named = named if is_url(named) else absolute(Path(named))
-        self.shown = _without_keys(named) if is_url(named) else self.named
+        self.named = named if is_object_url(named) else absolute(Path(named))
+        self.shown = _without_keys(named) if is_object_url(named) else self.named
 
     @property
     def is_local(self) -> bool:
         """Whether it is a folder of this machine's file system, which other machines may share."""
-        return not is_url(self.named)
+        return not is_object_url(self.named)
 
     def prepare(self) -> None:
         """Make the folder where there is none, and raise ShardError where that cannot be: no such bucket, no rights."""

@@ -1,11 +1,11 @@
-"""Shards in object storage, on a real S3 server on loopback."""
+"""Shards in object storage, on real servers on loopback."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from s3_server import running
 from shard_samples import assert_same
+from store_server import running
 
 from index.errors import ShardError
 from retrieval.indexing.index_folders import index_folders
@@ -20,16 +20,20 @@ pytest.importorskip("pyarrow.fs", reason="shards need pyarrow")
 MakePhoto = Callable[..., Path]
 
 
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The part of a URL that names a server with the bucket `photos`."""
-    with running(tmp_path_factory.mktemp("moto")) as server:
-        yield f"endpoint_override={server.address}&scheme=http&region=us-east-1"
+KEYS = {"s3": ("key:secret", "&region=us-east-1"), "gs": ("anonymous", "")}
 
 
-def test_a_bucket_holds_what_a_folder_holds(s3: str) -> None:
-    place = ShardPlace(f"s3://key:secret@photos/some/shards?{s3}")
-    assert place.shown == "s3://photos/some/shards"
+@pytest.fixture(scope="module", params=KEYS)
+def bucket(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A URL with the place of a bucket and a folder in it, and with keys and the server."""
+    keys, more = KEYS[request.param]
+    with running(tmp_path_factory.mktemp(request.param), request.param) as server:
+        yield f"{request.param}://{keys}@%s?endpoint_override={server.address}&scheme=http{more}"
+
+
+def test_a_bucket_holds_what_a_folder_holds(bucket: str) -> None:
+    place = ShardPlace(bucket % "photos/some/shards")
+    assert place.shown == f"{bucket[:2]}://photos/some/shards"
     place.prepare()
     assert place.names() == []
     place.write("b.parquet", b"two")
@@ -41,19 +45,19 @@ def test_a_bucket_holds_what_a_folder_holds(s3: str) -> None:
     assert place.names() == ["b.parquet"]
 
 
-def test_no_such_bucket_is_told(s3: str) -> None:
-    with pytest.raises(ShardError, match=r"s3://elsewhere/shards cannot be (used|read): there is no such bucket"):
-        ShardPlace(f"s3://key:secret@elsewhere/shards?{s3}").prepare()
+def test_no_such_bucket_is_told(bucket: str) -> None:
+    with pytest.raises(ShardError, match=r"//elsewhere/shards cannot be (used|read): there is no such bucket"):
+        ShardPlace(bucket % "elsewhere/shards").prepare()
 
 
 def test_an_index_through_a_bucket_is_the_usual_one(
-    s3: str, tiny_model: Path, make_photo: MakePhoto, tmp_path: Path
+    bucket: str, tiny_model: Path, make_photo: MakePhoto, tmp_path: Path
 ) -> None:
     for number in range(20):
         make_photo(f"photos/{number}.png", seed=number)
     (tmp_path / "photos/none.jpg").write_bytes(b"no photo")
     model = Model.load(tiny_model, device="cpu", threads=1)
-    place = ShardPlace(f"s3://key:secret@photos/index?{s3}")
+    place = ShardPlace(bucket % "photos/index")
     for name, engine in (("usual", None), ("through", ShardEngine(place, embed_here, kept=True))):
         with open_for_model(tmp_path / name, model) as index:
             index_folders(index, model, [tmp_path / "photos"], engine=engine)
