@@ -1,13 +1,17 @@
 """A classifier of few classes with few photos each: which features, and whether what is reported holds.
 
-    python benchmarks/small_sets.py DATA [-m MODEL] [--classes 12] [--each 40] [--draws 5] [--only FEATURES]
-        [--fine-tune]
+    python benchmarks/small_sets.py DATA [-m MODEL] [--classes 12] [--each 40] [--others 60] [--draws 5] [--seed 0]
+        [--only FEATURES] [--fine-tune [--epochs N]]
 
 DATA has one folder a class. Each draw takes some classes and photos at random, learns from them as `fc7 train --head`
-does, and is judged by all other photos of these classes, at most 60 of each. For each kind of feature: top-1 of the
-others, its standard deviation over draws, and what 5-fold cross-validation had said. `mirrored` learns from each photo
-and its mirror image; `--only embedding` leaves out the other features, which take minutes. With --fine-tune the whole
-of `fc7 train --from MODEL` follows for each draw, which takes minutes too. Nothing is kept.
+does, and is judged by all other photos of these classes, at most `--others` of each. For each kind of feature: top-1 of
+the others, its standard deviation over draws, and what 5-fold cross-validation had said. `mirrored` learns from each
+photo and its mirror image; `--only embedding` leaves out the other features, which take minutes.
+
+With --fine-tune the commands themselves follow for each draw, from reading the photos to the model file: `fc7 train
+--from MODEL --head`, and `fc7 train --from MODEL`, in which all layers learn, with its own recipe or for `--epochs`. A
+line for each draw has what fine-tuning made of the validation set: before the first epoch, the least of any epoch, and
+the last. Nothing is kept.
 """
 
 import argparse
@@ -30,7 +34,6 @@ from retrieval.photos.decode import open_photo
 from retrieval.pipeline.executor import Concurrency, run_in_batches
 from training.head.learn import FOLDS
 
-MOST_OTHERS = 60
 Rows = NDArray[np.float32]
 Views = tuple[Rows, Rows]
 """Rows (n, dim) of photos, and of their mirror images."""
@@ -42,9 +45,12 @@ def main() -> None:
     parser.add_argument("-m", "--model", type=Path)
     parser.add_argument("--classes", type=int, default=12)
     parser.add_argument("--each", type=int, default=40, help="photos of each class to learn from")
+    parser.add_argument("--others", type=int, default=60, help="other photos of each class, to judge by, at most")
     parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0, help="number of the first draw")
     parser.add_argument("--only", choices=list(FEATURES), help="this kind of feature alone")
     parser.add_argument("--fine-tune", action="store_true")
+    parser.add_argument("--epochs", type=int, help="of fine-tuning, by default those of its recipe")
     arguments = parser.parse_args()
     model = Model.load(arguments.model, threads=1)
     folders = class_folders(arguments.data)
@@ -53,8 +59,10 @@ def main() -> None:
     print(f"{model.spec.name}; {arguments.classes} of {len(folders)} classes, {arguments.each} photos each")
     print(machine(["numpy", "onnxruntime"]), end="\n\n")
     found: dict[str, list[tuple[float, float, float]]] = {}
-    for seed in range(arguments.draws):
-        train, others = drawn(arguments.data, folders, arguments.classes, arguments.each, seed=seed)
+    for seed in range(arguments.seed, arguments.seed + arguments.draws):
+        train, others = drawn(
+            arguments.data, folders, arguments.classes, arguments.each, most=arguments.others, seed=seed
+        )
         views = embedded(model, [path for path, _ in train + others])
         labels, held_out = (np.array([label for _, label in part]) for part in (train, others))
         for name, make in FEATURES.items():
@@ -66,17 +74,18 @@ def main() -> None:
                     measured(rows, labels, held_out, arguments.classes, mirrored=mirrored)
                 )
         if arguments.fine_tune:
-            found.setdefault("train --from", []).append(fine_tuned(arguments.model, train, others))
+            for name, values in commands(arguments.model, train, others, epochs=arguments.epochs, draw=seed).items():
+                found.setdefault(name, []).append(values)
     rows_of_table = [
         (name, f"{top1.mean():.1%}", f"{top1.std():.1%}", f"{said.mean():.1%}", f"{seconds.mean():.1f}")
         for name, values in found.items()
         for top1, said, seconds in [np.array(values).T]
     ]
-    print(table(("features", "top-1", "std", "cross-validation said", "s"), rows_of_table))
+    print(table(("features", "top-1", "std", "it had said", "s"), rows_of_table))
 
 
 def drawn(
-    data: Path, folders: Sequence[str], classes: int, each: int, *, seed: int
+    data: Path, folders: Sequence[str], classes: int, each: int, *, most: int, seed: int
 ) -> tuple[list[tuple[Path, int]], list[tuple[Path, int]]]:
     """Draw classes, and of each photos to learn from and others, with their labels."""
     random = Random(seed)
@@ -85,7 +94,7 @@ def drawn(
         paths = sorted(path for path in (data / name).iterdir() if path.is_file())
         random.shuffle(paths)
         train += [(path, label) for path in paths[:each]]
-        others += [(path, label) for path in paths[each : each + MOST_OTHERS]]
+        others += [(path, label) for path in paths[each : each + most]]
     return train, others
 
 
@@ -154,38 +163,66 @@ def measured(
     return float(top1), float((found.probabilities.argmax(1) == known).mean()), seconds
 
 
-def fine_tuned(
-    named: Path | None, train: Sequence[tuple[Path, int]], others: Sequence[tuple[Path, int]]
-) -> tuple[float, float, float]:
-    """Run `fc7 train --from` on a copy of the photos, and measure as `measured`."""
+def commands(
+    named: Path | None,
+    train: Sequence[tuple[Path, int]],
+    others: Sequence[tuple[Path, int]],
+    *,
+    epochs: int | None,
+    draw: int,
+) -> dict[str, tuple[float, float, float]]:
+    """Run both ways of `fc7 train --from` on the photos, and measure each as `measured`, reading them included."""
     from commands.training_report import TerminalReport
-    from retrieval.evaluation.evaluate import evaluate
+    from training.data.sources import Source
+    from training.head.train_head import train_head
     from training.loop.hardware import choose_hardware
     from training.loop.new_run import first_recipe
     from training.loop.run import train as train_network
     from training.pretrained.fine_tuning import read_pretrained
 
-    start, began = model_file(named), time.perf_counter()
+    start = model_file(named)
     with TemporaryDirectory() as folder, TerminalReport(sys.stderr) as report:
+        data, head, tuned = (Path(folder, name) for name in ("data", "head", "tuned"))
         for path, label in train:
-            place = Path(folder, "data", f"{label:03}")
+            place = data / f"{label:03}"
             place.mkdir(parents=True, exist_ok=True)
             (place / path.name).symlink_to(path.absolute())
+        began = time.perf_counter()
+        spec = train_head([Source(data)], head, start, report=report).spec
+        seconds = time.perf_counter() - began
+        found = {"train --head": (judged(head, others), float(spec.accuracy["top1"]), seconds)}
+
+        began = time.perf_counter()
         weights = read_pretrained(start)
         result = train_network(
-            Path(folder, "data"),
-            Path(folder, "run"),
-            first_recipe(arch=None, start=weights),
+            data,
+            tuned,
+            first_recipe(arch=None, start=weights).changed(epochs=epochs),
             hardware=choose_hardware("auto"),
             report=report,
             start=weights,
             start_file=start,
         )
-        assert result.spec is not None
         seconds = time.perf_counter() - began
-        model = Model.load(Path(folder, "run", "model.onnx"), threads=1)
-        top1 = evaluate(model, [path for path, _ in others], [label for _, label in others]).top1
-    return top1, float(result.spec.accuracy["top1"]), seconds
+        assert result.spec is not None, "interrupted"
+        found["train --from"] = (judged(tuned, others), float(result.spec.accuracy["top1"]), seconds)
+        validation = [row.validation_top1 for row in result.history]
+        chosen = "the last layer alone" if "head" in result.spec.training else "the last epoch"
+        print(
+            f"draw {draw}: validation {validation[0]:.1%} before the first of {len(validation) - 1} epochs, "
+            f"{min(validation[1:]):.1%} at the least, {validation[-1]:.1%} after the last; the model: {chosen}; "
+            + "; ".join(f"{name} {top1:.1%} in {took:.0f} s" for name, (top1, _, took) in found.items()),
+            flush=True,
+        )
+    return found
+
+
+def judged(folder: Path, others: Sequence[tuple[Path, int]]) -> float:
+    """Return top-1 of the other photos with the model of a run."""
+    from retrieval.evaluation.evaluate import evaluate
+
+    model = Model.load(folder / "model.onnx", threads=1)
+    return evaluate(model, [path for path, _ in others], [label for _, label in others]).top1
 
 
 if __name__ == "__main__":

@@ -127,7 +127,6 @@ def duplicates_command(
     from index.open_index import open_index
     from retrieval.duplicates.find import find_duplicates
     from retrieval.duplicates.keep import LIKENESSES
-    from retrieval.text import photo_count
 
     with (
         open_index(index, warn=warn) as photo_index,
@@ -152,6 +151,7 @@ def duplicates_command(
 def _show(found: "Duplicates", format: str, pictures: Pictures, *, end: str) -> None:
     from commands.tables import format_duplicates
     from commands.terminal import style_of
+    from retrieval.text import photo_count
 
     write(format_duplicates(found.groups, format, style=style_of(), width=table_width(), end=end))
     if found.left_out:

@@ -71,7 +71,7 @@ def search_command(
     )
     with opened as photo_index:
         asked = with_texts(query, photo_index, model)
-        warn_of_query(asked, photo_index)
+        warn_of_query(asked, photo_index, model)
         answers = search_index(
             photo_index,
             model,
@@ -91,8 +91,8 @@ def search_command(
     report_skipped(skipped, named=query.photos + query.unlike, strict=strict)
 
 
-def warn_of_query(query: "Query", index: "SearchableIndex") -> None:
-    """Warn where an answer may not be what was meant: photos without dates, and names that were taken for words."""
+def warn_of_query(query: "Query", index: "SearchableIndex", model: "Model") -> None:
+    """Warn where an answer may not be what was meant: photos without dates, words taken for names or names for words."""
     from retrieval.photos.scan import has_photo_suffix
 
     if (query.since or query.before) and (undated := index.photos.count_undated()):
@@ -100,6 +100,13 @@ def warn_of_query(query: "Query", index: "SearchableIndex") -> None:
     for text in query.texts + query.unlike_texts:
         if has_photo_suffix(os.fsencode(text)):
             warn(f"there is no photo {text}: it is looked for as words")
+    if not model.spec.text:
+        for path in query.photos + query.unlike:
+            if " " in str(path) and not has_photo_suffix(os.fsencode(path)) and not os.path.lexists(path):
+                warn(
+                    f"{path} is taken for a photo, because the model {model.spec.name} has no text half; "
+                    "docs/models.md has models for words"
+                )
 
 
 def warn_of_empty_index(

@@ -4,10 +4,13 @@ scipy or scikit-learn would be 40 MB and more to install for these few lines; te
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from retrieval.pipeline.blas import one_blas_thread
 
 Floats = NDArray[np.float64]
 Curvature = Callable[[Floats], Floats]
@@ -19,6 +22,10 @@ TOLERANCE = 1e-6
 """The largest gradient that is left."""
 MOST_STEPS = 100
 MOST_INNER_STEPS = 200
+SMALL_PRODUCT = 10**8
+"""Multiplications, about 10 ms of one core. A fit has thousands of such products. Threads that share one spend more
+time waiting for each other than computing: on busy cores, many times more.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,27 +83,28 @@ def fit(
         logs = scores - top - np.log(np.exp(scores - top).sum(axis=1, keepdims=True))
         return float(-(share * target * logs).sum() + 0.5 * (decay * place**2).sum()), np.exp(logs)
 
-    loss, p = loss_at(found)
-    for _ in range(MOST_STEPS):
-        gradient = x.T @ (share * (p - target)) + decay * found
-        if np.abs(gradient).max() < TOLERANCE:
-            break
-
-        def curvature(v: Floats, p: Floats = p) -> Floats:
-            u = x @ v
-            change: Floats = x.T @ (share * p * (u - (p * u).sum(axis=1, keepdims=True))) + decay * v
-            return change
-
-        step = _conjugate_gradients(curvature, -gradient)
-        slope, size = float((gradient * step).sum()), 1.0
-        while True:
-            tried, tried_p = loss_at(found + size * step)
-            if tried <= loss + 1e-4 * size * slope or size < 1e-8:
+    with _threads_for(x, classes):
+        loss, p = loss_at(found)
+        for _ in range(MOST_STEPS):
+            gradient = x.T @ (share * (p - target)) + decay * found
+            if np.abs(gradient).max() < TOLERANCE:
                 break
-            size /= 2
-        if size < 1e-8:  # as near as floating point gets
-            break
-        found, loss, p = found + size * step, tried, tried_p
+
+            def curvature(v: Floats, p: Floats = p) -> Floats:
+                u = x @ v
+                change: Floats = x.T @ (share * p * (u - (p * u).sum(axis=1, keepdims=True))) + decay * v
+                return change
+
+            step = _conjugate_gradients(curvature, -gradient)
+            slope, size = float((gradient * step).sum()), 1.0
+            while True:
+                tried, tried_p = loss_at(found + size * step)
+                if tried <= loss + 1e-4 * size * slope or size < 1e-8:
+                    break
+                size /= 2
+            if size < 1e-8:  # as near as floating point gets
+                break
+            found, loss, p = found + size * step, tried, tried_p
     return LinearClassifier(found[:-1].T.copy(), found[-1].copy())
 
 
@@ -118,19 +126,20 @@ def cross_validate(
     numbers = np.unique(folds)
     known: dict[int, LinearClassifier] = {}
     worse = 0
-    for strength in strengths:
-        probabilities = np.empty((len(rows), classes))
-        for number in numbers:
-            out = folds == number
-            known[number] = fit(rows[~out], labels[~out], classes, strength=strength, start=known.get(number))
-            probabilities[out] = known[number].probabilities(rows[out])
-        loss = -float(np.log(np.maximum(probabilities[np.arange(len(rows)), labels], 1e-30)).mean())
-        if best is None or loss < best[0]:
-            best, worse = (loss, strength, probabilities), 0
-        else:
-            worse += 1
-            if worse == 2:
-                break
+    with _threads_for(rows, classes):  # asked for once, not for each fit
+        for strength in strengths:
+            probabilities = np.empty((len(rows), classes))
+            for number in numbers:
+                out = folds == number
+                known[number] = fit(rows[~out], labels[~out], classes, strength=strength, start=known.get(number))
+                probabilities[out] = known[number].probabilities(rows[out])
+            loss = -float(np.log(np.maximum(probabilities[np.arange(len(rows)), labels], 1e-30)).mean())
+            if best is None or loss < best[0]:
+                best, worse = (loss, strength, probabilities), 0
+            else:
+                worse += 1
+                if worse == 2:
+                    break
     assert best is not None
     return CrossValidation(best[1], best[2], folds)
 
@@ -155,6 +164,11 @@ def reduced(rows: NDArray[np.floating]) -> Floats:
     directions, _ = np.linalg.qr(x.T)
     turned: Floats = x @ directions
     return turned
+
+
+def _threads_for(x: Floats, classes: int) -> AbstractContextManager[None]:
+    """Return what leaves small products to one thread."""
+    return one_blas_thread() if x.size * classes < SMALL_PRODUCT else nullcontext()
 
 
 def _softmax(scores: Floats) -> Floats:

@@ -38,10 +38,10 @@ def test_this_installation() -> None:
     facts = json.loads(info("--format", "json"))
     assert facts["fc7"] == version("fc7")
     assert facts["packages"]["onnxruntime"] == version("onnxruntime")
-    assert (facts["builtin_model"], facts["problems"]) == ("photos", [])
+    assert (facts["builtin_model"], facts["problems"]) == ("builtin", [])
     assert facts["runs_on"][-1] == "CPUExecutionProvider"
     assert facts["cache"] == str(cache_folder())
-    assert "built-in model photos (" in " ".join(info().split())
+    assert "built-in model builtin (" in " ".join(info().split())
 
 
 def test_programs_get_plain_values_by_plain_names(tmp_path: Path, tiny_model: Path, make_photo: MakePhoto) -> None:
@@ -90,7 +90,7 @@ def test_what_is_not_there_is_told_without_options_of_other_commands(tmp_path: P
 @pytest.mark.slow
 def test_the_layers_of_a_model() -> None:
     facts = json.loads(info("--layers", "--format", "json"))
-    assert facts["model"] == "photos"
+    assert facts["model"] == "builtin"
     assert facts["total"]["parameters"] == sum(layer["parameters"] for layer in facts["layers"][:-1])
     assert facts["layers"][1]["output"] == [48, 56, 56]
     lines = info("--layers").splitlines()

@@ -1,5 +1,6 @@
 """Networks as convolutions over pictures of any size: the graph surgery, against the plain network."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,26 @@ def test_a_network_without_places_is_refused(tmp_path: Path) -> None:
     path = write_network(tmp_path / "small.onnx", "across maps")
     with pytest.raises(NoMapError, match="gives no map of its classes"):
         ScoreMaps.of(path, Model.load(path, device="cpu").spec)
+
+
+def test_a_network_in_8_bit_numbers_is_refused(tmp_path: Path) -> None:
+    spec = Model.load(path := write_network(tmp_path / "small.onnx", "average"), device="cpu").spec
+    model = onnx.load(path)
+    last = next(node for node in model.graph.node if node.op_type == "Conv")
+    for name, value in (("scale", np.float32(0.1)), ("zero", np.uint8(0))):
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value), name))
+    nodes = [
+        helper.make_node("QuantizeLinear", [last.output[0] + "/float", "scale", "zero"], ["bytes"]),
+        helper.make_node("DequantizeLinear", ["bytes", "scale", "zero"], [last.output[0]]),
+    ]
+    last.output[0] += "/float"
+    at = list(model.graph.node).index(last) + 1
+    for number, node in enumerate(nodes):
+        model.graph.node.insert(at + number, node)
+    onnx.save(model, path)
+    with pytest.raises(NoMapError, match="small computes in 8-bit numbers") as refused:
+        ScoreMaps.of(path, replace(spec, name="small", training={"quantised_from": "large"}))
+    assert "-m: large" in str(refused.value.hint)
 
 
 def test_a_model_without_classes_is_refused(tiny_model: Path) -> None:

@@ -342,7 +342,8 @@ def test_without_a_text_half_words_are_a_photo_that_is_missing(
     assert fc7("index", photos, "-m", tiny_model).exit_code == 0
     said = fc7("search", "a dog on a beach")
     assert said.exit_code == 1
-    assert "a dog on a beach" in said.stderr
+    assert "cannot read a dog on a beach: no such file" in said.stderr
+    assert "a dog on a beach is taken for a photo, because the model tiny has no text half" in said.stderr
 
 
 def test_classify_by_labels(imported: Path, fc7: Callable[..., Result], photos: Path) -> None:

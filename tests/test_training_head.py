@@ -2,7 +2,9 @@
 
 import base64
 import csv
+import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +15,7 @@ import onnx
 import pytest
 from click.testing import CliRunner, Result
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 from training_samples import write_colours
 
 from cli import main
@@ -20,11 +23,16 @@ from index.errors import ModelError
 from retrieval.evaluation.metrics import interval
 from retrieval.logistic_regression import LinearClassifier
 from retrieval.models.model import Model
+from retrieval.models.spec import ClassName
 from retrieval.photos.decode import open_photo
+from training.data.image_hashes import image_hash, pack_hashes
 from training.head.examples import KEPT_BYTES, Examples
-from training.head.graph import needed_nodes, replace_head
+from training.head.graph import replace_head
+from training.head.train_head import tell_known
+from training.loop.report import SilentReport
+from training.onnx_import.graphs import needed
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "training.md"
 
 
 def fc7(*arguments: object) -> Result:
@@ -38,7 +46,7 @@ def data(tmp_path: Path) -> Path:
 
 def printed_by_the_documents_example(model: Path, photo: Path) -> tuple[str, float]:
     """What the program in docs/training.md prints, which uses a model file in plain ONNX Runtime."""
-    [program] = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / "training.md").read_text("utf-8"), re.DOTALL)
+    [program] = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     for named, place in (("runs/parts/model.onnx", model), ("new.jpg", photo)):
         assert program.count(f'"{named}"') == 1
         program = program.replace(f'"{named}"', repr(str(place)))
@@ -71,6 +79,36 @@ def test_a_model_of_ones_own_classes_in_seconds(data: Path, tiny_model: Path, tm
     assert probability == pytest.approx(best.probability, abs=0.02)
     again = fc7("train", data, "-o", out, "--from", tiny_model, "--head")
     assert (again.exit_code, again.stderr.count("there is a model in")) == (1, 1)
+
+
+def test_the_documents_classifier_of_twelve_parts_and_one_more(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands of docs/training.md, as they stand there, with smaller pictures and a smaller model."""
+    section = PAGE.read_text("utf-8").split("## A classifier in seconds")[1].split("\n## ")[0]
+    first, add = (shlex.split(line) for line in re.findall(r"^ +(?:\$ )?fc7 (train .*)$", section, re.MULTILINE))
+    assert first == ["train", "parts", "-o", "runs/parts", "--from", "efficientnet-lite0", "--head"]
+    assert add == ["train", "~/spring", "-o", "runs/parts-13", "--from", "runs/parts/model.onnx", "--head", "--add"]
+    random = np.random.default_rng(0)
+    for number in range(13):
+        folder = tmp_path / "spring" if number == 12 else tmp_path / "parts" / f"part-{number:02}"
+        folder.mkdir(parents=True)
+        colour = np.array([number % 3, number // 3 % 3, number // 9]) * 100
+        for photo in range(8):
+            pixels = np.clip(colour + random.integers(0, 50, (20, 20, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{photo}.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for words in (first, add):
+        done = fc7(*(str(tiny_model) if word == "efficientnet-lite0" else os.path.expanduser(word) for word in words))
+        assert done.exit_code == 0, done.output
+    assert "13 classes, top-1 " in done.stdout
+    assert "(5-fold cross-validation of 104 pictures)" in done.stdout
+    handed_on = (tmp_path / "runs" / "parts-13" / "model.onnx").rename(tmp_path / "elsewhere.onnx")
+    [[best, *_]] = Model.load(handed_on).classify([open_photo(tmp_path / "spring" / "0.png")])
+    name, probability = printed_by_the_documents_example(handed_on, tmp_path / "spring" / "0.png")
+    assert (name, best.label) == ("spring", "spring")
+    assert probability == pytest.approx(best.probability, abs=0.02)
 
 
 def test_it_grows_by_a_class(tiny_model: Path, tmp_path: Path) -> None:
@@ -167,7 +205,8 @@ def test_what_only_a_branch_needs_is_kept() -> None:
         helper.make_node("Constant", [], ["unused"], value=numpy_helper.from_array(np.ones(1, np.float32))),
         helper.make_node("If", ["condition"], ["result"], then_branch=inner, else_branch=inner),
     ]
-    assert [list(node.output) for node in needed_nodes(nodes, ["result"])] == [["outer"], ["result"]]
+    kept, _ = needed(helper.make_graph(nodes, "graph", [], []), ["result"])
+    assert [list(node.output) for node in kept] == [["outer"], ["result"]]
 
 
 def grown(tmp_path: Path, tiny_model: Path) -> tuple[Path, Path]:
@@ -210,6 +249,37 @@ def test_photos_are_added_to_a_class_and_one_given_once_more_has_its_new_class(
     assert np.bincount(kept.labels).tolist() == [11, 17]
 
 
+def test_what_the_layers_have_learned_from_is_counted_among_the_pictures_at_hand(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    judged = write_colours(tmp_path / "known", each=2, labelled=True)
+    others = write_colours(tmp_path / "others", each=2, labelled=True, seed=3)
+    paths, strange = (sorted(folder.rglob("*.png")) for folder in (judged, others))
+    learned = pack_hashes({digest for path in paths if (digest := image_hash(path))})
+    notes: list[str] = []
+
+    class Report(SilentReport):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    spec = replace(Model.load(tiny_model, device="cpu").spec, learned=learned)
+    assert tell_known([*paths, *strange], replace(spec, training={}), Report()) == len(paths)
+    again = replace(spec, training={"head": {"learned_before": 4}})
+    assert tell_known([*paths, *strange], again, Report()) == 4, "its last layer has learned from the rest alone"
+    assert tell_known(strange, again, Report()) == 0
+    assert [note.split()[0] for note in notes] == [str(len(paths)), "4"]
+
+
+def test_pictures_to_add_of_which_none_can_be_read_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    model, _ = grown(tmp_path, tiny_model)
+    (more := tmp_path / "more" / "red").mkdir(parents=True)
+    (more / "broken.png").write_bytes(b"no picture")
+    done = fc7("train", more, "-o", tmp_path / "b", "--from", model, "--head", "--add")
+    assert done.exit_code == 1
+    assert f"none of the pictures in {more} can be read" in done.stderr
+    assert "Traceback" not in done.output
+
+
 def test_classes_that_would_be_lost_are_named(tiny_model: Path, tmp_path: Path) -> None:
     model, blue = grown(tmp_path, tiny_model)
     write_colours(blue.parent, each=12, labelled=True, colours=("red",))
@@ -237,11 +307,13 @@ def test_what_nothing_can_be_added_to_is_told(tiny_model: Path, tmp_path: Path) 
 
 def test_of_many_pictures_a_share_of_each_class_is_kept(tiny_model: Path) -> None:
     spec = Model.load(tiny_model).spec
+    spec = replace(spec, classes=(*spec.classes, ClassName("fourth")))
     random, most = np.random.default_rng(0), KEPT_BYTES // (2 * spec.dim)
-    labels = np.repeat([0, 1, 2], [most, most // 2, 40])
+    labels = np.repeat([0, 1, 2, 3], [most, most // 2, 6, 40])
     rows = random.normal(size=(len(labels), spec.dim)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     kept = Examples.of(replace(spec, examples=Examples(rows, labels).packed()))
-    assert np.bincount(kept.labels).tolist() == pytest.approx([most / 2, most / 4, 20], abs=1)
+    assert np.bincount(kept.labels).tolist() == pytest.approx([most / 2, most / 4, 6, 20], abs=1)
+    assert (kept.labels == 2).sum() == 6, "all of a class with few"
     nearest = np.abs(kept.embeddings[-20:, None] - rows[None, -40:]).max(axis=2).min(axis=1)
     assert nearest.max() < 0.005, "they are those of their class, to 16 bits"

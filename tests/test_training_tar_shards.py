@@ -90,6 +90,11 @@ def test_what_is_wrong_with_a_shard_is_told(tmp_path: Path) -> None:
         put(tar, "b.png", b"")
     with pytest.raises(DatasetError, match=r"b\.png has no class"):
         scan_dataset(tmp_path / "shards")
+    with tarfile.open(shard, "w") as tar:
+        put(tar, "b.png", b"")
+        put(tar, "b.cls", b"\xff")
+    with pytest.raises(DatasetError, match=r"b\.cls in .*000\.tar is no text in UTF-8"):
+        scan_dataset(tmp_path / "shards")
 
 
 @pytest.mark.slow

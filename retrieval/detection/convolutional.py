@@ -25,6 +25,7 @@ UNARY = {"Relu", "Clip", "Tanh", "Sigmoid", "HardSigmoid", "HardSwish", "LeakyRe
 BINARY = {"Add", "Sub", "Mul", "Div"}
 SPATIAL = {"Conv", "MaxPool", "AveragePool", "BatchNormalization", "LRN", "InstanceNormalization", "Transpose"}
 LINEAR = {"Flatten", "Reshape", "Squeeze", "Gemm", "MatMul", "Add", "Identity", "Cast", "Dropout"}
+QUANTISING = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 SCORES = "scores"
 
 
@@ -101,6 +102,12 @@ class _Surgery:
         helper = package.helper
         logits = self._logits()
         before = self.file.ancestors(logits)
+        if any(node.op_type in QUANTISING for node in before):
+            original = self.spec.training.get("quantised_from")
+            raise NoMapError(
+                f"the model {self.spec.name} computes in 8-bit numbers, of which no map can be made",
+                hint=f"take the model that it was made of with -m{f': {original}' if original else ''}",
+            )
         for node in before:
             if all(self.file.constant(name) is not None for name in node.output):
                 self.nodes.append(node)

@@ -127,6 +127,8 @@ class Model:
             path, device=device, threads=threads, fast_start=fast_start, shares_cores=shares_cores, cache=cache
         )
         spec = ModelSpec.from_metadata(session.get_modelmeta().custom_metadata_map, path=str(path))
+        if path == BUILTIN:
+            spec = replace(spec, name=str(BUILTIN_NAME))  # whatever its run was called
         _check_graph(session, spec, path)
         return cls(session, spec, path=named, device=device, cache=cache)
 

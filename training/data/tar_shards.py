@@ -59,14 +59,23 @@ def _read(shard: Path) -> tuple[list[tuple[str, TarMember]], dict[str, str]]:
                 if has_photo_suffix(os.fsencode(name)):
                     members.append((name, TarMember.at(archive, name, entry.offset_data, entry.size)))
                 elif name == _key(name) + LABEL and entry.size <= LONGEST_LABEL:
-                    content = tar.extractfile(entry)
-                    labels[_key(name)] = content.read().decode().strip() if content is not None else ""
-    except (tarfile.TarError, OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+                    labels[_key(name)] = _label(shard, tar, entry)
+    except OSError as error:
+        raise DatasetError(f"{shard} cannot be read ({error.strerror or error}); make it readable") from error
+    except tarfile.TarError as error:
         raise DatasetError(
-            f"{shard} is damaged, compressed, or no tar archive ({reason}); write it again, or remove it"
+            f"{shard} is damaged, compressed, or no tar archive ({error}); write it again, or remove it"
         ) from error
     return members, labels
+
+
+def _label(shard: Path, tar: tarfile.TarFile, entry: tarfile.TarInfo) -> str:
+    """Return the text of a label. Raises DatasetError."""
+    content = tar.extractfile(entry)
+    try:
+        return content.read().decode().strip() if content is not None else ""
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{entry.name} in {shard} is no text in UTF-8; write the name of a class there") from error
 
 
 def _key(name: str) -> str:

@@ -23,6 +23,8 @@ from training.errors import DatasetError
 
 KEPT_BYTES = 4 << 20
 """Most that a model keeps: 8,192 embeddings of 256 values. Of more pictures it keeps a share of each class."""
+LEAST_KEPT = 10
+"""Embeddings of each class that are kept also beyond that: without any it could not be learned once more."""
 SAME = 1 - 1e-5
 """The cosine from which two embeddings are those of one picture: one of them may be rounded to 16 bits."""
 
@@ -62,7 +64,9 @@ class Examples:
         most = max(1, KEPT_BYTES // (2 * self.embeddings.shape[1]))
         chosen = np.arange(len(self.labels))
         if len(chosen) > most:
-            chosen = np.flatnonzero(stratified_folds(self.labels, most=-(-len(chosen) // most)) == 0)
+            share = stratified_folds(self.labels, most=-(-len(chosen) // most)) == 0
+            few = np.bincount(self.labels[share], minlength=self.labels.max() + 1)[self.labels] < LEAST_KEPT
+            chosen = np.flatnonzero(share | (few & (_ranks(self.labels) < LEAST_KEPT)))
         data = self.labels[chosen].astype("<u4").tobytes() + self.embeddings[chosen].astype("<f2").tobytes()
         return base64.b64encode(data).decode("ascii")
 
@@ -72,6 +76,15 @@ class Examples:
             return self
         stays = (self.embeddings @ embeddings.T).max(axis=1) < SAME
         return Examples(self.embeddings[stays], self.labels[stays])
+
+
+def _ranks(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each label (n,) how many of the same come before it."""
+    order = np.argsort(labels, kind="stable")
+    ordered = labels[order]
+    ranks = np.empty(len(labels), np.int64)
+    ranks[order] = np.arange(len(labels)) - np.searchsorted(ordered, ordered)
+    return ranks
 
 
 def scan_additions(roots: Sequence[Path], classes: Sequence[ClassName], *, names: Path | None = None) -> Dataset:

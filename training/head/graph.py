@@ -1,6 +1,6 @@
 """Puts another last layer into a copy of a model file: the layers that led to the old names alone are left out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from retrieval.models.model import Model
 from retrieval.models.spec import ClassName, ModelSpec
 from training.errors import ExportError
 from training.export.model_file import fingerprint, write_model_file
+from training.onnx_import.graphs import needed
 
 LARGEST_DIFFERENCE = 1e-4
 """Between a probability of the file and that of the classifier that was put into it."""
@@ -78,8 +79,7 @@ def replace_head(model: onnx.ModelProto, classifier: LinearClassifier) -> None:
     """Let `probabilities` come from `embedding`; what only led to the old ones is removed from the graph."""
     graph = model.graph
     kept = [value for value in graph.output if value.name != "probabilities"]
-    nodes = needed_nodes(graph.node, {value.name for value in kept})
-    used = {name for node in nodes for name in inputs_of(node)} | {value.name for value in kept}
+    nodes, used = needed(graph, (value.name for value in kept))
     weights = [weight for weight in graph.initializer if weight.name in used]
     taken = used | {name for node in nodes for name in node.output}
     weight, bias, scores = (_unused(name, taken) for name in ("head.weight", "head.bias", "head.scores"))
@@ -102,27 +102,6 @@ def replace_head(model: onnx.ModelProto, classifier: LinearClassifier) -> None:
         copies = [type(value).FromString(value.SerializeToString()) for value in found]
         del part[:]
         part.extend(copies)
-
-
-def needed_nodes(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:
-    """Return the nodes that `outputs` are computed by, in their order."""
-    needed, found = set(outputs), []
-    for node in reversed(nodes):  # a graph is sorted: whatever a node needs comes before it
-        if needed.intersection(node.output):
-            found.append(node)
-            needed.update(inputs_of(node))
-    return found[::-1]
-
-
-def inputs_of(node: onnx.NodeProto) -> set[str]:
-    """Return the names that a node uses, those inside its branches and loops included."""
-    names = set(node.input)
-    for attribute in node.attribute:
-        for graph in [attribute.g, *attribute.graphs]:
-            names |= {value.name for value in graph.output}
-            for inner in graph.node:
-                names |= inputs_of(inner)
-    return names - {""}
 
 
 def _unused(name: str, taken: set[str]) -> str:

@@ -28,7 +28,7 @@ from training.data.sources import Source, scan_sources
 from training.errors import DatasetError, RunError
 from training.head.examples import Examples, scan_additions
 from training.head.graph import write_with_head
-from training.head.learn import FOLDS, accuracy_of, learn_head
+from training.head.learn import accuracy_of, learn_head
 from training.loop.report import ReadingReport, tell_skipped
 from training.loop.results import write_confusion, write_mistakes
 from training.loop.run_folder import CONFUSION, MISTAKES, MODEL, make_folder
@@ -125,15 +125,18 @@ def write_head(
     train = embed_split(model, dataset.train, skipped=skipped, report=report, total=total)
     check = embed_split(model, dataset.validation, skipped=skipped, report=report, total=total, done=len(dataset.train))
     tell_skipped(skipped, report)
+    if not train.paths:
+        raise DatasetError(f"none of the pictures in {dataset.root} can be read; add others to it")
     train = train if kept is None else with_kept(train, kept)
     tell_few(train.labels, dataset, report)
     found, classifier = learn_head(train.embeddings, train.labels, classes, seed=seed)
+    folds = int(found.folds.max()) + 1
     if len(check.paths):
         judged, probabilities = check, classifier.probabilities(check.embeddings)
         source = f"{len(check.paths)} pictures of the validation set"
     else:
         judged, probabilities = train, found.probabilities
-        source = f"{FOLDS}-fold cross-validation of {len(train.paths)} pictures"
+        source = f"{folds}-fold cross-validation of {len(train.paths)} pictures"
     known = tell_known(judged.paths, model.spec, report)
     read = [path for path in train.paths if path != KEPT]
     hashes = {image_hash(path) for path in read}
@@ -148,7 +151,7 @@ def write_head(
             "name": dataset.root.resolve().name,
             "pictures": len(train.paths),
             "fingerprint": dataset.fingerprint,
-            "head": {"strength": found.strength, "folds": FOLDS, "seed": seed, "learned_before": known},
+            "head": {"strength": found.strength, "folds": folds, "seed": seed, "learned_before": known},
             "fine_tuned_from": model.spec.name,
             "base_fingerprint": model.spec.fingerprint,
         },
@@ -248,11 +251,13 @@ def tell_few(labels: NDArray[np.int64], dataset: Dataset, report: ReadingReport)
 def tell_known(paths: Sequence[Path], spec: ModelSpec, report: ReadingReport) -> int:
     """Note how many of the pictures that judge a head the layers below have learned from already, and return it.
 
-    A head that is learned again has learned from them itself, but its layers have not.
+    A head that is learned again has learned from them itself, but of these its layers knew `learned_before` at most.
     """
     head: Any = spec.training.get("head")
     learned = unpack_hashes(spec.learned)
-    known = head["learned_before"] if head else sum(image_hash(path) in learned for path in paths) if learned else 0
+    known = sum(path == KEPT or image_hash(path) in learned for path in paths) if learned else 0
+    if head:
+        known = min(known, head["learned_before"])
     if known:
         report.note(
             f"{known} of the pictures are among those that {spec.name} learned from: "

@@ -96,7 +96,7 @@ def import_folder(
 def _find(folder: Path, stems: Sequence[str]) -> Path | None:
     """Return the file of one half. Raises ExportError where there are several, of different precision."""
     if not os.path.isdir(folder):
-        raise ExportError(f"there is no folder {folder}")
+        raise ExportError(f"there is no folder {folder}; name that of an ONNX export")
     for stem in stems:
         for place in (folder, folder / "onnx"):
             if os.path.isfile(place / f"{stem}.onnx"):
