@@ -92,7 +92,7 @@ def search_command(
 
 
 def warn_of_query(query: "Query", index: "SearchableIndex", model: "Model") -> None:
-    """Warn where an answer may not be what was meant: photos without dates, words taken for names or names for words."""
+    """Warn where an answer may not be what was meant: photos without dates, words and names mixed up."""
     from retrieval.photos.scan import has_photo_suffix
 
     if (query.since or query.before) and (undated := index.photos.count_undated()):

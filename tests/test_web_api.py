@@ -277,7 +277,11 @@ def test_the_same_upload_is_looked_at_once(served: Served, photos: Path) -> None
 
     before = runs()
     data = (photos / "red-1.png").read_bytes() + b"once"  # what follows a picture is not looked at
-    asked = [("/api/classify", []), ("/api/search", [("k", 3)]), ("/api/search", [("k", 5), ("region", "0,0,9,9")])]
+    asked: list[tuple[str, list[tuple[str, object]]]] = [
+        ("/api/classify", []),
+        ("/api/search", [("k", 3)]),
+        ("/api/search", [("k", 5), ("region", "0,0,9,9")]),
+    ]
     replies = [served.post(path, fields, [("photo", "x", data)]) for path, fields in [*asked, *asked]]
     assert {reply.status for reply in replies} == {200}
     assert [reply.json for reply in replies[:3]] == [reply.json for reply in replies[3:]]
