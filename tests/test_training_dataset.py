@@ -17,7 +17,7 @@ from training_samples import write_shapes
 from retrieval.models.model import Model
 from retrieval.models.spec import ClassGroup, ClassName, ModelSpec
 from retrieval.searching.labels import classes_called
-from training.data.dataset import VALIDATION_NAMES, Dataset, Split, scan_dataset, scan_labelled, scan_unseen
+from training.data.dataset import VALIDATION_NAMES, Dataset, Split, scan_dataset, scan_kinds, scan_labelled, scan_unseen
 from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
 from training.data.name_tables import read_class_names
 from training.errors import DatasetError
@@ -529,6 +529,16 @@ def test_pictures_that_lie_too_deep_or_too_high_are_told(tmp_path: Path) -> None
     make_classes(deep / "more")
     with told(DatasetError, rf"too deep; name one of {deep}/animals, {deep}/more"):
         scan_labelled(deep, known)
+
+
+def test_neighbours_of_one_class_are_not_measured(tmp_path: Path) -> None:
+    deep = make_classes(tmp_path / "download" / "animals").parent
+    with told(DatasetError, re.escape(f"the pictures of {deep} lie one level too deep; name {deep / 'animals'}")):
+        scan_kinds(deep, [])
+    assert len(scan_kinds(deep / "animals", [])[0]) == 6
+    shutil.rmtree(deep / "animals" / "dog")
+    with told(DatasetError, "pictures of one class; neighbours are measured of two or more"):
+        scan_kinds(deep / "animals", [])
 
 
 def test_a_model_of_other_classes_is_refused_in_a_line(tmp_path: Path) -> None:

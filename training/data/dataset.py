@@ -209,11 +209,18 @@ def scan_unseen(root: Path, models: Sequence[ModelSpec], *, model: str = "MODEL"
 
 
 def scan_kinds(root: Path, models: Sequence[ModelSpec]) -> tuple[Split, int]:
-    """As `scan_unseen` for any classes, known to the models or not: they are numbered as their folders are sorted."""
+    """As `scan_unseen` for any two classes or more, known to the models or not, numbered as their folders are sorted.
+
+    Raises DatasetError, also where there is one class: all neighbours would be of the same kind.
+    """
     places = [folder for name in SPLIT_NAMES if os.path.isdir(folder := root / name) and _folders(folder)]
     folders = [folder for place in (root, *places) if os.path.isdir(place) for folder in _folders(place)]
     names = sorted({folder.name for folder in folders if folder not in places})
-    return not_learned(scan_labelled(root, [ClassName(name) for name in names]), models, root)
+    found = scan_labelled(root, [ClassName(name) for name in names])
+    if len(set(found.labels)) < 2:
+        problem = layout_problem(root) or "neighbours are measured of two or more, each in a folder of its own"
+        raise DatasetError(f"{root} holds pictures of one class; {problem}")
+    return not_learned(found, models, root)
 
 
 def not_learned(found: Split, models: Sequence[ModelSpec], root: Path) -> tuple[Split, int]:
