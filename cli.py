@@ -122,7 +122,9 @@ class Fc7Group(click.Group):
                 raise
             from commands.installation import install_command
 
-            message = f"training needs {error.name}, which is not installed: {install_command('train')}"
+            # `fc7 train --head` needs no torch, which is large.
+            extra = "train" if error.name == "torch" else "onnx"
+            message = f"training needs {error.name}, which is not installed: {install_command(extra)}"
             raise click.ClickException(message) from error
         except KeyboardInterrupt:
             click.echo("\nInterrupted.", err=True)

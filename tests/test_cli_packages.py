@@ -58,11 +58,11 @@ def test_all_but_training_works_without_torch(tiny_model: Path, make_photo: Make
         assert done.stdout or arguments[0] == "embed"
 
 
-@pytest.mark.parametrize("package", ["torch", "onnx"])
-def test_training_names_the_extra_that_it_needs(package: str) -> None:
+@pytest.mark.parametrize(("package", "extra"), [("torch", "train"), ("onnx", "onnx")])
+def test_training_names_the_extra_that_it_needs(package: str, extra: str) -> None:
     for done in fc7_without((package,), ("train", "data", "-o", "run"), ("export", "last.pt", "-o", "model.onnx")):
         assert done.returncode == 1
-        assert done.stderr == f"Error: training needs {package}, which is not installed: pip install 'fc7[train]'\n"
+        assert done.stderr == f"Error: training needs {package}, which is not installed: pip install 'fc7[{extra}]'\n"
 
 
 def test_training_asks_for_onnx_runtime_before_anything_else() -> None:
