@@ -101,6 +101,19 @@ def test_an_image_is_turned_upright_as_its_file_is(tiny_model: Path, tmp_path: P
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_an_image_that_is_opened_and_damaged_is_told_as_such(
+    tiny_model: Path, tmp_path: Path, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.effect_noise((90, 60), 40).convert("RGB").save(tmp_path / "a.jpg", exif=exif)
+    data = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2])
+    with Image.open(tmp_path / "a.jpg") as image, pytest.raises(fc7.Error, match="damaged JPEG"):
+        fc7.load_model(tiny_model).embed(image)
+
+
 def test_what_cannot_be_read_is_raised_or_listed(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
     good, bad = make_photo("a.png"), tmp_path / "bad.jpg"
     bad.write_bytes(b"no photo")

@@ -22,6 +22,7 @@ from retrieval.duplicates.find import find_duplicates
 from retrieval.duplicates.likeness import Found, locate
 from retrieval.duplicates.quality import Quality, quality_of
 from retrieval.duplicates.register import Pictures
+from retrieval.duplicates.remembered import SMALL
 from retrieval.duplicates.windows import Grid
 from retrieval.indexing.index_folders import index_folders
 from retrieval.models.model import Model
@@ -164,7 +165,17 @@ def test_a_damaged_thumbnail_is_made_again(place: Path, files_read: list[Path]) 
         expected = find_duplicates(index).groups
     connection = sqlite3.connect(place / "catalog.db", isolation_level=None)
     connection.execute("UPDATE thumbnails SET jpeg = CAST('no picture' AS BLOB)")
+    with PhotoIndex.open(place) as index:
+        assert find_duplicates(index).groups == expected
+    assert files_read == []  # all is remembered
+    connection.execute("DELETE FROM measured WHERE kind != ?", (SMALL,))
+    with PhotoIndex.open(place) as index:
+        assert find_duplicates(index).groups == expected
+    assert len(files_read) > 0
+    connection.execute("UPDATE thumbnails SET jpeg = CAST('no picture' AS BLOB)")
+    connection.execute("DELETE FROM measured")
     connection.close()
+    files_read.clear()
     with PhotoIndex.open(place) as index:
         assert find_duplicates(index).groups == expected
     assert len(files_read) == 3

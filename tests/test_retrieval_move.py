@@ -203,7 +203,9 @@ def test_a_folder_that_is_not_there_is_not_made(photos: Path, copies: Path) -> N
     assert len(contents(copies)) == 2
 
 
-@pytest.mark.parametrize("content", [b"", b"{}\n", b"[1]\n", b'"x"\n', b"\xff\n", b"a song\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}\n", b"[1]\n", b'"x"\n', b"\xff\n", b"a song\n", b"my only note", b'{"a": 1}']
+)
 def test_what_is_no_undo_file_is_refused(tmp_path: Path, content: bytes) -> None:
     file = put(tmp_path / "x.jsonl", content)
     if content:

@@ -27,6 +27,8 @@ from retrieval.photos.files import current_stamp, file_error_reason
 from retrieval.pipeline.progress import Progress
 
 CHUNK = 1 << 20
+BEGINNING = '{"from": "'
+"""Of each line of an undo file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def undo_moves(undo_file: Path, *, progress: Progress | None = None) -> Moved:
                 progress(done, len(lines))
     except KeyboardInterrupt:
         moved.interrupted = True
-    if not moved.left and not moved.interrupted:
+    if lines and not moved.left and not moved.interrupted:
         undo_file.unlink()
     return moved
 
@@ -167,7 +169,7 @@ def _read(undo_file: Path) -> Iterator[tuple[Path, Path, int]]:
         reason = file_error_reason(error) if isinstance(error, OSError) else "not an undo file"
         raise UserError(f"{undo_file} cannot be read ({reason})") from error
     for line in text.splitlines(keepends=True):
-        if not line.endswith("\n"):
+        if not line.endswith("\n") and line[: len(BEGINNING)] == BEGINNING[: len(line)]:
             return  # killed while it was written, so that nothing was moved
         try:
             entry = json.loads(line)

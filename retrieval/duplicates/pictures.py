@@ -57,11 +57,10 @@ class PhotoPictures:
         found = np.zeros((len(numbers), SIDE, SIDE), dtype=np.uint8)
         for start in range(0, len(numbers), PHOTOS_AT_ONCE):
             ids = self.ids[numbers[start : start + PHOTOS_AT_ONCE]]
-            stored = self._index.copies.thumbnails(ids) | self._not_stored
-            pictures = _decoded([stored.get(id) for id in ids.tolist()])
-            for place, picture in enumerate(pictures, start=start):
-                if picture is not None:
-                    found[place] = picture
+            pictures = dict(self._thumbnails_of(self._index.photos.files(ids), None))
+            for place, id in enumerate(ids.tolist(), start=start):
+                if id in pictures:
+                    found[place] = pictures[id]
         return found
 
     def remembered(self, kind: str) -> Remembered:
@@ -107,7 +106,8 @@ class PhotoPictures:
     def _thumbnails_of(
         self, files: Sequence[IndexedFile], count: Callable[[int], None] | None
     ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        data = self._index.copies.thumbnails(np.array([file.id for file in files], dtype=np.int64))
+        """Yield the thumbnails of those that can be read and are unchanged; one that is none is made again."""
+        data = self._index.copies.thumbnails(np.array([file.id for file in files], dtype=np.int64)) | self._not_stored
         pictures = _decoded([data.get(file.id) for file in files])
         stored = {file.id: picture for file, picture in zip(files, pictures, strict=True) if picture is not None}
         for file in files:

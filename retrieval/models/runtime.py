@@ -111,7 +111,8 @@ def open_graph(graph: bytes | Path, *, name: Path) -> Any:
 def reason_of(error: Exception) -> str:
     """Return what ONNX Runtime says in an exception, in one line and without its codes."""
     # "[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from PATH failed:", which says nothing more.
-    said = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?", "", str(error).splitlines()[0])
+    first = next(iter(str(error).splitlines()), type(error).__name__)
+    said = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?", "", first)
     return said.rstrip(".")
 
 

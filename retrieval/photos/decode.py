@@ -110,6 +110,7 @@ def upright(image: Image.Image) -> Image.Image:
     """
     orientation = _orientation(image)
     try:
+        image.load()  # a program may have opened it only, and not decoded it
         rgb = to_rgb(image)
     except OSError as error:
         raise PhotoError(f"damaged {image.format or 'picture'} ({error})") from error

@@ -59,7 +59,7 @@ def read_network(path: Path) -> Network:
         model = onnx.load(path, load_external_data=False)
     except FileNotFoundError:
         raise ExportError(
-            f"there is no file {path}; name the ONNX file of a network, its folder, or one of `fc7 import --list`"
+            f"there is no file {path}", hint="name an ONNX file, a folder of such, or one of `fc7 import --list`"
         ) from None
     except OSError as error:
         raise ExportError(f"{path} cannot be read ({error.strerror or error}); make it readable") from error
