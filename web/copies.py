@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import dataclass
 
-from index.errors import PhotoIndexError
 from index.milvus.place import IndexLocation
 from index.open_index import open_index
 from retrieval.duplicates.find import find_duplicates
@@ -37,19 +36,26 @@ class CopySearch:
         self._answers: dict[object, Groups] = {}
         self._task: asyncio.Task[None] | None = None
         self._asked: object = None
-        self._failed: PhotoIndexError | None = None
         self._progress = Running(0, 0)
 
     async def ask(self, likeness: Likeness, *, wait: float) -> Groups | Running:
-        """Return the groups, or after `wait` seconds how far the search is. Raises PhotoIndexError."""
+        """Return the groups, or after `wait` seconds how far the search is.
+
+        Raises what ended the search where it was not an answer, so that nobody waits for one that never comes.
+        """
         key = (likeness, await asyncio.to_thread(self._state))
         if key not in self._answers:
-            if self._task is None or self._task.done():
-                self._asked, self._failed, self._progress = key, None, Running(0, 0)
+            if self._task is None or (self._task.done() and self._asked != key):
+                self._asked, self._progress = key, Running(0, 0)
                 self._task = asyncio.create_task(self._search(key, likeness))
-            await asyncio.wait([self._task], timeout=wait)
-            if self._asked == key and self._failed is not None:
-                raise self._failed
+                self._task.add_done_callback(_has_ended)
+            task = self._task
+            await asyncio.wait([task], timeout=wait)
+            if task.done() and self._asked == key:
+                # It may have failed while nobody waited; the next one who asks after that has it begun again.
+                if self._task is task:
+                    self._task = None
+                task.result()
         return self._answers.get(key, self._progress)
 
     async def close(self) -> None:
@@ -58,12 +64,7 @@ class CopySearch:
             self._task.cancel()
 
     async def _search(self, key: object, likeness: Likeness) -> None:
-        try:
-            found = await asyncio.to_thread(self._find, likeness)
-        except PhotoIndexError as error:
-            self._failed = error
-            return
-        self._answers[key] = found
+        self._answers[key] = await asyncio.to_thread(self._find, likeness)
         while len(self._answers) > KEPT:
             del self._answers[next(iter(self._answers))]
 
@@ -78,3 +79,9 @@ class CopySearch:
     def _state(self) -> object:
         with open_index(self._place) as index:
             return index.summary().generation, frozenset(index.copies.different())
+
+
+def _has_ended(task: asyncio.Task[None]) -> None:
+    """Look at a failure, which asyncio complains of if nobody asks any more."""
+    if not task.cancelled():
+        task.exception()

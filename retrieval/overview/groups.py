@@ -14,6 +14,7 @@ from index.photo_index import PhotoIndex
 from index.records import SkippedPhoto
 from retrieval.photos.previews import Previews
 from retrieval.pipeline.progress import Progress
+from retrieval.searching.terms import LIKELY
 
 NEAR = 0.9
 """From this cosine on two photos are nearly the same for the eye; only one of them is shown."""
@@ -84,7 +85,10 @@ def centres_of(vectors: NDArray[np.float32], count: int) -> NDArray[np.float32]:
 
 
 def common_labels(index: PhotoIndex, groups: Sequence[Group]) -> list[str]:
-    """Return for each group the label that is most probable in its photos on the mean, "" where none is probable."""
+    """Return for each group the label that is most probable in its photos on the mean, "" where none is probable.
+
+    As in `fc7 classify`, a "?" is added to a guess: a label that is more likely wrong than right.
+    """
     group_of = {int(id): number for number, group in enumerate(groups) for id in group.ids}
     sums = [defaultdict[str, float](float) for _ in groups]
     for id, labels in index.photos.labels_by_id():
@@ -95,7 +99,8 @@ def common_labels(index: PhotoIndex, groups: Sequence[Group]) -> list[str]:
     names = []
     for group, found in zip(groups, sums, strict=True):
         label = max(found, key=lambda label: (found[label], label), default="")
-        names.append(label if found[label] >= LEAST_PROBABILITY * len(group.ids) else "")
+        mean = found[label] / len(group.ids)
+        names.append("" if mean < LEAST_PROBABILITY else label if mean >= LIKELY else f"{label}?")
     return names
 
 
