@@ -480,5 +480,5 @@ def test_graphs_inside_nodes_are_followed_and_renamed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "text"), [("c.txt", "cat\n,tabby\n"), ("c.json", '["cat", " "]')])
 def test_a_class_without_a_name_is_refused(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(DatasetError, match="class 2 in .* has no name"):
+    with pytest.raises(DatasetError, match=r"class 2 in .* has no name"):
         read_classes(tmp_path / name)
