@@ -59,7 +59,8 @@ def read_network(path: Path) -> Network:
         model = onnx.load(path, load_external_data=False)
     except FileNotFoundError:
         raise ExportError(
-            f"there is no file {path}; name the ONNX file of a network, its folder, or one of `fc7 import --list`"
+            f"there is no file {path}; name the ONNX file of a network, or its folder",
+            hint="`fc7 import --list` shows what has a name",
         ) from None
     except OSError as error:
         raise ExportError(f"{path} cannot be read ({error.strerror or error}); make it readable") from error
