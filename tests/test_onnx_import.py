@@ -475,3 +475,10 @@ def test_graphs_inside_nodes_are_followed_and_renamed(tmp_path: Path) -> None:
     feed = normalised(pictures(), PRESETS["imagenet"].mean, PRESETS["imagenet"].std)
     expected = by_hand(path, "embedding", feed) * np.linspace(1, 2, 24)
     np.testing.assert_allclose(Model.load(out, device="cpu").run(pictures()).fc7, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "text"), [("c.txt", "cat\n,tabby\n"), ("c.json", '["cat", " "]')])
+def test_a_class_without_a_name_is_refused(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DatasetError, match=r"class 2 in .* has no name"):
+        read_classes(tmp_path / name)

@@ -36,7 +36,11 @@ def read_classes(named: str | Path) -> tuple[ClassName, ...]:
         names = lines
     if not names:
         raise DatasetError(f"{path} names no classes; give a file with a line for each")
-    return tuple(_class(name) for name in names)
+    classes = tuple(_class(name) for name in names)
+    for number, found in enumerate(classes, 1):
+        if not found.name:
+            raise DatasetError(f"class {number} in {path} has no name before its first comma; give it one")
+    return classes
 
 
 def _class(text: str) -> ClassName:
