@@ -30,7 +30,7 @@ from retrieval.answers import (
     rounded,
     skipped_photo,
 )
-from retrieval.text import csv_line, file_size, printable
+from retrieval.text import csv_line, file_size, photo_count, printable
 
 if TYPE_CHECKING:
     from index.milvus.place import IndexLocation
@@ -158,7 +158,7 @@ def format_labels(labels: Iterable[OwnLabel], format: str) -> Iterator[str]:
         yield _json([own_label(label) for label in labels], indent=2) + "\n"
         return
     for label in labels:
-        taught = f"{label.examples} photos of it" + (
+        taught = f"{photo_count(label.examples)} of it" + (
             f", {label.counterexamples} not of it" if label.counterexamples else ""
         )
         yield f"{label.photos:7,}  {printable(label.name)}  (taught by {taught})\n"
