@@ -91,6 +91,18 @@ def test_copies_keep_their_path_and_come_back(photos: Path, copies: Path) -> Non
 
 
 @pytest.mark.usefixtures("across")
+def test_a_disk_that_keeps_no_permissions_takes_copies(
+    photos: Path, copies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr("retrieval.duplicates.move.shutil.copystat", refused)
+    moved = move_copies(planned(photos, copies), copies)
+    assert (len(moved.photos), moved.left) == (2, [])
+
+
+@pytest.mark.usefixtures("across")
 def test_nothing_is_overwritten(photos: Path, copies: Path) -> None:
     put(copies / "photos/x/b.jpg", b"mine")
     put(copies / "photos/x/b (2).jpg", b"mine too")

@@ -249,7 +249,8 @@ def _move_across(source: Path, target: Path) -> None:
         try:
             if not _same_content(source, target):
                 raise PhotoError("its copy is not the same; check the disk that it was copied to")
-            shutil.copystat(source, target)
+            with suppress(OSError):  # not every disk keeps permissions and times, and the picture is there
+                shutil.copystat(source, target)
         except BaseException:
             target.unlink()
             raise
