@@ -14,6 +14,7 @@ from training.networks.architectures import ALEXNET
 BENCHMARK = Path(__file__).resolve().parent.parent / "benchmarks" / "gpu.py"
 
 
+@pytest.mark.slow
 def test_the_multiply_adds_of_alexnet() -> None:
     # By hand: 105,705,600 in conv1 (55² × 96 × 363), which has no gradient of its input; 724,406,816 in all.
     conv1 = 55**2 * 96 * 11 * 11 * 3

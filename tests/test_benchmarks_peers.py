@@ -23,6 +23,7 @@ from search import PRODUCT
 torch.set_num_threads(1)
 
 
+@pytest.mark.slow
 def test_one_by_one_is_the_network_itself(tmp_path: Path) -> None:
     network, model = network_and_model("alexnet-64", tmp_path / "model.onnx")
     paths = write_photos(tmp_path / "photos", 2, (56, 56))

@@ -257,6 +257,7 @@ def test_embeddings_must_fit_and_have_a_direction(tmp_path: Path) -> None:
         NewPhoto(b"a.jpg", stamp, hash_of(b"1"))
 
 
+@pytest.mark.slow
 def test_many_moves_share_a_transaction(tmp_path: Path) -> None:
     before = {b"a%04d.jpg" % number: SampleFile(b"%d" % number) for number in range(1200)}
     after = {b"b" + path[1:]: file for path, file in before.items()}

@@ -89,6 +89,7 @@ def test_text_fits_the_terminal() -> None:
     assert max(map(len, text_of(measured(200, 230), width=40).splitlines()[1:])) <= 40
 
 
+@pytest.mark.slow
 def test_stages_and_indexing_are_measured(model: Model, photos: Path, tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
@@ -163,6 +164,7 @@ def bench(*words: object) -> Result:
     return CliRunner().invoke(main, ["bench", *map(str, words)])
 
 
+@pytest.mark.slow
 def test_the_command(tiny_model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrieval.evaluation.speed, "SECONDS_A_RUN", 0.05)
     done = bench(tiny_model, "--photos", photos, "--format", "json")

@@ -359,6 +359,7 @@ def test_a_symbolic_link_to_a_photo_is_the_photo(tmp_path: Path) -> None:
     assert open_photo(tmp_path / "link.png").size == (96, 64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", sorted({*LOSSLESS, *LOSSY}))
 def test_photos_cut_anywhere_are_refused_unless_every_pixel_is_there(format: str) -> None:
     data = encode(picture(24, 16), format, **{**LOSSLESS, **LOSSY}[format])
@@ -394,6 +395,7 @@ def test_truncated_png_is_named_so() -> None:
     assert reason_of(data[: len(data) // 2]) == "truncated PNG"
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(format=st.sampled_from(sorted({*LOSSLESS, *LOSSY})), data=st.data())
 def test_damage_raises_nothing_but_photo_errors(format: str, data: st.DataObject) -> None:

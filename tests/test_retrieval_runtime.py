@@ -24,12 +24,14 @@ def classify(photo: Path, model: Path, home: Path) -> None:
     subprocess.run(command, check=True, capture_output=True, env=settings, timeout=60)
 
 
+@pytest.mark.slow
 def test_onnx_runtime_reports_nothing(tiny_model: Path, make_photo: MakePhoto, tmp_path: Path) -> None:
     """It keeps the name that it gave this machine, and what it could not yet send, in the user's cache folder."""
     classify(make_photo("a.png"), tiny_model, tmp_path / "home")
     assert [path for path in (tmp_path / "home").rglob("*") if "microsoft" in str(path).lower()] == []
 
 
+@pytest.mark.slow
 def test_whoever_wants_it_to_report_can_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
         "import os; from retrieval.models.runtime import load_onnxruntime; load_onnxruntime(); "

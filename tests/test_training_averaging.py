@@ -59,6 +59,7 @@ def test_the_average_is_exponential_with_a_decay_that_grows_at_first() -> None:
     assert not average.network.training
 
 
+@pytest.mark.slow
 def test_the_averaged_network_is_the_one_that_is_validated(make_trainer: Callable[[], Trainer]) -> None:
     trainer = make_trainer()
     trainer.train_epoch()

@@ -461,6 +461,7 @@ def test_the_same_seed_gives_the_same_student(photos: Path, tiny_model: Path, tm
     assert weights(tmp_path / "a")["network"] != weights(tmp_path / "c")["network"]
 
 
+@pytest.mark.slow
 def test_a_student_may_start_from_another_network(photos: Path, tiny_model: Path, tmp_path: Path) -> None:
     recipe = RECIPE.changed(epochs=3, head_epochs=1)
     result = learn([photos], tmp_path / "run", tiny_model, recipe)

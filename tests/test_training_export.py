@@ -174,6 +174,7 @@ def test_the_accuracy_is_measured_on_what_is_exported(split: Split, pictures: Me
     assert spec.accuracy["pictures"] == len(split)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", ["memory", "workers"])
 def test_pictures_that_cannot_be_read_do_not_count(tmp_path: Path, kept: str) -> None:
     split = as_split(write_shapes(tmp_path / "some", each=4))

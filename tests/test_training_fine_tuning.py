@@ -119,6 +119,7 @@ def test_where_it_gains_it_makes_the_model(
     assert epochs == ["0", "1", "2"]
 
 
+@pytest.mark.slow
 def test_where_it_gains_nothing_the_start_gets_a_last_layer(
     data: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,7 @@ def test_each_takes_its_share_of_every_batch() -> None:
         assert sorted(torch.cat([share[row] for share in shares]).tolist()) == batch.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "message"),
     [
