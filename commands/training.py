@@ -5,7 +5,7 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -14,9 +14,6 @@ from commands.options import LOCAL_PATH, PATH, device_option, recipe_flags, shap
 from commands.streams import write
 from index.errors import UserError
 from training.loop.recipe import RECIPES
-
-if TYPE_CHECKING:
-    pass
 
 
 def check_head(

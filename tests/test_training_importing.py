@@ -21,7 +21,7 @@ from training.pretrained.torchvision import ALEXNET_SHA256, PublishedWeights
 
 @dataclass
 class Told:
-    """A report that keeps what it is told of bytes."""
+    """A report that keeps what it is given of bytes."""
 
     fetched: list[tuple[int, int]] = field(default_factory=list)
 

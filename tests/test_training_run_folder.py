@@ -44,7 +44,7 @@ train(
 
 
 class Watching(SilentReport):
-    """Calls `at_batch` whenever batches are told of."""
+    """Calls `at_batch` whenever batches are reported."""
 
     def __init__(self, at_batch: Callable[[], None]) -> None:
         self._at_batch = at_batch

@@ -1,4 +1,4 @@
-"""Photos of the index: which one a client means, where its file really lies, and what is told of it.
+"""Photos of the index: which one a client means, where its file really lies, and what the page says of it.
 
 Whatever looks at a disk here may wait for it, as for a drive on the net: it belongs into a thread.
 """
