@@ -39,6 +39,13 @@ if TYPE_CHECKING:
 )
 @click.option("--dim", type=click.IntRange(min=1), default=256, help="Values of the embedding, at most.")
 @click.option("--whitening", type=click.FloatRange(0, 1), default=0.25, help="0: rotate only; 1: whiten fully.")
+@click.option(
+    "--logit-adjustment",
+    metavar="TAU",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="1: name things as if all classes were equally frequent; 0: as they were in training. Menon et al. 2021.",
+)
 @device_option
 def export_command(
     checkpoint: Path,
@@ -52,6 +59,7 @@ def export_command(
     layers: str,
     dim: int,
     whitening: float,
+    logit_adjustment: float,
     device: str,
 ) -> None:
     """Write a trained network as one model file, proven to answer as the network does."""
@@ -71,6 +79,7 @@ def export_command(
             data=data,
             embedding=EmbeddingRecipe(layers=tuple(layers.split(",")), dim=dim, power=whitening),
             half=not float32,
+            logit_adjustment=logit_adjustment,
             name=name,
             licence=licence,
             names=names,

@@ -54,9 +54,10 @@ def learn(network: AlexNet, pictures: MemoryPictures, recipe: EmbeddingRecipe) -
 
 
 def joined(network: AlexNet, pictures: MemoryPictures) -> Array:
-    """fc7 and pool5, each of unit length, side by side: by numpy, without the mean of all pictures."""
+    """The square roots of pool5, and fc7, each of unit length, side by side: by numpy, without the mean of all."""
     found = activations(network, pictures)
-    parts = [found[name].double().numpy().reshape(len(pictures), -1) for name in ("pool5", "fc7")]
+    pool5, fc7 = (found[name].double().numpy().reshape(len(pictures), -1) for name in ("pool5", "fc7"))
+    parts = [np.sqrt(pool5), fc7]
     rows = np.concatenate([part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts], axis=1)
     centred: Array = rows - rows.mean(axis=0)
     return centred
@@ -156,16 +157,19 @@ def test_components_of_more_rows_than_columns_and_of_fewer(shape: tuple[int, int
     np.testing.assert_allclose(np.linalg.norm(directions[:count], axis=1), 1, atol=1e-10)
 
 
-def test_layers_are_averaged_over_windows_and_brought_to_unit_length() -> None:
-    maps = np.random.default_rng(1).random((2, 3, 7, 7))
+@pytest.mark.parametrize("root", [True, False])
+def test_layers_are_averaged_over_windows_and_brought_to_unit_length(root: bool) -> None:
+    maps = np.random.default_rng(1).standard_normal((2, 3, 7, 7))
     fc6, fc7 = np.random.default_rng(2).random((2, 5)), np.random.default_rng(3).random((2, 4))
     means = np.empty((2, 3, 3, 3))
     for i, j in np.ndindex(3, 3):  # windows of 2 × 2; the last row and column are left out
         means[:, :, i, j] = maps[:, :, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].mean(axis=(2, 3))
+    if root:  # with the sign of what a tanh leaves below nothing
+        means = np.sign(means) * np.sqrt(np.abs(means))
     parts = [means.reshape(2, -1), fc6, fc7]
     expected = np.concatenate([part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts], axis=1)
     named = {"pool5": torch.from_numpy(maps), "fc6": torch.from_numpy(fc6), "fc7": torch.from_numpy(fc7)}
-    found = join_layers(named, EmbeddingRecipe(layers=LAYERS, grid=3))
+    found = join_layers(named, EmbeddingRecipe(layers=LAYERS, grid=3, root=root))
     assert found.dtype == torch.float32
     np.testing.assert_allclose(found, expected, atol=1e-6)
 

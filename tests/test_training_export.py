@@ -150,7 +150,14 @@ def test_the_file_holds_its_metadata(pictures: MemoryPictures, tmp_path: Path) -
     assert spec.classes == checkpoint.classes
     assert spec.accuracy["crop"] == "central 28 of 32 pixels"
     assert spec.accuracy["pictures"] == 12
-    assert spec.embedding == {"layers": ("pool5", "fc7"), "dim": 8, "power": 0.25, "grid": 3, "pictures": 12}
+    assert spec.embedding == {
+        "layers": ("pool5", "fc7"),
+        "dim": 8,
+        "power": 0.25,
+        "grid": 3,
+        "root": True,
+        "pictures": 12,
+    }
     assert spec.training["recipe"] == checkpoint.recipe.to_dict()
     assert "root" not in spec.training, "where the pictures lie is nobody else's business"
     assert AlexNetConfig.from_dict(dict(spec.arch_config)) == TINY
@@ -204,7 +211,9 @@ def test_pictures_to_compare_on_that_cannot_be_read_are_an_error(pictures: Memor
     assert not (tmp_path / "m.onnx").exists()
 
 
-def test_the_fingerprint_is_of_the_weights_alone(pictures: MemoryPictures, tmp_path: Path) -> None:
+def test_the_fingerprint_is_of_the_weights_and_of_how_photos_are_prepared(
+    pictures: MemoryPictures, tmp_path: Path
+) -> None:
     checkpoint = checkpoint_of(lively(TINY, 3))
 
     def fingerprint(**options: Any) -> str:
@@ -219,8 +228,11 @@ def test_the_fingerprint_is_of_the_weights_alone(pictures: MemoryPictures, tmp_p
     dates = [entry for entry in model.metadata_props if entry.key == "fc7.date"]
     assert len(dates) == 1
     dates[0].value = '"1990-01-01"'
-    assert training.export.model_file.fingerprint(model) == first
+    assert training.export.model_file.fingerprint(model, TINY.resize, TINY.resize_mode) == first
 
+    checkpoint.config = TINY.changed(squash=True)
+    assert fingerprint() != first
+    checkpoint.config = TINY
     assert fingerprint(half=False) != first
     assert fingerprint(embedding=replace(RECIPE, power=1.0)) != first
     checkpoint.network["fc8.bias"][0] += 0.25

@@ -37,7 +37,7 @@ class Student(nn.Module):
         """Return the logits (n, classes) and the projected layers, each (n, dim), of normalised pictures."""
         activations = self.network.activations(x)
         projected = [
-            projection(join_layers(activations, EmbeddingRecipe(layers=(name,))) * SCALE)
+            projection(join_layers(activations, EmbeddingRecipe(layers=(name,), root=False)) * SCALE)
             for name, projection in self.projections.items()
         ]
         return self.network.fc8(activations["fc7"]), projected
@@ -49,7 +49,7 @@ def _width(network: AlexNet, layer: str) -> int:
         training = network.training
         found = network.eval().activations(torch.zeros(1, 3, crop, crop, device=network.fc8.weight.device))
         network.train(training)
-    return join_layers(found, EmbeddingRecipe(layers=(layer,))).shape[1]
+    return join_layers(found, EmbeddingRecipe(layers=(layer,), root=False)).shape[1]
 
 
 def check_unmixed(recipe: Recipe) -> None:

@@ -49,6 +49,8 @@ def build_model(
         if name == "pool5":
             if (window := pooling(network.grid, transform.recipe.grid)) > 1:
                 part = graph.node("AveragePool", part, to="pool5.mean", kernel_shape=[window] * 2, strides=[window] * 2)
+            if transform.recipe.root:
+                part = _signed_root(graph, part)
             part = graph.node("Flatten", part, to="pool5.joined", axis=1)
         parts.append(graph.unit_length(part, to=f"{name}.unit"))
     x = graph.node("Concat", *parts, to="joined", axis=1)
@@ -66,6 +68,11 @@ def build_model(
             "embedding": transform.recipe.dim,
         },
     )
+
+
+def _signed_root(graph: Graph, x: str) -> str:
+    sign, size = graph.node("Sign", x, to="pool5.sign"), graph.node("Abs", x, to="pool5.size")
+    return graph.node("Mul", sign, graph.node("Sqrt", size, to="pool5.size.root"), to="pool5.root")
 
 
 def _weight(graph: Graph, name: str, tensor: Tensor) -> str:

@@ -32,6 +32,7 @@ def export_checkpoint(
     data: Path | None = None,
     embedding: EmbeddingRecipe | None = None,
     half: bool = True,
+    logit_adjustment: float = 0.0,
     name: str | None = None,
     licence: str = "",
     names: Path | None = None,
@@ -75,7 +76,9 @@ def export_checkpoint(
     same = learned and checkpoint.data.get("validation_fingerprint", judged) == judged
     if not same:
         did = "did not learn from these pictures" if not learned else "was not validated with these pictures"
-        report.note(f"{path} {did}: its accuracy stays that of its training")
+        report.note(
+            f"{path} {did}: its accuracy {'stays that of its training' if not logit_adjustment else 'is left out'}"
+        )
     # Decoding all of a large set would take most of the time.
     needed = chosen(len(dataset.train), checkpoint.recipe.seed).tolist()
     dataset = replace(dataset, train=dataset.train.take(needed))
@@ -90,9 +93,10 @@ def export_checkpoint(
         pictures=pictures,
         validation=validation,
         embedding=embedding or EmbeddingRecipe(),
-        accuracy=None if same else accuracy_in_training(checkpoint),
+        accuracy=None if same else {} if logit_adjustment else accuracy_in_training(checkpoint),
         device=hardware.device,
         half=half,
+        logit_adjustment=logit_adjustment,
         name=name,
         licence=licence,
     )

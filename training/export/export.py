@@ -20,6 +20,7 @@ from training.errors import DatasetError, ExportError
 from training.export.alexnet_graph import build_model
 from training.export.embedding import EmbeddingRecipe, EmbeddingTransform, learn_embedding
 from training.export.model_file import fingerprint, write_model_file
+from training.export.priors import adjust_logits
 from training.loop.checkpoint import Checkpoint
 from training.loop.validation import validate
 from training.networks.alexnet import AlexNet, without_batch_norm
@@ -79,21 +80,27 @@ def export_model(
     accuracy: Mapping[str, Any] | None = None,
     device: torch.device = CPU,
     half: bool = True,
+    logit_adjustment: float = 0.0,
     name: str | None = None,
     licence: str = "",
 ) -> ModelSpec:
     """Write a checkpoint's model file: learn its embedding, measure its accuracy, and the rest as `write_model`.
 
-    `pictures` and `validation` lie on `device`. Where `accuracy` is given it is not measured.
+    `pictures` and `validation` lie on `device`. Where `accuracy` is given it is not measured. `logit_adjustment` is the
+    tau of `adjust_logits`.
     """
     trained = checkpoint.build()
     normalisation = checkpoint.normalisation
     on_device = normalisation.to(device)
+    groups = tuple(group_slices(checkpoint.groups, len(checkpoint.classes)).values())
+    if logit_adjustment:
+        adjust_logits(
+            trained.to(device), pictures, on_device, groups, tau=logit_adjustment, seed=checkpoint.recipe.seed
+        )
     transform = learn_embedding(trained.to(device), pictures, on_device, embedding, seed=checkpoint.recipe.seed)
     inference = InferenceNetwork.of(trained.cpu(), normalisation, transform, half=half)
     network = inference.network
     if accuracy is None:
-        groups = tuple(group_slices(checkpoint.groups, len(checkpoint.classes)).values())
         _, top1, top5 = validate(network.to(device), validation, on_device, side=network.config.crop, groups=groups)
         network.cpu()
         # Those that cannot be read are known by now.
@@ -102,7 +109,7 @@ def export_model(
         accuracy = {"top1": round(top1, 4), "top1_interval": spread, "top5": round(top5, 4), "pictures": measured}
     description = Description(
         classes=checkpoint.classes,
-        training=_training(checkpoint),
+        training=_training(checkpoint) | ({"logit_adjustment": logit_adjustment} if logit_adjustment else {}),
         learned=checkpoint.data.get("learned", ""),
         accuracy=accuracy,
         name=name,
@@ -157,7 +164,8 @@ def write_model(inference: InferenceNetwork, description: Description, out: Path
         crop=config.crop,
         dim=embedding.dim,
         fc7_dim=config.hidden[1],
-        fingerprint=fingerprint(model),
+        # How a photo is prepared changes what the same weights say of it.
+        fingerprint=fingerprint(model, config.resize, config.resize_mode),
         arch_config=config.to_dict(),
         embedding={**asdict(embedding), "pictures": inference.transform.pictures},
         training=description.training,

@@ -96,12 +96,12 @@ def import_efficientnet(
         name=name if side == network.side else f"{name}-{side}",
         arch=name,
         classes=classes,
-        # The middle 7/8, as it was judged when it was published.
-        resize=round(side * 8 / 7),
+        # Not its middle 7/8, as it was judged when it was published: what is at the edges helps to find neighbours.
+        resize=side,
         crop=side,
         dim=dim,
         fc7_dim=WIDTH,
-        fingerprint=fingerprint(model, side),
+        fingerprint=fingerprint(model, side, "square"),
         embedding={"layers": ["fc7"], "root": True, "power": projection.power, "pictures": projection.pictures},
         training={"weights": path.name, "sha256": network.sha256, "package": network.package},
         licence=LICENCE,
