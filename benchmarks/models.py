@@ -1,18 +1,19 @@
 """How good and how fast models are, side by side: names, neighbours, megabytes, photos a second.
 
-    python benchmarks/models.py --neighbours FOLDER --names FOLDER [--squash] [--rate] MODEL...
+    python benchmarks/models.py --neighbours FOLDER --names FOLDER [--see PART] [--rate] MODEL...
 
 MODEL is a model file or a name, as for -m. FOLDER has a folder of photos for each class: of `--neighbours` any classes,
 best such that no model learned from, each photo queries all others; of `--names` classes of the models by WordNet id,
 or photos called <WordNet id>_<name>. A model is judged on those that it has a name for; `among` counts them.
-`--squash` shows each model the whole of a photo, made a square, instead of its middle. The rate is that of one core and
+`--see` shows each model another part of a photo than its own: `middle`, the largest square; `seven-eighths`, the middle
+7/8 of that; `whole`, all of it, made a square. The rate is that of one core and
 one thread on batches of 16 prepared pictures, all models in turn, seven rounds: the median, and the least and the most.
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,12 +25,18 @@ from PIL import Image
 from index.errors import PhotoError
 from retrieval.evaluation.metrics import mean_average_precision, precision_at_k, top_k_accuracy
 from retrieval.models.model import Model, model_file
+from retrieval.models.spec import ModelSpec
 from retrieval.photos.decode import open_photo
 from retrieval.photos.preprocess import resize_only
 from retrieval.photos.scan import scan_folder
 from retrieval.pipeline.machine import usable_cores
 
 BATCH, ROUNDS = 16, 7
+PARTS: dict[str, Callable[[ModelSpec], ModelSpec]] = {
+    "seven-eighths": lambda spec: replace(spec, resize=round(spec.crop * 8 / 7), resize_mode="crop"),
+    "middle": lambda spec: replace(spec, resize=spec.crop, resize_mode="crop"),
+    "whole": lambda spec: replace(spec, resize=spec.crop, resize_mode="squash"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,15 +54,15 @@ def main() -> None:
     parser.add_argument("--neighbours", metavar="FOLDER", type=Path)
     parser.add_argument("--names", metavar="FOLDER", type=Path)
     parser.add_argument("--shrunk", metavar="SIDE", type=int, help="shrink photos to SIDE pixels first")
-    parser.add_argument("--squash", action="store_true", help="show models whole photos, not their middle")
+    parser.add_argument("--see", choices=list(PARTS), help="what part of photos models are shown, other than their own")
     parser.add_argument("--restrict", action="store_true", help="choose names among the classes of --names alone")
     parser.add_argument("--rate", action="store_true", help="measure photos a second too, which wants idle cores")
     arguments = parser.parse_args()
 
     models = [Model.load(path, device="cpu", threads=1) for path in arguments.models]
-    if arguments.squash:
+    if arguments.see:
         for model in models:
-            model.spec = replace(model.spec, resize_mode="squash")
+            model.spec = PARTS[arguments.see](model.spec)
     rates = measured_rates(models) if arguments.rate else [""] * len(models)
     print("| model | classes | pixels | MB | photos/s on a core | top-1 | top-5 | among | P@1 | P@10 | mAP |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")

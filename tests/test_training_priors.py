@@ -1,6 +1,5 @@
 """Logit adjustment: names as if all classes were equally frequent."""
 
-
 import numpy as np
 import pytest
 import torch
