@@ -1,6 +1,6 @@
 """What `embedding` is best made of: layers, their pooling, its dimension, whitening, and the size of the picture.
 
-    python benchmarks/embedding.py CHECKPOINT DATA UNSEEN [--pictures N] [--power P]
+    python benchmarks/embedding.py CHECKPOINT DATA UNSEEN [--pictures N] [--power P] [--vary root dim ...]
 
 CHECKPOINT is of a run of `fc7 train` on DATA, UNSEEN holds one folder for each class that the run never saw. The PCA is
 learned from 20,000 training pictures of DATA; each picture of UNSEEN queries all others of UNSEEN. One value at a time
@@ -39,6 +39,7 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
     "grid": (1, 2, 3),
     "dim": (32, 64, 128, 256, 512),
     "power": (0.0, 0.25, 0.5, 0.75, 1.0),
+    "root": (False, True),
 }
 SIDES = (40, 48, 56, 64)
 
@@ -51,6 +52,9 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=100, help="pictures of each unseen class, at most")
     parser.add_argument(
         "--power", type=float, default=EmbeddingRecipe().power, help="whitening, where it is not varied"
+    )
+    parser.add_argument(
+        "--vary", nargs="+", choices=[*VALUES, "side"], default=[*VALUES, "side"], help="what is varied; all by default"
     )
     arguments = parser.parse_args()
 
@@ -84,11 +88,11 @@ def main() -> None:
     for name in ("fc7", "fc6", "pool5"):
         as_it_is = EmbeddingTransform(EmbeddingRecipe(layers=(name,)))
         show(f"{name}, nothing learned", as_it_is(asked).numpy())
-    for field, values in VALUES.items():
-        for value in values:
+    for field in (field for field in VALUES if field in arguments.vary):
+        for value in VALUES[field]:
             recipe = replace(usual, **{field: value})
             show(title(recipe), fit_embedding(join_layers(learned, recipe), recipe)(asked).numpy())
-    for side in SIDES:
+    for side in SIDES if "side" in arguments.vary else ():
         whole = fit_embedding(join_layers(activations(checkpoint, training, side), usual), usual)
         show(f"the whole picture at {side} pixels", whole(activations(checkpoint, unseen, side)).numpy())
 
@@ -118,7 +122,7 @@ def activations(checkpoint: Checkpoint, pixels: Tensor, side: int | None = None)
 
 
 def title(recipe: EmbeddingRecipe) -> str:
-    places = f" ({recipe.grid}×{recipe.grid})" if "pool5" in recipe.layers else ""
+    places = f" ({'roots, ' if recipe.root else ''}{recipe.grid}×{recipe.grid})" if "pool5" in recipe.layers else ""
     return f"{' + '.join(recipe.layers)}{places}, whitening {recipe.power:g}"
 
 
