@@ -237,6 +237,7 @@ def test_class_names_with_synonyms_empty_lines_and_what_windows_adds(tmp_path: P
     [
         (b"n1\tcat\nn2 dog\n", r"names.tsv, line 2: expected an id, a tab and a name, found 'n2 dog'"),
         (b"n1\t\n", r"names.tsv, line 1: expected an id"),
+        (b"\tcat\n", r"names.tsv, line 1: expected an id"),
         (b"n1\t\xff\xfe\n", r"class names cannot be read from .*names.tsv: it is no UTF-8; save it as UTF-8"),
         ("n1\tKätzchen\n".encode("latin-1"), "save it as UTF-8"),
         ("n1\tcat\n".encode("utf-16"), "save it as UTF-8"),

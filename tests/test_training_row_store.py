@@ -201,6 +201,13 @@ def test_two_runs_may_fill_the_same(tmp_path: Path) -> None:
         np.testing.assert_array_equal(store.rows, values(range(ROWS)))
 
 
+def test_a_stop_ends_the_asking_for_rows_that_were_empty(tmp_path: Path) -> None:
+    filled_in(tmp_path, Asked({3: "no decoder", 7: "truncated JPEG"}))
+    asked = Asked()
+    store_in(tmp_path).fill(asked, stop=lambda: bool(asked))
+    assert asked == [range(3, 4)]
+
+
 def test_rows_that_were_empty_are_asked_for_again_another_time(tmp_path: Path) -> None:
     store = filled_in(tmp_path, Asked({3: "no decoder", 7: "truncated JPEG"}))
     assert store.problems == {3: "no decoder", 7: "truncated JPEG"}

@@ -28,9 +28,9 @@ def read_class_names(path: Path, *, required: bool = True) -> dict[str, ClassNam
             continue
         key, tab, text = line.partition("\t")
         name, *synonyms = [part.strip() for part in text.split(",")]
-        if not tab or not name:
+        if not tab or not name or not key.strip():
             raise DatasetError(f"{path}, line {number}: expected an id, a tab and a name, found {line[:40]!r}")
-        found[key.strip()] = ClassName(name, key.strip(), tuple(synonyms))
+        found[key.strip()] = ClassName(name, key.strip(), tuple(filter(None, synonyms)))
     return found
 
 

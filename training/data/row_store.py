@@ -68,7 +68,7 @@ class RowStore:
         progress: Progress | None = None,
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Fill the rows that are missing, in order, until `stop` says so after a block.
+        """Fill the rows that are missing, in order, until `stop` says so.
 
         After a kill the next run resumes at the block that was lost.
 
@@ -76,6 +76,8 @@ class RowStore:
         that were empty in an earlier run: a decoder may be there now. Raises RunError.
         """
         for row in sorted(self.problems):
+            if stop():
+                return
             values, problems = compute(range(row, row + 1))
             if not problems:
                 self._write(row, values)
