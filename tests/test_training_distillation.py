@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,10 +33,13 @@ from training.errors import DatasetError, RunError
 from training.export.checkpoint_export import export_checkpoint
 from training.export.embedding import EmbeddingRecipe
 from training.loop.checkpoint import Checkpoint
+from training.loop.recipe import RECIPES
 from training.loop.run import TrainResult, resume, train
 from training.loop.run_folder import BEST, LAST, MODEL
 from training.loop.validation import within_groups
 from training.networks.alexnet import AlexNet
+from training.networks.architectures import CONFIGS
+from training.pretrained.fine_tuning import read_pretrained
 
 NAMES = ("ant", "bee", "cat", "dog", "eel")
 """Classes of a teacher."""
@@ -258,6 +262,23 @@ def test_a_student_is_the_network_and_projections_of_two_layers() -> None:
     assert beside == {f"projections.{layer}.{kind}" for layer in ("pool5", "fc7") for kind in ("weight", "bias")}
 
 
+def test_projections_fitted_to_a_network_find_what_depends_on_its_layers() -> None:
+    network = AlexNet(TINY, 3)
+    student = Student(network, 6)
+    x = torch.randn(400, 3, TINY.crop, TINY.crop, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        fc7 = network.eval().activations(x)["fc7"]
+        fc7 = fc7 / fc7.norm(dim=1, keepdim=True).clamp(min=1e-9)
+        embeddings = fc7 @ torch.randn(fc7.shape[1], 6, generator=torch.Generator().manual_seed(1)) + 0.5
+    before = {name: values.clone() for name, values in network.state_dict().items()}
+    student.fit_projections((x[part], embeddings[part]) for part in (slice(0, 250), slice(250, 400)))
+    with torch.no_grad():
+        _, (_, projected) = student.eval()(x)
+    # Less than all, as each direction of the layer is held back a little.
+    assert torch.nn.functional.cosine_similarity(projected, embeddings).mean() > 0.95
+    assert all(torch.equal(values, before[name]) for name, values in network.state_dict().items())
+
+
 def test_a_student_may_be_where_no_processor_computes() -> None:
     """As on a GPU: nothing that makes it may lie elsewhere."""
     device = torch.device("meta")
@@ -384,6 +405,53 @@ def test_labels_and_photos_are_learned_together(mixed: Mixed) -> None:
     assert [known.name for known in mixed.spec.classes] == [*COLOURS, *sorted(SHAPES)]
     assert mixed.result.history[-1].validation_top1 > 0.6
     assert Checkpoint.load(mixed.result.folder / BEST).groups == mixed.spec.groups
+
+
+@pytest.fixture
+def known_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The small architecture of the tests is one that can be started from."""
+    monkeypatch.setitem(RECIPES, TINY.arch, TINY_RECIPE)
+    monkeypatch.setitem(CONFIGS, TINY.arch, TINY)
+
+
+@pytest.mark.usefixtures("known_tiny")
+def test_classes_that_the_start_knows_begin_with_its_last_layer(mixed: Mixed) -> None:
+    best = read_pretrained(mixed.labelled.parent / "run" / BEST)
+    classes, groups = best.classes, best.groups
+    wanted = (*classes[: groups[0].size][::-1], ClassName("unheard of"), *classes[groups[0].size :])
+    sizes = (replace(groups[0], size=groups[0].size + 1), *groups[1:])
+    network = best.network(best.config, len(wanted))
+    new = network.fc8.weight[groups[0].size].clone()
+    assert best.give_scores(network, wanted, sizes) == len(classes)
+    assert best.scores is not None
+    weight, bias = best.scores
+    kept = [*range(groups[0].size)[::-1], *range(groups[0].size, len(classes))]
+    rows = [number for number in range(len(wanted)) if number != groups[0].size]
+    assert torch.equal(network.fc8.weight[rows], weight[kept])
+    assert torch.equal(network.fc8.bias[rows], bias[kept])
+    assert torch.equal(network.fc8.weight[groups[0].size], new)
+    # Another group with the same names is about something else.
+    elsewhere = best.network(best.config, len(classes))
+    assert best.give_scores(elsewhere, classes, (ClassGroup("elsewhere", len(classes)),)) == 0
+
+
+@pytest.mark.usefixtures("known_tiny")
+def test_a_run_that_goes_on_from_another_begins_where_that_ended(
+    mixed: Mixed, photos: Path, shapes: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    report, before = Record(), mixed.labelled.parent / "run"
+    result = learn(
+        [Source(mixed.labelled, 2.0), Source(photos), Source(shapes)],
+        tmp_path / "further",
+        tiny_model,
+        RECIPE.changed(epochs=1, lr=1e-6),
+        report=report,
+        start=read_pretrained(before / BEST),
+    )
+    assert f"6 of the 6 classes begin with the last layer of {BEST}" in report.notes
+    assert result.history[-1].train_top1 > 0.6
+    # With projections that knew nothing, each cosine would be about 0, and the loss 5 for it alone.
+    assert result.history[-1].train_loss < mixed.result.history[-1].train_loss + 0.5
 
 
 def test_each_group_has_probabilities_of_its_own(mixed: Mixed, shapes: Path, photos: Path) -> None:

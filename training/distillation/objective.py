@@ -4,6 +4,7 @@ Hinton, Vinyals, Dean (2015) for the probabilities; Beyer et al. (2021), "a good
 one view of a picture for both and many epochs.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from training.networks.alexnet import AlexNet
 
 IMITATING = ("pool5", "fc7")
 """The layers that are projected onto the teacher's embedding. pool5 learns it sooner, and takes fc7 along."""
+RIDGE = 0.1
+"""Added to the variances of a layer, as a share of their mean, when a projection is fitted."""
 SCALE = 16.0
 """Layers come with unit length, many small numbers; with this they are of the size that a linear layer learns from."""
 
@@ -36,11 +39,40 @@ class Student(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the logits (n, classes) and the projected layers, each (n, dim), of normalised pictures."""
         activations = self.network.activations(x)
-        projected = [
-            projection(join_layers(activations, EmbeddingRecipe(layers=(name,), root=False)) * SCALE)
-            for name, projection in self.projections.items()
-        ]
+        projected = [projection(_layer(activations, name)) for name, projection in self.projections.items()]
         return self.network.fc8(activations["fc7"]), projected
+
+    @torch.no_grad()
+    def fit_projections(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Fit the projections to batches of normalised pictures and the teacher's embeddings of them (n, dim).
+
+        Ridge regression, for a network that has learned already: projections that begin at random would undo, in their
+        first steps, much of what it knows (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features").
+        """
+        training = self.network.training
+        self.network.eval()
+        layers: dict[str, list[Tensor]] = {name: [] for name in self.projections}
+        targets = []
+        for x, embeddings in batches:
+            activations = self.network.activations(x)
+            for name, found in layers.items():
+                found.append(_layer(activations, name).double().cpu())
+            targets.append(embeddings.double().cpu())
+        self.network.train(training)
+        y = torch.cat(targets)
+        for name, projection in self.projections.items():
+            assert isinstance(projection, nn.Linear)
+            x = torch.cat(layers[name])
+            centre, middle = x.mean(0), y.mean(0)
+            products = (x - centre).T @ (x - centre)
+            products += RIDGE * products.trace() / len(products) * torch.eye(len(products), dtype=x.dtype)
+            weight = torch.linalg.solve(products, (x - centre).T @ (y - middle)).T
+            projection.weight.copy_(weight)
+            projection.bias.copy_(middle - weight @ centre)
+
+
+def _layer(activations: dict[str, Tensor], name: str) -> Tensor:
+    return join_layers(activations, EmbeddingRecipe(layers=(name,), root=False)) * SCALE
 
 
 def _width(network: AlexNet, layer: str) -> int:
@@ -49,7 +81,7 @@ def _width(network: AlexNet, layer: str) -> int:
         training = network.training
         found = network.eval().activations(torch.zeros(1, 3, crop, crop, device=network.fc8.weight.device))
         network.train(training)
-    return join_layers(found, EmbeddingRecipe(layers=(layer,), root=False)).shape[1]
+    return _layer(found, layer).shape[1]
 
 
 def check_unmixed(recipe: Recipe) -> None:

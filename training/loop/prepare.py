@@ -5,16 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from index.errors import OptionError
 from index.records import SkippedPhoto
 from retrieval.evaluation.metrics import interval
 from retrieval.logistic_regression import CrossValidation
+from training.data.augment import centre_crops
 from training.data.dataset import Dataset, Split
 from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
 from training.data.pictures import Pictures, load_dataset
 from training.distillation.lesson import Lesson
+from training.distillation.objective import Student
 from training.errors import DatasetError
 from training.head.learn import FOLDS
 from training.loop.distributed import Processes
@@ -25,6 +28,9 @@ from training.loop.trainer import Trainer
 from training.networks.alexnet import feature_grid
 from training.networks.architectures import AlexNetConfig
 from training.pretrained.fine_tuning import PretrainedWeights
+
+FITTED = 8192
+"""Pictures that the projections of a pretrained student are fitted to, at most."""
 
 
 def check_crops(recipe: Recipe, config: AlexNetConfig) -> None:
@@ -124,6 +130,22 @@ def tell_start(trainer: Trainer, found: CrossValidation, labels: NDArray[np.int6
     report.note(
         f"the last layer alone: top-1 {top1:.1%} ({low:.1%} to {high:.1%} with 95 % confidence) in {FOLDS}-fold "
         f"cross-validation; {trainer.history[0].validation_top1:.1%} of the validation pictures"
+    )
+
+
+def fit_to_teacher(trainer: Trainer, lesson: Lesson) -> None:
+    """Fit the projections of a pretrained student to the teacher's embeddings of up to FITTED pictures."""
+    student = trainer.learner
+    assert isinstance(student, Student)
+    order = torch.randperm(len(trainer.pictures), generator=torch.Generator().manual_seed(trainer.recipe.seed))[:FITTED]
+    crop = trainer.network.config.crop
+    student.fit_projections(
+        (
+            centre_crops(pixels, crop, trainer.normalisation),
+            torch.from_numpy(lesson.answers.embeddings[numbers.cpu().numpy()]),
+        )
+        for pixels, numbers in trainer.pictures.batches(order, 256)
+        if len(pixels)
     )
 
 

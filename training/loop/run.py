@@ -31,7 +31,15 @@ from training.loop.checkpoint import Checkpoint, EpochMetrics
 from training.loop.hardware import Hardware, why_not_compiled
 from training.loop.interrupt import deferred_interrupts
 from training.loop.optimisation import chosen_precision, gained, name_of, stalled
-from training.loop.prepare import check_crops, describe_data, fitted_recipe, load_splits, tell_known, tell_start
+from training.loop.prepare import (
+    check_crops,
+    describe_data,
+    fit_to_teacher,
+    fitted_recipe,
+    load_splits,
+    tell_known,
+    tell_start,
+)
 from training.loop.recipe import Recipe
 from training.loop.report import Report, tell_skipped
 from training.loop.results import write_confusion, write_metrics, write_mistakes
@@ -138,9 +146,14 @@ def train(
             described |= describe_sources(sources, lesson, taught, cache)
         checkpoint = Checkpoint(shape, fitted, dataset.classes, normalisation, {}, described, groups=dataset.groups)
         first = fit_scores(network, pictures, normalisation, seed=recipe.seed) if start and not lesson else None
+        if start and lesson:
+            known = start.give_scores(network, dataset.classes, dataset.groups)
+            report.note(f"{known} of the {len(dataset.classes)} classes begin with the last layer of {start.name}")
         trainer = _trainer(checkpoint, network, pictures, validation, hardware, report, dataset, lesson)
         if first is not None:
             tell_start(trainer, *first, report)
+        if start and lesson:
+            fit_to_teacher(trainer, lesson)
         return trainer, checkpoint, dataset
 
     processes = hardware.processes

@@ -1,6 +1,7 @@
-"""Where fine-tuning starts: the weights of a checkpoint or of a model file, all but the scores of its classes."""
+"""Where fine-tuning starts: the weights of a checkpoint or of a model file, and what it knows of classes."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from index.errors import ModelError
 from retrieval.models.model import model_file
-from retrieval.models.spec import ModelSpec
+from retrieval.models.spec import ClassGroup, ClassName, ModelSpec, group_slices
 from training.data.augment import Normalisation
 from training.errors import CheckpointError
 from training.loop.checkpoint import Checkpoint
@@ -34,6 +35,10 @@ class PretrainedWeights:
     """Terms of use, which hold for what is made of the weights too."""
     learned: str = ""
     """The hashes of the pictures that the weights learned from, packed."""
+    classes: tuple[ClassName, ...] = ()
+    groups: tuple[ClassGroup, ...] = ()
+    scores: tuple[Tensor, Tensor] | None = None
+    """Weight (classes, fc7) and bias (classes,) of fc8, for a network that learns the same classes."""
 
     def network(self, config: AlexNetConfig, classes: int) -> AlexNet:
         """Return a network with these weights and a new fc8. Raises CheckpointError if they do not fit the shape."""
@@ -45,6 +50,31 @@ class PretrainedWeights:
         if unexpected or {name.partition(".")[0] for name in missing} != {"fc8"}:
             raise CheckpointError(f"{self.name} does not hold all weights of the architecture {self.config.arch}")
         return network
+
+    @torch.no_grad()
+    def give_scores(self, network: AlexNet, classes: Sequence[ClassName], groups: Sequence[ClassGroup]) -> int:
+        """Give a network fc8's weights of those of its classes that are known here, and return how many that are.
+
+        Classes are the same that have one WordNet id, or where there is none one name, in groups of one name where both
+        have groups. A new fc8 would undo, in its first steps, much of what the layers below have learned.
+        """
+        if self.scores is None:
+            return 0
+        grouped = bool(self.groups and groups)
+        places: dict[tuple[str, str], int] = {}
+        for group, place in group_slices(self.groups, len(self.classes)).items():
+            for number, known in enumerate(self.classes[place], start=place.start):
+                for word in (known.id,) if known.id else (known.name, *known.synonyms):
+                    places.setdefault((group if grouped else "", word), number)
+        weight, bias = self.scores
+        found = 0
+        for group, place in group_slices(groups, len(classes)).items():
+            for number, wanted in enumerate(classes[place], start=place.start):
+                old = places.get((group if grouped else "", wanted.id or wanted.name))
+                if old is not None:
+                    network.fc8.weight[number], network.fc8.bias[number] = weight[old], bias[old]
+                    found += 1
+        return found
 
 
 def read_pretrained(path: Path) -> PretrainedWeights:
@@ -58,7 +88,15 @@ def read_pretrained(path: Path) -> PretrainedWeights:
         weights = {name: values for name, values in checkpoint.weights.items() if not name.startswith("fc8.")}
         licence, learned = (checkpoint.data.get(key, "") for key in ("licence", "learned"))
         return PretrainedWeights(
-            path.name, _known(checkpoint.config), weights, checkpoint.normalisation, licence, learned
+            path.name,
+            _known(checkpoint.config),
+            weights,
+            checkpoint.normalisation,
+            licence,
+            learned,
+            checkpoint.classes,
+            checkpoint.groups,
+            (checkpoint.weights["fc8.weight"], checkpoint.weights["fc8.bias"]),
         )
     if not os.path.isfile(path):
         raise ModelError(f"there is no model file {path}", hint="leave out --from to start from nothing")
@@ -74,14 +112,25 @@ def read_pretrained(path: Path) -> PretrainedWeights:
     for name in AlexNet(config, 2).state_dict():
         layer, _, kind = name.rpartition(".")
         found = stored.get(key := f"{layer.rpartition('.')[2]}.{kind}", stored.get(f"{key}.float16"))
-        if found is not None and layer != "fc8":
+        if found is not None:
             weights[name] = torch.from_numpy(found.astype(np.float32))
+    scores = weights.pop("fc8.weight", None), weights.pop("fc8.bias", None)
     if "mean" not in stored:
         raise ModelError(f"{path} holds no mean of its training pictures; start from a model made by fc7")
     # A mean picture was cut to the centre for the file; its colour holds for all crops.
     mean = torch.from_numpy(stored["mean"].astype(np.float32))[0].mean((1, 2), keepdim=True)
     std = torch.from_numpy(stored["deviation"].astype(np.float32))[0] if "deviation" in stored else torch.ones(3, 1, 1)
-    return PretrainedWeights(path.name, config, weights, Normalisation(mean, std), spec.licence, spec.learned)
+    return PretrainedWeights(
+        path.name,
+        config,
+        weights,
+        Normalisation(mean, std),
+        spec.licence,
+        spec.learned,
+        spec.classes,
+        spec.groups,
+        None if scores[0] is None or scores[1] is None else (scores[0], scores[1]),
+    )
 
 
 def _config(spec: ModelSpec, path: Path) -> AlexNetConfig:
