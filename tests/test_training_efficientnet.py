@@ -54,7 +54,7 @@ def photos() -> list[Image.Image]:
 
 
 def pixels_of(photos: list[Image.Image], side: int) -> NDArray[np.uint8]:
-    return np.stack([resize_and_crop(photo.convert("RGB"), resize=round(side * 8 / 7), crop=side) for photo in photos])
+    return np.stack([resize_and_crop(photo.convert("RGB"), resize=side, crop=side) for photo in photos])
 
 
 @torch.inference_mode()
@@ -290,7 +290,7 @@ def test_the_digests_are_those_that_the_names_of_the_files_begin_with() -> None:
 
 def test_the_model_file_says_where_it_comes_from(imported: Model) -> None:
     spec = imported.spec
-    assert (spec.name, spec.arch, spec.crop, spec.resize, spec.dim, spec.fc7_dim) == (LITE0, LITE0, 224, 256, 256, 1280)
+    assert (spec.name, spec.arch, spec.crop, spec.resize, spec.dim, spec.fc7_dim) == (LITE0, LITE0, 224, 224, 256, 1280)
     assert (len(spec.classes), spec.classes[1].name, spec.classes[1].id) == (1000, "goldfish", "n01443537")
     assert spec.slices == {"objects": slice(0, 1000)}
     assert spec.training["sha256"] == NETWORKS[LITE0].sha256
