@@ -64,9 +64,8 @@ model: $(VENV)/.stamp-test
 	mkdir -p $(dir $(TEACHER))
 	$(BIN)/fc7 import efficientnet-lite0 --size 160 -o $(TEACHER)
 	$(BIN)/fc7 train $(FOLDERS) -o $(RUN) $(if $(wildcard $(RUN)/last.pt),--resume,--teacher $(TEACHER) \
-		--cache build/cache --evidence 20 --squash --epochs 6 --warmup 0.2 $(foreach set,$(HALF),--weight $(SETS)/$(set) 0.5))
-	$(BIN)/fc7 export $(RUN)/best.pt -o retrieval/models/builtin.onnx --name builtin --names docs/scenes.tsv \
-		--logit-adjustment 0.5 --licence '$(TERMS)'
+		--cache build/cache --evidence 20 --epochs 6 --warmup 0.2 $(foreach set,$(HALF),--weight $(SETS)/$(set) 0.5))
+	$(BIN)/fc7 export $(RUN)/best.pt -o retrieval/models/builtin.onnx --name builtin --names docs/scenes.tsv --licence '$(TERMS)'
 	$(BIN)/python benchmarks/confidence.py --write $(foreach folder,$(ORDINARY) $(HELD_OUT),--photos $(folder)) builtin
 	$(BIN)/python benchmarks/models.py --names $(SETS)/imagenette/val --neighbours $(SETS)/judge-corel builtin
 

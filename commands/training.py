@@ -156,7 +156,8 @@ def train_network(
     "start",
     type=PATH,
     envvar="FC7_TRAIN_FROM",
-    help="Model or checkpoint to start from, or builtin: the last layer is learned first, then all, if that gains.",
+    help="Model or checkpoint to start from, or builtin: the last layer is learned first, then all, if that gains. "
+    "With --teacher all layers learn at once, and classes that it knows keep their last layer.",
 )
 @click.option(
     "--head",

@@ -225,7 +225,7 @@ def test_a_table_of_validation_pictures_reaches_no_other_folder(tmp_path: Path) 
 
 
 def test_class_names_with_synonyms_empty_lines_and_what_windows_adds(tmp_path: Path) -> None:
-    (tmp_path / "names.tsv").write_bytes("\ufeffn1\tA, b ,c\r\n\r\n n2 \tsåpe\r\n".encode())
+    (tmp_path / "names.tsv").write_bytes("\ufeffn1\tA, b ,,c,\r\n\r\n n2 \tsåpe\r\n".encode())
     assert read_class_names(tmp_path / "names.tsv") == {
         "n1": ClassName("A", "n1", ("b", "c")),
         "n2": ClassName("såpe", "n2"),

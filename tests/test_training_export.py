@@ -29,6 +29,7 @@ from training.export.embedding import EmbeddingRecipe
 from training.export.export import export_model
 from training.loop.checkpoint import Checkpoint
 from training.networks.architectures import ALEXNET, CONFIGS, AlexNetConfig
+from training.pretrained.fine_tuning import read_pretrained
 
 RECIPE = EmbeddingRecipe(dim=8)
 
@@ -209,6 +210,31 @@ def test_pictures_to_compare_on_that_cannot_be_read_are_an_error(pictures: Memor
             accuracy={},
         )
     assert not (tmp_path / "m.onnx").exists()
+
+
+def test_logit_adjustment_changes_probabilities_alone(pictures: MemoryPictures, tmp_path: Path) -> None:
+    checkpoint = checkpoint_of(lively(TINY, 3))
+    specs = [export(checkpoint, tmp_path / f"{tau}.onnx", pictures, logit_adjustment=tau) for tau in (0.0, 1.0)]
+    assert [spec.training.get("logit_adjustment") for spec in specs] == [None, 1.0]
+    assert specs[0].fingerprint != specs[1].fingerprint
+    pixels = np.random.default_rng(0).integers(0, 256, (4, TINY.crop, TINY.crop, 3), np.uint8)
+    plain, adjusted = (Model.load(tmp_path / f"{tau}.onnx", device="cpu").run(pixels) for tau in (0.0, 1.0))
+    np.testing.assert_array_equal(plain.embedding, adjusted.embedding)
+    assert np.abs(plain.probabilities - adjusted.probabilities).max() > 0.01
+
+
+def test_a_model_file_and_its_checkpoint_give_the_same_last_layer(split: Split, tmp_path: Path) -> None:
+    checkpoint = checkpoint_of(lively(reduced(CONFIGS["alexnet-64"]), 3))
+    checkpoint.save(tmp_path / "c.pt")
+    pictures = MemoryPictures(split, checkpoint.config.resize, device=CPU.device)
+    for half in (True, False):
+        export(checkpoint, tmp_path / "m.onnx", pictures, half=half)
+        one, other = read_pretrained(tmp_path / "m.onnx"), read_pretrained(tmp_path / "c.pt")
+        assert one.classes == other.classes
+        assert one.scores is not None
+        assert other.scores is not None
+        for ours, theirs in zip(one.scores, other.scores, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
 def test_the_fingerprint_is_of_the_weights_and_of_how_photos_are_prepared(

@@ -146,7 +146,7 @@ def _check(move: Move) -> None:
     if os.path.samefile(move.kept.path, move.copy.path):
         raise PhotoError(f"it is the same file as the photo to keep ({move.kept.path})")
     if os.path.islink(move.copy.path) and not os.path.isabs(os.readlink(move.copy.path)):
-        raise PhotoError("it is a relative link, which would lead nowhere from another folder; remove it, or keep it")
+        raise PhotoError("it is a relative link, which might lead nowhere from another folder; remove it, or keep it")
 
 
 def _note(undo: FileIO, move: Move, target: Path) -> None:

@@ -36,6 +36,8 @@ class Ensemble:
         for model in models:
             if self._ten and model.spec.resize_mode != "crop":
                 raise OptionError(f"{model.spec.name} takes whole pictures, of which there are no ten crops")
+            if self._ten and model.spec.resize == model.spec.crop:
+                raise OptionError(f"{model.spec.name} sees all of the middle square, of which there are no ten crops")
 
     @classmethod
     def load(

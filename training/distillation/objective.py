@@ -46,8 +46,8 @@ class Student(nn.Module):
     def fit_projections(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Fit the projections to batches of normalised pictures and the teacher's embeddings of them (n, dim).
 
-        Ridge regression, for a network that has learned already: projections that begin at random would undo, in their
-        first steps, much of what it knows (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features").
+        Ridge regression, for a network that has learned already: projections that begin at random can undo, in their
+        first steps, what it knows (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features").
         """
         training = self.network.training
         self.network.eval()
@@ -59,14 +59,18 @@ class Student(nn.Module):
                 found.append(_layer(activations, name).double().cpu())
             targets.append(embeddings.double().cpu())
         self.network.train(training)
+        if not targets:
+            return  # none could be read, as the first epoch will say
         y = torch.cat(targets)
         for name, projection in self.projections.items():
             assert isinstance(projection, nn.Linear)
             x = torch.cat(layers[name])
             centre, middle = x.mean(0), y.mean(0)
-            products = (x - centre).T @ (x - centre)
-            products += RIDGE * products.trace() / len(products) * torch.eye(len(products), dtype=x.dtype)
-            weight = torch.linalg.solve(products, (x - centre).T @ (y - middle)).T
+            x -= centre
+            products = x.T @ x
+            # Something also where a layer answers all pictures alike.
+            products.diagonal().add_((RIDGE * products.trace() / len(products)).clamp(min=1e-6))
+            weight = torch.linalg.solve(products, x.T @ (y - middle)).T
             projection.weight.copy_(weight)
             projection.bias.copy_(middle - weight @ centre)
 

@@ -42,10 +42,10 @@ def kept_answers(
 ) -> Answers:
     """Return what the teacher says of the pictures; what `folder` has of it is not asked for again.
 
-    It sees the same middle of a picture that it sees in use, once. The student learns on crops that lie in this
-    middle but for an eighth (Beyer et al. 2021 ask again for each crop, which here would take longer than learning).
-    Of a teacher with several groups of classes, the probabilities are those of the first. Raises RunError, and
-    KeyboardInterrupt after a signal that asked to stop; the answers so far are kept.
+    It sees the same part of a picture that it sees in use, once. The student learns on crops of the middle square, of
+    which a teacher may see only the middle 7/8. (Beyer et al. 2021 ask again for each crop, which here would take
+    longer than learning.) Of a teacher with several groups of classes, the probabilities are those of the first. Raises
+    RunError, and KeyboardInterrupt after a signal that asked to stop; the answers so far are kept.
     """
     classes, dim = len(teacher.spec.classes), teacher.spec.dim
     key = split_key(paths, root, teacher.spec.fingerprint)

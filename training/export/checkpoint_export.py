@@ -40,8 +40,8 @@ def export_checkpoint(
     """Export a checkpoint; its embedding is learned from `data`, by default the pictures that the run learned from.
 
     Its accuracy is measured on the pictures that the run set aside. With other pictures nobody knows which of them it
-    learned from: then it is that of the run's last epoch. Raises CheckpointError, DatasetError (the pictures are not
-    there any more, or others), ExportError and MissingPackageError.
+    learned from: then it is that of the run's last epoch, and with `logit_adjustment` none. Raises CheckpointError,
+    DatasetError (the pictures are not there any more, or others), ExportError and MissingPackageError.
     """
     require_onnxruntime()
     check_place(out)
@@ -79,6 +79,8 @@ def export_checkpoint(
         report.note(
             f"{path} {did}: its accuracy {'stays that of its training' if not logit_adjustment else 'is left out'}"
         )
+    if logit_adjustment and not learned:
+        report.note(f"how frequent classes are is taken from the pictures in {root}, not from those of the training")
     # Decoding all of a large set would take most of the time.
     needed = chosen(len(dataset.train), checkpoint.recipe.seed).tolist()
     dataset = replace(dataset, train=dataset.train.take(needed))

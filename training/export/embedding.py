@@ -64,7 +64,7 @@ class EmbeddingTransform:
 
 def fc7_alone(network: AlexNet) -> EmbeddingTransform:
     """Return the transform of a network for which there are no pictures to learn from: fc7 of unit length."""
-    return EmbeddingTransform(EmbeddingRecipe(layers=("fc7",), dim=network.config.hidden[1], power=0.0))
+    return EmbeddingTransform(EmbeddingRecipe(layers=("fc7",), dim=network.config.hidden[1], power=0.0, root=False))
 
 
 def join_layers(activations: dict[str, Tensor], recipe: EmbeddingRecipe) -> Tensor:

@@ -167,7 +167,11 @@ def write_model(inference: InferenceNetwork, description: Description, out: Path
         # How a photo is prepared changes what the same weights say of it.
         fingerprint=fingerprint(model, config.resize, config.resize_mode),
         arch_config=config.to_dict(),
-        embedding={**asdict(embedding), "pictures": inference.transform.pictures},
+        embedding={
+            **asdict(embedding),
+            "root": embedding.root and "pool5" in embedding.layers,
+            "pictures": inference.transform.pictures,
+        },
         training=description.training,
         learned=description.learned,
         accuracy={**accuracy, "crop": _seen(config)} if accuracy else {},

@@ -28,12 +28,15 @@ def adjust_logits(
 
     Menon et al. (2021), "Long-tail learning via logit adjustment", section 4.1. The prior is the mean probability that
     the network gives the class over the pictures that `chosen` names: for photos without labels nothing else is known.
-    With 1 a class that was seldom in training is named as easily as one that was in it often; 0 leaves all as it is.
+    Pictures count alike, however often training drew them, and those of all groups count for each group. With 1 a class
+    that was seldom in training is named as easily as one that was in it often; 0 leaves all as it is.
     """
     network.eval()
     crop = network.config.crop
     total = torch.zeros(network.classes, dtype=torch.float64)
     for pixels, _ in pictures.batches(chosen(len(pictures), seed), 256):
+        if not len(pixels):
+            continue
         logits = network(centre_crops(pixels, crop, normalisation))
         for group in groups:
             total[group] += torch.softmax(logits[:, group].double(), dim=1).sum(0).cpu()

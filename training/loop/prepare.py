@@ -1,5 +1,6 @@
 """What a run does before its first step: check its recipe, read its pictures, fit one to the other."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from index.errors import OptionError
 from index.records import SkippedPhoto
@@ -133,20 +135,22 @@ def tell_start(trainer: Trainer, found: CrossValidation, labels: NDArray[np.int6
     )
 
 
-def fit_to_teacher(trainer: Trainer, lesson: Lesson) -> None:
+def fit_to_teacher(trainer: Trainer, lesson: Lesson, report: Report) -> None:
     """Fit the projections of a pretrained student to the teacher's embeddings of up to FITTED pictures."""
+    report.note("fitting the projections onto the teacher's embedding")
     student = trainer.learner
     assert isinstance(student, Student)
     order = torch.randperm(len(trainer.pictures), generator=torch.Generator().manual_seed(trainer.recipe.seed))[:FITTED]
     crop = trainer.network.config.crop
-    student.fit_projections(
-        (
-            centre_crops(pixels, crop, trainer.normalisation),
-            torch.from_numpy(lesson.answers.embeddings[numbers.cpu().numpy()]),
-        )
-        for pixels, numbers in trainer.pictures.batches(order, 256)
-        if len(pixels)
-    )
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        for pixels, numbers in trainer.pictures.batches(order, 256):
+            embeddings = torch.from_numpy(lesson.answers.embeddings[numbers.cpu().numpy()])
+            known = embeddings.any(1)  # nothing is known of a picture that the teacher could not read
+            if known.any():
+                yield centre_crops(pixels[known.to(pixels.device)], crop, trainer.normalisation), embeddings[known]
+
+    student.fit_projections(batches())
 
 
 def describe_data(dataset: Dataset, pictures: Pictures, start: PretrainedWeights | None) -> dict[str, Any]:

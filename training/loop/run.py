@@ -153,7 +153,7 @@ def train(
         if first is not None:
             tell_start(trainer, *first, report)
         if start and lesson:
-            fit_to_teacher(trainer, lesson)
+            fit_to_teacher(trainer, lesson, report)
         return trainer, checkpoint, dataset
 
     processes = hardware.processes

@@ -1,7 +1,7 @@
 """Where fine-tuning starts: the weights of a checkpoint or of a model file, and what it knows of classes."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,21 +56,25 @@ class PretrainedWeights:
         """Give a network fc8's weights of those of its classes that are known here, and return how many that are.
 
         Classes are the same that have one WordNet id, or where there is none one name, in groups of one name where both
-        have groups. A new fc8 would undo, in its first steps, much of what the layers below have learned.
+        have groups. A new fc8 can undo, in its first steps, what the layers below have learned.
         """
-        if self.scores is None:
+        shape = (len(self.classes), network.fc8.in_features)
+        if self.scores is None or self.scores[0].shape != shape or self.scores[1].shape != shape[:1]:
             return 0
         grouped = bool(self.groups and groups)
         places: dict[tuple[str, str], int] = {}
+        synonyms: dict[tuple[str, str], int] = {}
         for group, place in group_slices(self.groups, len(self.classes)).items():
             for number, known in enumerate(self.classes[place], start=place.start):
-                for word in (known.id,) if known.id else (known.name, *known.synonyms):
-                    places.setdefault((group if grouped else "", word), number)
+                places.setdefault((group if grouped else "", known.id or known.name), number)
+                for word in () if known.id else known.synonyms:
+                    synonyms.setdefault((group if grouped else "", word), number)
         weight, bias = self.scores
         found = 0
         for group, place in group_slices(groups, len(classes)).items():
             for number, wanted in enumerate(classes[place], start=place.start):
-                old = places.get((group if grouped else "", wanted.id or wanted.name))
+                key = (group if grouped else "", wanted.id or wanted.name)
+                old = places.get(key, synonyms.get(key))
                 if old is not None:
                     network.fc8.weight[number], network.fc8.bias[number] = weight[old], bias[old]
                     found += 1
@@ -96,7 +100,7 @@ def read_pretrained(path: Path) -> PretrainedWeights:
             learned,
             checkpoint.classes,
             checkpoint.groups,
-            (checkpoint.weights["fc8.weight"], checkpoint.weights["fc8.bias"]),
+            _scores(checkpoint.weights),
         )
     if not os.path.isfile(path):
         raise ModelError(f"there is no model file {path}", hint="leave out --from to start from nothing")
@@ -114,7 +118,8 @@ def read_pretrained(path: Path) -> PretrainedWeights:
         found = stored.get(key := f"{layer.rpartition('.')[2]}.{kind}", stored.get(f"{key}.float16"))
         if found is not None:
             weights[name] = torch.from_numpy(found.astype(np.float32))
-    scores = weights.pop("fc8.weight", None), weights.pop("fc8.bias", None)
+    scores = _scores(weights)
+    weights = {name: values for name, values in weights.items() if not name.startswith("fc8.")}
     if "mean" not in stored:
         raise ModelError(f"{path} holds no mean of its training pictures; start from a model made by fc7")
     # A mean picture was cut to the centre for the file; its colour holds for all crops.
@@ -129,8 +134,13 @@ def read_pretrained(path: Path) -> PretrainedWeights:
         spec.learned,
         spec.classes,
         spec.groups,
-        None if scores[0] is None or scores[1] is None else (scores[0], scores[1]),
+        scores,
     )
+
+
+def _scores(weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor] | None:
+    weight, bias = weights.get("fc8.weight"), weights.get("fc8.bias")
+    return None if weight is None or bias is None else (weight, bias)
 
 
 def _config(spec: ModelSpec, path: Path) -> AlexNetConfig:
