@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from PIL import Image
 from told import told
 
-from index.errors import ModelError
+from index.errors import ModelError, OptionError
 from retrieval.evaluation.evaluate import evaluate
 from retrieval.models.ensemble import Ensemble
 from retrieval.models.model import Model
@@ -71,6 +71,14 @@ def test_ten_crops_are_averaged(models: list[Model], picture: Image.Image) -> No
     np.testing.assert_allclose(outputs.probabilities.sum(), 1, rtol=1e-6)
     np.testing.assert_allclose(outputs.fc7, middle.fc7, rtol=1e-6)
     np.testing.assert_allclose(outputs.embedding, middle.embedding, rtol=1e-5, atol=1e-6)
+
+
+def test_where_all_of_the_square_is_seen_there_are_no_ten_crops(models: list[Model]) -> None:
+    [model, *_] = models
+    model.spec = replace(model.spec, resize=model.spec.crop)
+    with pytest.raises(OptionError, match="sees all of the middle square"):
+        Ensemble([model], crops=10)
+    Ensemble([model])
 
 
 @pytest.mark.parametrize("crops", [1, 10])

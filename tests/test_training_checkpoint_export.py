@@ -114,6 +114,11 @@ def test_other_pictures_teach_the_embedding_and_measure_nothing(result: TrainRes
     assert spec.training["fingerprint"] == best.data["fingerprint"]
     assert len(report) == 1
     assert report[0].endswith("did not learn from these pictures: its accuracy stays that of its training")
+    adjusted = Notes()
+    spec = export(result, tmp_path / "adjusted.onnx", data=other, report=adjusted, logit_adjustment=1.0)
+    assert spec.accuracy == {}, "nobody knows that of the adjusted names"
+    assert adjusted[0].endswith("its accuracy is left out")
+    assert "how frequent classes are is taken from the pictures in" in adjusted[1]
 
 
 @pytest.mark.parametrize(("side", "step", "known"), [(28, 0, True), (20, 0, False), (28, 3, False)])

@@ -1,7 +1,7 @@
 """Where fine-tuning starts: the weights of a checkpoint or of a model file, and what it knows of classes."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,23 +61,19 @@ class PretrainedWeights:
         shape = (len(self.classes), network.fc8.in_features)
         if self.scores is None or self.scores[0].shape != shape or self.scores[1].shape != shape[:1]:
             return 0
-        grouped = bool(self.groups and groups)
+        ours, theirs = (self.groups, groups) if self.groups and groups else ((), ())
         places: dict[tuple[str, str], int] = {}
-        synonyms: dict[tuple[str, str], int] = {}
-        for group, place in group_slices(self.groups, len(self.classes)).items():
-            for number, known in enumerate(self.classes[place], start=place.start):
-                places.setdefault((group if grouped else "", known.id or known.name), number)
-                for word in () if known.id else known.synonyms:
-                    synonyms.setdefault((group if grouped else "", word), number)
+        for group, number, known in _numbered(self.classes, ours):
+            places.setdefault((group, known.id or known.name), number)
+        for group, number, known in _numbered(self.classes, ours):  # a name of its own goes before another's synonym
+            for word in () if known.id else known.synonyms:
+                places.setdefault((group, word), number)
         weight, bias = self.scores
         found = 0
-        for group, place in group_slices(groups, len(classes)).items():
-            for number, wanted in enumerate(classes[place], start=place.start):
-                key = (group if grouped else "", wanted.id or wanted.name)
-                old = places.get(key, synonyms.get(key))
-                if old is not None:
-                    network.fc8.weight[number], network.fc8.bias[number] = weight[old], bias[old]
-                    found += 1
+        for group, number, wanted in _numbered(classes, theirs):
+            if (old := places.get((group, wanted.id or wanted.name))) is not None:
+                network.fc8.weight[number], network.fc8.bias[number] = weight[old], bias[old]
+                found += 1
         return found
 
 
@@ -89,7 +85,7 @@ def read_pretrained(path: Path) -> PretrainedWeights:
     path = model_file(path)
     if path.suffix != ".onnx":
         checkpoint = Checkpoint.load(path)
-        weights = {name: values for name, values in checkpoint.weights.items() if not name.startswith("fc8.")}
+        weights, scores = _apart(checkpoint.weights)
         licence, learned = (checkpoint.data.get(key, "") for key in ("licence", "learned"))
         return PretrainedWeights(
             path.name,
@@ -100,7 +96,7 @@ def read_pretrained(path: Path) -> PretrainedWeights:
             learned,
             checkpoint.classes,
             checkpoint.groups,
-            _scores(checkpoint.weights),
+            scores,
         )
     if not os.path.isfile(path):
         raise ModelError(f"there is no model file {path}", hint="leave out --from to start from nothing")
@@ -118,8 +114,7 @@ def read_pretrained(path: Path) -> PretrainedWeights:
         found = stored.get(key := f"{layer.rpartition('.')[2]}.{kind}", stored.get(f"{key}.float16"))
         if found is not None:
             weights[name] = torch.from_numpy(found.astype(np.float32))
-    scores = _scores(weights)
-    weights = {name: values for name, values in weights.items() if not name.startswith("fc8.")}
+    weights, scores = _apart(weights)
     if "mean" not in stored:
         raise ModelError(f"{path} holds no mean of its training pictures; start from a model made by fc7")
     # A mean picture was cut to the centre for the file; its colour holds for all crops.
@@ -138,9 +133,18 @@ def read_pretrained(path: Path) -> PretrainedWeights:
     )
 
 
-def _scores(weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor] | None:
+def _numbered(classes: Sequence[ClassName], groups: Sequence[ClassGroup]) -> Iterator[tuple[str, int, ClassName]]:
+    """Yield each class with the name of its group and its number."""
+    for group, place in group_slices(groups, len(classes)).items():
+        for number in range(place.start, place.stop):
+            yield group, number, classes[number]
+
+
+def _apart(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor] | None]:
+    """Return the weights without fc8, and fc8's weight and bias where both are there."""
+    below = {name: values for name, values in weights.items() if not name.startswith("fc8.")}
     weight, bias = weights.get("fc8.weight"), weights.get("fc8.bias")
-    return None if weight is None or bias is None else (weight, bias)
+    return below, None if weight is None or bias is None else (weight, bias)
 
 
 def _config(spec: ModelSpec, path: Path) -> AlexNetConfig:

@@ -101,7 +101,7 @@ def import_efficientnet(
         crop=side,
         dim=dim,
         fc7_dim=WIDTH,
-        fingerprint=fingerprint(model, side, "square"),
+        fingerprint=fingerprint(model, side, "crop"),
         embedding={"layers": ["fc7"], "root": True, "power": projection.power, "pictures": projection.pictures},
         training={"weights": path.name, "sha256": network.sha256, "package": network.package},
         licence=LICENCE,
