@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -35,6 +35,19 @@ if TYPE_CHECKING:
 )
 @click.option("--licence", default="", show_default=False, help="Terms of use, kept in its metadata.")
 @click.option(
+    "--resize",
+    metavar="PIXELS",
+    type=click.IntRange(min=1),
+    show_default="as in training",
+    help="Pixels that the shorter side of a picture is brought to, before its middle is cut out.",
+)
+@click.option(
+    "--resize-mode",
+    type=click.Choice(["crop", "squash"]),
+    show_default="as in training",
+    help="Take the middle of a picture, or all of it, squashed into a square.",
+)
+@click.option(
     "--layers", default="pool5,fc7", help="Layers that the embedding is made of: pool5, fc6, fc7, with commas between."
 )
 @click.option("--dim", type=click.IntRange(min=1), default=256, help="Values of the embedding, at most.")
@@ -56,6 +69,8 @@ def export_command(
     name: str | None,
     names: Path | None,
     licence: str,
+    resize: int | None,
+    resize_mode: Literal["crop", "squash"] | None,
     layers: str,
     dim: int,
     whitening: float,
@@ -80,6 +95,8 @@ def export_command(
             embedding=EmbeddingRecipe(layers=tuple(layers.split(",")), dim=dim, power=whitening),
             half=not float32,
             logit_adjustment=logit_adjustment,
+            resize=resize,
+            resize_mode=resize_mode,
             name=name,
             licence=licence,
             names=names,

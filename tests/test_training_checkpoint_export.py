@@ -1,14 +1,19 @@
 """Exporting a checkpoint: from the pictures of its run, from the same ones elsewhere, or from others."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from PIL import Image
 from told import told
 from training_samples import CPU, TINY, TINY_RECIPE, checkpoint_of, lively, write_shapes
 
 import training.export.embedding
+from index.errors import OptionError
+from retrieval.models.model import Model
 from retrieval.models.spec import ModelSpec
 from training.data.dataset import scan_dataset
 from training.data.pictures import load_dataset
@@ -119,6 +124,45 @@ def test_other_pictures_teach_the_embedding_and_measure_nothing(result: TrainRes
     assert spec.accuracy == {}, "nobody knows that of the adjusted names"
     assert adjusted[0].endswith("its accuracy is left out")
     assert "how frequent classes are is taken from the pictures in" in adjusted[1]
+
+
+def test_a_model_can_see_another_part_of_a_picture_than_in_training(result: TrainResult, tmp_path: Path) -> None:
+    wide = Image.new("RGB", (90, 30), "red")
+    wide.paste("blue", (30, 0, 60, 30))
+    trained = Model.load(result.folder / "model.onnx", device="cpu")
+    assert trained.prepare(wide).shape == (28, 28, 3)
+    for options, seen, colours in (
+        ({"resize": 28}, "the largest middle square as 28 pixels", {(0, 0, 255)}),
+        ({"resize_mode": "squash"}, "the whole picture as 28 pixels", {(255, 0, 0), (0, 0, 255)}),
+        ({"resize": 40}, "central 28 of 40 pixels", {(0, 0, 255)}),
+    ):
+        spec = export(result, tmp_path / "m.onnx", **options)
+        model = Model.load(tmp_path / "m.onnx", device="cpu")
+        assert spec.accuracy["crop"] == seen, "measured on what it sees"
+        found = model.prepare(wide)
+        assert colours <= {tuple(pixel) for pixel in found.reshape(-1, 3).tolist()}
+        assert ((255, 0, 0) in colours) == bool((found[:, 0] == (255, 0, 0)).all()), "the ends of the picture"
+        assert model.spec.fingerprint != trained.spec.fingerprint
+    assert export(result, tmp_path / "m.onnx", resize=32, resize_mode="crop").accuracy == trained.spec.accuracy
+
+    other = write_shapes(tmp_path / "other", each=4, seed=9)
+    report = Notes()
+    assert export(result, tmp_path / "m.onnx", data=other, resize=28, report=report).accuracy == {}
+    assert report[0].endswith("its accuracy is left out")
+
+
+def test_what_a_model_cannot_see_is_refused(result: TrainResult, tmp_path: Path) -> None:
+    with told(OptionError, "tiny sees 28 pixels; resize pictures to at least that, not 27"):
+        export(result, tmp_path / "m.onnx", resize=27)
+    with told(OptionError, "tiny sees whole pictures as 28 pixels, not 32"):
+        export(result, tmp_path / "m.onnx", resize=32, resize_mode="squash")
+    path = result.folder / BEST
+    checkpoint = Checkpoint.load(path)
+    checkpoint.normalisation = replace(checkpoint.normalisation, mean=torch.zeros(3, 32, 32))
+    checkpoint.save(path)
+    with told(ExportError, "best.pt subtracts a mean picture of 32 pixels"):
+        export(result, tmp_path / "m.onnx", resize=28)
+    assert not (tmp_path / "m.onnx").exists()
 
 
 @pytest.mark.parametrize(("side", "step", "known"), [(28, 0, True), (20, 0, False), (28, 3, False)])

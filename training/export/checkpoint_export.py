@@ -13,7 +13,7 @@ from training.data.name_tables import read_class_names
 from training.data.pictures import load_dataset
 from training.data.sources import photos_alone
 from training.distillation.lesson import described_sources, find_pictures
-from training.errors import DatasetError
+from training.errors import DatasetError, ExportError
 from training.export.embedding import EmbeddingRecipe, chosen
 from training.export.export import export_model
 from training.export.model_file import check_place
@@ -21,6 +21,7 @@ from training.loop.checkpoint import Checkpoint
 from training.loop.hardware import Hardware
 from training.loop.report import ReadingReport, tell_skipped
 from training.loop.run_folder import ANSWERS
+from training.networks.architectures import ResizeMode
 
 
 def export_checkpoint(
@@ -33,6 +34,8 @@ def export_checkpoint(
     embedding: EmbeddingRecipe | None = None,
     half: bool = True,
     logit_adjustment: float = 0.0,
+    resize: int | None = None,
+    resize_mode: ResizeMode | None = None,
     name: str | None = None,
     licence: str = "",
     names: Path | None = None,
@@ -40,14 +43,22 @@ def export_checkpoint(
     """Export a checkpoint; its embedding is learned from `data`, by default the pictures that the run learned from.
 
     Its accuracy is measured on the pictures that the run set aside. With other pictures nobody knows which of them it
-    learned from: then it is that of the run's last epoch, and with `logit_adjustment` none. Raises CheckpointError,
-    DatasetError (the pictures are not there any more, or others), ExportError and MissingPackageError.
+    learned from: then it is that of the run's last epoch, and with `logit_adjustment`, or where the model sees another
+    part of a picture (`resize`, `resize_mode`), none. Raises CheckpointError, DatasetError (the pictures are not there
+    any more, or others), ExportError and MissingPackageError.
     """
     require_onnxruntime()
     check_place(out)
     checkpoint = Checkpoint.load(path)
     if names is not None:
         checkpoint.classes = renamed(checkpoint.classes, read_class_names(names))
+    config = checkpoint.config.seeing(resize, resize_mode)
+    if config.resize != checkpoint.config.resize and checkpoint.normalisation.mean.shape[-1] > 1:
+        raise ExportError(
+            f"{path} subtracts a mean picture of {checkpoint.config.resize} pixels: pictures have to be of that size"
+        )
+    as_trained = config == checkpoint.config and not logit_adjustment
+    checkpoint = replace(checkpoint, config=config)
     root = data or Path(checkpoint.data["root"])
     if not os.path.isdir(root):
         raise DatasetError(
@@ -76,15 +87,12 @@ def export_checkpoint(
     same = learned and checkpoint.data.get("validation_fingerprint", judged) == judged
     if not same:
         did = "did not learn from these pictures" if not learned else "was not validated with these pictures"
-        report.note(
-            f"{path} {did}: its accuracy {'stays that of its training' if not logit_adjustment else 'is left out'}"
-        )
+        report.note(f"{path} {did}: its accuracy {'stays that of its training' if as_trained else 'is left out'}")
     if logit_adjustment and not learned:
         report.note(f"how frequent classes are is taken from the pictures in {root}, not from those of the training")
     # Decoding all of a large set would take most of the time.
     needed = chosen(len(dataset.train), checkpoint.recipe.seed).tolist()
     dataset = replace(dataset, train=dataset.train.take(needed))
-    config = checkpoint.config
     pictures, validation = load_dataset(
         dataset, config.resize, mode=config.resize_mode, hardware=hardware, progress=report.loading
     )
@@ -95,7 +103,7 @@ def export_checkpoint(
         pictures=pictures,
         validation=validation,
         embedding=embedding or EmbeddingRecipe(),
-        accuracy=None if same else {} if logit_adjustment else accuracy_in_training(checkpoint),
+        accuracy=None if same else accuracy_in_training(checkpoint) if as_trained else {},
         device=hardware.device,
         half=half,
         logit_adjustment=logit_adjustment,

@@ -194,6 +194,8 @@ def _seen(config: AlexNetConfig) -> str:
     """Return what of a picture the accuracy was measured on."""
     if config.resize_mode == "squash":
         return f"the whole picture as {config.crop} pixels"
+    if config.resize == config.crop:
+        return f"the largest middle square as {config.crop} pixels"
     return f"central {config.crop} of {config.resize} pixels"
 
 

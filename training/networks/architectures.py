@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal
 
+from index.errors import OptionError
 from training.errors import CheckpointError
 from training.loop.options import Option, options_of
 
@@ -110,11 +111,25 @@ class AlexNetConfig:
             changes["batch_norm"] = norm == "batch"
             changes["local_norm"] = norm if local else self.local_norm
             changes["convs"] = tuple(replace(conv, norm=local and i < 2) for i, conv in enumerate(self.convs))
-        if squash:
-            changes |= {"resize_mode": "squash", "resize": self.crop}
-        elif squash is False and self.resize_mode == "squash":
-            changes |= {"resize_mode": "crop", "resize": CONFIGS[self.arch].resize}
-        return replace(self, **changes)
+        mode: ResizeMode | None = None if squash is None else "squash" if squash else "crop"
+        return replace(self.seeing(mode=mode), **changes)
+
+    def seeing(self, resize: int | None = None, mode: ResizeMode | None = None) -> "AlexNetConfig":
+        """Return a copy that sees another part of a picture; the network is the same.
+
+        `resize`: pixels that the shorter side is brought to, from which the middle `crop` are cut: the crop itself is
+        the largest middle square. Raises OptionError for less than the crop, or another size to be squashed to.
+        """
+        mode = mode or self.resize_mode
+        if mode == "squash":
+            size = resize or self.crop
+            if size != self.crop:
+                raise OptionError(f"{self.arch} sees whole pictures as {self.crop} pixels, not {size}")
+        else:
+            size = resize or (self.resize if self.resize_mode == "crop" else CONFIGS[self.arch].resize)
+            if size < self.crop:
+                raise OptionError(f"{self.arch} sees {self.crop} pixels; resize pictures to at least that, not {size}")
+        return replace(self, resize=size, resize_mode=mode)
 
     @property
     def window(self) -> int:
