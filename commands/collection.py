@@ -153,7 +153,7 @@ def check_engine(engine: str, address: str | None, shards: str | None, *, watch:
 
 def report_run(reports: "Sequence[FolderReport]", index: "IndexLocation", *, first: bool, strict: bool) -> None:
     """Print what a run over the folders did. Raises PhotoError with `strict`, where photos were skipped."""
-    from commands.tables import format_changes, format_reports
+    from commands.index_tables import format_changes, format_reports
     from commands.terminal import style_of
 
     if first:
@@ -219,7 +219,7 @@ def forget_command(paths: Sequence[Path], *, index: "IndexLocation") -> None:
     up to date; an indexed folder itself does not. What is forgotten in a copy in Milvus comes back with the next fc7
     push of an index that still has it.
     """
-    from commands.tables import format_forgotten
+    from commands.index_tables import format_forgotten
     from index.open_index import open_to_forget
 
     with open_to_forget(index) as photo_index:
@@ -237,7 +237,7 @@ def moved_command(old: Path, new: Path, *, index: Path) -> None:
     OLD is an indexed folder, one inside it, or one that several lie in, such as a drive; NEW is where it is now. What
     is indexed in NEW already stays.
     """
-    from commands.tables import format_moved
+    from commands.index_tables import format_moved
     from index.index_writer import IndexWriter
     from retrieval.indexing.missing import move_folder
 
@@ -255,8 +255,8 @@ def check_command(*, model: "Model", index: "IndexLocation", sample: int, repair
     --repair removes wrong entries, so that the next fc7 index embeds these photos again, and rebuilds the vectors
     that a search uses. No photo is touched. A copy in Milvus is repaired by fc7 push.
     """
+    from commands.index_tables import format_check
     from commands.progress_bar import ProgressBar
-    from commands.tables import format_check
     from index.index_writer import IndexWriter
     from index.milvus.place import MilvusPlace
     from index.open_index import open_index

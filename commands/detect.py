@@ -55,8 +55,8 @@ def detect_command(
     does, shows where each label comes from; one that ends in fully connected layers, as the built-in one does,
     classifies windows, and its boxes are rough. Needs onnx: pip install 'fc7[onnx]'.
     """
+    from commands.photo_tables import format_detections
     from commands.progress_bar import ProgressBar
-    from commands.tables import format_detections
     from commands.terminal import style_of
     from retrieval.detection.convolutional import ScoreMaps
     from retrieval.detection.photos import detect_paths

@@ -149,7 +149,7 @@ def duplicates_command(
 
 
 def _show(found: "Duplicates", format: str, pictures: Pictures, *, end: str) -> None:
-    from commands.tables import format_duplicates
+    from commands.photo_tables import format_duplicates
     from commands.terminal import style_of
     from retrieval.text import photo_count
 

@@ -62,8 +62,9 @@ def evaluate_command(
     if neighbours and pictures is not None:
         raise click.UsageError("--csv lists names, and --neighbours measures none; leave out one of them")
 
+    from commands.model_tables import format_facts
+    from commands.photo_tables import format_pictures
     from commands.progress_bar import ProgressBar
-    from commands.tables import format_facts, format_pictures
     from index.files import output_file
     from retrieval.evaluation.evaluate import Evaluation, evaluate, evaluate_neighbours
     from retrieval.info import evaluation_facts
@@ -111,8 +112,8 @@ def pictures_to_judge(data: Path, model: "Ensemble", *, neighbours: bool, listed
 
 def evaluate_boxes(data: Path, *, model: "Model", boxes: Path, format: str) -> None:
     """Measure localisation and print it."""
+    from commands.model_tables import format_facts
     from commands.progress_bar import ProgressBar
-    from commands.tables import format_facts
     from retrieval.detection.convolutional import ScoreMaps
     from retrieval.detection.localisation import localise, read_boxes
     from retrieval.info import localisation_facts

@@ -167,7 +167,7 @@ def import_command(weights: Path | None, *, out: Path | None, listing: bool, nam
     from training.pretrained.catalogue import listed, place_of
 
     if listing:
-        from commands.tables import format_facts
+        from commands.model_tables import format_facts
 
         write(format_facts(listed(), "table"))
         return

@@ -48,7 +48,7 @@ def add_command(
     if not photos and not unlike:
         raise click.UsageError("name a PHOTO that shows it, or one that does not with --not")
 
-    from commands.tables import format_labels
+    from commands.photo_tables import format_labels
     from index.index_writer import IndexWriter
     from retrieval.searching.own_labels import add_label
 
@@ -64,7 +64,7 @@ def add_command(
 @format_option("table", "json")
 def list_command(*, index: Path, format: str) -> None:
     """List the labels that were taught."""
-    from commands.tables import format_labels
+    from commands.photo_tables import format_labels
     from index.photo_index import PhotoIndex
 
     with PhotoIndex.open(index) as photo_index:
@@ -96,7 +96,7 @@ def suggest_command(name: str, *, top: int, index: Path, format: str) -> None:
 
     Say so with fc7 label add NAME PHOTO... and --not PHOTO.
     """
-    from commands.tables import format_results
+    from commands.photo_tables import format_results
     from commands.terminal import style_of
     from index.photo_index import PhotoIndex
     from retrieval.searching.own_labels import suggestions

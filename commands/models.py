@@ -121,14 +121,14 @@ def info_command(file: "IndexLocation | None", *, skipped: bool, layers: bool, f
     if layers:
         if not isinstance(file, Path | None):
             raise OptionError(f"{file} is in Milvus, and no model")
-        from commands.tables import format_layers
+        from commands.model_tables import format_layers
         from retrieval.models.cost import model_cost
 
         write(format_layers(model_cost(file), format, width=table_width()))
         return
 
     if skipped:
-        from commands.tables import format_skipped
+        from commands.index_tables import format_skipped
         from retrieval.info import skipped_in_index
 
         write(format_skipped(skipped_in_index(file or default_index()), format))
@@ -138,7 +138,7 @@ def info_command(file: "IndexLocation | None", *, skipped: bool, layers: bool, f
 
 def show(file: "IndexLocation | None", format: str) -> None:
     """Print the facts of a model, an index, or without either of this installation."""
-    from commands.tables import format_facts
+    from commands.model_tables import format_facts
     from retrieval.info import facts_of, installation_facts
 
     facts = installation_facts(default_index(), cache=cache_folder()) if file is None else facts_of(file)
@@ -165,8 +165,8 @@ def bench_command(model: Path | None, *, photos: Path | None, device: Any, forma
     """
     from tempfile import TemporaryDirectory
 
+    from commands.model_tables import format_measured
     from commands.progress_bar import ProgressBar
-    from commands.tables import format_measured
     from retrieval.evaluation.speed import concurrencies_to_try, enough_photos, measure
     from retrieval.evaluation.speed_photos import photos_to_measure
     from retrieval.models.model import Model

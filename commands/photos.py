@@ -75,8 +75,8 @@ def classify_command(
     Where no class has 50 %, the most specific WordNet term that has comes first, such as "dog" before breeds of dog,
     and the classes are marked with a question mark. JSON has both, as "terms" and "predictions"; CSV has classes alone.
     """
+    from commands.photo_tables import format_predictions
     from commands.progress_bar import ProgressBar
-    from commands.tables import format_predictions
     from commands.terminal import style_of
     from retrieval.answers import Classification
     from retrieval.models.zero_shot import naming

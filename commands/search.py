@@ -57,7 +57,7 @@ def search_command(
     """
     null_wants_paths(null, format)
 
-    from commands.tables import format_results
+    from commands.photo_tables import format_results
     from commands.terminal import style_of
     from index.open_index import open_index
     from retrieval.searching.search import search_index, with_texts

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cli import main
 from commands.duplicates import duplicates_command
-from commands.tables import format_duplicates
+from commands.photo_tables import format_duplicates
 from index.index_writer import IndexWriter
 from retrieval.duplicates.find import ALIKE
 from retrieval.duplicates.keep import DuplicateGroup, DuplicatePhoto

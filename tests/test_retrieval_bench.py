@@ -12,7 +12,7 @@ from told import told
 
 import retrieval.evaluation.speed
 from cli import main
-from commands.tables import format_measured
+from commands.model_tables import format_measured
 from index.errors import UserError
 from index.index_writer import IndexWriter
 from retrieval.evaluation.speed import Costs, Measured, Speed, concurrencies_to_try, enough_photos, measure

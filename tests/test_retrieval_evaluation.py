@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commands.tables import format_facts
+from commands.model_tables import format_facts
 from index.errors import UserError
 from retrieval.evaluation.evaluate import _result, evaluate
 from retrieval.info import evaluation_facts

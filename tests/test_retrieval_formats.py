@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from commands.index_tables import format_changes, format_skipped
+from commands.model_tables import format_facts
+from commands.photo_tables import format_predictions, format_results
 from commands.streams import report_skipped, warn
-from commands.tables import format_changes, format_facts, format_predictions, format_results, format_skipped
 from index.records import OWN_GROUP, Prediction, SearchResult, SkippedPhoto, SyncCounts
 from retrieval.answers import Classification
 from retrieval.indexing.index_folders import FolderReport

@@ -218,7 +218,7 @@ def test_names_of_files_and_folders_decide_nothing(drawn: list[tuple[int, int, i
 
 
 def test_every_criterion_has_words_and_is_asked() -> None:
-    from commands.tables import KEPT_BECAUSE
+    from commands.photo_tables import KEPT_BECAUSE
 
     assert tuple(KEPT_BECAUSE) == CRITERIA
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from training_samples import lively, reduced
 
-from commands.tables import format_layers
+from commands.model_tables import format_layers
 from index.errors import ModelError, UserError
 from retrieval.models.cost import ModelCost, layer_of, model_cost, seconds_by_layer
 from retrieval.models.runtime import NodeRun
