@@ -59,6 +59,15 @@ if TYPE_CHECKING:
     default=0.0,
     help="1: name things as if all classes were equally frequent; 0: as they were in training. Menon et al. 2021.",
 )
+@click.option(
+    "--prior-photos",
+    metavar="FOLDER",
+    type=PATH,
+    multiple=True,
+    show_default="the pictures of its training",
+    help="Photos like those that the model is for: --logit-adjustment sees in them how frequent each class is; repeat "
+    "for several.",
+)
 @device_option
 def export_command(
     checkpoint: Path,
@@ -75,9 +84,14 @@ def export_command(
     dim: int,
     whitening: float,
     logit_adjustment: float,
+    prior_photos: tuple[Path, ...],
     device: str,
 ) -> None:
     """Write a trained network as one model file, proven to answer as the network does."""
+    if prior_photos and not logit_adjustment:
+        raise click.UsageError(
+            "--prior-photos are for --logit-adjustment; add --logit-adjustment 0.5, or leave them out"
+        )
     with starting():
         from commands.training_report import TerminalReport
         from retrieval.info import summary_line
@@ -95,6 +109,7 @@ def export_command(
             embedding=EmbeddingRecipe(layers=tuple(layers.split(",")), dim=dim, power=whitening),
             half=not float32,
             logit_adjustment=logit_adjustment,
+            prior_photos=prior_photos,
             resize=resize,
             resize_mode=resize_mode,
             name=name,

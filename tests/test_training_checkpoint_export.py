@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -163,6 +164,30 @@ def test_what_a_model_cannot_see_is_refused(result: TrainResult, tmp_path: Path)
     with told(ExportError, "best.pt subtracts a mean picture of 32 pixels"):
         export(result, tmp_path / "m.onnx", resize=28)
     assert not (tmp_path / "m.onnx").exists()
+
+
+def test_how_frequent_classes_are_is_seen_in_photos_of_ones_own(result: TrainResult, tmp_path: Path) -> None:
+    photos = [write_shapes(tmp_path / name, each=4, seed=seed) for name, seed in (("one", 5), ("two", 6))]
+    (photos[0] / "damaged.png").write_bytes(b"no picture")
+    report = Notes()
+    specs = {
+        name: export(result, tmp_path / f"{name}.onnx", logit_adjustment=1.0, prior_photos=folders, report=report)
+        for name, folders in {"its": (), "one": photos[:1], "both": photos}.items()
+    }
+    found = [len(list(folder.rglob("0*.png"))) for folder in photos]
+    assert [spec.training.get("prior_photos") for spec in specs.values()] == [None, found[0], sum(found)]
+    assert any("damaged.png" in line for line in report)
+    assert len({spec.fingerprint for spec in specs.values()}) == 3
+    pixels = np.random.default_rng(0).integers(0, 256, (8, TINY.crop, TINY.crop, 3), np.uint8)
+    answers = [Model.load(tmp_path / f"{name}.onnx", device="cpu").run(pixels) for name in specs]
+    for answer in answers[1:]:
+        np.testing.assert_array_equal(answer.embedding, answers[0].embedding)
+        # Only by how much each class is preferred do they differ: a factor for each class in the odds.
+        odds = np.log(answer.probabilities / answers[0].probabilities)
+        shift = odds - odds.mean(1, keepdims=True)
+        np.testing.assert_allclose(shift, np.broadcast_to(shift[:1], shift.shape), atol=0.02)
+    with told(DatasetError, "there is no folder .*gone"):
+        export(result, tmp_path / "m.onnx", logit_adjustment=1.0, prior_photos=[tmp_path / "gone"])
 
 
 @pytest.mark.parametrize(("side", "step", "known"), [(28, 0, True), (20, 0, False), (28, 3, False)])

@@ -8,10 +8,10 @@ from typing import Any
 
 from retrieval.models.runtime import require_onnxruntime
 from retrieval.models.spec import ClassName, ModelSpec
-from training.data.dataset import holds_classes, scan_dataset
+from training.data.dataset import Split, holds_classes, scan_dataset
 from training.data.name_tables import read_class_names
-from training.data.pictures import load_dataset
-from training.data.sources import photos_alone
+from training.data.pictures import Pictures, load_dataset, load_pictures
+from training.data.sources import UNLABELLED, photos_alone
 from training.distillation.lesson import described_sources, find_pictures
 from training.errors import DatasetError, ExportError
 from training.export.embedding import EmbeddingRecipe, chosen
@@ -21,7 +21,7 @@ from training.loop.checkpoint import Checkpoint
 from training.loop.hardware import Hardware
 from training.loop.report import ReadingReport, tell_skipped
 from training.loop.run_folder import ANSWERS
-from training.networks.architectures import ResizeMode
+from training.networks.architectures import AlexNetConfig, ResizeMode
 
 
 def export_checkpoint(
@@ -34,6 +34,7 @@ def export_checkpoint(
     embedding: EmbeddingRecipe | None = None,
     half: bool = True,
     logit_adjustment: float = 0.0,
+    prior_photos: Sequence[Path] = (),
     resize: int | None = None,
     resize_mode: ResizeMode | None = None,
     name: str | None = None,
@@ -44,8 +45,10 @@ def export_checkpoint(
 
     Its accuracy is measured on the pictures that the run set aside. With other pictures nobody knows which of them it
     learned from: then it is that of the run's last epoch, and with `logit_adjustment`, or where the model sees another
-    part of a picture (`resize`, `resize_mode`), none. Raises CheckpointError, DatasetError (the pictures are not there
-    any more, or others), ExportError and MissingPackageError.
+    part of a picture (`resize`, `resize_mode`), none. `prior_photos` are folders of photos, with labels or without, in
+    which `logit_adjustment` sees how frequent each class is; by default it does in those that the embedding is learned
+    from. Raises CheckpointError, DatasetError (the pictures are not there any more, or others), ExportError and
+    MissingPackageError.
     """
     require_onnxruntime()
     check_place(out)
@@ -88,7 +91,7 @@ def export_checkpoint(
     if not same:
         did = "did not learn from these pictures" if not learned else "was not validated with these pictures"
         report.note(f"{path} {did}: its accuracy {'stays that of its training' if as_trained else 'is left out'}")
-    if logit_adjustment and not learned:
+    if logit_adjustment and not learned and not prior_photos:
         report.note(f"how frequent classes are is taken from the pictures in {root}, not from those of the training")
     # Decoding all of a large set would take most of the time.
     needed = chosen(len(dataset.train), checkpoint.recipe.seed).tolist()
@@ -96,7 +99,8 @@ def export_checkpoint(
     pictures, validation = load_dataset(
         dataset, config.resize, mode=config.resize_mode, hardware=hardware, progress=report.loading
     )
-    tell_skipped([*pictures.skipped, *validation.skipped], report)
+    prior = read_photos(prior_photos, config, recipe.seed, hardware=hardware, report=report) if prior_photos else None
+    tell_skipped([*pictures.skipped, *validation.skipped, *(prior.skipped if prior else ())], report)
     return export_model(
         checkpoint,
         out,
@@ -107,8 +111,29 @@ def export_checkpoint(
         device=hardware.device,
         half=half,
         logit_adjustment=logit_adjustment,
+        prior=prior,
         name=name,
         licence=licence,
+    )
+
+
+def read_photos(
+    folders: Sequence[Path], config: AlexNetConfig, seed: int, *, hardware: Hardware, report: ReadingReport
+) -> Pictures:
+    """Decode the photos of all folders, or as many of them as `chosen` takes. Raises DatasetError."""
+    paths: list[Path] = []
+    for folder in folders:
+        found = photos_alone(folder, validation=0.0, seed=seed)
+        paths += found.train.paths + found.validation.paths
+    split = Split(tuple(paths), (UNLABELLED,) * len(paths)).take(chosen(len(paths), seed).tolist())
+    return load_pictures(
+        split,
+        config.resize,
+        mode=config.resize_mode,
+        device=hardware.device,
+        memory=hardware.memory,
+        workers=hardware.workers,
+        progress=report.loading,
     )
 
 

@@ -81,13 +81,14 @@ def export_model(
     device: torch.device = CPU,
     half: bool = True,
     logit_adjustment: float = 0.0,
+    prior: Pictures | None = None,
     name: str | None = None,
     licence: str = "",
 ) -> ModelSpec:
     """Write a checkpoint's model file: learn its embedding, measure its accuracy, and the rest as `write_model`.
 
-    `pictures` and `validation` lie on `device`. Where `accuracy` is given it is not measured. `logit_adjustment` is the
-    tau of `adjust_logits`.
+    All pictures lie on `device`. Where `accuracy` is given it is not measured. `logit_adjustment` is the tau of
+    `adjust_logits`, and `prior` are the pictures for it, by default those that the embedding is learned from.
     """
     trained = checkpoint.build()
     normalisation = checkpoint.normalisation
@@ -95,7 +96,7 @@ def export_model(
     groups = tuple(group_slices(checkpoint.groups, len(checkpoint.classes)).values())
     if logit_adjustment:
         adjust_logits(
-            trained.to(device), pictures, on_device, groups, tau=logit_adjustment, seed=checkpoint.recipe.seed
+            trained.to(device), prior or pictures, on_device, groups, tau=logit_adjustment, seed=checkpoint.recipe.seed
         )
     transform = learn_embedding(trained.to(device), pictures, on_device, embedding, seed=checkpoint.recipe.seed)
     inference = InferenceNetwork.of(trained.cpu(), normalisation, transform, half=half)
@@ -107,9 +108,12 @@ def export_model(
         measured = len(validation) - len(validation.skipped)
         spread = [round(bound, 4) for bound in interval(top1, measured)]
         accuracy = {"top1": round(top1, 4), "top1_interval": spread, "top5": round(top5, 4), "pictures": measured}
+    adjusted: dict[str, float] = {"logit_adjustment": logit_adjustment} if logit_adjustment else {}
+    if adjusted and prior is not None:
+        adjusted["prior_photos"] = len(prior) - len(prior.skipped)
     description = Description(
         classes=checkpoint.classes,
-        training=_training(checkpoint) | ({"logit_adjustment": logit_adjustment} if logit_adjustment else {}),
+        training=_training(checkpoint) | adjusted,
         learned=checkpoint.data.get("learned", ""),
         accuracy=accuracy,
         name=name,

@@ -28,8 +28,10 @@ def adjust_logits(
 
     Menon et al. (2021), "Long-tail learning via logit adjustment", section 4.1. The prior is the mean probability that
     the network gives the class over the pictures that `chosen` names: for photos without labels nothing else is known.
-    Pictures count alike, however often training drew them, and those of all groups count for each group. With 1 a class
-    that was seldom in training is named as easily as one that was in it often; 0 leaves all as it is.
+    A network may expect other classes of pictures of another kind (sharp ones, drawings), so they should be like those
+    that the model is for. Pictures count alike, however often training drew them, and those of all groups count for
+    each group. With 1 a class that was seldom in training is named as easily as one that was in it often; 0 leaves all
+    as it is.
     """
     network.eval()
     crop = network.config.crop
