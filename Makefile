@@ -53,6 +53,11 @@ UNLABELLED := cats-dogs cats-dogs-unlabelled scenes-unlabelled intel-scenes cars
 HELD_OUT := $(foreach set,imagenette mini-imagenet scenes,$(SETS)/$(set)/val)
 ORDINARY ?=
 HALF := tiny-imagenet-200 cats-dogs cats-dogs-unlabelled
+SEVENTH := cats-dogs cats-dogs-unlabelled
+THIRD := $(filter-out mini-imagenet $(SEVENTH),$(LABELLED) $(UNLABELLED))
+# Sharp photos with labels: in them it is seen which names a sharp photo gets too often.
+SHARP := scenes imagenette imagewoof
+weights = $(foreach set,$(1),--weight $(SETS)/$(set) $(2))
 TEACHER := build/models/efficientnet-lite0-160.onnx
 FOLDERS = $(addprefix $(SETS)/,$(LABELLED)) $(foreach set,$(UNLABELLED),--unlabelled $(SETS)/$(set))
 
@@ -64,8 +69,14 @@ model: $(VENV)/.stamp-test
 	mkdir -p $(dir $(TEACHER))
 	$(BIN)/fc7 import efficientnet-lite0 --size 160 -o $(TEACHER)
 	$(BIN)/fc7 train $(FOLDERS) -o $(RUN) $(if $(wildcard $(RUN)/last.pt),--resume,--teacher $(TEACHER) \
-		--cache build/cache --evidence 20 --epochs 6 --warmup 0.2 $(foreach set,$(HALF),--weight $(SETS)/$(set) 0.5))
-	$(BIN)/fc7 export $(RUN)/best.pt -o retrieval/models/builtin.onnx --name builtin --names docs/scenes.tsv --licence '$(TERMS)'
+		--cache build/cache --evidence 20 --epochs 6 --warmup 0.2 $(call weights,$(HALF),0.5))
+	$(BIN)/fc7 train $(FOLDERS) -o $(RUN)-further $(if $(wildcard $(RUN)-further/last.pt),--resume,--from $(RUN)/best.pt \
+		--teacher $(TEACHER) --cache build/cache --evidence 20 --squash --scale 0.75 --dropout 0 --imitation 4 --epochs 3 \
+		--warmup 0.05 --lr 0.03 --schedule linear --grow 0:96,0.45:112 $(call weights,$(THIRD),0.33) \
+		$(call weights,$(SEVENTH),0.15))
+	$(BIN)/fc7 export $(RUN)-further/best.pt -o retrieval/models/builtin.onnx --name builtin --names docs/scenes.tsv \
+		--resize 112 --resize-mode crop --logit-adjustment 0.5 \
+		$(foreach set,$(SHARP),--prior-photos $(SETS)/$(set)/train) --licence '$(TERMS)'
 	$(BIN)/python benchmarks/confidence.py --write $(foreach folder,$(ORDINARY) $(HELD_OUT),--photos $(folder)) builtin
 	$(BIN)/python benchmarks/models.py --names $(SETS)/imagenette/val --neighbours $(SETS)/judge-corel builtin
 

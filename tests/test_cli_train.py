@@ -64,6 +64,15 @@ def test_from_pictures_to_a_model_that_names_them(data: Path, make_photo: MakePh
         assert told.returncode == 1
         assert "Error: standard output cannot be written (No space left on device)" in told.stderr
         assert "Traceback" not in told.stderr
+    adjusted = ("--logit-adjustment", 0.5, "--prior-photos", data / "red", "--prior-photos", data / "green")
+    seen = fc7("export", run / "best.pt", "-o", tmp_path / "adjusted.onnx", "--resize", 56, *adjusted)
+    assert seen.exit_code == 0, seen.output
+    facts = json.loads(fc7("info", tmp_path / "adjusted.onnx", "--format", "json").stdout)
+    assert facts["training"]["logit_adjustment"] == 0.5
+    assert facts["training"]["prior_photos"] == len(list(data.rglob("*.png")))
+    useless = fc7("export", run / "best.pt", "-o", tmp_path / "no.onnx", "--prior-photos", data)
+    assert useless.exit_code == 2
+    assert "add --logit-adjustment 0.5" in useless.stderr
     classified = fc7("classify", "-m", model, make_photo("a.png", "green"), "--format", "jsonl")
     assert {p["label"] for p in json.loads(classified.stdout)["predictions"]} == {"red", "green"}
 
