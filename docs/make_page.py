@@ -21,7 +21,7 @@ from playwright.sync_api import expect, sync_playwright
 
 DOCS = Path(__file__).resolve().parent
 OTHER_LICENCES = ("china.jpg", "flower.jpg")
-QUERY = "chelsea.png"
+QUERY = "coffee.png"
 SIZE = (1280, 800)
 SECONDS = 120
 
