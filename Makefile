@@ -10,7 +10,8 @@
 # make model CLONES=FOLDER TINY=tiny-imagenet-200
 #                                the built-in model again: hours; after an interruption the same command resumes. CLONES
 #                                holds clones of the repositories that docs/make_training_photos.py --list names;
-#                                with ORDINARY=FOLDER the probabilities are brought into line with photos there too
+#                                with ORDINARY=FOLDER, as for the model in the package, probabilities are brought
+#                                into line with photos there too
 #
 # Each does its own set-up in .venv. Where PyPI's torch is a large CUDA build (Linux), `make test` takes a smaller one
 # from any index that has it, for instance by PIP_EXTRA_INDEX_URL.

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     metavar="FOLDER",
     type=PATH,
     multiple=True,
-    show_default="the pictures of its training",
+    show_default="those that the embedding is learned from",
     help="Photos like those that the model is for: --logit-adjustment sees in them how frequent each class is; repeat "
     "for several.",
 )
@@ -90,7 +90,7 @@ def export_command(
     """Write a trained network as one model file, proven to answer as the network does."""
     if prior_photos and not logit_adjustment:
         raise click.UsageError(
-            "--prior-photos are for --logit-adjustment; add --logit-adjustment 0.5, or leave them out"
+            "--prior-photos needs --logit-adjustment: add --logit-adjustment 0.5, or leave out --prior-photos"
         )
     with starting():
         from commands.training_report import TerminalReport

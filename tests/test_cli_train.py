@@ -69,6 +69,7 @@ def test_from_pictures_to_a_model_that_names_them(data: Path, make_photo: MakePh
     assert seen.exit_code == 0, seen.output
     facts = json.loads(fc7("info", tmp_path / "adjusted.onnx", "--format", "json").stdout)
     assert facts["training"]["logit_adjustment"] == 0.5
+    assert (facts["resize"], facts["resize_mode"]) == (56, "crop")
     assert facts["training"]["prior_photos"] == len(list(data.rglob("*.png")))
     useless = fc7("export", run / "best.pt", "-o", tmp_path / "no.onnx", "--prior-photos", data)
     assert useless.exit_code == 2

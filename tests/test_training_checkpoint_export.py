@@ -186,8 +186,31 @@ def test_how_frequent_classes_are_is_seen_in_photos_of_ones_own(result: TrainRes
         odds = np.log(answer.probabilities / answers[0].probabilities)
         shift = odds - odds.mean(1, keepdims=True)
         np.testing.assert_allclose(shift, np.broadcast_to(shift[:1], shift.shape), atol=0.02)
-    with told(DatasetError, "there is no folder .*gone"):
-        export(result, tmp_path / "m.onnx", logit_adjustment=1.0, prior_photos=[tmp_path / "gone"])
+
+    # Photos twice are those photos, and what is frequent in them is named less.
+    one_kind = photos[0] / "red square"
+    spec = export(result, tmp_path / "m.onnx", logit_adjustment=1.0, prior_photos=[one_kind, one_kind, one_kind.parent])
+    assert spec.training["prior_photos"] == found[0]
+    spec = export(result, tmp_path / "m.onnx", logit_adjustment=1.0, prior_photos=[one_kind])
+    plain, adjusted = (Model.load(path, device="cpu") for path in (result.folder / "model.onnx", tmp_path / "m.onnx"))
+    squares = np.stack([plain.prepare(Image.open(path)) for path in sorted(one_kind.iterdir())])
+    expected = plain.run(squares).probabilities.mean(0)
+    now = adjusted.run(squares).probabilities.mean(0)
+    assert now[expected.argmax()] < expected.max()
+
+
+def test_prior_photos_that_show_nothing_are_refused(result: TrainResult, tmp_path: Path) -> None:
+    def refused(message: str, folder: Path) -> None:
+        with told(DatasetError, message):
+            export(result, tmp_path / "m.onnx", logit_adjustment=1.0, prior_photos=[folder])
+
+    refused("there is no folder .*gone", tmp_path / "gone")
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    refused("damaged holds no photos in which to see how frequent each class is; give a folder of photos", damaged)
+    (damaged / "a.png").write_bytes(b"no picture")
+    refused("none of the photos that show how frequent each class is could be read; give others", damaged)
+    assert not (tmp_path / "m.onnx").exists()
 
 
 @pytest.mark.parametrize(("side", "step", "known"), [(28, 0, True), (20, 0, False), (28, 3, False)])

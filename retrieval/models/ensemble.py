@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Crops = Literal[1, 10]
+MIDDLE_ALONE = "leave out the ten crops"
 
 
 class Ensemble:
@@ -35,9 +36,14 @@ class Ensemble:
             _check_classes(self.spec, model.spec)
         for model in models:
             if self._ten and model.spec.resize_mode != "crop":
-                raise OptionError(f"{model.spec.name} takes whole pictures, of which there are no ten crops")
+                raise OptionError(
+                    f"{model.spec.name} takes whole pictures, of which there are no ten crops", hint=MIDDLE_ALONE
+                )
             if self._ten and model.spec.resize == model.spec.crop:
-                raise OptionError(f"{model.spec.name} sees all of the middle square, of which there are no ten crops")
+                raise OptionError(
+                    f"{model.spec.name} sees all of the middle square, of which there are no ten crops",
+                    hint=MIDDLE_ALONE,
+                )
 
     @classmethod
     def load(

@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from index.records import SkippedPhoto
 from retrieval.models.runtime import require_onnxruntime
 from retrieval.models.spec import ClassName, ModelSpec
+from retrieval.photos.scan import scan_folder
 from training.data.dataset import Split, holds_classes, scan_dataset
 from training.data.name_tables import read_class_names
-from training.data.pictures import Pictures, load_dataset, load_pictures
+from training.data.pictures import load_dataset, load_pictures
 from training.data.sources import UNLABELLED, photos_alone
 from training.distillation.lesson import described_sources, find_pictures
 from training.errors import DatasetError, ExportError
@@ -21,7 +23,7 @@ from training.loop.checkpoint import Checkpoint
 from training.loop.hardware import Hardware
 from training.loop.report import ReadingReport, tell_skipped
 from training.loop.run_folder import ANSWERS
-from training.networks.architectures import AlexNetConfig, ResizeMode
+from training.networks.architectures import ResizeMode
 
 
 def export_checkpoint(
@@ -58,7 +60,8 @@ def export_checkpoint(
     config = checkpoint.config.seeing(resize, resize_mode)
     if config.resize != checkpoint.config.resize and checkpoint.normalisation.mean.shape[-1] > 1:
         raise ExportError(
-            f"{path} subtracts a mean picture of {checkpoint.config.resize} pixels: pictures have to be of that size"
+            f"{path} subtracts a mean picture of {checkpoint.config.resize} pixels: pictures have to be of that size",
+            hint="leave out the size and the mode, or train with the mean colour",
         )
     as_trained = config == checkpoint.config and not logit_adjustment
     checkpoint = replace(checkpoint, config=config)
@@ -93,14 +96,27 @@ def export_checkpoint(
         report.note(f"{path} {did}: its accuracy {'stays that of its training' if as_trained else 'is left out'}")
     if logit_adjustment and not learned and not prior_photos:
         report.note(f"how frequent classes are is taken from the pictures in {root}, not from those of the training")
+    # Found before anything is decoded, which takes minutes.
+    prior_split = find_photos(prior_photos, recipe.seed, report=report) if prior_photos and logit_adjustment else None
     # Decoding all of a large set would take most of the time.
     needed = chosen(len(dataset.train), checkpoint.recipe.seed).tolist()
     dataset = replace(dataset, train=dataset.train.take(needed))
     pictures, validation = load_dataset(
         dataset, config.resize, mode=config.resize_mode, hardware=hardware, progress=report.loading
     )
-    prior = read_photos(prior_photos, config, recipe.seed, hardware=hardware, report=report) if prior_photos else None
-    tell_skipped([*pictures.skipped, *validation.skipped, *(prior.skipped if prior else ())], report)
+    prior = None
+    if prior_split:
+        used = (len(dataset.train) + len(dataset.validation)) * config.resize**2 * 3
+        prior = load_pictures(
+            prior_split,
+            config.resize,
+            mode=config.resize_mode,
+            device=hardware.device,
+            memory=max(hardware.memory - used, 0),
+            workers=hardware.workers,
+            progress=report.loading,
+        )
+    tell_skipped([*pictures.skipped, *validation.skipped, *(prior.skipped if prior is not None else ())], report)
     return export_model(
         checkpoint,
         out,
@@ -117,24 +133,24 @@ def export_checkpoint(
     )
 
 
-def read_photos(
-    folders: Sequence[Path], config: AlexNetConfig, seed: int, *, hardware: Hardware, report: ReadingReport
-) -> Pictures:
-    """Decode the photos of all folders, or as many of them as `chosen` takes. Raises DatasetError."""
-    paths: list[Path] = []
-    for folder in folders:
-        found = photos_alone(folder, validation=0.0, seed=seed)
-        paths += found.train.paths + found.validation.paths
-    split = Split(tuple(paths), (UNLABELLED,) * len(paths)).take(chosen(len(paths), seed).tolist())
-    return load_pictures(
-        split,
-        config.resize,
-        mode=config.resize_mode,
-        device=hardware.device,
-        memory=hardware.memory,
-        workers=hardware.workers,
-        progress=report.loading,
-    )
+def find_photos(folders: Sequence[Path], seed: int, *, report: ReadingReport) -> Split:
+    """Return the photos in all folders, or as many of them as `chosen` takes. Raises DatasetError."""
+    found: dict[Path, None] = {}
+    unlisted: list[SkippedPhoto] = []
+    for folder in dict.fromkeys(folder.resolve() for folder in folders):
+        if not os.path.isdir(folder):
+            raise DatasetError(f"there is no folder {folder}; give one that holds photos")
+        scan = scan_folder(folder)
+        if not scan.photos:
+            raise DatasetError(
+                f"{folder} holds no photos in which to see how frequent each class is",
+                hint="give a folder of photos; tar files are not looked into",
+            )
+        found |= dict.fromkeys(folder / os.fsdecode(path) for path in scan.photos)
+        unlisted += (SkippedPhoto(folder / os.fsdecode(path), reason) for path, reason in scan.unlisted.items())
+    tell_skipped(unlisted, report)
+    paths = tuple(found)
+    return Split(paths, (UNLABELLED,) * len(paths)).take(chosen(len(paths), seed).tolist())
 
 
 def renamed(classes: Sequence[ClassName], names: Mapping[str, ClassName]) -> tuple[ClassName, ...]:

@@ -96,7 +96,12 @@ def export_model(
     groups = tuple(group_slices(checkpoint.groups, len(checkpoint.classes)).values())
     if logit_adjustment:
         adjust_logits(
-            trained.to(device), prior or pictures, on_device, groups, tau=logit_adjustment, seed=checkpoint.recipe.seed
+            trained.to(device),
+            pictures if prior is None else prior,
+            on_device,
+            groups,
+            tau=logit_adjustment,
+            seed=checkpoint.recipe.seed,
         )
     transform = learn_embedding(trained.to(device), pictures, on_device, embedding, seed=checkpoint.recipe.seed)
     inference = InferenceNetwork.of(trained.cpu(), normalisation, transform, half=half)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from training.data.augment import Normalisation, centre_crops
 from training.data.pictures import Pictures
+from training.errors import DatasetError
 from training.export.embedding import chosen
 from training.networks.alexnet import AlexNet
 
@@ -31,7 +32,7 @@ def adjust_logits(
     A network may expect other classes of pictures of another kind (sharp ones, drawings), so they should be like those
     that the model is for. Pictures count alike, however often training drew them, and those of all groups count for
     each group. With 1 a class that was seldom in training is named as easily as one that was in it often; 0 leaves all
-    as it is.
+    as it is. Raises DatasetError if no picture can be read.
     """
     network.eval()
     crop = network.config.crop
@@ -42,6 +43,8 @@ def adjust_logits(
         logits = network(centre_crops(pixels, crop, normalisation))
         for group in groups:
             total[group] += torch.softmax(logits[:, group].double(), dim=1).sum(0).cpu()
+    if not bool(total.any()):
+        raise DatasetError("none of the photos that show how frequent each class is could be read", hint="give others")
     for group in groups:
         network.fc8.bias[group] -= (tau * log_prior(total[group])).to(network.fc8.bias)
 

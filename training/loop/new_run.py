@@ -12,6 +12,9 @@ from training.loop.run import TrainResult, train
 from training.networks.architectures import CONFIGS
 from training.pretrained.fine_tuning import PretrainedWeights, read_pretrained
 
+NO_MARGIN_SCALE = 0.75
+"""Least share of its square that a crop shows where a network sees all of it: there is no margin to shift a crop in."""
+
 
 def first_recipe(*, arch: str | None, start: PretrainedWeights | None, teacher: bool = False) -> Recipe:
     """Return the recipe to change from: that of fine-tuning, or else the default of an architecture."""
@@ -41,14 +44,16 @@ def train_new(
     """
     pretrained = hardware.processes.together(lambda: read_pretrained(start) if start else None)
     recipe = first_recipe(arch=arch, start=pretrained, teacher=teacher is not None).changed(arch=arch, **changes)
-    config = pretrained.config if pretrained else CONFIGS[recipe.arch]
+    config = (pretrained.config if pretrained else CONFIGS[recipe.arch]).changed(**shape)
+    if config.resize == config.crop and changes["scale"] is None:
+        recipe = recipe.changed(scale=NO_MARGIN_SCALE)
     return train(
         sources,
         out,
         recipe,
         hardware=hardware,
         report=report,
-        config=config.changed(**shape) if shape else None,
+        config=config if shape else None,
         start=pretrained,
         start_file=start,
         fit_batch=changes["batch_size"] is None,

@@ -71,7 +71,9 @@ class Recipe:
         float, "share of pictures shrunk and enlarged again, so that sharpness tells nothing of a class"
     ] = 0.0
     scale: Annotated[
-        float, "least share of a picture that a crop shows, in any shape; 1: all crops are alike; Szegedy 2015: 0.08"
+        float,
+        "least share of a picture that a crop shows, in any shape; 1: all crops are alike; Szegedy 2015: 0.08; where "
+        "the network sees all of the square 0.75, if not given",
     ] = 1.0
     ema: Annotated[float, "decay of a running average of the weights that makes the model, e.g. 0.999"] = 0.0
     validation: Annotated[float, "share of each class set aside where the data has no validation set"]

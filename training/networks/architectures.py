@@ -124,7 +124,10 @@ class AlexNetConfig:
         if mode == "squash":
             size = resize or self.crop
             if size != self.crop:
-                raise OptionError(f"{self.arch} sees whole pictures as {self.crop} pixels, not {size}")
+                raise OptionError(
+                    f"{self.arch} sees whole pictures as {self.crop} pixels, not {size}",
+                    hint="leave out the size, or let it see the middle of pictures",
+                )
         else:
             size = resize or (self.resize if self.resize_mode == "crop" else CONFIGS[self.arch].resize)
             if size < self.crop:
