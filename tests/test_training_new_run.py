@@ -1,5 +1,6 @@
 """What a new run begins with: the recipe of what it starts from, and the changes asked for."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,12 @@ from training.data.sources import Source
 from training.loop.new_run import NO_MARGIN_SCALE, train_new
 from training.loop.recipe import RECIPES, Recipe
 from training.loop.report import SilentReport
+
+
+def dict_of(mapping: Mapping[str, Recipe]) -> dict[str, Recipe]:
+    """Return the mapping itself, to be changed for a test."""
+    assert isinstance(mapping, dict)
+    return mapping
 
 
 @pytest.mark.parametrize(
@@ -34,7 +41,7 @@ def test_a_network_that_sees_all_of_the_square_learns_from_smaller_crops(
 ) -> None:
     begun: list[Recipe] = []
     monkeypatch.setattr(training.loop.new_run, "train", lambda _s, _o, recipe, **_: begun.append(recipe))
-    monkeypatch.setattr(training.loop.new_run, "RECIPES", {**RECIPES, TINY.arch: RECIPES["alexnet-64"]})
+    monkeypatch.setitem(dict_of(RECIPES), TINY.arch, RECIPES["alexnet-64"])
     start = None
     if seen:
         start = tmp_path / "start.pt"
