@@ -113,7 +113,7 @@ def test_the_built_in_model_at_its_training_size() -> None:
     model, maps = load(None)
     shown = pictures(2, model.spec.crop, model.spec.crop)
     found = np.stack([maps.windows(scores)[:, 0, 0] for scores in maps.run(shown)])
-    np.testing.assert_allclose(found, model.run(shown).probabilities, atol=1e-4)
+    np.testing.assert_allclose(found, model.run_uncalibrated(shown).probabilities, atol=1e-4)
 
 
 def test_the_small_model_of_the_tests_sees_each_window(tiny_model: Path) -> None:
