@@ -6,8 +6,8 @@ MODEL is a model file or a name, as for -m. FOLDER has a folder of photos for ea
 best such that no model learned from, each photo queries all others; of `--names` classes of the models by WordNet id,
 or photos called <WordNet id>_<name>. A model is judged on those that it has a name for; `among` counts them.
 `--see` shows each model another part of a photo than its own: `middle`, the largest square; `seven-eighths`, the middle
-7/8 of that; `whole`, all of it, made a square. The rate is that of one core and one thread on batches of 16 prepared
-pictures, all models in turn, seven rounds: the median, and the least and the most.
+7/8 of that; `trimmed`, the middle, at most 5:4, and `whole`, all of it, made a square. The rate is that of one core and
+one thread on batches of 16 prepared pictures, all models in turn, seven rounds: the median, the least and the most.
 """
 
 import argparse
@@ -35,6 +35,7 @@ BATCH, ROUNDS = 16, 7
 PARTS: dict[str, Callable[[ModelSpec], ModelSpec]] = {
     "seven-eighths": lambda spec: replace(spec, resize=round(spec.crop * 8 / 7), resize_mode="crop"),
     "middle": lambda spec: replace(spec, resize=spec.crop, resize_mode="crop"),
+    "trimmed": lambda spec: replace(spec, resize=spec.crop, resize_mode="trim"),
     "whole": lambda spec: replace(spec, resize=spec.crop, resize_mode="squash"),
 }
 

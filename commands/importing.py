@@ -96,9 +96,9 @@ def _number(context: click.Context, parameter: click.Parameter, value: str | Non
 )
 @click.option(
     "--resize-mode",
-    type=click.Choice(["crop", "squash"]),
+    type=click.Choice(["crop", "trim", "squash"]),
     show_default="crop",
-    help="Take the middle of a picture, or all of it, squashed into a square.",
+    help="Take the middle square of a picture; or its middle, at most 5:4, or all of it, squashed into a square.",
 )
 @click.option("--layout", type=click.Choice(["nchw", "nhwc"]), show_default="by its shape", help="Order of its axes.")
 @click.option(

@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--resize-mode",
-    type=click.Choice(["crop", "squash"]),
+    type=click.Choice(["crop", "trim", "squash"]),
     show_default="as in training",
-    help="Take the middle of a picture, or all of it, squashed into a square.",
+    help="Take the middle square of a picture; or its middle, at most 5:4, or all of it, squashed into a square.",
 )
 @click.option(
     "--layers", default="pool5,fc7", help="Layers that the embedding is made of: pool5, fc6, fc7, with commas between."
@@ -79,7 +79,7 @@ def export_command(
     names: Path | None,
     licence: str,
     resize: int | None,
-    resize_mode: Literal["crop", "squash"] | None,
+    resize_mode: Literal["crop", "trim", "squash"] | None,
     layers: str,
     dim: int,
     whitening: float,

@@ -90,9 +90,12 @@ def model_facts(path: Path) -> Facts:
         "architecture": spec.arch,
         "classes": classes,
         **({"groups": [f"{group.size} {group.name}" for group in spec.groups]} if len(spec.groups) > 1 else {}),
-        "input": f"{spec.crop}×{spec.crop} pixels from the middle, the shorter side first brought to {spec.resize}"
-        if spec.resize_mode == "crop"
-        else f"{spec.crop}×{spec.crop} pixels, the whole picture squashed",
+        "input": f"{spec.crop}×{spec.crop} pixels"
+        + {
+            "crop": f" from the middle, the shorter side first brought to {spec.resize}",
+            "trim": ", the middle of a picture, at most 5:4, squashed",
+            "squash": ", the whole picture squashed",
+        }[spec.resize_mode],
         **({"text half": _size_of(text_file(path))} if spec.text else {}),
         "fc7": f"{spec.fc7_dim} values",
         "embedding": f"{spec.dim} values",

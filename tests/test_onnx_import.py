@@ -25,8 +25,8 @@ from commands.importing import import_command
 from index.errors import ModelError, OptionError, UserError
 from retrieval.models.ensemble import Ensemble
 from retrieval.models.model import Model
-from retrieval.models.spec import ClassName
-from retrieval.photos.preprocess import squash
+from retrieval.models.spec import ClassName, ResizeMode
+from retrieval.photos.preprocess import prepare
 from training.errors import DatasetError, ExportError
 from training.onnx_import.class_names import read_classes
 from training.onnx_import.import_network import Tensors, import_network
@@ -178,17 +178,21 @@ def test_the_name_of_the_same_network_is_free_and_of_another_is_not(tmp_path: Pa
     assert Model.load(out, device="cpu").spec == again
 
 
-def test_squashed_pictures_are_of_a_format_that_an_older_fc7_refuses(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mode", "version", "left"), [("squash", 2, 20), ("trim", 3, 95)])
+def test_squashed_pictures_are_of_a_format_that_an_older_fc7_refuses(
+    tmp_path: Path, mode: ResizeMode, version: int, left: int
+) -> None:
     path, out = small_classifier(tmp_path / "n.onnx"), tmp_path / "m.onnx"
-    spec = import_network(path, out, wishes=Wishes(preset="imagenet", mode="squash")).spec
-    assert (spec.format_version, spec.resize, spec.crop) == (2, SIDE, SIDE)
+    spec = import_network(path, out, wishes=Wishes(preset="imagenet", mode=mode)).spec
+    assert (spec.format_version, spec.resize, spec.crop) == (version, SIDE, SIDE)
     model = Model.load(out, device="cpu")
     wide = Image.new("RGB", (200, 40), "red")
-    wide.paste("blue", (0, 0, 20, 40))
+    wide.paste("blue", (0, 0, left, 40))
     prepared = model.prepare(wide)
-    np.testing.assert_array_equal(prepared, squash(wide, size=SIDE))
+    np.testing.assert_array_equal(prepared, prepare(wide, resize=SIDE, crop=SIDE, mode=mode))
     assert prepared[0, 0, 2] > 200  # the left end is still there
-    with pytest.raises(OptionError, match="takes whole pictures, of which there are no ten crops"):
+    assert prepared[0, -1, 2] < 50
+    with pytest.raises(OptionError, match="sees all of a picture's shorter side: there are no ten crops of that"):
         Ensemble([model], crops=10)
     assert import_network(path, out, wishes=IMAGENET).spec.format_version == 1
 

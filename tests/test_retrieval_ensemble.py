@@ -76,7 +76,7 @@ def test_ten_crops_are_averaged(models: list[Model], picture: Image.Image) -> No
 def test_where_all_of_the_square_is_seen_there_are_no_ten_crops(models: list[Model]) -> None:
     [model, *_] = models
     model.spec = replace(model.spec, resize=model.spec.crop)
-    with pytest.raises(OptionError, match="sees all of the middle square"):
+    with pytest.raises(OptionError, match="sees all of a picture's shorter side"):
         Ensemble([model], crops=10)
     Ensemble([model])
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from retrieval.photos.decode import open_photo
-from retrieval.photos.preprocess import resize_and_crop, resize_only, ten_crops
+from retrieval.photos.preprocess import prepare, resize_and_crop, resize_only, squash, ten_crops
 
 
 def noise(width: int, height: int) -> Image.Image:
@@ -95,6 +95,27 @@ def test_ten_crops_are_four_corners_the_middle_and_their_mirror_images() -> None
     for crop, part in zip(crops[:4], (whole[:56, :56], whole[:56, 8:], whole[8:, :56], whole[8:, 8:]), strict=True):
         np.testing.assert_array_equal(crop, part)
     np.testing.assert_array_equal(crops[5:], crops[:5, :, ::-1])
+
+
+@pytest.mark.parametrize("size", [(250, 100), (100, 250), (126, 100), (125, 100), (110, 100), (100, 100)])
+def test_trimmed_pictures_are_the_middle_at_most_5_to_4_squashed(size: tuple[int, int]) -> None:
+    image = noise(*size)
+    width, height = (min(side, 125) for side in size)
+    left, top = (size[0] - width) / 2, (size[1] - height) / 2
+    box = (left, top, left + width, top + height)
+    expected = np.asarray(image.resize((56, 56), Image.Resampling.BICUBIC, box=box))
+    found = prepare(image, resize=56, crop=56, mode="trim")
+    assert np.abs(found.astype(int) - expected).max() <= 3
+
+
+@pytest.mark.parametrize("size", [(20_000, 1), (1, 1), (90, 30)])
+def test_squashed_pictures_are_whole(size: tuple[int, int]) -> None:
+    image = noise(*size)
+    np.testing.assert_array_equal(
+        prepare(image, resize=16, crop=16, mode="squash"),
+        np.asarray(image.resize((16, 16), Image.Resampling.BICUBIC, reducing_gap=3.0)),
+    )
+    np.testing.assert_array_equal(squash(image, size=16, ratio=1), resize_only(image, size=16))
 
 
 @pytest.mark.parametrize("crop", [0, 65])

@@ -135,6 +135,7 @@ def test_a_model_can_see_another_part_of_a_picture_than_in_training(result: Trai
     for options, seen, colours in (
         ({"resize": 28}, "the largest middle square as 28 pixels", {(0, 0, 255)}),
         ({"resize_mode": "squash"}, "the whole picture as 28 pixels", {(255, 0, 0), (0, 0, 255)}),
+        ({"resize_mode": "trim"}, "the middle, at most 5:4, as 28 pixels", {(0, 0, 255), (255, 0, 0)}),
         ({"resize": 40}, "central 28 of 40 pixels", {(0, 0, 255)}),
     ):
         spec = export(result, tmp_path / "m.onnx", **options)
@@ -155,7 +156,7 @@ def test_a_model_can_see_another_part_of_a_picture_than_in_training(result: Trai
 def test_what_a_model_cannot_see_is_refused(result: TrainResult, tmp_path: Path) -> None:
     with told(OptionError, "tiny sees 28 pixels; resize pictures to at least that, not 27"):
         export(result, tmp_path / "m.onnx", resize=27)
-    with told(OptionError, "tiny sees whole pictures as 28 pixels, not 32"):
+    with told(OptionError, "tiny sees a picture that is squashed as 28 pixels, not 32"):
         export(result, tmp_path / "m.onnx", resize=32, resize_mode="squash")
     path = result.folder / BEST
     checkpoint = Checkpoint.load(path)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pebble import ProcessExpired, ProcessPool
 
 from index.errors import OutOfMemoryError, PhotoError, UserError
-from retrieval.models.spec import ModelSpec
+from retrieval.models.spec import ModelSpec, ResizeMode
 from retrieval.searching.query import Box
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ class Preparation:
 
     resize: int
     crop: int
-    squash: bool
+    mode: ResizeMode
 
     @classmethod
     def of(cls, spec: ModelSpec) -> "Preparation":
         """Return that of a model."""
-        return cls(spec.resize, spec.crop, spec.resize_mode == "squash")
+        return cls(spec.resize, spec.crop, spec.resize_mode)
 
 
 class Decoder:
@@ -148,15 +148,13 @@ def attempt(work: Callable[..., Any], *arguments: object) -> Any:
 
 def prepare(source: Source, preparation: Preparation, box: Box | None, max_pixels: int) -> NDArray[np.uint8]:
     """See `Decoder.prepare`."""
+    from retrieval.photos import preprocess
     from retrieval.photos.decode import load_photo
-    from retrieval.photos.preprocess import resize_and_crop, squash
     from retrieval.searching.query import region
 
     photo = load_photo(source, shorter_side=None if box else preparation.resize, max_pixels=max_pixels)
     image = photo.image if box is None else region(photo, box, "the photo")
-    if preparation.squash:
-        return squash(image, size=preparation.crop)
-    return resize_and_crop(image, resize=preparation.resize, crop=preparation.crop)
+    return preprocess.prepare(image, resize=preparation.resize, crop=preparation.crop, mode=preparation.mode)
 
 
 def encode(source: Source, side: int, max_pixels: int, previews: Path | None) -> bytes:

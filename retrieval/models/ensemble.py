@@ -35,13 +35,9 @@ class Ensemble:
             require_classes(model.spec)
             _check_classes(self.spec, model.spec)
         for model in models:
-            if self._ten and model.spec.resize_mode != "crop":
+            if self._ten and (model.spec.resize_mode != "crop" or model.spec.resize == model.spec.crop):
                 raise OptionError(
-                    f"{model.spec.name} takes whole pictures, of which there are no ten crops", hint=MIDDLE_ALONE
-                )
-            if self._ten and model.spec.resize == model.spec.crop:
-                raise OptionError(
-                    f"{model.spec.name} sees all of the middle square, of which there are no ten crops",
+                    f"{model.spec.name} sees all of a picture's shorter side: there are no ten crops of that",
                     hint=MIDDLE_ALONE,
                 )
 

@@ -16,7 +16,7 @@ from retrieval.models.runtime import Device, open_session, require_onnxruntime
 from retrieval.models.spec import ModelSpec
 from retrieval.models.temperature import calibrated
 from retrieval.models.text import TextHalf
-from retrieval.photos.preprocess import resize_and_crop, squash
+from retrieval.photos import preprocess
 from retrieval.pipeline.executor import BATCH_SIZE
 
 if TYPE_CHECKING:
@@ -160,9 +160,8 @@ class Model:
 
     def prepare(self, image: "Image") -> NDArray[np.uint8]:
         """Return the pixels (crop, crop, 3) that the network takes for a picture."""
-        if self.spec.resize_mode == "squash":
-            return squash(image, size=self.spec.crop)
-        return resize_and_crop(image, resize=self.spec.resize, crop=self.spec.crop)
+        spec = self.spec
+        return preprocess.prepare(image, resize=spec.resize, crop=spec.crop, mode=spec.resize_mode)
 
     def run(self, pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> Outputs:
         """Return all outputs for n prepared pictures, as one array (n, crop, crop, 3) or one each."""

@@ -10,15 +10,18 @@ from typing import Any, Literal, get_args
 
 from index.errors import ModelError
 
-FORMAT_VERSION = 2
-"""The newest that is read; raised when a reader of the old format would use a new file wrongly. 2 has `resize_mode`."""
+FORMAT_VERSION = 3
+"""The newest that is read; raised when a reader of the old format would use a new file wrongly.
 
-ResizeMode = Literal["crop", "squash"]
+2 has `resize_mode`, 3 its value `trim`.
+"""
+
+ResizeMode = Literal["crop", "trim", "squash"]
 
 
 def format_version_of(mode: ResizeMode) -> int:
     """Return the oldest format whose readers prepare pictures so."""
-    return 1 if mode == "crop" else 2
+    return {"crop": 1, "squash": 2, "trim": 3}[mode]
 
 
 KEY_PREFIX = "fc7."
@@ -74,7 +77,8 @@ class ModelSpec:
     groups: tuple[ClassGroup, ...] = ()
     """What `classes` consist of, in their order, where a model answers several questions; empty: they are one group."""
     resize_mode: ResizeMode = "crop"
-    """squash: the whole picture becomes a square of `crop` pixels, whatever its shape."""
+    """What becomes a square of `crop` pixels otherwise. squash: the whole picture, whatever its shape; trim: as much of
+    its middle as 5:4 lets in (retrieval/photos/preprocess.py)."""
     temperatures: tuple[float, ...] = ()
     """What the scores of each group are divided by (retrieval/models/temperature.py); empty: by 1."""
     text: bool = False

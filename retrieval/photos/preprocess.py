@@ -1,11 +1,30 @@
 """The one and only resize and crop: training, evaluation and every command prepare pictures here."""
 
+import math
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+if TYPE_CHECKING:
+    from retrieval.models.spec import ResizeMode
+
 MIDDLE = 4
 """Which of `ten_crops` is the one in the middle."""
+TRIMMED_RATIO = 5 / 4
+"""Longer side over shorter of what the mode `trim` leaves of a picture, at most."""
+
+
+def prepare(image: Image.Image, *, resize: int, crop: int, mode: "ResizeMode" = "crop") -> NDArray[np.uint8]:
+    """Return the pixels (crop, crop, 3) that a network takes; what the modes show of a picture, `ModelSpec` says."""
+    match mode:
+        case "crop":
+            return resize_and_crop(image, resize=resize, crop=crop)
+        case "trim":
+            return squash(image, size=crop, ratio=TRIMMED_RATIO)
+        case "squash":
+            return squash(image, size=crop)
 
 
 def resize_only(image: Image.Image, *, size: int) -> NDArray[np.uint8]:
@@ -38,11 +57,18 @@ def resize_and_crop(image: Image.Image, *, resize: int, crop: int) -> NDArray[np
     return resize_only(image, size=resize)[margin : margin + crop, margin : margin + crop]
 
 
-def squash(image: Image.Image, *, size: int) -> NDArray[np.uint8]:
-    """Return the whole of a picture, resized to (size, size, 3) whatever its shape: none of it is cut off."""
+def squash(image: Image.Image, *, size: int, ratio: float = math.inf) -> NDArray[np.uint8]:
+    """Return a picture resized to (size, size, 3) whatever its shape.
+
+    Of one that is longer than `ratio` times its shorter side the ends are cut off first.
+    """
+    longest = min(image.size) * ratio
+    width, height = (min(side, longest) for side in image.size)
+    left, top = (image.width - width) / 2, (image.height - height) / 2
     if image.mode != "RGB":
         image = image.convert("RGB")
-    return np.array(image.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0))
+    box = (left, top, left + width, top + height)
+    return np.array(image.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0))
 
 
 def ten_crops(image: Image.Image, *, resize: int, crop: int) -> NDArray[np.uint8]:

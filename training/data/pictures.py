@@ -16,7 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from index.errors import OutOfMemoryError, PhotoError, UserError
 from index.records import SkippedPhoto
-from retrieval.photos.preprocess import resize_only, squash
+from retrieval.photos.preprocess import prepare
 from retrieval.pipeline.memory import decode_within_budget
 from retrieval.pipeline.progress import Progress
 from training.data.dataset import Dataset, Split
@@ -101,9 +101,10 @@ def load_dataset(
 
 
 def square(path: Path, size: int, mode: ResizeMode = "crop") -> NDArray[np.uint8]:
-    """Return a picture as a square (size, size, 3): its middle, or with `squash` the whole of it."""
-    prepare = squash if mode == "squash" else resize_only
-    return decode_within_budget(path, lambda photo: prepare(photo.image, size=size), shorter_side=size)
+    """Return a picture as a square (size, size, 3), as `ModelSpec` says what a mode shows of it."""
+    return decode_within_budget(
+        path, lambda photo: prepare(photo.image, resize=size, crop=size, mode=mode), shorter_side=size
+    )
 
 
 class MemoryPictures:

@@ -203,6 +203,8 @@ def _seen(config: AlexNetConfig) -> str:
     """Return what of a picture the accuracy was measured on."""
     if config.resize_mode == "squash":
         return f"the whole picture as {config.crop} pixels"
+    if config.resize_mode == "trim":
+        return f"the middle, at most 5:4, as {config.crop} pixels"
     if config.resize == config.crop:
         return f"the largest middle square as {config.crop} pixels"
     return f"central {config.crop} of {config.resize} pixels"

@@ -10,7 +10,7 @@ from training.loop.options import Option, options_of
 Activation = Literal["relu", "tanh"]
 Pooling = Literal["max", "average"]
 LocalNorm = Literal["response", "contrast"]
-ResizeMode = Literal["crop", "squash"]
+ResizeMode = Literal["crop", "trim", "squash"]
 """As in retrieval/models/spec.py, which is not imported: it takes longer to load than all of this."""
 Norm = Literal["batch", "response", "contrast", "none"]
 
@@ -67,7 +67,7 @@ class AlexNetConfig:
     local_norm: LocalNorm = "response"
     """The kind of normalisation where a `ConvLayer` has one."""
     resize_mode: ResizeMode = "crop"
-    """`squash`: the whole picture becomes a square of `crop` pixels, whatever its shape; `resize` is the same then."""
+    """As in ModelSpec; with `trim` and `squash` `resize` is the same as `crop`."""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "AlexNetConfig":
@@ -118,15 +118,15 @@ class AlexNetConfig:
         """Return a copy that sees another part of a picture; the network is the same.
 
         `resize`: pixels that the shorter side is brought to, from which the middle `crop` are cut: the crop itself is
-        the largest middle square. Raises OptionError for less than the crop, or another size to be squashed to.
+        the largest middle square. Raises OptionError for less than the crop, or another size with another mode.
         """
         mode = mode or self.resize_mode
-        if mode == "squash":
+        if mode != "crop":
             size = resize or self.crop
             if size != self.crop:
                 raise OptionError(
-                    f"{self.arch} sees whole pictures as {self.crop} pixels, not {size}",
-                    hint="leave out the size, or let it see the middle of pictures",
+                    f"{self.arch} sees a picture that is squashed as {self.crop} pixels, not {size}",
+                    hint="leave out the size, or let it see the middle square",
                 )
         else:
             size = resize or (self.resize if self.resize_mode == "crop" else CONFIGS[self.arch].resize)

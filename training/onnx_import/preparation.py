@@ -123,7 +123,7 @@ class Wishes:
             )
         usual = PRESETS[self.preset or ("pixels" if raw else "unit")]
         mode = self.mode or "crop"
-        resize = self.resize or (size if mode == "squash" else round(size / usual.share))
+        resize = self.resize or (round(size / usual.share) if mode == "crop" else size)
         return Preparation(
             side=size,
             resize=resize,
