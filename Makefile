@@ -53,8 +53,8 @@ UNLABELLED := cats-dogs cats-dogs-unlabelled scenes-unlabelled intel-scenes cars
 # What its probabilities are brought into line with. Ordinary photos, called <WordNet id>_<name>, are the best judges.
 HELD_OUT := $(foreach set,imagenette mini-imagenet scenes,$(SETS)/$(set)/val)
 ORDINARY ?=
-HALF := tiny-imagenet-200 cats-dogs cats-dogs-unlabelled
 SEVENTH := cats-dogs cats-dogs-unlabelled
+HALF := tiny-imagenet-200 $(SEVENTH)
 THIRD := $(filter-out mini-imagenet $(SEVENTH),$(LABELLED) $(UNLABELLED))
 # Sharp photos with labels: in them it is seen which names a sharp photo gets too often.
 SHARP := scenes imagenette imagewoof
@@ -70,10 +70,10 @@ model: $(VENV)/.stamp-test
 	mkdir -p $(dir $(TEACHER))
 	$(BIN)/fc7 import efficientnet-lite0 --size 160 -o $(TEACHER)
 	$(BIN)/fc7 train $(FOLDERS) -o $(RUN) $(if $(wildcard $(RUN)/last.pt),--resume,--teacher $(TEACHER) \
-		--cache build/cache --evidence 20 --epochs 6 --warmup 0.2 $(call weights,$(HALF),0.5))
+		--cache build/cache --evidence 40 --epochs 6 --warmup 0.2 $(call weights,$(HALF),0.5))
 	$(BIN)/fc7 train $(FOLDERS) -o $(RUN)-further $(if $(wildcard $(RUN)-further/last.pt),--resume,--from $(RUN)/best.pt \
-		--teacher $(TEACHER) --cache build/cache --evidence 20 --squash --scale 0.75 --dropout 0 --imitation 4 --epochs 3 \
-		--warmup 0.05 --lr 0.03 --schedule linear --grow 0:96,0.45:112 $(call weights,$(THIRD),0.33) \
+		--teacher $(TEACHER) --cache build/cache --evidence 40 --squash --scale 0.75 --dropout 0 --imitation 5 --epochs 11 \
+		--warmup 0.2 --lr 0.08 --schedule linear --grow 0:80,0.5:96,0.8:112 $(call weights,$(THIRD),0.33) \
 		$(call weights,$(SEVENTH),0.15))
 	$(BIN)/fc7 export $(RUN)-further/best.pt -o retrieval/models/builtin.onnx --name builtin --names docs/scenes.tsv \
 		--resize 112 --resize-mode crop --logit-adjustment 0.5 \

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.interrupt import starting
-from commands.options import LOCAL_PATH, PATH, cache_folder
+from commands.options import LOCAL_PATH, PATH, cache_folder, resize_options
 from commands.streams import write
 from index.errors import MissingPackageError
 
@@ -88,18 +88,7 @@ def _number(context: click.Context, parameter: click.Parameter, value: str | Non
     "--scale", metavar="NUMBER", callback=_number, show_default="1/255", help="What pixels are multiplied by first."
 )
 @click.option("--bgr", is_flag=True, help="The network takes blue first.")
-@click.option(
-    "--resize",
-    type=click.IntRange(min=1),
-    show_default="as the preset has it",
-    help="Pixels that the shorter side of a picture is brought to, before its middle is cut out.",
-)
-@click.option(
-    "--resize-mode",
-    type=click.Choice(["crop", "trim", "squash"]),
-    show_default="crop",
-    help="Take the middle square of a picture; or its middle, at most 5:4, or all of it, squashed into a square.",
-)
+@resize_options(resize="as the preset has it", mode="crop")
 @click.option("--layout", type=click.Choice(["nchw", "nhwc"]), show_default="by its shape", help="Order of its axes.")
 @click.option(
     "--embedding", metavar="TENSOR", show_default="the layer before the classifier", help="What describes a picture."

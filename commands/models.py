@@ -16,6 +16,7 @@ from commands.options import (
     default_index,
     device_option,
     format_option,
+    resize_options,
 )
 from commands.streams import table_width, write
 from index.errors import OptionError
@@ -34,19 +35,7 @@ if TYPE_CHECKING:
     "--names", type=PATH, help="File with a line for each class to be called otherwise: id or name, tab, names."
 )
 @click.option("--licence", default="", show_default=False, help="Terms of use, kept in its metadata.")
-@click.option(
-    "--resize",
-    metavar="PIXELS",
-    type=click.IntRange(min=1),
-    show_default="as in training",
-    help="Pixels that the shorter side of a picture is brought to, before its middle is cut out.",
-)
-@click.option(
-    "--resize-mode",
-    type=click.Choice(["crop", "trim", "squash"]),
-    show_default="as in training",
-    help="Take the middle square of a picture; or its middle, at most 5:4, or all of it, squashed into a square.",
-)
+@resize_options(resize="as in training", mode="as in training")
 @click.option(
     "--layers", default="pool5,fc7", help="Layers that the embedding is made of: pool5, fc6, fc7, with commas between."
 )
