@@ -1,6 +1,8 @@
 """Folders brought up to date through `fc7 serve`: one run at a time, watched, stopped, refused, killed."""
 
+import asyncio
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -22,6 +24,7 @@ from web_server import Reply, Served, serving
 
 from cli import main
 from index.index_writer import IndexWriter
+from web.indexing import Indexing, Run
 from web.settings import Settings
 
 JSON = {"content-type": "application/json"}
@@ -137,6 +140,20 @@ def test_one_run_at_a_time_which_can_be_stopped(served: Served, place: Path) -> 
     run = watched(served)[-1]
     assert (run["state"], run["number"]) == ("done", 2)
     assert len(served.get("/api/photos?limit=100").json["photos"]) == 52
+
+
+def test_what_a_stopped_run_says_late_is_not_taken_for_the_next_one(tmp_path: Path) -> None:
+    indexing = Indexing(Settings(tmp_path))
+    indexing.run = second = Run(2, "running", (), 0)
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    first = context.Process(target=int)
+    first.start()
+    sender.send({"done": 5})
+    sender.close()
+    asyncio.run(indexing._follow(first, receiver, 1))
+    assert indexing.run == second
+    assert first.exitcode == 0
 
 
 def test_the_head_of_a_watched_run_does_not_wait_for_its_end(served: Served, place: Path) -> None:

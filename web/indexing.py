@@ -101,7 +101,7 @@ class Indexing:
             run = Run(number, "running", tuple(map(str, folders)), after)
             self._process = process
             self._set(run)
-            self._task = asyncio.create_task(self._follow(process, receiver))
+            self._task = asyncio.create_task(self._follow(process, receiver, number))
             return run
 
     async def stop(self) -> Run | None:
@@ -131,20 +131,25 @@ class Indexing:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def _follow(self, process: SpawnProcess, receiver: Connection) -> None:
-        """Take what the process reports, until it ends."""
+    async def _follow(self, process: SpawnProcess, receiver: Connection, number: int) -> None:
+        """Take what the process of the run of that number reports, until it ends: another may have begun since."""
+
+        def running() -> Run | None:
+            run = self.run
+            return run if run is not None and run.number == number and run.state == "running" else None
+
         with receiver:
             while True:
                 try:
                     told = await asyncio.to_thread(receiver.recv)
                 except (EOFError, OSError):
                     break
-                if self.run is not None and self.run.state == "running":
-                    self._set(replace(self.run, **told))
+                if run := running():
+                    self._set(replace(run, **told))
         await asyncio.to_thread(process.join)
-        if self.run is not None and self.run.state == "running":
+        if run := running():
             how = f"the process that read the photos has ended with status {process.exitcode}"
-            self._set(replace(self.run, state="failed", error=how, hint="what it has stored stays; try it again"))
+            self._set(replace(run, state="failed", error=how, hint="what it has stored stays; try it again"))
 
     def _end(self) -> None:
         process = self._process
