@@ -32,7 +32,7 @@ from training.head.train_head import tell_known
 from training.loop.report import SilentReport
 from training.onnx_import.graphs import needed
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "training.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def fc7(*arguments: object) -> Result:
@@ -45,9 +45,9 @@ def data(tmp_path: Path) -> Path:
 
 
 def printed_by_the_documents_example(model: Path, photo: Path) -> tuple[str, float]:
-    """What the program in docs/training.md prints, which uses a model file in plain ONNX Runtime."""
-    [program] = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    for named, place in (("runs/parts/model.onnx", model), ("new.jpg", photo)):
+    """What the program in docs/models.md prints, which uses a model file in plain ONNX Runtime."""
+    [program] = re.findall(r"```python\n(.*?)```", (DOCS / "models.md").read_text("utf-8"), re.DOTALL)
+    for named, place in (("model.onnx", model), ("photo.jpg", photo)):
         assert program.count(f'"{named}"') == 1
         program = program.replace(f'"{named}"', repr(str(place)))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
@@ -85,7 +85,7 @@ def test_the_documents_classifier_of_twelve_parts_and_one_more(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The commands of docs/training.md, as they stand there, with smaller pictures and a smaller model."""
-    section = PAGE.read_text("utf-8").split("## A classifier in seconds")[1].split("\n## ")[0]
+    section = (DOCS / "training.md").read_text("utf-8").split("## A classifier in seconds")[1].split("\n## ")[0]
     first, add = (shlex.split(line) for line in re.findall(r"^ +(?:\$ )?fc7 (train .*)$", section, re.MULTILINE))
     assert first == ["train", "parts", "-o", "runs/parts", "--from", "efficientnet-lite0", "--head"]
     assert add == ["train", "~/spring", "-o", "runs/parts-13", "--from", "runs/parts/model.onnx", "--head", "--add"]
