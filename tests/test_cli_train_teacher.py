@@ -60,23 +60,27 @@ def test_from_photos_without_labels_to_a_model_that_names_them(
 ) -> None:
     run, cache = tmp_path / "run", tmp_path / "cache"
     (photos / "bad.jpg").write_bytes(b"no photo")
-    options = ("--unlabelled", labelled, "--weight", labelled, 2, "--teacher", tiny_model, "--cache", cache)
+    linked = tmp_path / "linked"
+    linked.symlink_to(labelled)
+    options = ("--unlabelled", linked, "--weight", linked, 2, "--teacher", tiny_model, "--cache", cache)
     trained = fc7("train", photos, "-o", run, *options, *SMALL)
     assert trained.exit_code == 0, trained.output
     assert trained.stdout.startswith(f"{run / 'model.onnx'}: alexnet-64, 3 classes, top-1 ")
-    assert f"{labelled}: 13 training pictures without labels\n" in trained.stderr
+    assert f"{linked}: 13 training pictures without labels\n" in trained.stderr
     assert f"left out: {photos / 'bad.jpg'}: not a photo\n" in trained.stderr
     classified = fc7("classify", "-m", run / "model.onnx", photos / "red000.png", "--format", "jsonl")
     assert {found["label"] for found in json.loads(classified.stdout)["predictions"]} == set(COLOURS)
     assert {path.suffix for path in cache.iterdir()} == {".rows", ".json"}
     assert not (run / "answers").exists()
 
-    resumed = fc7("train", photos, "--unlabelled", labelled, "-o", run, "--resume", "--epochs", 2)
+    resumed = fc7("train", photos, "--unlabelled", linked, "-o", run, "--resume", "--epochs", 2)
     assert resumed.exit_code == 0, resumed.output
     assert "Epoch 2/2: " in resumed.stderr
-    assert Checkpoint.load(run / LAST).data["sources"][1] == [str(labelled), 2.0, False]
+    assert Checkpoint.load(run / LAST).data["sources"][1] == [str(linked), 2.0, False]
+    answers = set(cache.glob("answers-*"))
     exported = fc7("export", run / "best.pt", "-o", tmp_path / "again.onnx")
     assert exported.exit_code == 0, exported.output
+    assert set(cache.glob("answers-*")) == answers, "the teacher is not asked again"
     assert len(Model.load(tmp_path / "again.onnx", device="cpu").spec.classes) == 3
 
 

@@ -189,7 +189,8 @@ def describe_sources(
     """Return what a checkpoint says of several sources and of a teacher, for `described_sources` to read."""
     described: dict[str, Any] = {
         "name": " + ".join(source.root.resolve().name for source in sources),
-        "sources": [[str(source.root.resolve()), source.weight, source.labelled] for source in sources],
+        # Not resolved: what a link leads to has other paths, for which the teacher would be asked again.
+        "sources": [[os.path.abspath(source.root), source.weight, source.labelled] for source in sources],
         "cache": str(cache.resolve()) if cache else None,
     }
     if taught is not None and lesson is not None:
