@@ -76,7 +76,7 @@ model: $(VENV)/.stamp-test
 		--warmup 0.2 --lr 0.08 --schedule linear --grow 0:80,0.5:96,0.8:112 $(call weights,$(THIRD),0.33) \
 		$(call weights,$(SEVENTH),0.15))
 	$(BIN)/fc7 export $(RUN)-further/best.pt -o retrieval/models/builtin.onnx --name builtin --names docs/scenes.tsv \
-		--resize 112 --resize-mode crop --logit-adjustment 0.5 \
+		--resize-mode trim --logit-adjustment 0.5 \
 		$(foreach set,$(SHARP),--prior-photos $(SETS)/$(set)/train) --licence '$(TERMS)'
 	$(BIN)/python benchmarks/confidence.py --write $(foreach folder,$(ORDINARY) $(HELD_OUT),--photos $(folder)) builtin
 	$(BIN)/python benchmarks/models.py --names $(SETS)/imagenette/val --neighbours $(SETS)/judge-corel builtin

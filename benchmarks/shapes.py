@@ -188,6 +188,7 @@ def neighbours(
     few = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))[:LEARNED_FROM]
     transform = fit_embedding(torch.cat([rows for rows, _ in joined(pictures, few)]), recipe)
     assert transform.matrix is not None
+    assert transform.offset is not None
     found = list(joined(judge, torch.arange(len(judge))))
     rows = torch.cat([rows for rows, _ in found]) @ transform.matrix.T + transform.offset
     embeddings = torch.nn.functional.normalize(rows).numpy()
