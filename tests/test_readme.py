@@ -72,7 +72,7 @@ def test_the_code_of_the_page_on_python_runs(tmp_path: Path) -> None:
 
 
 def test_there_is_no_other_python_code() -> None:
-    pages = ["README.md", "docs/models.md", "docs/python.md", "docs/training.md"]
+    pages = ["README.md", "docs/models.md", "docs/python.md"]
     assert sorted(page for page in PAGES if python_of(page)) == pages
 
 

@@ -87,7 +87,7 @@ def test_a_file_of_another_program(metadata: dict[str, str]) -> None:
 
 def test_a_file_of_a_newer_version_asks_for_an_upgrade() -> None:
     metadata = {"fc7.format_version": str(FORMAT_VERSION + 1), "fc7.classes": '"in a new way"'}
-    with told(ModelError, match=r"some.onnx has model format 3, this fc7 reads up to 2; upgrade it with"):
+    with told(ModelError, match=r"some.onnx has model format 4, this fc7 reads up to 3; upgrade it with"):
         read(metadata)
 
 
