@@ -54,11 +54,11 @@ FIRST_SHAPE = replace(
 """What alexnet-64 was before it was compared with the others here, and became what it is."""
 
 
-def scaled(factor: float) -> AlexNetConfig:
-    """Return the first shape with `factor` times as many maps and hidden neurons."""
-    convs = tuple(replace(conv, filters=round(conv.filters * factor)) for conv in FIRST_SHAPE.convs)
-    first, second = FIRST_SHAPE.hidden
-    return replace(FIRST_SHAPE, convs=convs, hidden=(round(first * factor), round(second * factor)))
+def scaled(shape: AlexNetConfig, factor: float) -> AlexNetConfig:
+    """Return a shape with `factor` times as many maps and hidden neurons."""
+    convs = tuple(replace(conv, filters=round(conv.filters * factor)) for conv in shape.convs)
+    first, second = shape.hidden
+    return replace(shape, convs=convs, hidden=(round(first * factor), round(second * factor)))
 
 
 def fine_conv1() -> AlexNetConfig:
@@ -88,8 +88,8 @@ VARIANTS = {
     "dropout 0": Variant({"dropout": 0.0}),
     "dropout 0.5": Variant({"dropout": 0.5}),
     "conv1 stride 1, pool2": Variant(config=fine_conv1()),
-    "half as wide": Variant(config=scaled(0.5)),
-    "1.5 times as wide": Variant(config=scaled(1.5)),
+    "half as wide": Variant(config=scaled(FIRST_SHAPE, 0.5)),
+    "1.5 times as wide": Variant(config=scaled(FIRST_SHAPE, 1.5)),
     "as it is now": Variant({"dropout": RECIPES["alexnet-64"].dropout}, ALEXNET_64),
 }
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from recipes import every, read_results, write_results
+from recipes import every, read_results, scaled, write_results
 from torch import Tensor
 
 from commands.training_report import TerminalReport
@@ -43,13 +43,6 @@ SHAPE = ALEXNET_128.changed(squash=True)
 FIRST = "alexnet-128"
 LEARNED_FROM, CHECKED, JUDGED = 4000, 16, 3
 """Pictures that the PCA is learned from; of so many validation pictures, and photos to judge by, one is taken."""
-
-
-def scaled(factor: float) -> AlexNetConfig:
-    """Return the shape with `factor` times as many maps and hidden neurons."""
-    convs = tuple(replace(conv, filters=round(conv.filters * factor)) for conv in SHAPE.convs)
-    first, second = SHAPE.hidden
-    return replace(SHAPE, convs=convs, hidden=(round(first * factor), round(second * factor)))
 
 
 def in_groups() -> AlexNetConfig:
@@ -77,8 +70,8 @@ VARIANTS = {
     FIRST: Variant(),
     "conv1 11×11 at every fourth pixel, no pool2": Variant(config=coarse_conv1()),
     "conv2, conv4, conv5 in two groups": Variant(config=in_groups()),
-    "0.7 times as wide": Variant(config=scaled(0.7)),
-    "1.4 times as wide": Variant(config=scaled(1.4)),
+    "0.7 times as wide": Variant(config=scaled(SHAPE, 0.7)),
+    "1.4 times as wide": Variant(config=scaled(SHAPE, 1.4)),
     "fc6 and fc7 of 512": Variant(config=replace(SHAPE, hidden=(512, 512))),
     "the teacher's embedding is not imitated": Variant({"imitation": 0.0}),
     "no labels": Variant({"label_share": 0.0}),

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.interrupt import starting
-from commands.options import LOCAL_PATH, PATH, cache_folder, resize_options
+from commands.model_options import resize_options
+from commands.options import LOCAL_PATH, PATH, cache_folder
 from commands.streams import write
 from index.errors import MissingPackageError
 

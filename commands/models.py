@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from commands.interrupt import starting
+from commands.model_options import resize_options
 from commands.options import (
     LOCAL_PATH,
     PATH,
@@ -16,7 +17,6 @@ from commands.options import (
     default_index,
     device_option,
     format_option,
-    resize_options,
 )
 from commands.streams import table_width, write
 from index.errors import OptionError

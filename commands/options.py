@@ -125,27 +125,6 @@ def device_option(command: Command) -> Command:
     )(command)
 
 
-def resize_options(*, resize: str, mode: str) -> Callable[[Command], Command]:
-    """Add --resize and --resize-mode, what of a picture a model sees; without them it is as `resize`, `mode` say."""
-
-    def with_options(command: Command) -> Command:
-        command = click.option(
-            "--resize-mode",
-            type=click.Choice(["crop", "trim", "squash"]),
-            show_default=mode,
-            help="Take the middle square of a picture; or its middle, at most 5:4, or all of it, made a square.",
-        )(command)
-        return click.option(
-            "--resize",
-            metavar="PIXELS",
-            type=click.IntRange(min=1),
-            show_default=resize,
-            help="Pixels that the shorter side of a picture is brought to, before its middle is cut out.",
-        )(command)
-
-    return with_options
-
-
 def index_option(command: Command, *, remote: bool = False) -> Command:
     """Add --index; with `remote` it can be in Milvus."""
     return click.option(
