@@ -68,6 +68,7 @@ class Variant:
 
 VARIANTS = {
     FIRST: Variant(),
+    "the same from another seed, which shows what chance does": Variant({"seed": 1}),
     "conv1 11×11 at every fourth pixel, no pool2": Variant(config=coarse_conv1()),
     "conv2, conv4, conv5 in two groups": Variant(config=in_groups()),
     "0.7 times as wide": Variant(config=scaled(SHAPE, 0.7)),
@@ -78,6 +79,7 @@ VARIANTS = {
     "labels alone where there are some": Variant({"label_share": 1.0}),
     "dropout 0.2": Variant({"dropout": 0.2}),
     "crops of 35 to 100 %": Variant({"scale": 0.35}),
+    "half of the pictures as small JPEGs": Variant({"jpeg": 0.5}),
 }
 
 

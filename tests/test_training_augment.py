@@ -15,6 +15,7 @@ from training.data.augment import (
     centre_crops,
     erased,
     random_crops,
+    recompressed,
 )
 
 PLAIN = Normalisation(torch.zeros(3, 1, 1), torch.ones(3, 1, 1))
@@ -112,10 +113,12 @@ def test_crops_are_shrunk_to_train_on_small_pictures_first() -> None:
     assert random_crops(numbered(5), CROP, PLAIN, mirror=True, side=CROP).shape == (5, 3, CROP, CROP)
 
 
-def test_nothing_is_erased_blurred_or_drawn_where_that_is_off() -> None:
+def test_nothing_is_erased_blurred_compressed_or_drawn_where_that_is_off() -> None:
     x, before = torch.ones(4, 3, SIZE, SIZE), torch.get_rng_state()
     assert erased(x, probability=0.0) is x
     assert blurred(x, probability=0.0) is x
+    pixels = torch.zeros(4, SIZE, SIZE, 3, dtype=torch.uint8)
+    assert recompressed(pixels, probability=0.0) is pixels
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -167,6 +170,28 @@ def test_some_pictures_lose_fine_detail_and_keep_the_rest() -> None:
     assert len(torch.unique((detail * 1000).round())) == len(BLURRED_TO), "each share of the side"
     assert (found[touched].mean((1, 2, 3)) - x[touched].mean((1, 2, 3))).abs().max() < 0.02
     assert blurred(x, probability=1.0).ne(x).flatten(1).any(1).all()
+
+
+def test_some_pictures_carry_the_marks_of_a_small_jpeg() -> None:
+    torch.manual_seed(6)
+    n, side = 300, 48
+    pixels = torch.randint(0, 256, (n, side, side, 3), dtype=torch.uint8)
+    pixels[0] = 77
+    before = pixels.clone()
+    found = recompressed(pixels, probability=0.5)
+    assert torch.equal(pixels, before), "the batch itself is left as it was"
+    assert (found.shape, found.dtype) == (pixels.shape, torch.uint8)
+    touched = (found != pixels).flatten(1).any(1)
+    assert 0.37 < touched.float().mean() < 0.63  # 4.4 deviations of a fair coin
+    # Noise is what JPEG and small sides take away; how much differs with the quality and the side.
+    spread = found[touched].float().std((1, 2))
+    assert spread.max() < pixels[touched].float().std((1, 2)).min()
+    assert spread.min() < 0.6 * spread.max()
+    assert (found.float().mean((1, 2)) - pixels.float().mean((1, 2))).abs().max() < 4, "the colour stays"
+    assert (recompressed(pixels[:1].expand(50, -1, -1, -1), probability=1.0).float() - 77).abs().max() <= 2
+    torch.manual_seed(6)
+    torch.randint(0, 256, (n, side, side, 3), dtype=torch.uint8)
+    assert torch.equal(recompressed(pixels, probability=0.5), found), "the same seed, the same pictures"
 
 
 def slopes(n: int) -> torch.Tensor:

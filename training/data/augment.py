@@ -1,12 +1,23 @@
 """From stored squares to what the network sees: crops, mirror images, the mean subtracted, on the device."""
 
+import io
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
+from retrieval.pipeline.machine import usable_cores
+
+JPEG_SIDES = (0.5, 1.0)
+"""The least and the largest share of its side at which a picture is saved as JPEG."""
+JPEG_QUALITIES = (50, 95)
+"""The least and the highest quality of it, as Pillow's."""
 BLURRED_TO = (0.4, 0.5, 0.6, 0.7, 0.8)
 """Shares of its side that a picture may be shrunk to."""
 ERASED_AREA = (0.02, 0.4)
@@ -121,6 +132,37 @@ def _crops_of_any_size(
     )
     whole = pixels.permute(0, 3, 1, 2).float() - normalisation.mean
     return F.grid_sample(whole, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def recompressed(pixels: Tensor, *, probability: float) -> Tensor:
+    """Return pixels uint8 (n, size, size, 3) with some pictures, by chance, saved as smaller JPEGs and enlarged again.
+
+    Where the photos of one set were stored smaller than those of another, the marks of JPEG are larger, and a network
+    learns these for the classes of the set. Draws from torch's default generator, on the CPU.
+    """
+    if not probability:
+        return pixels
+    n, size = pixels.shape[:2]
+    rows = torch.nonzero(torch.rand(n) < probability)[:, 0]
+    least, most = (round(share * size) for share in JPEG_SIDES)
+    sides = torch.randint(least, most + 1, (n,))[rows].tolist()
+    qualities = torch.randint(JPEG_QUALITIES[0], JPEG_QUALITIES[1] + 1, (n,))[rows].tolist()
+    if not len(rows):
+        return pixels
+    with ThreadPoolExecutor(usable_cores()) as threads:
+        saved = list(threads.map(_saved_as_jpeg, pixels[rows.to(pixels.device)].cpu().numpy(), sides, qualities))
+    pixels = pixels.clone()
+    pixels[rows.to(pixels.device)] = torch.from_numpy(np.stack(saved)).to(pixels.device)
+    return pixels
+
+
+def _saved_as_jpeg(pixels: NDArray[np.uint8], side: int, quality: int) -> NDArray[np.uint8]:
+    """Return pixels (size, size, 3) as a JPEG of that side and quality shows them, enlarged to their size."""
+    image = Image.fromarray(pixels)
+    file = io.BytesIO()
+    image.resize((side, side), Image.Resampling.BICUBIC).save(file, "JPEG", quality=quality)
+    with Image.open(file) as read:
+        return np.asarray(read.resize(image.size, Image.Resampling.BICUBIC))
 
 
 def blurred(x: Tensor, *, probability: float) -> Tensor:

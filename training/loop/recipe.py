@@ -28,6 +28,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "cutmix": (0, math.inf),
     "erasing": (0, 1),
     "blur": (0, 1),
+    "jpeg": (0, 1),
     "scale": (0.01, 1),
     "ema": (0, 1),
     "validation": (0, 1),
@@ -69,6 +70,9 @@ class Recipe:
     erasing: Annotated[float, "share of pictures in which a box is erased; Zhong 2020: 0.5"] = 0.0
     blur: Annotated[
         float, "share of pictures shrunk and enlarged again, so that sharpness tells nothing of a class"
+    ] = 0.0
+    jpeg: Annotated[
+        float, "share of pictures saved as small JPEGs of a random quality, so that such marks tell nothing of a class"
     ] = 0.0
     scale: Annotated[
         float,
@@ -131,6 +135,7 @@ class Recipe:
             cutmix=0.0,
             erasing=0.0,
             blur=0.0,
+            jpeg=0.0,
             scale=1.0,
             ema=0.0,
             validation=0.2,

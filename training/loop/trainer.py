@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from index.errors import OptionError, UserError
-from training.data.augment import Normalisation, blurred, erased, random_crops
+from training.data.augment import Normalisation, blurred, erased, random_crops, recompressed
 from training.data.dataset import Draw
 from training.data.pictures import Pictures
 from training.errors import CheckpointError, DatasetError
@@ -221,7 +221,7 @@ class Trainer:
         """Take one step, and return the mean loss and how many are right; gradients count by `weight`."""
         recipe = self.recipe
         x = random_crops(
-            pixels,
+            recompressed(pixels, probability=recipe.jpeg),
             self.network.config.crop,
             self.normalisation,
             mirror=recipe.mirror,
