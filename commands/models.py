@@ -1,4 +1,4 @@
-"""The commands for models: export, import, info, bench."""
+"""The commands for models: export, info, bench."""
 
 import sys
 from pathlib import Path

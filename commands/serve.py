@@ -118,7 +118,11 @@ def _serve(settings: "Settings", listening: socket.socket) -> None:
     )
     host, port = settings.host, listening.getsockname()[1]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    _server(config, address, partial(end_runs, app)).run(sockets=[listening])
+    try:
+        _server(config, address, partial(end_runs, app)).run(sockets=[listening])
+    except SystemExit:  # uvicorn's, if the application cannot start; it logs why, and logging is off
+        if app.state.failure is None:
+            raise
     if (failure := app.state.failure) is not None:
         raise failure
 
@@ -155,7 +159,7 @@ def check_servable(index: "IndexLocation") -> None:
 
 def _token(file: Path | None) -> str | None:
     if file is None:
-        return os.environ.get("FC7_TOKEN") or None
+        return os.environ.get("FC7_TOKEN", "").strip() or None
     try:
         return file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""The command that trains a network; commands/models.py writes model files of others."""
+"""The command that trains a network; commands/importing.py makes model files of others."""
 
 import shlex
 import sys

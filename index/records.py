@@ -202,3 +202,8 @@ class IndexSummary:
     created: datetime
     generation: int
     exclude: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> tuple[object, ...]:
+        """What is another after each change of photos or their embeddings, and after a rebuild."""
+        return self.generation, self.photos, self.created, self.fingerprint

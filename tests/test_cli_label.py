@@ -9,6 +9,8 @@ import pytest
 from click.testing import Result
 from training_samples import write_colours
 
+from index.catalog.own_labels import OwnLabels
+from index.errors import IndexStorageError
 from index.photo_index import PhotoIndex
 
 Fc7 = Callable[..., Result]
@@ -111,6 +113,50 @@ def test_a_rebuild_keeps_labels(fc7: Fc7, indexed: Path, other_model: Path, tmp_
         assert [(label.name, label.examples) for label in index.own_labels.all()] == [("roses", 5)]
     names = found(fc7("search", "-m", other_model, "--label", "roses", "-k", 10, "--format", "json"))
     assert all(name.startswith("red") for name in names)
+
+
+def test_a_rebuild_says_which_labels_it_leaves_out(fc7: Fc7, tmp_path: Path, other_model: Path) -> None:
+    photos = write_colours(tmp_path / "photos", each=10)
+    shown = write_colours(tmp_path / "shown", each=5)
+    fc7("index", photos)
+    fc7("label", "add", "roses", *(shown / f"red{number:03}.png" for number in range(5)))
+    for photo in shown.glob("red*"):
+        photo.unlink()
+    rebuilt = fc7("index", "--rebuild", "-m", other_model)
+    assert rebuilt.exit_code == 0, rebuilt.output
+    assert "These labels are left out: roses. None of the photos" in rebuilt.stderr
+
+
+def test_a_disk_that_is_full_loses_no_label_in_a_rebuild(
+    fc7: Fc7, indexed: Path, other_model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fc7("label", "add", "roses", *(indexed / f"red{number:03}.png" for number in range(5)))
+
+    def full(*_: object) -> None:
+        raise IndexStorageError("no space left on the disk")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(OwnLabels, "put", full)
+        rebuilt = fc7("index", "--rebuild", "-m", other_model)
+    assert rebuilt.exit_code == 1
+    assert "no space left on the disk" in rebuilt.stderr
+    with PhotoIndex.open(tmp_path / "index") as index:
+        assert [(label.name, label.examples) for label in index.own_labels.all()] == [("roses", 5)]
+
+
+def test_a_label_follows_the_photos_that_taught_it(fc7: Fc7, indexed: Path, tmp_path: Path) -> None:
+    red = [f"red{number:03}.png" for number in range(5)]
+    fc7("label", "add", "roses", *(indexed / name for name in red))
+    new = indexed.rename(tmp_path / "new")
+    fc7("moved", indexed, new)
+    with PhotoIndex.open(tmp_path / "index") as index:
+        assert sorted(example.path for example in index.own_labels.examples("roses")) == [new / name for name in red]
+    (new / "deep").mkdir()
+    (new / red[0]).rename(new / "deep/first.png")
+    assert "moved" in fc7("index").stdout
+    with PhotoIndex.open(tmp_path / "index") as index:
+        at = sorted(example.path for example in index.own_labels.examples("roses"))
+    assert at == [new / "deep/first.png", *(new / name for name in red[1:])]
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,9 @@ def test_a_run_that_has_nothing_to_draw(tmp_path: Path) -> None:
         draw_curves([run_folder(tmp_path / "run", [])])
     with pytest.raises(UserError, match="damaged"):
         draw_curves([run_folder(tmp_path / "other", ["1,x,0,0,0,0"])])
+    (tmp_path / "other" / "metrics.csv").write_text("epoch,step,train_loss\n1,2,3\n")
+    with pytest.raises(UserError, match="or another program's: it has no numbers in the columns epoch"):
+        draw_curves([tmp_path / "other"])
     (tmp_path / "run" / "confusion.csv").write_text("label,cat\ncat,1\ndog,2\n")
     with pytest.raises(UserError, match="damaged"):
         draw_confusion(tmp_path / "run")

@@ -339,6 +339,23 @@ def test_files_of_the_same_bytes_can_be_said_to_be_different(index: IndexWriter,
     assert groups(index, likenesses=["exact"]) == [["b", "c"]]
 
 
+def test_what_was_said_to_be_different_stays_so_when_its_folder_moves(
+    index: IndexWriter, tmp_path: Path, model: Model
+) -> None:
+    photos = tmp_path / "photos"
+    index.set_different([photos / "one" / "b.jpg", photos / "one" / "a.jpg"])
+    before = groups(index, likenesses=["exact"])
+    photos.rename(tmp_path / "album")
+    index.rename(photos, tmp_path / "album")
+    assert groups(index, likenesses=["exact"]) == before == [["a", "c"]]
+    # The order of the two names changes with this one, and with it that of the pair.
+    (tmp_path / "album" / "one" / "a.jpg").rename(tmp_path / "album" / "two" / "z.jpg")
+    index_folders(index, model, [tmp_path / "album"])
+    [group] = groups(index, likenesses=["exact"])
+    assert len(group) == 2
+    assert not {"b", "z"} <= set(group)
+
+
 def test_what_cannot_be_said(index: IndexWriter, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     for paths in (

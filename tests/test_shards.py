@@ -233,6 +233,15 @@ def test_shards_that_are_not_kept_are_gone(tiny_model: Path, photos: Path, tmp_p
     assert len(contents(tmp_path / "index")) == 50
 
 
+def test_several_folders_go_through_shards_that_are_not_kept(tiny_model: Path, photos: Path, tmp_path: Path) -> None:
+    loaded = Model.load(tiny_model, device="cpu", threads=1)
+    engine = ShardEngine(ShardPlace(str(tmp_path / "shards")), embed_here, kept=False)
+    with open_for_model(tmp_path / "index", loaded) as writer:
+        reports = index_folders(writer, loaded, [photos / "a", photos / "b"], engine=engine)
+    assert [known(report)["new"] for report in reports] == [23, 23]
+    assert not (tmp_path / "shards").exists()
+
+
 def test_a_damaged_shard_costs_time_and_nothing_else(tiny_model: Path, photos: Path, tmp_path: Path) -> None:
     index_through(tmp_path / "first", tiny_model, photos, tmp_path / "shards")
     damaged = sorted((tmp_path / "shards").iterdir())[1]

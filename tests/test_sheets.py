@@ -18,6 +18,7 @@ from index.records import Prediction
 from retrieval.answers import Classification
 from retrieval.figures.answers import classified_rows
 from retrieval.figures.canvas import Look
+from retrieval.figures.drawing import save
 from retrieval.figures.rows import BELOW, SIDE, Bar, SheetRow, Tile
 from retrieval.figures.sheet import draw_sheet, write_sheet
 from retrieval.figures.sheet_page import sheet_html
@@ -79,6 +80,18 @@ def test_too_many_rows_for_a_picture_become_pages_of_a_pdf(tmp_path: Path) -> No
         write_sheet(rows, tmp_path / "a.png", PREVIEWS)
     write_sheet(rows[:20], tmp_path / "a.pdf", PREVIEWS)
     assert (tmp_path / "a.pdf").read_bytes().count(b"/Type /Page\n") == 3
+
+
+def test_a_webp_is_refused_before_photos_are_read_where_it_would_be_too_high(tmp_path: Path) -> None:
+    rows = [SheetRow((Tile((tmp_path / "never-read.png",), ("a photo",)),))] * 70
+    with pytest.raises(OptionError, match="70 rows are too many"):
+        write_sheet(rows, tmp_path / "a.webp", PREVIEWS)
+    with pytest.raises(OptionError, match="20×16384 pixels is too large for"):
+        save(Image.new("RGB", (20, 16_384)), tmp_path / "a.webp")
+    save(Image.new("RGB", (20, 16_383)), tmp_path / "a.webp")
+    with pytest.raises(OptionError, match="20×65501 pixels is too large for"):
+        save(Image.new("RGB", (20, 65_501)), tmp_path / "a.jpg")
+    save(Image.new("RGB", (20, 65_500)), tmp_path / "a.jpg")
 
 
 def test_nothing_found_and_no_place_to_write(tmp_path: Path) -> None:

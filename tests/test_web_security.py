@@ -19,6 +19,8 @@ pytest.importorskip("fastapi", reason="the page needs the extra web")
 from web_photos import make_photos
 from web_server import BOUNDARY, Served, multipart, serving
 
+import commands.serve
+import web.app
 from cli import main
 from index.errors import OptionError
 from web.assets import address
@@ -232,7 +234,28 @@ def test_another_address_needs_a_good_token(tmp_path: Path) -> None:
         Settings(tmp_path, host="0.0.0.0")
     with pytest.raises(OptionError, match="characters or more"):
         Settings(tmp_path, host="0.0.0.0", token="short")
+    with pytest.raises(OptionError, match="without spaces"):
+        Settings(tmp_path, host="0.0.0.0", token=f"{TOKEN}\n")
     assert Settings(tmp_path, host="0.0.0.0", token=TOKEN).token == TOKEN
+
+
+def test_a_token_of_the_environment_may_end_in_a_new_line(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the secrets of Kubernetes do."""
+    told: list[Settings] = []
+    monkeypatch.setattr(commands.serve, "_serve", lambda settings, _: told.append(settings))
+    monkeypatch.setenv("FC7_TOKEN", f"{TOKEN}\n")
+    done = CliRunner().invoke(main, ["serve", "--index", str(index), "--port", "0"])
+    assert done.exit_code == 0, done.output
+    assert [settings.token for settings in told] == [TOKEN]
+
+
+def test_an_application_that_fails_by_a_bug_says_where(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(web.app, "CopySearch", fail)
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        CliRunner().invoke(main, ["serve", "--index", str(index), "--port", "0"], catch_exceptions=False)
 
 
 def test_a_client_that_asks_too_often_waits() -> None:
@@ -284,6 +307,8 @@ def test_sigterm_ends_the_command_after_what_it_does(index: Path, tmp_path: Path
         (["--host", "0.0.0.0"], 2, "without a token only this machine may ask"),
         (["--token-file", "missing"], 2, "the token cannot be read"),
         (["--index", "nowhere"], 1, "There is no index"),
+        # Found when uvicorn has begun, which would end the process without a word.
+        (["--port", "0", "-m", "nowhere.onnx"], 1, "nowhere.onnx"),
     ],
 )
 def test_the_command_says_what_is_wrong(

@@ -68,22 +68,22 @@ STATUSES: tuple[tuple[type[UserError], int], ...] = (
 def create_app(settings: Settings) -> FastAPI:
     """Return the application for one index; its lifespan opens the index and ends what was started.
 
-    Where it cannot be opened, `app.state.failure` says why."""
+    Where it cannot be opened, `app.state.failure` is why."""
     metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
             collection = await Collection.open(settings, batches=metrics.batch)
-        except UserError as error:
+            await asyncio.to_thread(load_templates)
+            app.state.collection = collection
+            app.state.copies = CopySearch(settings.index)
+            app.state.maps = Maps(settings.index)
+            app.state.detector = Detector(collection)
+            app.state.indexing = Indexing(settings)
+        except Exception as error:
             app.state.failure = error
             raise
-        await asyncio.to_thread(load_templates)
-        app.state.collection = collection
-        app.state.copies = CopySearch(settings.index)
-        app.state.maps = Maps(settings.index)
-        app.state.detector = Detector(collection)
-        app.state.indexing = Indexing(settings)
         try:
             yield
         finally:

@@ -78,7 +78,7 @@ class CopySearch:
 
     def _state(self) -> object:
         with open_index(self._place) as index:
-            return index.summary().generation, frozenset(index.copies.different())
+            return index.summary().state, frozenset(index.copies.different())
 
 
 def _has_ended(task: asyncio.Task[None]) -> None:

@@ -6,7 +6,6 @@ Nothing that is uploaded is stored.
 import asyncio
 import multiprocessing
 from collections.abc import Awaitable, Callable
-from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as DecodeTimeoutError
 from dataclasses import dataclass
 from functools import lru_cache
@@ -113,8 +112,6 @@ class Decoder:
             raise PhotoError(f"the picture takes more than {self._seconds:g} seconds to decode") from None
         except ProcessExpired:
             raise PhotoError("the picture cannot be decoded") from None
-        except CancelledError as error:
-            raise asyncio.CancelledError from error
         if isinstance(result, Failure):
             raise OutOfMemoryError if result.for_now else PhotoError(result.message)
         return result

@@ -50,8 +50,7 @@ class Maps:
 
     def _update(self) -> None:
         with PhotoIndex.open(self.folder()) as index:
-            summary = index.summary()
-            state = (summary.generation, summary.photos, summary.created, summary.fingerprint)
+            state = index.summary().state
             if state == self._state:
                 return
             layout = layout_of(index)

@@ -48,7 +48,9 @@ class Settings:
                 f"without a token only this machine may ask, so {self.host} is no address to listen on",
                 hint="put a long secret into a file and name it with --token-file",
             )
-        if self.token is not None and (len(self.token) < LEAST_TOKEN or not self.token.isascii() or " " in self.token):
+        if self.token is not None and (
+            len(self.token) < LEAST_TOKEN or not self.token.isascii() or self.token.split() != [self.token]
+        ):
             raise OptionError(f"a token has {LEAST_TOKEN} characters or more, of ASCII, without spaces")
 
     @property

@@ -4,7 +4,7 @@ import secrets
 import shlex
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from index.catalog.database import open_database, prepare_for_writing, storage_errors, transaction
 from index.catalog.lock import WriterLock
 from index.catalog.schema import MIGRATIONS, migrate, read_version
-from index.errors import IndexNotFoundError
+from index.errors import IndexLockedError, IndexNotFoundError, IndexStorageError
 from index.files import path_below
 from index.vectors.kinds import AUTO
 
@@ -154,6 +154,21 @@ class Catalog:
 
     def _set_state(self, state: CatalogState) -> None:
         self._connection.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", asdict(state).items())
+
+
+def write_if_possible(path: Path, sql: str, rows: Iterable[Sequence[object]]) -> bool:
+    """Run a statement for each row in the catalogue at `path`, at once; False where it cannot be written now."""
+    try:
+        with (
+            storage_errors(path.parent),
+            WriterLock(path.parent),
+            closing(Catalog.open_for_writing(path)) as catalog,
+            catalog.writing() as connection,
+        ):
+            connection.executemany(sql, rows)
+    except (IndexLockedError, IndexStorageError):
+        return False
+    return True
 
 
 def at_or_below(roots: Iterable[tuple[int, bytes]], path: bytes) -> tuple[str, list[int | bytes]]:

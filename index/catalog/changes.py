@@ -1,9 +1,12 @@
 """What a sync changes in the catalogue, and what it has to know for that."""
 
-from collections.abc import Sequence
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
 
 from index.catalog.catalog import Catalog, at_or_below, inside_root
-from index.catalog.own_labels import score_photos
+from index.catalog.different import rename_different
+from index.catalog.own_labels import rename_examples, score_photos
 from index.catalog.rows import PhotoRow
 from index.catalog.thumbnails import PUT_THUMBNAIL
 from index.files import path_below
@@ -84,6 +87,8 @@ def change_photos(
     """
     with catalog.writing() as connection:
         [(generation,)] = connection.execute("SELECT value + 1 FROM meta WHERE key = 'generation'")
+        if moved:
+            _rename_photos(catalog, connection, root_id, moved)
         connection.executemany(
             "UPDATE photos SET root_id = ?, path = ?, size = ?, mtime_ns = ? WHERE id = ?",
             [(root_id, path, stamp.size, stamp.mtime_ns, id) for id, path, stamp in moved],
@@ -101,6 +106,24 @@ def change_photos(
         connection.executemany(PUT_THUMBNAIL, thumbnails)
         if vectors_changed:
             connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
+
+
+def _rename_photos(
+    catalog: Catalog, connection: sqlite3.Connection, root_id: int, moved: Sequence[tuple[int, bytes, FileStamp]]
+) -> None:
+    """Let what people said of photos follow them, as `_follow`; `moved` as in `change_photos`, before it is done."""
+    roots = dict(catalog.roots())
+    renamed = {}
+    for id, path, _ in moved:
+        for old_root, old_path in connection.execute("SELECT root_id, path FROM photos WHERE id = ?", (id,)):
+            renamed[os.path.join(roots[old_root], old_path)] = os.path.join(roots[root_id], path)
+    _follow(connection, lambda path: renamed.get(path, path))
+
+
+def _follow(connection: sqlite3.Connection, renamed: Callable[[bytes], bytes]) -> None:
+    """Let what is kept by the absolute path of a photo stay with those that are renamed."""
+    rename_different(connection, renamed)
+    rename_examples(connection, renamed)
 
 
 def remove_below(catalog: Catalog, path: bytes) -> int:
@@ -150,6 +173,7 @@ def rename_folder(catalog: Catalog, old: bytes, new: bytes) -> tuple[int, int]:
             ).rowcount
             if below is not None:
                 connection.execute("DELETE FROM roots WHERE id = ?", (root_id,))
+        _follow(connection, lambda path: path if (at := path_below(path, old)) is None else os.path.join(new, at))
         if vectors_changed:
             connection.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (generation,))
     return moved, dropped

@@ -1,7 +1,8 @@
 """Photos that people said to be no copies of each other."""
 
 import itertools
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Callable, Sequence
 
 from index.catalog.catalog import Catalog
 
@@ -33,6 +34,19 @@ def change_different(catalog: Catalog, photos: Sequence[Side], *, different: boo
     )
     with catalog.writing() as connection:
         connection.executemany(sql, pairs_of(photos))
+
+
+def rename_different(connection: sqlite3.Connection, renamed: Callable[[bytes], bytes]) -> None:
+    """Let pairs of the same content have the paths that `renamed` makes of theirs."""
+    pairs = connection.execute("SELECT one, one_path, other_path FROM different WHERE one = other").fetchall()
+    moved = [(content, *paths, *now) for content, *paths in pairs if (now := sorted(map(renamed, paths))) != paths]
+    connection.executemany(
+        "DELETE FROM different WHERE one = ?1 AND other = ?1 AND one_path = ?2 AND other_path = ?3",
+        [row[:3] for row in moved],
+    )
+    connection.executemany(
+        "INSERT OR IGNORE INTO different VALUES (?1, ?1, ?2, ?3)", [(row[0], *row[3:]) for row in moved]
+    )
 
 
 def copy_different(source: Catalog, target: Catalog) -> None:

@@ -2,16 +2,12 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index.catalog.catalog import Catalog
-from index.catalog.database import storage_errors
-from index.catalog.lock import WriterLock
-from index.errors import IndexLockedError, IndexStorageError
+from index.catalog.catalog import Catalog, write_if_possible
 
 # Of a photo that was removed or changed meanwhile nothing is kept: nothing would ever remove it.
 KEEP_MEASURED = (
@@ -36,14 +32,4 @@ def keep_measured(path: Path, kind: str, values: Sequence[tuple[bytes, bytes]]) 
 
     False where it cannot be written now: a reader can do without, and measures again the next time.
     """
-    try:
-        with (
-            storage_errors(path.parent),
-            WriterLock(path.parent),
-            closing(Catalog.open_for_writing(path)) as catalog,
-            catalog.writing() as connection,
-        ):
-            connection.executemany(KEEP_MEASURED, ((content, kind, value) for content, value in values))
-    except (IndexLockedError, IndexStorageError):
-        return False
-    return True
+    return write_if_possible(path, KEEP_MEASURED, [(content, kind, value) for content, value in values])

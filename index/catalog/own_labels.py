@@ -6,7 +6,7 @@ computed when a label is stored and when a photo is, in the same transaction.
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,6 +50,26 @@ class LabelScorer:
         scores = embeddings @ self.weights.T + self.bias
         found: NDArray[np.float32] = 1 / (1 + np.exp(-scores))
         return found
+
+
+def rename_examples(connection: sqlite3.Connection, renamed: Callable[[bytes], bytes]) -> None:
+    """Let the photos that labels were learned from have the paths that `renamed` makes of theirs."""
+    known = connection.execute("SELECT name, path FROM own_label_examples").fetchall()
+    moved = [(name, path, now) for name, path in known if (now := renamed(path)) != path]
+    rows = [
+        (
+            name,
+            now,
+            *connection.execute(
+                "SELECT positive, embedding FROM own_label_examples WHERE name = ? AND path = ?", (name, path)
+            ).fetchone(),
+        )
+        for name, path, now in moved
+    ]
+    connection.executemany(
+        "DELETE FROM own_label_examples WHERE name = ? AND path = ?", [(name, path) for name, path, _ in moved]
+    )
+    connection.executemany("INSERT OR REPLACE INTO own_label_examples VALUES (?, ?, ?, ?)", rows)
 
 
 class OwnLabels:

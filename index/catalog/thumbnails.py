@@ -5,16 +5,12 @@ An index made by an older version has none. They are made when they are first ne
 
 import json
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from index.catalog.catalog import Catalog
-from index.catalog.database import storage_errors
-from index.catalog.lock import WriterLock
-from index.errors import IndexLockedError, IndexStorageError
+from index.catalog.catalog import Catalog, write_if_possible
 
 PUT_THUMBNAIL = "INSERT OR REPLACE INTO thumbnails (content_hash, jpeg) VALUES (?, ?)"
 # Of a photo that was removed or changed meanwhile none is kept: nothing would ever remove it.
@@ -40,14 +36,4 @@ def keep_thumbnails(path: Path, thumbnails: Sequence[tuple[bytes, bytes]]) -> bo
 
     False where it cannot be written now: a reader can do without, and makes them again the next time.
     """
-    try:
-        with (
-            storage_errors(path.parent),
-            WriterLock(path.parent),
-            closing(Catalog.open_for_writing(path)) as catalog,
-            catalog.writing() as connection,
-        ):
-            connection.executemany(KEEP_THUMBNAIL, thumbnails)
-    except (IndexLockedError, IndexStorageError):
-        return False
-    return True
+    return write_if_possible(path, KEEP_THUMBNAIL, thumbnails)

@@ -146,6 +146,6 @@ def _table(canvas: Canvas, layers: tuple[Layer, ...], top: int, total: tuple[int
 
 def _short(count: int) -> str:
     for unit, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if count >= unit:
-            return f"{count / unit:.3g}{letter}" if count < 1000 * unit else f"{count / unit:,.0f}{letter}"
+        if count >= 0.9995 * unit:  # three digits of less would round to a thousand of the next unit
+            return f"{count / unit:.3g}{letter}" if count < 999.5 * unit else f"{count / unit:,.0f}{letter}"
     return str(count)

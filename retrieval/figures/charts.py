@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 METRICS, CONFUSION = "metrics.csv", "confusion.csv"
 """Tables that a run leaves in its folder (training/loop/run_folder.py)."""
+CURVES = ("epoch", "train_loss", "validation_loss", "train_top1", "validation_top1", "validation_top5")
+"""Columns of the first that are drawn."""
 NAMED = 40
 """So many classes have room for their names."""
 PALE_BLUE = "#9ecbf5"
@@ -82,9 +84,11 @@ def _metrics(run: Path) -> dict[str, list[float]]:
     if len(rows) < 2:
         raise UserError(f"the run in {run} has no whole epoch yet; draw its curves later")
     try:
-        return {name: [float(row[column]) for row in rows[1:]] for column, name in enumerate(rows[0])}
+        return {name: [float(row[rows[0].index(name)]) for row in rows[1:]] for name in CURVES}
     except (ValueError, IndexError):
-        raise UserError(f"{run / METRICS} is damaged: it holds what is no number") from None
+        raise UserError(
+            f"{run / METRICS} is damaged, or another program's: it has no numbers in the columns {', '.join(CURVES)}"
+        ) from None
 
 
 def draw_confusion(run: Path, look: Look = PLAIN) -> "Figure":
@@ -132,9 +136,10 @@ def _table(path: Path) -> list[list[str]]:
     try:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             return list(csv.reader(file))
-    except OSError as error:
+    except (OSError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
         raise UserError(
-            f"{path} cannot be read ({(error.strerror or str(error)).lower()})",
+            f"{path} cannot be read ({(reason or str(error)).lower()})",
             hint="name the folder of a run, which `fc7 train` made",
         ) from error
 

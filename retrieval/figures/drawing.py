@@ -1,5 +1,6 @@
 """What pictures of networks and detections are drawn with: labelled tiles, heat colours, saving."""
 
+import sys
 import zlib
 from collections.abc import Sequence
 from io import BytesIO
@@ -17,6 +18,8 @@ from retrieval.models.model import Model
 from retrieval.pipeline.memory import decode_within_budget
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".pdf": "PDF"}
+MOST_PIXELS = {"JPEG": 65_500, "WEBP": 16_383}
+"""Of a side, in these formats as Pillow writes them."""
 PER_INCH = 100
 """Units of a PDF in an inch of paper."""
 DRAWN = "drawn by fc7"
@@ -115,9 +118,16 @@ def drawn_exif() -> Image.Exif:
     return exif
 
 
+def most_pixels(path: Path) -> int:
+    """Return how many pixels a side of a picture in this file has at most."""
+    return MOST_PIXELS.get(FORMATS[path.suffix.lower()], sys.maxsize)
+
+
 def save(picture: Image.Image, path: Path, look: Look = PLAIN) -> None:
     """Write a picture that was drawn with a look. Raises what `check_suffix` does."""
     check_suffix(path)
+    if max(picture.size) > most_pixels(path):
+        raise OptionError(f"a picture of {picture.width}×{picture.height} pixels is too large for {path}; name a .png")
     data, format = BytesIO(), FORMATS[path.suffix.lower()]
     if format == "PDF":
         picture.save(data, format, resolution=PER_INCH * look.scale)

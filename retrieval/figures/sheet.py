@@ -13,7 +13,7 @@ from PIL import Image
 from index.errors import OptionError, PhotoError, UserError
 from index.files import check_output, output_file
 from retrieval.figures.canvas import PLAIN, Canvas, Look
-from retrieval.figures.drawing import FORMATS, PER_INCH, check_no_photo, save
+from retrieval.figures.drawing import FORMATS, PER_INCH, check_no_photo, most_pixels, save
 from retrieval.figures.rows import BELOW, SheetRow, Tile, pictures_of
 from retrieval.figures.sheet_page import sheet_html
 from retrieval.figures.style import MARGIN
@@ -22,7 +22,7 @@ from retrieval.photos.previews import Previews
 BETWEEN = 24
 """Between rows."""
 MAX_PIXELS = 120_000_000
-"""Of a picture in one piece: viewers refuse larger ones, and a JPEG has at most 65,535 rows."""
+"""Of a picture in one piece: viewers refuse larger ones, and higher ones."""
 MAX_HEIGHT = 65_000
 PAGE = 2_000
 """Height of a page of a PDF, in units, unless one line of photos needs more."""
@@ -59,15 +59,17 @@ def write_sheet(rows: Sequence[SheetRow], path: Path, previews: Previews, look: 
         with output_file(path) as file:
             file.write(data.getvalue())
     else:
-        save(draw_sheet(rows, previews, look), path)
+        save(draw_sheet(rows, previews, look, most_rows=min(MAX_HEIGHT, most_pixels(path))), path)
 
 
-def draw_sheet(rows: Sequence[SheetRow], previews: Previews, look: Look = PLAIN) -> Image.Image:
-    """Draw rows below each other. Raises OptionError for more than one picture can hold."""
+def draw_sheet(
+    rows: Sequence[SheetRow], previews: Previews, look: Look = PLAIN, *, most_rows: int = MAX_HEIGHT
+) -> Image.Image:
+    """Draw rows below each other. Raises OptionError for more than one picture of `most_rows` pixels can hold."""
     width = 2 * MARGIN + max(row.width for row in rows)
     height = 2 * MARGIN + sum(row.height + BETWEEN for row in rows) - BETWEEN
     pixels = width * height * look.scale**2
-    if height * look.scale > MAX_HEIGHT or pixels > MAX_PIXELS:
+    if height * look.scale > most_rows or pixels > MAX_PIXELS:
         raise OptionError(f"{len(rows):,} rows are too many for one picture; write a .html or a .pdf")
     canvas = Canvas(width, height, look)
     pictures = pictures_of(rows, partial(_picture, previews=previews, scale=look.scale))

@@ -76,7 +76,8 @@ def rebuild_index(
                 lost = carry_labels(old, index, model)
             if lost and warn is not None:
                 warn(
-                    f"None of the photos that taught these labels can be read, and they are left out: {', '.join(lost)}"
+                    f"These labels are left out: {', '.join(lost)}. None of the photos that taught them can be read, "
+                    f"or there are no others to tell them from"
                 )
         # A drive can also be removed while the index is rebuilt.
         if known:

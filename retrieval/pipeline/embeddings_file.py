@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -34,7 +35,11 @@ def write_embeddings(path: Path, rows: Iterable[tuple[str, NDArray[np.float32]]]
     another suffix, UserError for a place that cannot be written to, and MissingPackageError for a .parquet without
     pyarrow; NothingEmbeddedError where there is no row.
     """
-    writers: dict[str, Callable[[BinaryIO, Iterator[Block]], int]] = {".npz": _write_npz, ".parquet": _write_parquet}
+    beside = Path(os.path.realpath(path)).parent
+    writers: dict[str, Callable[[BinaryIO, Iterator[Block]], int]] = {
+        ".npz": partial(_write_npz, folder=beside),
+        ".parquet": _write_parquet,
+    }
     if path.suffix.lower() not in writers:
         raise OptionError(f"{path} is neither .npz nor .parquet", hint="choose one of the two: -o embeddings.npz")
     if path.suffix.lower() == ".parquet":
@@ -53,9 +58,10 @@ def _blocks(rows: Iterable[tuple[str, NDArray[np.float32]]]) -> Iterator[Block]:
         yield list(names), np.stack(vectors)
 
 
-def _write_npz(file: BinaryIO, blocks: Iterator[Block]) -> int:
-    # How many rows there are is in the header of an array, and known last.
-    with tempfile.TemporaryFile() as vectors, tempfile.TemporaryFile() as names:
+def _write_npz(file: BinaryIO, blocks: Iterator[Block], folder: Path) -> int:
+    # How many rows there are is in the header of an array, and known last. Where the file is to be there is room for
+    # them; the system's folder for temporary files may be small.
+    with tempfile.TemporaryFile(dir=folder) as vectors, tempfile.TemporaryFile(dir=folder) as names:
         count = dim = 0
         for block_names, block in blocks:
             names.write(b"".join(os.fsencode(name) + b"\0" for name in block_names))

@@ -69,6 +69,10 @@ def put_label(index: IndexWriter, name: str, examples: Sequence[LabelExample]) -
             f"the index in {index.folder} has no other photos to tell {name} from",
             hint="index more photos with `fc7 index FOLDER`, or name some with --not",
         )
+    return _store(index, name, examples, classifier)
+
+
+def _store(index: IndexWriter, name: str, examples: Sequence[LabelExample], classifier: LinearClassifier) -> OwnLabel:
     # Of two classes, the difference of their scores is the logit of the second.
     weights, bias = classifier.weights[1] - classifier.weights[0], float(classifier.bias[1] - classifier.bias[0])
     index.own_labels.put(name, examples, weights, bias)
@@ -104,9 +108,10 @@ def background(index: PhotoIndex) -> NDArray[np.float32]:
 
 
 def carry_labels(old: PhotoIndex, new: IndexWriter, model: Model) -> list[str]:
-    """Teach a new index the labels of an old one, from the photos that can be read; return the names of those left out.
+    """Teach a new index the labels of an old one, from the photos that can be read.
 
-    With the same model their embeddings are known.
+    With the same model their embeddings are known. Return the names of those left out: no photo that shows what is
+    meant can be read, or there are no others to tell it from.
     """
     same, lost = old.fingerprint == new.fingerprint, []
     for name in old.own_labels.names():
@@ -117,10 +122,12 @@ def carry_labels(old: PhotoIndex, new: IndexWriter, model: Model) -> list[str]:
             examples = [
                 LabelExample(path := as_path(str(photo.path)), photo.embedding, positive[path]) for photo in found
             ]
-        try:
-            put_label(new, name, examples)
-        except UserError:
+        shown = any(example.positive for example in examples)
+        classifier = learn_label(examples, background(new)) if shown else None
+        if classifier is None:
             lost.append(name)
+        else:
+            _store(new, name, examples, classifier)
     return lost
 
 

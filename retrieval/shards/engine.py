@@ -65,6 +65,7 @@ class ShardEngine:
         """Yield the files of a folder, as `Engine` says. Raises ShardError, ModelMismatchError and ClusterError."""
         if not paths:
             return
+        self._place.prepare()  # the folder before may have removed it
         header = _header(model, folder)
         left = {path: stamps[path] for path in paths}
         for name in self._shards():

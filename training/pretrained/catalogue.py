@@ -60,13 +60,12 @@ def listed() -> Facts:
             *([", ".join(quality)] if quality else []),
             here,
         ]
-    return Facts({}, rows | dict.fromkeys(own_names(), "imported from a file"))
-
-
-def own_names() -> list[str]:
-    """List the names of the models that the user has imported from files."""
-    names = sorted(path.name.removesuffix(".onnx") for path in models_folder().glob("*.onnx"))
-    return [name for name in names if name not in NAMES and "." not in name]
+    for name in sorted(path.name.removesuffix(".onnx") for path in models_folder().glob("*.onnx")):
+        if name not in NAMES and "." not in name:
+            network, _, side = name.rpartition("-")
+            sized = network in NAMES and side.isdecimal()
+            rows[name] = f"{network} for pictures of {side} pixels, imported" if sized else "imported from a file"
+    return Facts({}, rows)
 
 
 def place_of(name: str, side: int | None) -> Path:
