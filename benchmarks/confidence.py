@@ -26,7 +26,8 @@ from retrieval.evaluation.calibration import calibration_error, fit_temperature,
 from retrieval.models.model import Model, model_file
 from retrieval.models.spec import ModelSpec
 from retrieval.models.temperature import tempered
-from retrieval.searching.terms import Ancestry, GroupTerms
+from retrieval.searching.terms import GroupTerms
+from retrieval.searching.wordnet import kinds_of
 
 THRESHOLDS = (0.4, 0.5, 0.6, 0.7)
 BINS = 10
@@ -105,8 +106,7 @@ def ask(model: Model, folder: Path, most: int) -> Judged | None:
     found = answers(model, photos[:most])
     ids = [wordnet_id(photo) for photo in found.photos]
     name, place = list(model.spec.slices.items())[best]
-    ancestry = Ancestry()
-    truths = [ancestry.of(id) | {id} for id in ids]
+    truths = [{*kinds_of(id), id} for id in ids]
     targets = np.array([numbers[best].get(id, -1) for id in ids])
     for truth, target in zip(truths, targets, strict=True):
         truth |= {model.spec.classes[place][target].name} if target >= 0 else set()
@@ -156,10 +156,9 @@ def show_names(spec: ModelSpec, sets: Sequence[Judged], temperatures: dict[str, 
     """Print how often the first answer is right: the class, or something that it is a kind of."""
     print("\n| photos | n | answer | unsure | right, of all | right, of the answers | bits a photo |")
     print("|---|---|---|---|---|---|---|")
-    ancestry = Ancestry()
     for judged in sets:
         place = spec.slices[judged.group]
-        terms = GroupTerms(spec.classes[place], ancestry)
+        terms = GroupTerms(spec.classes[place])
         fit, judge = (judged.half(number).at(temperatures[judged.group]) for number in (0, 1))
         rows = {"the likeliest class": best_classes(judge)}
         rows |= {f"a term of {threshold:.0%}": by_threshold(terms, judge, threshold) for threshold in THRESHOLDS}

@@ -10,7 +10,8 @@ from told import told
 from index.errors import UserError
 from retrieval.models.model import Model
 from retrieval.models.spec import ClassName, ModelSpec
-from retrieval.searching.labels import WORDNET, classes_called, label_words, read_nouns, read_wordnet
+from retrieval.searching.labels import classes_called, label_words, read_nouns
+from retrieval.searching.wordnet import WORDNET, read_wordnet
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 IMAGENET = [line.split("\t") for line in (REPOSITORY / "training/data/imagenet-1k.tsv").read_text("utf-8").splitlines()]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from index.records import Prediction
 from retrieval.models.spec import ClassGroup, ClassName, ModelSpec
-from retrieval.searching.labels import read_wordnet
 from retrieval.searching.terms import EMPTY, Terms
+from retrieval.searching.wordnet import read_wordnet
 from training.data.name_tables import IMAGENET
 
 CATS = {"tabby": "n02123045", "tiger cat": "n02123159", "Persian cat": "n02123394", "Egyptian cat": "n02124075"}

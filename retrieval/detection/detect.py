@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from retrieval.detection.boxes import Region, around, best_box, covered, overlap
 from retrieval.detection.convolutional import ScoreMaps
 from retrieval.detection.pyramid import Level, cut, levels
 from retrieval.models.model import Label, labels_of
-from retrieval.searching.labels import read_wordnet
+from retrieval.searching.wordnet import kinds_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -189,22 +188,6 @@ def say_the_same(one: Found, other: Found) -> bool:
     if one.id is None or other.id is None:
         return False
     return one.id in kinds_of(other.id) or other.id in kinds_of(one.id)
-
-
-@cache
-def kinds_of(id: str) -> frozenset[str]:
-    """Return the WordNet ids of all that a thing is a kind of, and its own."""
-    wordnet, found, pending = _wordnet(), {id}, [id]
-    while pending:
-        _, parents = wordnet.get(pending.pop(), ([], []))
-        pending += [parent for parent in parents if parent not in found]
-        found.update(parents)
-    return frozenset(found)
-
-
-@cache
-def _wordnet() -> dict[str, tuple[list[str], list[str]]]:
-    return read_wordnet()
 
 
 HEAT = 64

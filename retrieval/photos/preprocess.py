@@ -1,5 +1,6 @@
 """The one and only resize and crop: training, evaluation and every command prepare pictures here."""
 
+import io
 import math
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,14 @@ def squash(image: Image.Image, *, size: int, ratio: float = math.inf) -> NDArray
         image = image.convert("RGB")
     box = (left, top, left + width, top + height)
     return np.array(image.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0))
+
+
+def as_small_jpeg(pixels: NDArray[np.uint8], side: int, quality: int) -> NDArray[np.uint8]:
+    """Return pixels (size, size, 3) as a JPEG of that side and quality shows them, enlarged to their size again."""
+    image, file = Image.fromarray(pixels), io.BytesIO()
+    image.resize((side, side), Image.Resampling.BICUBIC).save(file, "JPEG", quality=quality)
+    with Image.open(file) as small:
+        return np.asarray(small.resize(image.size, Image.Resampling.BICUBIC))
 
 
 def ten_crops(image: Image.Image, *, resize: int, crop: int) -> NDArray[np.uint8]:

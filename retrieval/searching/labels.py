@@ -11,10 +11,10 @@ from pathlib import Path
 
 from index.errors import UserError
 from retrieval.models.spec import ClassName, ModelSpec, require_classes
+from retrieval.searching.wordnet import kinds_of, read_wordnet
 
-# Made by docs/make_wordnet.py: id, tab, names with commas between them, tab, ids of what it is a kind of.
-WORDNET = Path(__file__).with_name("wordnet.tsv")
-# Made by it too: noun, tab, ids of what it is a kind of, the nearest first, or the singular of a plural, or nothing.
+# Made by docs/make_wordnet.py: noun, tab, ids of what it is a kind of, the nearest first, or the singular of a plural,
+# or nothing.
 NOUNS = Path(__file__).with_name("nouns.tsv")
 WORDNET_ID = re.compile(r"n\d{8}")
 PLURALS = (
@@ -93,26 +93,18 @@ def _meanings(classes: tuple[ClassName, ...]) -> tuple[dict[str, dict[ClassName,
     """List the classes that each plain word means, in their order, and how it is really spelled."""
     meanings: defaultdict[str, dict[ClassName, None]] = defaultdict(dict)
     spelled: dict[str, str] = {}
-    wordnet = read_wordnet()
     for known in classes:
-        for word in _words_for(known, wordnet):
+        for word in _words_for(known):
             meanings[plain(word)][known] = None
             spelled.setdefault(plain(word), word)
     return meanings, spelled
 
 
-def _words_for(known: ClassName, wordnet: dict[str, tuple[list[str], list[str]]]) -> list[str]:
+def _words_for(known: ClassName) -> list[str]:
     """List the names of a class and of all that it is a kind of, with their ids."""
-    words = [known.name, *known.synonyms]
-    ids = dict.fromkeys([known.id] if known.id else [])
-    pending = list(ids)
-    while pending:
-        id = pending.pop()
-        names, kinds_of = wordnet.get(id, ([], []))
-        words += [id, *names]
-        pending += [parent for parent in kinds_of if parent not in ids]
-        ids |= dict.fromkeys(kinds_of)
-    return words
+    wordnet = read_wordnet()
+    words = [known.name, *known.synonyms, *([known.id] if known.id else [])]
+    return words + [word for id in kinds_of(known.id) for word in (id, *wordnet[id][0])]
 
 
 def plain(word: str) -> str:
@@ -125,9 +117,3 @@ def plain(word: str) -> str:
 def read_nouns() -> dict[str, str]:
     """Read by noun the ids of what it is a kind of, or the singular of a plural, or nothing."""
     return dict(line.split("\t") for line in NOUNS.read_text("utf-8").splitlines())
-
-
-def read_wordnet() -> dict[str, tuple[list[str], list[str]]]:
-    """Read WordNet's table: by id the names, and the ids of what it is a kind of."""
-    lines = (line.split("\t") for line in WORDNET.read_text("utf-8").splitlines())
-    return {id: (names.split(", "), parents.split()) for id, names, parents in lines}

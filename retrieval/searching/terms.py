@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from index.records import Prediction
 from retrieval.models.model import labels_of
 from retrieval.models.spec import ClassName, ModelSpec
-from retrieval.searching.labels import read_wordnet
+from retrieval.searching.wordnet import depth, kinds_of, read_wordnet
 
 LIKELY = 0.5
 """The probability from which a name is an answer: it is right more often than not."""
@@ -35,11 +35,10 @@ class Terms:
     """The terms that a model's classes are kinds of, for each group of classes."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        groups, ancestry = spec.slices, Ancestry()
+        groups = spec.slices
         self._labels = labels_of(spec)
         self._groups = [
-            (name if len(groups) > 1 else "", place, GroupTerms(spec.classes[place], ancestry))
-            for name, place in groups.items()
+            (name if len(groups) > 1 else "", place, GroupTerms(spec.classes[place])) for name, place in groups.items()
         ]
 
     def likely(self, probabilities: NDArray[np.float32], *, threshold: float = LIKELY) -> tuple[Prediction, ...]:
@@ -89,20 +88,21 @@ class GroupTerms:
     A term for all classes tells nothing: its probability is 1, whatever is in the photo.
     """
 
-    def __init__(self, classes: Sequence[ClassName], ancestry: "Ancestry") -> None:
+    def __init__(self, classes: Sequence[ClassName]) -> None:
+        wordnet = read_wordnet()
         below: dict[str, list[int]] = {}
         for number, known in enumerate(classes):
-            for id in ancestry.of(known.id):
+            for id in kinds_of(known.id):
                 below.setdefault(id, []).append(number)
         named, empty = {known.id for known in classes}, set(EMPTY.split())
         self.terms = [
-            Term(known.name, known.id, below.get(known.id or "", [number]), ancestry.depth(known.id))
+            Term(known.name, known.id, below.get(known.id or "", [number]), depth(known.id))
             for number, known in enumerate(classes)
         ]
         self.terms += [
-            Term(ancestry.name(id), id, numbers, ancestry.depth(id))
+            Term(wordnet[id][0][0], id, numbers, depth(id))
             for id, numbers in below.items()
-            if id not in named and ancestry.name(id).replace(" ", "_") not in empty and len(numbers) < len(classes)
+            if id not in named and wordnet[id][0][0].replace(" ", "_") not in empty and len(numbers) < len(classes)
         ]
         self.sizes = np.array([len(term.classes) for term in self.terms])
         self._depths = np.array([term.depth for term in self.terms])
@@ -120,34 +120,3 @@ class GroupTerms:
         if not len(likely):
             return None
         return int(likely[np.lexsort((-self._depths[likely], -sums[likely], self.sizes[likely]))[0]])
-
-
-class Ancestry:
-    """What is a kind of what, by WordNet id."""
-
-    def __init__(self) -> None:
-        self._wordnet = read_wordnet()
-        self._depths: dict[str, int] = {}
-
-    def name(self, id: str) -> str:
-        return self._wordnet[id][0][0]
-
-    def of(self, id: str | None) -> set[str]:
-        """Return an id with all that it is a kind of; nothing where WordNet's table has none."""
-        if id is None or id not in self._wordnet:
-            return set()
-        found, pending = {id}, [id]
-        while pending:
-            for parent in self._wordnet[pending.pop()][1]:
-                if parent not in found:
-                    found.add(parent)
-                    pending.append(parent)
-        return found
-
-    def depth(self, id: str | None) -> int:
-        """Return the steps of the longest way up."""
-        if id is None or id not in self._wordnet:
-            return 0
-        if id not in self._depths:
-            self._depths[id] = max((self.depth(parent) + 1 for parent in self._wordnet[id][1]), default=0)
-        return self._depths[id]

@@ -1,6 +1,5 @@
 """From stored squares to what the network sees: crops, mirror images, the mean subtracted, on the device."""
 
-import io
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -8,10 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
+from retrieval.photos.preprocess import as_small_jpeg
 from retrieval.pipeline.machine import usable_cores
 
 JPEG_SIDES = (0.5, 1.0)
@@ -150,19 +148,10 @@ def recompressed(pixels: Tensor, *, probability: float) -> Tensor:
     if not len(rows):
         return pixels
     with ThreadPoolExecutor(usable_cores()) as threads:
-        saved = list(threads.map(_saved_as_jpeg, pixels[rows.to(pixels.device)].cpu().numpy(), sides, qualities))
+        saved = list(threads.map(as_small_jpeg, pixels[rows.to(pixels.device)].cpu().numpy(), sides, qualities))
     pixels = pixels.clone()
     pixels[rows.to(pixels.device)] = torch.from_numpy(np.stack(saved)).to(pixels.device)
     return pixels
-
-
-def _saved_as_jpeg(pixels: NDArray[np.uint8], side: int, quality: int) -> NDArray[np.uint8]:
-    """Return pixels (size, size, 3) as a JPEG of that side and quality shows them, enlarged to their size."""
-    image = Image.fromarray(pixels)
-    file = io.BytesIO()
-    image.resize((side, side), Image.Resampling.BICUBIC).save(file, "JPEG", quality=quality)
-    with Image.open(file) as read:
-        return np.asarray(read.resize(image.size, Image.Resampling.BICUBIC))
 
 
 def blurred(x: Tensor, *, probability: float) -> Tensor:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from retrieval.models.spec import ClassName
-from retrieval.searching.labels import read_wordnet
+from retrieval.searching.wordnet import read_wordnet
 from training.errors import DatasetError
 
 IMAGENET = Path(__file__).with_name("imagenet-1k.tsv")
