@@ -131,7 +131,13 @@ def undo_moves(undo_file: Path, *, progress: Progress | None = None) -> Moved:
     except KeyboardInterrupt:
         moved.interrupted = True
     if lines and not moved.left and not moved.interrupted:
-        undo_file.unlink()
+        try:
+            undo_file.unlink()
+        except OSError as error:
+            raise UserError(
+                f"all is back, but {undo_file} could not be removed ({file_error_reason(error)})",
+                hint="remove it yourself",
+            ) from error
     return moved
 
 
