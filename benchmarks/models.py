@@ -27,11 +27,12 @@ from retrieval.evaluation.metrics import mean_average_precision, precision_at_k,
 from retrieval.models.model import Model, model_file
 from retrieval.models.spec import ModelSpec
 from retrieval.photos.decode import open_photo
-from retrieval.photos.preprocess import resize_only
+from retrieval.photos.preprocess import as_small_jpeg, resize_only
 from retrieval.photos.scan import scan_folder
 from retrieval.pipeline.machine import usable_cores
 
 BATCH, ROUNDS = 16, 7
+Change = Callable[[Image.Image], Image.Image]
 PARTS: dict[str, Callable[[ModelSpec], ModelSpec]] = {
     "seven-eighths": lambda spec: replace(spec, resize=round(spec.crop * 8 / 7), resize_mode="crop"),
     "middle": lambda spec: replace(spec, resize=spec.crop, resize_mode="crop"),
@@ -55,10 +56,20 @@ def main() -> None:
     parser.add_argument("--neighbours", metavar="FOLDER", type=Path)
     parser.add_argument("--names", metavar="FOLDER", type=Path)
     parser.add_argument("--shrunk", metavar="SIDE", type=int, help="shrink photos to SIDE pixels first")
+    parser.add_argument("--jpeg", metavar="QUALITY", type=int, help="with --shrunk: save them as JPEGs of this quality")
     parser.add_argument("--see", choices=list(PARTS), help="what part of photos models are shown, other than their own")
     parser.add_argument("--restrict", action="store_true", help="choose names among the classes of --names alone")
     parser.add_argument("--rate", action="store_true", help="measure photos a second too, which wants idle cores")
     arguments = parser.parse_args()
+
+    if arguments.jpeg is not None and arguments.shrunk is None:
+        parser.error("--jpeg needs --shrunk")
+
+    def change(image: Image.Image) -> Image.Image:
+        pixels = resize_only(image, size=arguments.shrunk)
+        if arguments.jpeg is not None:
+            pixels = as_small_jpeg(pixels, arguments.shrunk, arguments.jpeg)
+        return Image.fromarray(pixels)
 
     models = [Model.load(path, device="cpu", threads=1) for path in arguments.models]
     if arguments.see:
@@ -69,7 +80,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for path, model, rate in zip(arguments.models, models, rates, strict=True):
         names = (
-            judged_names(model, arguments.names, arguments.shrunk, restrict=arguments.restrict)
+            judged_names(model, arguments.names, change if arguments.shrunk else None, restrict=arguments.restrict)
             if arguments.names
             else ["", "", ""]
         )
@@ -88,16 +99,16 @@ def judged_neighbours(model: Model, folder: Path) -> list[str]:
     return [f"{score:.3f}" for score in (*scores, mean_average_precision(found.embeddings, labels))]
 
 
-def judged_names(model: Model, folder: Path, shrunk: int | None, *, restrict: bool) -> list[str]:
+def judged_names(model: Model, folder: Path, change: Change | None, *, restrict: bool) -> list[str]:
     """Return top-1 and top-5 over the photos whose class the model has a name for, and how many these are.
 
-    With `restrict` only the names of these classes count.
+    With `restrict` only the names of these classes count; photos are seen as `change` leaves them.
     """
     numbers = {known.id: number for number, known in enumerate(model.spec.classes) if known.id}
     wanted = [photo for photo in photos_in(folder) if wordnet_id(photo) in numbers]
     if not wanted:
         return ["", "", "0"]
-    found = answers(model, wanted, shrunk)
+    found = answers(model, wanted, change)
     targets = np.array([numbers[wordnet_id(photo)] for photo in found.photos])
     group = next(place for place in model.spec.slices.values() if place.start <= targets[0] < place.stop)
     probabilities = found.probabilities[:, group]
@@ -118,12 +129,12 @@ def photos_in(folder: Path) -> list[Path]:
     return [folder / path.decode() for path in scan_folder(folder).photos]
 
 
-def answers(model: Model, photos: Sequence[Path], shrunk: int | None = None) -> Answers:
-    """Ask a model about photos, a batch a core; `shrunk` are pixels that their shorter side is brought to first."""
+def answers(model: Model, photos: Sequence[Path], change: Change | None = None) -> Answers:
+    """Ask a model about photos, a batch a core; `change` is made of each before it is prepared."""
 
     def prepared(photo: Path) -> NDArray[np.uint8]:
         image = open_photo(photo, shorter_side=model.resize)
-        return model.prepare(image if shrunk is None else Image.fromarray(resize_only(image, size=shrunk)))
+        return model.prepare(image if change is None else change(image))
 
     def ask(part: Sequence[Path]) -> tuple[list[Path], NDArray[np.float32], NDArray[np.float32]]:
         read, pixels = [], []
