@@ -163,9 +163,9 @@ def show(file: "IndexLocation | None", format: str) -> None:
 def bench_command(model: Path | None, *, photos: Path | None, device: Any, format: str) -> None:
     """Measure how fast photos are indexed on this machine.
 
-    MODEL is a model file, by default the built-in one. Each stage is measured by itself, then all of them together with
-    several numbers of --workers and sizes of a batch. Takes about a minute; nothing is written except into a
-    temporary folder.
+    MODEL is a model file or a name, by default the built-in one. Each stage is measured by itself, then all of them
+    together with several numbers of --workers and sizes of a batch. Takes about a minute; nothing is written except
+    into a temporary folder.
     """
     from tempfile import TemporaryDirectory
 

@@ -1,4 +1,4 @@
-"""Learns the PCA that makes embeddings of EfficientNet-Lite, which comes with fc7: training/efficientnet-lite*.npz.
+"""Learns the PCA that makes embeddings of EfficientNet-Lite: training/pretrained/efficientnet-lite*.npz.
 
     python docs/make_efficientnet_pca.py SETS [NAME...]
 

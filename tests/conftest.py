@@ -41,8 +41,9 @@ def data_dir() -> Path:
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep what the developer has set for fc7 out of the tests, and what they cache out of the developer's folder."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    """Keep what the developer has set and imported out of the tests, and what they write out of the same folders."""
+    for name in ("cache", "data"):
+        monkeypatch.setenv(f"XDG_{name.upper()}_HOME", str(tmp_path_factory.getbasetemp() / name))
     for name in [name for name in os.environ if name.startswith("FC7_") and name != "FC7_DATA"]:
         monkeypatch.delenv(name)
 

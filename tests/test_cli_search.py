@@ -134,7 +134,7 @@ def test_people_see_a_copy_once_and_not_the_query_and_programs_see_all_marked(fc
         shutil.copy(source, target)
     fc7("index", photos)
     table = [line.split("  ", 2)[2] for line in fc7("search", query, "-k", 3).stdout.splitlines()[1:]]
-    assert table[:2] == [f"{copy}  and 1 copy", f"{photos / 'red3.png'}  and 2 copies"]
+    assert table[:2] == [str(copy), f"{photos / 'red3.png'}  and 2 copies"], "the query is no copy that is left out"
     assert len(table) == 3, "as many as were asked for, copies not counted"
     everything = fc7("search", query, "-k", 5, "--all-copies").stdout.splitlines()[1:]
     assert [line.split("  ", 2)[2] for line in everything] == [

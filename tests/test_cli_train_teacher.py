@@ -103,6 +103,7 @@ def test_a_teacher_that_is_none_is_told(refused: Refused, photos: Path, tmp_path
     assert "is a checkpoint, not a model file; make one of it with `fc7 export" in line
     line = refused(photos, teacher=Path("efficientnet-lite0"))
     assert "run `fc7 import efficientnet-lite0`" in line
+    assert not (tmp_path / "run").exists(), "a run that writes nothing leaves no folder"
 
 
 def test_folders_that_teach_nothing_are_told(refused: Refused, photos: Path, tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_too_few_photos_are_told(refused: Refused, photos: Path) -> None:
 def test_photos_that_cannot_be_read_are_told(refused: Refused, photos: Path) -> None:
     for path in photos.iterdir():
         path.write_bytes(b"")
-    assert "show 0 of the teacher's classes" in refused(photos)
+    assert "show 0 of the teacher's classes, and 22 of 22 could not be read; give more" in refused(photos)
     assert "are too few" in refused(photos, "--evidence", 0)
 
 

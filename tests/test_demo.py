@@ -8,7 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from PIL import Image
+
+from retrieval.searching.wordnet import kinds_of
 
 DEMO = Path(__file__).resolve().parent.parent / "docs" / "demo.py"
 MakePhoto = Callable[..., Path]
@@ -23,6 +26,13 @@ def demo(photos: str, model: Path, folder: Path) -> "subprocess.CompletedProcess
 
 def commands(done: "subprocess.CompletedProcess[str]") -> list[str]:
     return [line.split()[2] for line in done.stdout.splitlines() if line.startswith("$ fc7 ")]
+
+
+def test_the_built_in_model_calls_the_cat_a_cat(fc7: Callable[..., Result]) -> None:
+    cat = Path(pytest.importorskip("skimage").__file__).parent / "data" / "chelsea.png"
+    [found] = json.loads(fc7("classify", cat, "-m", "builtin", "--format", "json").stdout)
+    first = next(known for known in found["predictions"] if known["group"] == "objects")
+    assert "n02121808" in kinds_of(first["id"]), "a domestic cat"
 
 
 @pytest.mark.slow

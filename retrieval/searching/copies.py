@@ -3,6 +3,7 @@
 Copies are files of the same bytes, as they were when they were indexed.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -69,7 +70,7 @@ def best_contents(
     asked: Sequence[Collection[Path]],
     top: int,
 ) -> list[list[SearchResult]]:
-    """Return for each query the `top` best results after `collapsed`, with how many copies there are of each.
+    """Return for each query the `top` best results after `collapsed`, with how many more copies there are of each.
 
     `find` returns for each query as many results as it is called with, fewer where there are no more; `asked` are the
     files of each query, as absolute paths; `photos` are those of the index.
@@ -83,7 +84,13 @@ def best_contents(
         wanted *= GROWTH
     hashes = {result.content_hash for results in kept for result in results if result.content_hash is not None}
     counts = photos.count_contents(list(hashes))
-    return [
-        [replace(result, copies=max(counts.get(result.content_hash or b"", 1) - 1, 0)) for result in results]
-        for results in map(there_first, kept)
-    ]
+    found = []
+    for results, few, paths in zip(answers, kept, asked, strict=True):
+        not_shown = Counter(result.content_hash for result in results if result.path in paths)
+        found.append(
+            [
+                replace(one, copies=max(counts.get(one.content_hash or b"", 1) - 1 - not_shown[one.content_hash], 0))
+                for one in there_first(few)
+            ]
+        )
+    return found

@@ -65,8 +65,10 @@ def as_lesson(
     else:
         chosen = np.array(kept, np.int64)
     if len(chosen) < 2:
+        unread = int((~train.embeddings.any(axis=1)).sum())
+        told = f", and {unread:,} of {len(train):,} could not be read" if unread else ""
         raise DatasetError(
-            f"{evidence} or more pictures show {len(chosen)} of the teacher's classes; {_more_evidence(evidence)}"
+            f"{evidence} or more pictures show {len(chosen)} of the teacher's classes{told}; {_more_evidence(evidence)}"
         )
     numbers = np.full(len(dataset.classes), UNLABELLED, np.int64)
     numbers[chosen] = np.arange(len(chosen))

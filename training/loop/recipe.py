@@ -89,7 +89,10 @@ class Recipe:
     lower_lr: Annotated[
         float, "rate of the layers below fc8, as a share of --lr; below 1 they keep their batch statistics"
     ] = 1.0
-    stop_after: Annotated[int, "epochs without a better validation top-1 after which to stop; 0: never"] = 0
+    stop_after: Annotated[
+        int,
+        "epochs without a better validation top-1 to stop after; 0: never; with --from, unless one was better",
+    ] = 0
     label_share: Annotated[float, "with --teacher: weight of a label beside the teacher's probabilities"] = 0.5
     imitation: Annotated[float, "with --teacher: weight of the cosine to its embedding, of pool5 and of fc7"] = 2.5
     evidence: Annotated[int, "with --teacher: pictures that have to show a class of its for it to be learned"] = 10

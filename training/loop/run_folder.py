@@ -23,7 +23,7 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def make_folder(out: Path, roots: Sequence[Path], held: ExitStack, *, cache: Path | None = None) -> None:
-    """Make the folder of a new run, and take it until `held` ends."""
+    """Make the folder of a new run, and take it until `held` ends; a run that writes nothing leaves no new folder."""
     for root in roots:
         for what, place, option in (("run", out, "-o"), ("cache", cache, "--cache")):
             if place is not None and place.resolve().is_relative_to(root.resolve()):
@@ -31,15 +31,25 @@ def make_folder(out: Path, roots: Sequence[Path], held: ExitStack, *, cache: Pat
                     f"the {what} would lie among its pictures, in {root}, and be taken for a class the next time",
                     hint=f"choose a folder outside with {option}",
                 )
+    new = not os.path.exists(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"the folder {out} cannot be made ({error.strerror})", hint="choose another with -o") from error
+    if new:
+        held.callback(_remove_unused, out)  # after the lock is free
     take_folder(out, held)
     if os.path.exists(out / LAST):
         raise RunError(
             f"there is a run in {out} already", hint="resume it with --resume, or choose another folder with -o"
         )
+
+
+def _remove_unused(out: Path) -> None:
+    with suppress(OSError):
+        if os.listdir(out) == [LOCK]:
+            (out / LOCK).unlink()
+            out.rmdir()
 
 
 def take_folder(out: Path, held: ExitStack) -> None:

@@ -54,7 +54,8 @@ def listed() -> Facts:
         ]
         speed = [] if known.rate is None else [f"{known.rate:.0f} photos/s on a core"]
         answers = f"{known.classes:,} classes" if known.classes else "photos and words, no classes"
-        quality = [*([] if known.top1 is None else [f"top-1 {known.top1:.1%}"]), *quality]
+        told = "" if known.in_package else " as published"
+        quality = [*([] if known.top1 is None else [f"top-1 {known.top1:.1%}{told}"]), *quality]
         rows[name] = [
             ", ".join([answers, f"{known.side} pixels", f"{known.size:.0f} MB", *speed]),
             *([", ".join(quality)] if quality else []),

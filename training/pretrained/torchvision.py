@@ -73,7 +73,7 @@ def fetch_alexnet(folder: Path, *, url: str | None = None, progress: Progress | 
 def read_weights(path: Path) -> PublishedWeights:
     """Read a file of torchvision's AlexNet: tensors alone, never code. Raises CheckpointError."""
     if not os.path.isfile(path):
-        raise CheckpointError(f"there is no file {path}", hint="`fc7 import alexnet` fetches the published one")
+        raise CheckpointError(f"there is no file {path}", hint="`fc7 import --list` says what has a name")
     try:
         digest = file_digest(path)
     except OSError as error:
