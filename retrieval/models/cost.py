@@ -118,7 +118,7 @@ def layer_of(node: str) -> str:
     part = rest.partition(".")[0]
     if head in ("joined", "pca") or (part in ("unit", "mean", "joined") and not head.startswith("norm")):
         return EMBEDDING
-    if head == "probabilities":
+    if head in ("logits", "probabilities"):
         return "fc8"
     return re.sub(r"^(relu|tanh)(\d+)$", r"conv\2", head)
 
