@@ -33,10 +33,10 @@ EXTRA = "efficientnet"
 """The extra that brings the packages with weights."""
 
 NAMES = {
-    "efficientnet-lite0": Importable(1000, 224, 19.9, 99, 0.88, 0.796, 0.54),
-    "efficientnet-lite1": Importable(1000, 240, 22.9, 66, 0.864, 0.809, 0.564),
-    "efficientnet-lite2": Importable(1000, 260, 25.6, 46, 0.912, 0.805, 0.557),
-    "alexnet": Importable(1000, 224, 122.2, None, 0.565, None, None, in_package=False, source="PyTorch"),
+    "efficientnet-lite0": Importable(1000, 224, 19.9, 103, 0.88, 0.796, 0.54),
+    "efficientnet-lite1": Importable(1000, 240, 22.9, 65, 0.864, 0.809, 0.564),
+    "efficientnet-lite2": Importable(1000, 260, 25.6, 47, 0.912, 0.805, 0.557),
+    "alexnet": Importable(1000, 224, 122.2, 75, 0.565, None, None, in_package=False, source="PyTorch"),
     "clip-vit-b32": Importable(0, 224, 605.7, None, None, None, None, in_package=False, source="Hugging Face"),
 }
 
