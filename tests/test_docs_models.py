@@ -1,4 +1,4 @@
-"""The example of docs/models.md in plain ONNX Runtime gives what fc7 gives."""
+"""docs/models.md: its example in plain ONNX Runtime gives what fc7 gives, its figures are those of the catalogue."""
 
 import json
 import re
@@ -11,6 +11,7 @@ from PIL import Image
 
 from retrieval.models.model import Model
 from retrieval.photos.decode import open_photo
+from training.pretrained.catalogue import NAMES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "models.md"
 
@@ -49,3 +50,18 @@ def test_the_example_gives_the_name_and_the_embedding_of_fc7(
     embedding = names["embedding"]
     assert isinstance(embedding, np.ndarray)
     assert embedding[0] @ model.embed([image])[0] > 0.999
+
+
+def test_what_import_lists_is_what_the_pages_tell() -> None:
+    """The catalogue has the figures of the table that benchmarks/models.py prints."""
+    rows = {}
+    for line in PAGE.read_text("utf-8").splitlines():
+        cells = [cell.strip(" `") for cell in line.split("|")[1:-1]]
+        if cells and cells[0] in NAMES and len(cells) == 11:
+            rows[cells[0]] = cells[1:]
+    assert list(rows) == [name for name, known in NAMES.items() if known.in_package]
+    for name, (classes, side, size, rate, top1, _, _, _, p10, mean) in rows.items():
+        known = NAMES[name]
+        told = f"{known.classes:,}", str(known.side), f"{known.size:.1f}", f"{known.rate:.0f}", f"{known.top1:.1%}"
+        assert (classes, side, size, rate.split()[0], top1) == told
+        assert (p10, mean) == (f"{known.precision_at_10:.3f}", f"{known.mean_average_precision:.3f}")
