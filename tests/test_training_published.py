@@ -143,7 +143,7 @@ def test_a_damaged_file_is_an_error(content: bytes, tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
-    with told(CheckpointError, "`fc7 import alexnet` fetches"):
+    with told(CheckpointError, "`fc7 import --list` says"):
         read_weights(tmp_path / "none.pth")
 
 
