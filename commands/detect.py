@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.model_options import model_options
-from commands.options import LOCAL_PATH, format_option, photos_argument, strict_option, top_option
+from commands.options import LOCAL_PATH, NumberRange, format_option, photos_argument, strict_option, top_option
 from commands.pictures import look_options
 from commands.streams import report_incomplete, report_skipped, write
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @model_options
 @top_option(10, "boxes for each photo")
 @click.option(
-    "--min-probability", type=click.FloatRange(0, 1), default=0.2, help="Leave out what is less probable than this."
+    "--min-probability", type=NumberRange(0, 1), default=0.2, help="Leave out what is less probable than this."
 )
 @click.option(
     "--picture",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.interrupt import INTERRUPTED
-from commands.options import LOCAL_PATH, PATH, format_option, index_option, null_wants_paths
+from commands.options import LOCAL_PATH, PATH, NumberRange, format_option, index_option, null_wants_paths
 from commands.pictures import Pictures, picture_options
 from commands.streams import report_skipped, table_width, warn, write
 from index.errors import OptionError, PhotoError, PhotoIndexError, UserError
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--min-score",
-    type=click.FloatRange(-1, 1),
+    type=NumberRange(-1, 1),
     default=0.88,
     help="Look-alikes have this score or more in a search; measured for the built-in model.",
 )

@@ -12,6 +12,7 @@ from commands.options import (
     LOCAL_PATH,
     PATH,
     IndexPlace,
+    NumberRange,
     cache_folder,
     completed_by,
     default_index,
@@ -40,11 +41,11 @@ if TYPE_CHECKING:
     "--layers", default="pool5,fc7", help="Layers that the embedding is made of: pool5, fc6, fc7, with commas between."
 )
 @click.option("--dim", type=click.IntRange(min=1), default=256, help="Values of the embedding, at most.")
-@click.option("--whitening", type=click.FloatRange(0, 1), default=0.25, help="0: rotate only; 1: whiten fully.")
+@click.option("--whitening", type=NumberRange(0, 1), default=0.25, help="0: rotate only; 1: whiten fully.")
 @click.option(
     "--logit-adjustment",
     metavar="TAU",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     default=0.0,
     help="1: name things as if all classes were equally frequent; 0: as they were in training. Menon et al. 2021.",
 )

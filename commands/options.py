@@ -4,6 +4,7 @@ Whatever is heavy is imported inside: `fc7 --help` imports this module.
 """
 
 import functools
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -22,6 +23,17 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 MOST_THREADS = 1024
+
+
+class NumberRange(click.FloatRange):
+    """A number in a range; NaN, which click lets through, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse NaN as what is outside the range is refused."""
+        number = super().convert(value, param, ctx)
+        if number is not None and math.isnan(number):
+            self.fail(f"{value} is not a number in the range {self._describe_range()}.", param, ctx)
+        return number
 
 
 class AnyPath(click.Path):
@@ -226,12 +238,12 @@ def query_options(command: Command) -> Command:
     @top_option(10, "results for each photo")
     @click.option(
         "--min-score",
-        type=click.FloatRange(-1, 1),
+        type=NumberRange(-1, 1),
         help="Leave out results below this; 1 is the same picture. Without PHOTO, the least probability.",
     )
     @click.option(
         "--recall",
-        type=click.FloatRange(0, 1, min_open=True),
+        type=NumberRange(0, 1, min_open=True),
         show_default="0.97",
         help="Share of the 10 best to find, on average, in a large index; 1 compares all photos.",
     )

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from commands.interrupt import INTERRUPTED, starting
-from commands.options import LOCAL_PATH, PATH, device_option, recipe_flags, shape_flags
+from commands.options import LOCAL_PATH, PATH, NumberRange, device_option, recipe_flags, shape_flags
 from commands.streams import write
 from index.errors import UserError
 from training.loop.recipe import RECIPES
@@ -187,7 +187,7 @@ def train_network(
     nargs=2,
     envvar="FC7_TRAIN_WEIGHT",
     multiple=True,
-    type=(PATH, click.FloatRange(0, 100, min_open=True)),
+    type=(PATH, NumberRange(0, 100, min_open=True)),
     help="How often an epoch draws each picture of one of the folders.  [default: 1]",
 )
 @click.option(

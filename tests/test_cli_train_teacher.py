@@ -127,8 +127,27 @@ def test_too_few_photos_are_told(refused: Refused, photos: Path) -> None:
 def test_photos_that_cannot_be_read_are_told(refused: Refused, photos: Path) -> None:
     for path in photos.iterdir():
         path.write_bytes(b"")
-    assert "show 0 of the teacher's classes, and 22 of 22 could not be read; give more" in refused(photos)
+    line = refused(photos)
+    assert f"show 0 of the teacher's classes; 22 of 22 could not be read, first {photos}/" in line
+    assert "empty file" in line
     assert "are too few" in refused(photos, "--evidence", 0)
+
+
+def test_a_class_of_which_nothing_can_be_read_is_told(refused: Refused, photos: Path, tmp_path: Path) -> None:
+    things = write_colours(tmp_path / "things", each=5, seed=3, labelled=True)
+    (things / "red").rename(things / "wrecks")
+    for path in (things / "wrecks").iterdir():
+        path.write_bytes(b"")
+    line = refused(photos, things, "--evidence", 2, "--epochs", 1)
+    assert line.startswith("none of the training pictures of wrecks can be read")
+
+
+def test_a_model_that_is_there_is_not_overwritten(refused: Refused, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "model.onnx").write_bytes(b"of days of work")
+    line = refused(photos)
+    assert line == f"there is a model in {tmp_path / 'run'} already; choose another folder with -o"
+    assert (tmp_path / "run" / "model.onnx").read_bytes() == b"of days of work"
 
 
 def test_photos_need_a_teacher(refused: Refused, photos: Path, labelled: Path) -> None:

@@ -1,4 +1,5 @@
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from told import told
 
 from index.errors import ModelError, UserError
 from index.records import Prediction
-from retrieval.models.model import Model, Outputs
+from retrieval.models.model import Model, Outputs, model_file
 from retrieval.photos.preprocess import resize_and_crop
 
 MakePhoto = Callable[..., Path]
@@ -136,6 +137,21 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     for path in (tmp_path / "none.onnx", tmp_path):
         with told(ModelError, match=re.escape(f"there is no model file {path}; make one with `fc7 train DATA")):
             Model.load(path)
+
+
+def test_a_folder_does_not_hide_a_model_of_its_name(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    imported = tmp_path / "data" / "fc7" / "models" / "efficientnet-lite0.onnx"
+    imported.parent.mkdir(parents=True)
+    shutil.copy(tiny_model, imported)
+    Path("efficientnet-lite0").mkdir()  # an index, say
+    assert model_file(Path("efficientnet-lite0")) == imported
+    Path("efficientnet-lite0").rmdir()
+    shutil.copy(tiny_model, "efficientnet-lite0")
+    assert model_file(Path("efficientnet-lite0")) == Path("efficientnet-lite0"), "a file does"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7])

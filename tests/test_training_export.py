@@ -1,6 +1,7 @@
 """From a checkpoint to a model file that answers as torch does, or to no file."""
 
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -345,6 +346,12 @@ def test_nor_do_they_hide_others_that_are_wrong(
     monkeypatch.setattr(training.export.export, "build_model", change_weight("fc7.weight", lambda weight: weight[::-1]))
     with pytest.raises(ExportError, match="fc7 has cosine"):
         export(partly_silent(pictures), tmp_path / "model.onnx", pictures, half=False)
+    assert os.listdir(tmp_path) == []
+
+
+def test_nor_is_an_embedding_of_nan_taken_for_a_silent_one(pictures: MemoryPictures, tmp_path: Path) -> None:
+    with told(ExportError, "embedding has cosine nan"):
+        export(checkpoint_of(lively(TINY, 3)), tmp_path / "model.onnx", pictures, EmbeddingRecipe(power=math.nan))
     assert os.listdir(tmp_path) == []
 
 

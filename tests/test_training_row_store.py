@@ -285,7 +285,7 @@ def test_what_is_whole_can_be_read_where_nothing_can_be_written(open_folder: Pat
         np.testing.assert_array_equal(filled_in(open_folder).rows, values(range(ROWS)))
 
 
-def test_a_key_is_of_pictures_their_order_sizes_and_settings(tmp_path: Path) -> None:
+def test_a_key_is_of_pictures_their_order_sizes_times_and_settings(tmp_path: Path) -> None:
     paths = [tmp_path / "data" / name for name in ("a.jpg", "b.jpg")]
     paths[0].parent.mkdir()
     for path in paths:
@@ -299,11 +299,13 @@ def test_a_key_is_of_pictures_their_order_sizes_and_settings(tmp_path: Path) -> 
         split_key(paths[:1], tmp_path, 32),
         split_key(paths, tmp_path / "data", 32),
     ]
+    os.utime(paths[1], ns=(1, 1))  # as another picture of the same size has: a BMP, say
+    others.append(split_key(paths, tmp_path, 32))
     paths[1].write_bytes(b"abcd")
     others.append(split_key(paths, tmp_path, 32))
     paths[1].unlink()
     others.append(split_key(paths, tmp_path, 32))
-    assert len({key, *others}) == 8
+    assert len({key, *others}) == 9
 
 
 @pytest.fixture

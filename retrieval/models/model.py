@@ -45,7 +45,7 @@ def model_file(named: Path | None) -> Path:
     """
     if named is None or named == BUILTIN_NAME:
         return BUILTIN
-    if len(named.parts) == 1 and not named.suffix and not os.path.lexists(named):
+    if len(named.parts) == 1 and not named.suffix and not os.path.isfile(named):
         imported = models_folder() / f"{named}.onnx"
         if str(named) in IMPORTABLE or os.path.isfile(imported):
             return imported

@@ -20,14 +20,15 @@ BLOCK = 1024
 
 
 def split_key(paths: Sequence[Path], root: Path, *settings: object) -> str:
-    """Return a SHA-256 over the pictures' paths below a root, their sizes and their order, and over `settings`."""
+    """Return a SHA-256 over the pictures' paths below a root, their sizes, times and order, and over `settings`."""
     digest = hashlib.sha256(json.dumps([str(setting) for setting in settings]).encode())
     for path in paths:
         try:
-            size = path.stat().st_size
+            found = path.stat()
+            stamp = found.st_size, found.st_mtime_ns
         except OSError:
-            size = -1  # it will be listed as unreadable
-        digest.update(b"%s\0%d\n" % (os.fsencode(os.path.relpath(path, root)), size))
+            stamp = -1, -1  # it will be listed as unreadable
+        digest.update(b"%s\0%d\0%d\n" % (os.fsencode(os.path.relpath(path, root)), *stamp))
     return digest.hexdigest()
 
 

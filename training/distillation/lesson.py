@@ -65,8 +65,10 @@ def as_lesson(
     else:
         chosen = np.array(kept, np.int64)
     if len(chosen) < 2:
-        unread = int((~train.embeddings.any(axis=1)).sum())
-        told = f", and {unread:,} of {len(train):,} could not be read" if unread else ""
+        told = ""
+        if problems := train.problems:
+            first, why = next(iter(problems.items()))
+            told = f"; {len(problems):,} of {len(train):,} could not be read, first {dataset.train.paths[first]}: {why}"
         raise DatasetError(
             f"{evidence} or more pictures show {len(chosen)} of the teacher's classes{told}; {_more_evidence(evidence)}"
         )

@@ -1,8 +1,8 @@
 """The answers of the teacher, a better network, about pictures: computed once for each, and kept."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,8 @@ class Answers:
 
     probabilities: NDArray[np.float16]
     embeddings: NDArray[np.float16]
+    problems: Mapping[int, str] = field(default_factory=dict)
+    """Why pictures could not be read, by their number."""
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -90,4 +92,4 @@ def kept_answers(
         if interrupted():
             raise KeyboardInterrupt
     first = next(iter(teacher.spec.slices.values()))
-    return Answers(store.rows[:, first], store.rows[:, classes:])
+    return Answers(store.rows[:, first], store.rows[:, classes:], store.problems)

@@ -227,8 +227,8 @@ def check_parity(model: Model, inference: InferenceNetwork, pixels: Tensor) -> N
         ("fc7", found.fc7, activations["fc7"]),
         ("embedding", found.embedding, inference.transform(activations)),
     ):
-        # A picture that leaves every neuron of fc7 silent has no direction to compare.
-        cosine = _least_cosine(torch.from_numpy(ours), theirs, rows=theirs.abs().amax(1) > 0)
+        # A picture that leaves every neuron of fc7 silent has no direction to compare. NaN is compared, and differs.
+        cosine = _least_cosine(torch.from_numpy(ours), theirs, rows=theirs.abs().amax(1) != 0)
         if not cosine >= LEAST_COSINE:
             raise ExportError(
                 f"the exported model's {name} has cosine {cosine:.6f} with torch's; this is a bug, please report it"
@@ -240,7 +240,7 @@ def check_rounding(model: Model, inference: InferenceNetwork, pixels: Tensor) ->
     """Compare fc7 with the network before its weights were merged and rounded: 0.999 cosine."""
     ours = torch.from_numpy(model.run(_central(pixels, model.spec.crop)).fc7)
     theirs = inference.trained.forward_features(centre_crops(pixels, model.spec.crop, inference.normalisation))
-    cosine = _least_cosine(ours, theirs, rows=(ours.abs().amax(1) > 0) & (theirs.abs().amax(1) > 0))
+    cosine = _least_cosine(ours, theirs, rows=(ours.abs().amax(1) != 0) & (theirs.abs().amax(1) != 0))
     if not cosine >= 0.999:
         raise ExportError(
             f"rounding the weights to float16 changes fc7 (cosine {cosine:.5f})", hint="export with --float32"

@@ -25,7 +25,7 @@ from retrieval.pipeline.memory import decode_within_budget
 from training.data.dataset import Dataset, Split
 from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
 from training.data.sources import Source, scan_sources
-from training.errors import DatasetError, RunError
+from training.errors import DatasetError
 from training.head.examples import Examples, scan_additions
 from training.head.graph import write_with_head
 from training.head.learn import accuracy_of, learn_head
@@ -85,8 +85,6 @@ def train_head(
         )
     with ExitStack() as held:
         make_folder(out, [source.root for source in sources], held)
-        if (out / MODEL).exists():
-            raise RunError(f"there is a model in {out} already", hint="choose another folder with -o")
         model = Model.load(start, device=device, threads=1)
         kept: Examples | None
         if add:

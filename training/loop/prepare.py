@@ -1,6 +1,6 @@
 """What a run does before its first step: check its recipe, read its pictures, fit one to the other."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from training.data.augment import centre_crops
 from training.data.dataset import Dataset, Split
 from training.data.image_hashes import image_hash, pack_hashes, unpack_hashes
 from training.data.pictures import Pictures, load_dataset
+from training.data.sources import UNLABELLED
 from training.distillation.lesson import Lesson
 from training.distillation.objective import Student
 from training.errors import DatasetError
@@ -77,13 +78,18 @@ def load_splits(
     if len(labels) < 2 or len(to_check) < 2:
         few, purpose = (labels, "training") if len(labels) < 2 else (to_check, "validation")
         error = f"{len(few)} readable {purpose} pictures are too few; add more to {dataset.root}"
-    elif lesson is None and (missing := sorted(set(dataset.train.labels) - set(labels))):
+    elif missing := sorted(_known(dataset.train.labels, lesson) - _known(labels, lesson)):
         name = dataset.classes[missing[0]].name
         error = f"none of the training pictures of {name} can be read; add others to {dataset.root}"
     if error is not None:
         tell_skipped([photo for split in splits for photo in split.skipped], report)
         raise DatasetError(error)
     return splits
+
+
+def _known(labels: Sequence[int], lesson: Lesson | None) -> set[int]:
+    """Return the classes that pictures with these labels show; in a lesson these are the numbers of the pictures."""
+    return set(labels) if lesson is None else set(lesson.labels[np.array(labels, np.intp)].tolist()) - {UNLABELLED}
 
 
 def fitted_recipe(

@@ -43,6 +43,8 @@ def make_folder(out: Path, roots: Sequence[Path], held: ExitStack, *, cache: Pat
         raise RunError(
             f"there is a run in {out} already", hint="resume it with --resume, or choose another folder with -o"
         )
+    if os.path.exists(out / MODEL):  # perhaps what the run is to begin with
+        raise RunError(f"there is a model in {out} already", hint="choose another folder with -o")
 
 
 def _remove_unused(out: Path) -> None:
