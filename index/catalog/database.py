@@ -34,7 +34,7 @@ def open_database(path: Path, *, writable: bool) -> sqlite3.Connection:
     if writable:
         return _connect(path, "mode=rwc")
     logs = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
-    left_behind = any(log.exists() and log.stat().st_size > 0 for log in logs)
+    left_behind = any(map(_holds_something, logs))
     # A reader of a WAL database needs write access for the files that coordinate it with writers.
     connection = _connect(path, "mode=rw")
     try:
@@ -52,6 +52,13 @@ def open_database(path: Path, *, writable: bool) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _holds_something(log: Path) -> bool:
+    try:
+        return log.stat().st_size > 0
+    except FileNotFoundError:  # a writer removes it when it has ended a transaction
+        return False
 
 
 def prepare_for_writing(connection: sqlite3.Connection, folder: Path) -> None:
