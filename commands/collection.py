@@ -13,12 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.model_options import index_model_options
-from commands.options import (
-    PATH,
-    concurrency_options,
-    index_option,
-    strict_option,
-)
+from commands.options import concurrency_options, index_option, strict_option
+from commands.parameter_types import PATH
 from commands.streams import report_incomplete, report_skipped, warn, write
 from index.errors import OptionError, PhotoError, PhotoIndexError
 

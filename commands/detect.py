@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.model_options import model_options
-from commands.options import LOCAL_PATH, NumberRange, format_option, photos_argument, strict_option, top_option
+from commands.options import format_option, photos_argument, strict_option, top_option
+from commands.parameter_types import LOCAL_PATH, NumberRange
 from commands.pictures import look_options
 from commands.streams import report_incomplete, report_skipped, write
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.interrupt import INTERRUPTED
-from commands.options import LOCAL_PATH, PATH, NumberRange, format_option, index_option, null_wants_paths
+from commands.options import format_option, index_option, null_wants_paths
+from commands.parameter_types import LOCAL_PATH, PATH, NumberRange
 from commands.pictures import Pictures, picture_options
 from commands.streams import report_skipped, table_width, warn, write
 from index.errors import OptionError, PhotoError, PhotoIndexError, UserError

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.model_options import ensemble_options
-from commands.options import PATH, format_option
+from commands.options import format_option
+from commands.parameter_types import PATH
 from commands.streams import report_skipped, table_width, warn, write
 from index.errors import UserError
 

@@ -12,7 +12,8 @@ import click
 
 from commands.interrupt import starting
 from commands.model_options import resize_options
-from commands.options import LOCAL_PATH, PATH, cache_folder
+from commands.options import cache_folder
+from commands.parameter_types import LOCAL_PATH, PATH
 from commands.streams import write
 from index.errors import MissingPackageError
 

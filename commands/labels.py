@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.model_options import index_model_options
-from commands.options import PATH, format_option, index_option, strict_option, top_option
+from commands.options import format_option, index_option, strict_option, top_option
+from commands.parameter_types import PATH
 from commands.streams import report_skipped, write
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from commands.interrupt import starting
-from commands.options import MOST_THREADS, PATH, Command, cache_folder, completed_by, device_option, index_option
+from commands.options import MOST_THREADS, Command, cache_folder, completed_by, device_option, index_option
+from commands.parameter_types import PATH
 
 FEW = 8
 """Photos that take less time than loading a model for many."""

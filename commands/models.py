@@ -8,17 +8,8 @@ import click
 
 from commands.interrupt import starting
 from commands.model_options import resize_options
-from commands.options import (
-    LOCAL_PATH,
-    PATH,
-    IndexPlace,
-    NumberRange,
-    cache_folder,
-    completed_by,
-    default_index,
-    device_option,
-    format_option,
-)
+from commands.options import cache_folder, completed_by, default_index, device_option, format_option
+from commands.parameter_types import LOCAL_PATH, PATH, IndexPlace, NumberRange
 from commands.streams import table_width, write
 from index.errors import OptionError
 

@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.model_options import ensemble_options, model_options
-from commands.options import (
-    LOCAL_PATH,
-    IndexPlace,
-    format_option,
-    index_option,
-    photos_argument,
-    strict_option,
-    top_option,
-)
+from commands.options import format_option, index_option, photos_argument, strict_option, top_option
+from commands.parameter_types import LOCAL_PATH, IndexPlace
 from commands.pictures import Pictures, picture_options
 from commands.streams import read_standard_input, report_incomplete, report_skipped, standard_input, warn, write
 from index.errors import UserError

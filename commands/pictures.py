@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from commands.options import LOCAL_PATH, Command, cache_folder
+from commands.options import Command, cache_folder
+from commands.parameter_types import LOCAL_PATH
 from commands.streams import warn, write
 
 if TYPE_CHECKING:

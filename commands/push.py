@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from commands.options import IndexPlace, index_option
+from commands.options import index_option
+from commands.parameter_types import IndexPlace
 from commands.streams import warn, write
 from index.errors import OptionError
 

@@ -13,7 +13,8 @@ import click
 
 from commands.interrupt import starting
 from commands.model_options import model_option
-from commands.options import PATH, cache_folder, device_option, index_option
+from commands.options import cache_folder, device_option, index_option
+from commands.parameter_types import PATH
 from commands.streams import warn, write
 from index.errors import MissingPackageError, OptionError, UserError
 

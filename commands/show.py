@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.interrupt import starting
-from commands.options import LOCAL_PATH, PATH, Command, cache_folder, index_option, top_option
+from commands.options import Command, cache_folder, index_option, top_option
+from commands.parameter_types import LOCAL_PATH, PATH
 from commands.pictures import look_options
 from commands.streams import report_skipped
 

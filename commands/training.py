@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from commands.interrupt import INTERRUPTED, starting
-from commands.options import LOCAL_PATH, PATH, NumberRange, device_option, recipe_flags, shape_flags
+from commands.options import device_option, recipe_flags, shape_flags
+from commands.parameter_types import LOCAL_PATH, PATH, NumberRange
 from commands.streams import write
 from index.errors import UserError
 from training.loop.recipe import RECIPES

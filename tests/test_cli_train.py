@@ -219,4 +219,4 @@ def test_every_value_of_the_recipe_is_an_option_with_its_defaults_shown() -> Non
 def test_what_is_no_number_is_refused(option: str) -> None:
     done = CliRunner().invoke(main, ["export", "best.pt", "-o", "model.onnx", option, "nan"])
     assert done.exit_code == 2
-    assert "nan is not a number in the range 0<=x<=1" in done.output
+    assert f"Error: Invalid value for '{option}': nan is not a number.\n" in done.output

@@ -7,6 +7,7 @@ import pytest
 
 OURS = {
     *("cli", "commands", "commands.options", "commands.pictures", "commands.model_options", "commands.streams"),
+    "commands.parameter_types",
     *("commands.photos", "commands.collection", "commands.duplicates", "commands.training", "commands.models"),
     *("commands.importing", "commands.search", "commands.interrupt"),
     *("index", "index.errors", "training", "training.errors", "training.networks", "training.networks.architectures"),

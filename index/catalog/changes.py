@@ -121,7 +121,10 @@ def _rename_photos(
 
 
 def _follow(connection: sqlite3.Connection, renamed: Callable[[bytes], bytes]) -> None:
-    """Let what is kept by the absolute path of a photo stay with those that are renamed."""
+    """Let what is kept by the absolute path of a photo stay with those that are renamed.
+
+    No photo moves to the old path of another one: of a sync that path is not on the disk, of a folder it is outside.
+    """
     rename_different(connection, renamed)
     rename_examples(connection, renamed)
 

@@ -39,13 +39,10 @@ def change_different(catalog: Catalog, photos: Sequence[Side], *, different: boo
 def rename_different(connection: sqlite3.Connection, renamed: Callable[[bytes], bytes]) -> None:
     """Let pairs of the same content have the paths that `renamed` makes of theirs."""
     pairs = connection.execute("SELECT one, one_path, other_path FROM different WHERE one = other").fetchall()
-    moved = [(content, *paths, *now) for content, *paths in pairs if (now := sorted(map(renamed, paths))) != paths]
     connection.executemany(
-        "DELETE FROM different WHERE one = ?1 AND other = ?1 AND one_path = ?2 AND other_path = ?3",
-        [row[:3] for row in moved],
-    )
-    connection.executemany(
-        "INSERT OR IGNORE INTO different VALUES (?1, ?1, ?2, ?3)", [(row[0], *row[3:]) for row in moved]
+        "UPDATE OR REPLACE different SET one_path = ?1, other_path = ?2"
+        " WHERE one = ?3 AND other = ?3 AND one_path = ?4 AND other_path = ?5",
+        [(*now, content, *paths) for content, *paths in pairs if (now := sorted(map(renamed, paths))) != paths],
     )
 
 

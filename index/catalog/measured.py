@@ -32,4 +32,4 @@ def keep_measured(path: Path, kind: str, values: Sequence[tuple[bytes, bytes]]) 
 
     False where it cannot be written now: a reader can do without, and measures again the next time.
     """
-    return write_if_possible(path, KEEP_MEASURED, [(content, kind, value) for content, value in values])
+    return write_if_possible(path, KEEP_MEASURED, ((content, kind, value) for content, value in values))

@@ -55,21 +55,10 @@ class LabelScorer:
 def rename_examples(connection: sqlite3.Connection, renamed: Callable[[bytes], bytes]) -> None:
     """Let the photos that labels were learned from have the paths that `renamed` makes of theirs."""
     known = connection.execute("SELECT name, path FROM own_label_examples").fetchall()
-    moved = [(name, path, now) for name, path in known if (now := renamed(path)) != path]
-    rows = [
-        (
-            name,
-            now,
-            *connection.execute(
-                "SELECT positive, embedding FROM own_label_examples WHERE name = ? AND path = ?", (name, path)
-            ).fetchone(),
-        )
-        for name, path, now in moved
-    ]
     connection.executemany(
-        "DELETE FROM own_label_examples WHERE name = ? AND path = ?", [(name, path) for name, path, _ in moved]
+        "UPDATE OR REPLACE own_label_examples SET path = ? WHERE name = ? AND path = ?",
+        [(now, name, path) for name, path in known if (now := renamed(path)) != path],
     )
-    connection.executemany("INSERT OR REPLACE INTO own_label_examples VALUES (?, ?, ?, ?)", rows)
 
 
 class OwnLabels:

@@ -84,7 +84,8 @@ def _metrics(run: Path) -> dict[str, list[float]]:
     if len(rows) < 2:
         raise UserError(f"the run in {run} has no whole epoch yet; draw its curves later")
     try:
-        return {name: [float(row[rows[0].index(name)]) for row in rows[1:]] for name in CURVES}
+        columns = {name: rows[0].index(name) for name in CURVES}
+        return {name: [float(row[column]) for row in rows[1:]] for name, column in columns.items()}
     except (ValueError, IndexError):
         raise UserError(
             f"{run / METRICS} is damaged, or another program's: it has no numbers in the columns {', '.join(CURVES)}"

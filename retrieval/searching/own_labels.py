@@ -113,8 +113,10 @@ def carry_labels(old: PhotoIndex, new: IndexWriter, model: Model) -> list[str]:
     With the same model their embeddings are known. Return the names of those left out: no photo that shows what is
     meant can be read, or there are no others to tell it from.
     """
-    same, lost = old.fingerprint == new.fingerprint, []
-    for name in old.own_labels.names():
+    if not (names := old.own_labels.names()):
+        return []
+    same, others, lost = old.fingerprint == new.fingerprint, background(new), []
+    for name in names:
         examples = old.own_labels.examples(name)
         if not same:
             positive = {example.path: example.positive for example in examples}
@@ -123,7 +125,7 @@ def carry_labels(old: PhotoIndex, new: IndexWriter, model: Model) -> list[str]:
                 LabelExample(path := as_path(str(photo.path)), photo.embedding, positive[path]) for photo in found
             ]
         shown = any(example.positive for example in examples)
-        classifier = learn_label(examples, background(new)) if shown else None
+        classifier = learn_label(examples, others) if shown else None
         if classifier is None:
             lost.append(name)
         else:

@@ -3,7 +3,6 @@
 import os
 import random
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from index.errors import OptionError
 from index.records import SkippedPhoto
 from retrieval.models.spec import ClassGroup, ClassName
 from retrieval.photos.scan import scan_folder
+from retrieval.searching.labels import plain
 from training.data.dataset import Dataset, Draw, Split, holds_classes, scan_dataset
 from training.errors import DatasetError
 
@@ -172,21 +172,16 @@ def _numbers(classes: Sequence[ClassName], known: Sequence[ClassName]) -> list[i
     ids = {entry.id: number for number, entry in enumerate(known) if entry.id}
     names: dict[str, list[int]] = {}
     for number, entry in enumerate(known):
-        names.setdefault(_plain(entry.name), []).append(number)
+        names.setdefault(plain(entry.name), []).append(number)
 
     def place(entry: ClassName) -> int | None:
         if entry.id in ids:
             return ids[entry.id]
-        several = names.get(_plain(entry.name), [])
+        several = names.get(plain(entry.name), [])
         apart = len(several) != 1 or all(WORDNET_ID.fullmatch(id or "") for id in (entry.id, known[several[0]].id))
         return None if apart else several[0]
 
     return [place(entry) for entry in classes]
-
-
-def _plain(name: str) -> str:
-    """Return a name as names are compared: those of folders on macOS have accents apart from their letters."""
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _numbered(split: Split, numbers: Sequence[int | None]) -> Split:
