@@ -100,9 +100,10 @@ def test_a_picture_becomes_its_central_square(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_was_killed_is_an_error_that_says_so(split: Split) -> None:
+    before = set(multiprocessing.active_children())  # of other tests, which may not have ended yet
     found = FolderPictures(split, SIZE, device=CPU, workers=1).batches(torch.arange(9).repeat(20), 1)
     next(found)
-    [worker] = multiprocessing.active_children()
+    [worker] = set(multiprocessing.active_children()) - before
     worker.kill()
     with told(UserError, r"a worker process .* ended unexpectedly.*; .* run the command again"):
         list(found)
